@@ -1,0 +1,1 @@
+"""Agents: SAC, its hybrid with a grasp critic, and their losses."""

@@ -1,0 +1,134 @@
+"""An agent on disk: one folder of safetensors and JSON, written beside and renamed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from serl_ray.networks.actor_critic import NetworkConfig
+from serl_ray.networks.encoder import EncoderConfig
+from serl_ray.networks.observation import ObservationSpec
+from serl_ray.types import ActionLayout
+
+if TYPE_CHECKING:
+    from serl_ray.agents.sac import SACAgent, SACConfig
+
+A = TypeVar("A", bound="SACAgent")
+TENSORS_FILE = "agent.safetensors"
+CONFIG_FILE = "agent.json"
+FORMAT_VERSION = 1
+
+
+def agent_tensors(agent: SACAgent) -> dict[str, torch.Tensor]:
+    """Networks, targets (their frozen trunk is the networks' own), Adam moments and the noise generator's state, all by name."""
+    if agent.spec is None:
+        raise ValueError(
+            "This agent has seen no observation yet, so it has no networks. Call build, sample_actions or update first."
+        )
+    tensors = {f"networks.{name}": tensor for name, tensor in agent.networks.state_dict().items()}
+    tensors |= {f"target.{name}": tensor for name, tensor in agent.target.state_dict().items() if not _is_shared(agent, name)}
+    for name, optimiser in agent.optimisers.items():
+        for index, state in optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{name}.{index}.{key}": value for key, value in state.items()}
+    tensors["generator"] = agent.generator.get_state()
+    return tensors
+
+
+def load_agent_tensors(agent: SACAgent, tensors: dict[str, torch.Tensor]) -> None:
+    """The reverse of `agent_tensors`, all or nothing."""
+    expected = {name: tensor.shape for name, tensor in agent_tensors(agent).items() if not name.startswith("optimiser.")}
+    found = {name: tensor.shape for name, tensor in tensors.items() if not name.startswith("optimiser.")}
+    if expected != found:
+        missing, surplus = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+        reshaped = sorted(name for name in expected.keys() & found.keys() if expected[name] != found[name])
+        raise ValueError(
+            f"The checkpoint does not fit this agent: missing {missing or 'none'}, surplus {surplus or 'none'}, of another shape {reshaped or 'none'}."
+        )
+    agent.networks.load_state_dict(_under(tensors, "networks."))
+    agent.target.load_state_dict(_under(tensors, "target."), strict=False)
+    for name, optimiser in agent.optimisers.items():
+        _load_optimiser(optimiser, _under(tensors, f"optimiser.{name}."))
+    agent.generator.set_state(tensors["generator"].cpu())
+
+
+def save_agent(agent: SACAgent, path: Path) -> None:
+    """Writes `agent.safetensors` and `agent.json` into the folder `path`."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in agent_tensors(agent).items()}
+    description = {
+        "format_version": FORMAT_VERSION,
+        "agent": type(agent).__name__,
+        "config": dataclasses.asdict(agent.config),
+        "layout": dataclasses.asdict(agent.layout),
+        "spec": dataclasses.asdict(agent.spec),
+        "seed": agent.seed,
+    }
+    new = path.with_name(path.name + ".new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    save_file(tensors, new / TENSORS_FILE)
+    (new / CONFIG_FILE).write_text(json.dumps(description, indent=2))
+    if path.exists():
+        shutil.rmtree(path)
+    new.rename(path)
+
+
+def load_agent(cls: type[A], path: Path, device: torch.device | str) -> A:
+    """Builds the agent a folder describes and loads its tensors."""
+    if not (path / CONFIG_FILE).is_file():
+        raise FileNotFoundError(f"{path} holds no agent: there is no {CONFIG_FILE} in it.")
+    description = json.loads((path / CONFIG_FILE).read_text())
+    if description["format_version"] != FORMAT_VERSION:
+        raise ValueError(f"{path} has format version {description['format_version']}; this release reads {FORMAT_VERSION}.")
+    if description["agent"] != cls.__name__:
+        raise ValueError(
+            f"{path} holds a {description['agent']}, not a {cls.__name__}. Load it with {description['agent']}.load."
+        )
+    agent = cls.__new__(cls)
+    config = config_from_json(description["config"])
+    layout = ActionLayout(**{key: tuple(value) for key, value in description["layout"].items()})
+    agent._setup(layout, config.networks.encoder.image_keys, config.lr, config, device, description["seed"])
+    agent.build(ObservationSpec(**_with_tuples(description["spec"])))
+    agent.load_tensors(read_tensors(path))
+    return agent
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors in an agent's folder."""
+    if not (path / TENSORS_FILE).is_file():
+        raise FileNotFoundError(f"{path} holds no agent: there is no {TENSORS_FILE} in it.")
+    return load_file(path / TENSORS_FILE)
+
+
+def config_from_json(config: dict[str, Any]) -> SACConfig:
+    """The SACConfig that `dataclasses.asdict` and JSON have taken apart."""
+    from serl_ray.agents.sac import SACConfig
+
+    networks = dict(config["networks"])
+    encoder = EncoderConfig(**_with_tuples(networks.pop("encoder")))
+    return SACConfig(**{**config, "networks": NetworkConfig(encoder=encoder, **_with_tuples(networks))})
+
+
+def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+
+
+def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _is_shared(agent: SACAgent, name: str) -> bool:
+    return agent.config.networks.encoder.frozen and name.startswith("encoder.trunk.")
+
+
+def _load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, key = name.split(".")
+        state.setdefault(int(index), {})[key] = tensor
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})

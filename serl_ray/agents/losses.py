@@ -1,0 +1,49 @@
+"""The losses of SAC and of the grasp critic, as pure functions of tensors (REFERENCE section 3)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+
+def td_target(rewards: torch.Tensor, masks: torch.Tensor, next_values: torch.Tensor, discount: float) -> torch.Tensor:
+    """y = r + discount * mask * V(s'), all (B,). A time-out has mask 1 and bootstraps."""
+    return rewards + discount * masks * next_values
+
+
+def soft_min_value(
+    target_q: torch.Tensor, subset: torch.Tensor | None = None, entropy_bonus: torch.Tensor | None = None
+) -> torch.Tensor:
+    """The next state's value (B,): the least Q over the ensemble (E, B), or over a subset of its members (REDQ, arXiv 2101.05982).
+
+    `entropy_bonus` (B,), -temperature * log pi(a'|s'), belongs to the value, so that `td_target` discounts and masks it
+    (arXiv 1812.05905, eq. 3). Differs from the original, which subtracts it from the reward side (REFERENCE section 10.8).
+    """
+    value = (target_q if subset is None else target_q[subset]).min(dim=0).values
+    return value if entropy_bonus is None else value + entropy_bonus
+
+
+def critic_loss(q: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Mean over ensemble and batch of (Q_i(s, a) - y)^2; q (E, B), target (B,)."""
+    return F.mse_loss(q, target.expand_as(q))
+
+
+def actor_loss(q: torch.Tensor, log_prob: torch.Tensor, temperature: torch.Tensor) -> torch.Tensor:
+    """Mean of temperature * log pi(a|s) - Q(s, a), with Q the mean over the ensemble, not its minimum; q (E, B), log_prob (B,)."""
+    return (temperature * log_prob - q.mean(dim=0)).mean()
+
+
+def temperature_loss(temperature: torch.Tensor, log_prob: torch.Tensor, target_entropy: float) -> torch.Tensor:
+    """temperature * (entropy - target entropy), with the entropy estimated from log pi(a'|s') (B,)."""
+    entropy = -log_prob.mean()
+    return temperature * (entropy - target_entropy)
+
+
+def double_dqn_value(next_q: torch.Tensor, next_target_q: torch.Tensor) -> torch.Tensor:
+    """Target Q of the choice that the online critic prefers (arXiv 1509.06461, eq. 4); both (B, K) -> (B,)."""
+    return next_target_q.gather(1, next_q.argmax(dim=1, keepdim=True)).squeeze(1)
+
+
+def grasp_critic_loss(q: torch.Tensor, grasp_ids: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Mean of (Q(s, choice) - y)^2; q (B, K), grasp_ids and target (B,)."""
+    return F.mse_loss(q.gather(1, grasp_ids[:, None]).squeeze(1), target)

@@ -1,0 +1,188 @@
+"""The HIL-SERL demonstration format, a pickled list of transition dicts, to and from segments."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Iterator, Mapping
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from serl_ray.data.pickles import load_pickle
+from serl_ray.data.schema import SCALAR_FIELDS, ArraySpec, Segment
+
+REQUIRED = ("observations", "actions", "next_observations", "rewards", "dones")
+IMAGE_CHANNELS = (1, 3, 4)
+
+
+class DemoError(ValueError):
+    """A demonstration file does not hold what it should. The message names the file, the transition and the key."""
+
+
+def demo_error(path: str, index: int, key: str, expected: str, found: str) -> DemoError:
+    """The error that every check of a demonstration raises, in the one form of message."""
+    return DemoError(f"{path}: transition {index}: {key}: expected {expected}, found {found}.")
+
+
+def read_pickle_segments(path: str, observation_spec: Mapping[str, ArraySpec] | None = None) -> Iterator[tuple[int, Segment]]:
+    """The segments of a HIL-SERL pickle, each with the index of its first transition.
+
+    A segment ends where an episode is done, and where the next transition does not start from the observation that this one led
+    to. The format has no episode names, so each segment is its own episode. A time axis of length 1 is dropped.
+
+    Args:
+        path: the pickle.
+        observation_spec: the keys to keep, with their shapes and dtypes; by default every key of the first transition, as it is.
+    """
+    transitions = _load_transitions(path)
+    frames: list[dict[str, np.ndarray]] = []
+    next_frames: list[dict[str, np.ndarray]] = []
+    for index, transition in enumerate(transitions):
+        _check_keys(path, index, transition)
+        observation_spec = observation_spec or _infer_spec(path, transition["observations"])
+        for role, rows in (("observations", frames), ("next_observations", next_frames)):
+            rows.append(_read_observation(path, index, role, transition[role], observation_spec))
+    columns = _read_columns(path, transitions)
+    starts = [0] + [t for t in range(1, len(frames)) if columns["dones"][t - 1] or not _is_same(frames[t], next_frames[t - 1])]
+    for start, stop in zip(starts, [*starts[1:], len(frames)], strict=True):
+        rows = [*frames[start:stop], next_frames[stop - 1]]
+        observations = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+        stretch: dict[str, Any] = {name: column[start:stop] for name, column in columns.items()}
+        yield start, Segment(observations=observations, episode=f"{path}#{start}", **stretch)
+
+
+def write_pickle(path: str | PathLike[str], segments: Iterable[Segment]) -> None:
+    """Write segments as a HIL-SERL pickle, time axis and all. A frame that two transitions share is in the file once."""
+    transitions = [transition for segment in segments for transition in _to_transitions(segment)]
+    if not transitions:
+        raise ValueError(f"{path}: there is no segment to write.")
+    with open(path, "wb") as file:
+        pickle.dump(transitions, file, protocol=4)
+
+
+def _to_transitions(segment: Segment) -> Iterator[dict[str, Any]]:
+    frames = [{key: _with_time_axis(rows[t]) for key, rows in segment.observations.items()} for t in range(len(segment) + 1)]
+    for t in range(len(segment)):
+        yield {
+            "observations": dict(frames[t]),
+            "actions": segment.actions[t],
+            "next_observations": dict(frames[t + 1]),
+            **{field: getattr(segment, field)[t] for field in SCALAR_FIELDS},
+        }
+
+
+def _with_time_axis(frame: np.ndarray) -> np.ndarray:
+    is_image = frame.ndim == 3 and frame.dtype == np.uint8
+    return frame[None] if is_image or frame.ndim == 1 else frame
+
+
+def _load_transitions(path: str) -> list[Any]:
+    transitions = load_pickle(path)
+    if not isinstance(transitions, list) or not transitions:
+        found = "an empty list" if transitions == [] else f"a {type(transitions).__name__}"
+        raise DemoError(f"{path}: expected a list of transitions, found {found}. Record demonstrations with record_demos.py.")
+    return transitions
+
+
+def _check_keys(path: str, index: int, transition: Any) -> None:
+    if not isinstance(transition, dict):
+        raise demo_error(path, index, "transition", "a dict", f"a {type(transition).__name__}")
+    for key in REQUIRED:
+        if key not in transition:
+            raise demo_error(path, index, key, "a value", f"only {', '.join(map(str, transition))}")
+    for role in ("observations", "next_observations"):
+        if not isinstance(transition[role], dict) or not transition[role]:
+            raise demo_error(path, index, role, "a dict of arrays", f"a {type(transition[role]).__name__}")
+        for key, value in transition[role].items():
+            if isinstance(value, dict):
+                inner = next(iter(value), "...")
+                mend = f"write {role}[{inner!r}] instead of {role}[{key!r}][{inner!r}]"
+                raise demo_error(path, index, f"{role}[{key!r}]", "an array", f"a dict: flatten it, {mend}")
+
+
+def _infer_spec(path: str, observation: Mapping[str, Any]) -> dict[str, ArraySpec]:
+    """The spec of a file's first observation, where nobody says what to expect."""
+    specs = {}
+    for key, value in observation.items():
+        array = np.asarray(value)
+        is_stacked = array.ndim == 2 or (array.ndim == 4 and array.dtype == np.uint8)
+        spec = ArraySpec(array.shape[1:] if is_stacked else array.shape, array.dtype)
+        if len(spec.shape) == 3 and (spec.dtype != np.uint8 or spec.shape[-1] not in IMAGE_CHANNELS):
+            raise demo_error(path, 0, f"observations[{key!r}]", "an image (height, width, channels) of uint8", str(spec))
+        specs[key] = spec
+    return specs
+
+
+def _read_observation(
+    path: str, index: int, role: str, observation: Mapping[str, Any], specs: Mapping[str, ArraySpec]
+) -> dict[str, np.ndarray]:
+    frame = {}
+    for key, spec in specs.items():
+        name = f"{role}[{key!r}]"
+        if key not in observation:
+            raise demo_error(path, index, name, str(spec), f"only {', '.join(map(str, observation))}")
+        array = np.asarray(observation[key])
+        if array.ndim == len(spec.shape) + 1 and array.shape[1:] == spec.shape:
+            if len(array) != 1:
+                raise demo_error(
+                    path,
+                    index,
+                    name,
+                    f"one frame of shape {spec.shape}",
+                    f"{len(array)} stacked; the replay buffer stacks them itself",
+                )
+            array = array[0]
+        are_floats = array.dtype.kind == spec.dtype.kind == "f"
+        if array.shape != spec.shape or not (array.dtype == spec.dtype or are_floats):
+            raise demo_error(path, index, name, str(spec), f"{array.dtype} of shape {array.shape}")
+        frame[key] = array.astype(spec.dtype, copy=False)
+    return frame
+
+
+def _is_same(frame: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
+    return all(np.array_equal(frame[key], other[key]) for key in frame)
+
+
+def _read_columns(path: str, transitions: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """The fields that are not observations: actions (n, A), the others (n,)."""
+    rewards = _numbers(path, transitions, "rewards")
+    ended = _numbers(path, transitions, "dones") != 0
+    masks = _numbers(path, transitions, "masks", 1.0 - ended)
+    truncateds = _numbers(path, transitions, "truncateds", ended & (masks == 1)) != 0
+    return {
+        "actions": _actions(path, transitions),
+        "rewards": rewards,
+        "masks": masks,
+        "dones": ended | truncateds,
+        "truncateds": truncateds,
+        "grasp_penalty": _numbers(path, [_with_penalty(t) for t in transitions], "grasp_penalty", np.zeros(len(transitions))),
+        "intervened": _numbers(path, transitions, "intervened", np.zeros(len(transitions))) != 0,
+    }
+
+
+def _with_penalty(transition: dict[str, Any]) -> dict[str, Any]:
+    """A transition with the grasp penalty that an env may have left in its info."""
+    infos = transition.get("infos", transition.get("info"))
+    return {**infos, **transition} if isinstance(infos, dict) else transition
+
+
+def _numbers(path: str, transitions: list[dict[str, Any]], key: str, default: np.ndarray | None = None) -> np.ndarray:
+    """One finite number (n,) of each transition, `default[t]` where transition t has none."""
+    numbers = np.empty(len(transitions), np.float64)
+    for index, transition in enumerate(transitions):
+        value = np.asarray(transition[key] if default is None or key in transition else default[index])
+        if value.size != 1 or value.dtype.kind not in "biuf" or not np.isfinite(value).all():
+            raise demo_error(path, index, key, "one finite number", repr(transition[key])[:60])
+        numbers[index] = value.item()
+    return numbers
+
+
+def _actions(path: str, transitions: list[dict[str, Any]]) -> np.ndarray:
+    first = np.asarray(transitions[0]["actions"])
+    for index, transition in enumerate(transitions):
+        action = np.asarray(transition["actions"])
+        if action.ndim != 1 or action.dtype.kind not in "biuf" or action.shape != first.shape:
+            expected = f"as many numbers as in transition 0, {first.size}," if index else "a vector of numbers"
+            raise demo_error(path, index, "actions", expected.rstrip(","), f"{action.dtype} of shape {action.shape}")
+    return np.stack([np.asarray(transition["actions"], np.float32) for transition in transitions])

@@ -1,0 +1,51 @@
+"""What an agent sees of an observation: some cameras, and one `state` vector."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+
+STATE = "state"
+OBJECT_STATE = "object_state"
+
+
+def default_state_keys(available_keys: Collection[str], image_keys: Sequence[str]) -> tuple[str, ...]:
+    """Proprioception alone beside cameras; without a camera also the privileged object poses, where the env reports them."""
+    if not image_keys and OBJECT_STATE in available_keys:
+        return (STATE, OBJECT_STATE)
+    return (STATE,)
+
+
+def check_selection(available_keys: Collection[str], image_keys: Sequence[str], state_keys: Sequence[str]) -> None:
+    """Raises where a selection is empty or names a key that is not there."""
+    if not image_keys and not state_keys:
+        raise ValueError("Neither image_keys nor state_keys is given: an agent needs at least one camera or one state vector.")
+    missing = [key for key in (*image_keys, *state_keys) if key not in available_keys]
+    if missing:
+        raise ValueError(
+            f"Observation key(s) {', '.join(missing)} not found; there are {', '.join(sorted(available_keys)) or 'none'}. "
+            "Choose among these with image_keys (cameras) and state_keys (vectors)."
+        )
+    if STATE in image_keys:
+        raise ValueError(f"{STATE!r} is the name of the state vector: it cannot be among the image_keys {tuple(image_keys)}.")
+
+
+def select_observations(
+    observations: Mapping[str, np.ndarray], image_keys: Sequence[str], state_keys: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """The agent's observation, of one step or of many at once (any leading dimensions, as in demonstrations).
+
+    Args:
+        observations: Cameras (..., H, W, C) and vectors (..., D) by key, as an env returns them or a demonstration holds them.
+        image_keys: The cameras to keep, in order; their arrays are handed on as they are.
+        state_keys: The vectors to join, in order.
+
+    Returns:
+        The cameras by key and, where `state_keys` is not empty, `state`: float32 (..., D summed over `state_keys`).
+    """
+    check_selection(observations.keys(), image_keys, state_keys)
+    selected = {key: observations[key] for key in image_keys}
+    if state_keys:
+        selected[STATE] = np.concatenate([observations[key] for key in state_keys], axis=-1, dtype=np.float32)
+    return selected

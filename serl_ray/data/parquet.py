@@ -1,0 +1,188 @@
+"""Segments as Parquet, one row a transition: the one format in which experience is kept on disk.
+
+Columns: `episode, step, actions, rewards, masks, dones, truncateds, grasp_penalty, intervened`, and for each observation key
+`observations.<key>` (what the policy saw at this step) and `final_observations.<key>` (the observation after the step, null but
+in the last row of a segment). Vectors are lists of numbers; other arrays are raw bytes in C order. Shapes and dtypes are in the
+metadata of the file under `serl_ray`, as JSON. A row group is a segment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from serl_ray.data.schema import SCALAR_FIELDS, TRANSITION_FIELDS, ArraySpec, Segment
+
+VERSION = 1
+METADATA_KEY = b"serl_ray"
+SHARD_BYTES = 256 * 2**20
+"""Observation bytes, before compression, after which a new shard is begun."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Shapes and dtypes of what a file holds."""
+
+    observations: dict[str, ArraySpec]
+    action_dim: int
+
+    @classmethod
+    def of(cls, segment: Segment) -> Layout:
+        return cls(segment.observation_spec, segment.actions.shape[1])
+
+    @classmethod
+    def from_file(cls, file: pq.ParquetFile, path: str) -> Layout:
+        text = (file.schema_arrow.metadata or {}).get(METADATA_KEY)
+        if text is None:
+            raise ValueError(
+                f"{path}: a Parquet file that serl_ray did not write (no {METADATA_KEY.decode()!r} in its metadata)."
+            )
+        described = json.loads(text)
+        if described["version"] != VERSION:
+            raise ValueError(
+                f"{path}: written in version {described['version']} of the format, this serl_ray reads version {VERSION}."
+            )
+        specs = {key: ArraySpec(spec["shape"], spec["dtype"]) for key, spec in described["observations"].items()}
+        return cls(specs, described["action_dim"])
+
+    def to_json(self) -> str:
+        specs = {key: {"shape": spec.shape, "dtype": spec.dtype.str} for key, spec in self.observations.items()}
+        return json.dumps({"version": VERSION, "observations": specs, "action_dim": self.action_dim})
+
+    @property
+    def actions(self) -> ArraySpec:
+        return ArraySpec((self.action_dim,), np.dtype(np.float32))
+
+
+def write_shards(folder: str | os.PathLike[str], segments: Iterable[Segment]) -> None:
+    """Write segments of one layout as `shard-00000.parquet`, ... into `folder`, which must exist."""
+    writer: pq.ParquetWriter | None = None
+    layout: Layout | None = None
+    num_shards = written = 0
+    try:
+        for segment in segments:
+            table = _to_table(segment, layout := _same_layout(layout, segment))
+            if writer is None or written > SHARD_BYTES:
+                if writer is not None:
+                    writer.close()
+                writer = _open_shard(Path(folder) / f"shard-{num_shards:05d}.parquet", table.schema)
+                num_shards, written = num_shards + 1, 0
+            writer.write_table(table, row_group_size=len(segment))
+            written += sum(rows.nbytes for rows in segment.observations.values())
+    finally:
+        if writer is not None:
+            writer.close()
+    if layout is None:
+        raise ValueError(f"{folder}: there is no segment to write.")
+
+
+def read_segments(path: str | os.PathLike[str], keys: Collection[str] | None = None) -> Iterator[Segment]:
+    """The segments of one Parquet file in order, with the observations that `keys` names (all by default)."""
+    try:
+        file = pq.ParquetFile(path)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path}: cut off, or not a Parquet file ({error}). Copy the file again.") from error
+    with file:
+        layout = Layout.from_file(file, str(path))
+        if missing := sorted(set(keys or ()) - set(layout.observations)):
+            raise ValueError(f"{path}: no observations {', '.join(missing)}; the file has {', '.join(layout.observations)}.")
+        layout = Layout(
+            {key: spec for key, spec in layout.observations.items() if keys is None or key in keys}, layout.action_dim
+        )
+        first_row = 0
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group, columns=_columns(layout)).combine_chunks()
+            yield from _to_segments(table, layout, f"{path}: row {first_row}")
+            first_row += len(table)
+
+
+def _same_layout(layout: Layout | None, segment: Segment) -> Layout:
+    found = Layout.of(segment)
+    if layout not in (None, found):
+        raise ValueError(
+            f"Episode {segment.episode!r} has the layout {found.to_json()}, the episodes before it {layout.to_json()}."
+        )
+    return found
+
+
+def _open_shard(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """A writer that neither indexes nor measures the columns that hold frames."""
+    indexed = [name for name in schema.names if "observations." not in name]
+    return pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=["episode"], write_statistics=indexed)
+
+
+def _columns(layout: Layout) -> list[str]:
+    frames = [f"{prefix}.{key}" for prefix in ("observations", "final_observations") for key in layout.observations]
+    return ["episode", "step", *frames, *TRANSITION_FIELDS]
+
+
+def _to_table(segment: Segment, layout: Layout) -> pa.Table:
+    n = len(segment)
+    columns: dict[str, pa.Array] = {
+        "episode": pa.array([segment.episode] * n, pa.string()),
+        "step": pa.array(np.arange(segment.first_step, segment.first_step + n)),
+    }
+    for key, spec in layout.observations.items():
+        rows = _to_arrow(segment.observations[key], spec)
+        columns[f"observations.{key}"] = rows[:n]
+        columns[f"final_observations.{key}"] = pa.concat_arrays([pa.nulls(n - 1, rows.type), rows[n:]])
+    columns["actions"] = _to_arrow(segment.actions, layout.actions)
+    for field, dtype in SCALAR_FIELDS.items():
+        columns[field] = pa.array(getattr(segment, field), pa.from_numpy_dtype(dtype))
+    return pa.table(columns).select(_columns(layout)).replace_schema_metadata({METADATA_KEY: layout.to_json()})
+
+
+def _to_segments(table: pa.Table, layout: Layout, where: str) -> Iterator[Segment]:
+    """Cut a row group after each row that has a final observation."""
+    finals = {key: table.column(f"final_observations.{key}").combine_chunks() for key in layout.observations}
+    is_last = np.logical_and.reduce([final.is_valid().to_numpy(zero_copy_only=False) for final in finals.values()])
+    stops = np.flatnonzero(is_last) + 1
+    if not len(stops) or stops[-1] != len(table):
+        raise ValueError(f"{where}: its row group of {len(table)} rows ends without final observations. Keep row groups whole.")
+    for start, stop in zip([0, *stops[:-1]], stops, strict=True):
+        yield _to_segment(table.slice(start, stop - start), layout, where)
+
+
+def _to_segment(table: pa.Table, layout: Layout, where: str) -> Segment:
+    n = len(table)
+    steps = table.column("step").to_numpy()
+    episodes = table.column("episode").unique().to_pylist()
+    if len(episodes) > 1 or (np.diff(steps) != 1).any():
+        raise ValueError(
+            f"{where}: a segment mixes episodes {episodes[:3]} or skips steps. Keep the rows of a segment together and in order."
+        )
+    observations = {}
+    for key, spec in layout.observations.items():
+        observations[key] = np.empty((n + 1, *spec.shape), spec.dtype)
+        observations[key][:n] = _to_numpy(table.column(f"observations.{key}"), spec)
+        observations[key][n:] = _to_numpy(table.column(f"final_observations.{key}").slice(n - 1), spec)
+    columns: dict[str, Any] = {field: table.column(field).to_numpy() for field in SCALAR_FIELDS}
+    actions = _to_numpy(table.column("actions"), layout.actions)
+    return Segment(observations=observations, actions=actions, episode=episodes[0], first_step=int(steps[0]), **columns)
+
+
+def _to_arrow(rows: np.ndarray, spec: ArraySpec) -> pa.Array:
+    """Rows (n, ...) as lists of numbers where they are vectors, else as raw bytes."""
+    if len(spec.shape) == 1:
+        return pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), spec.shape[0])
+    contiguous = np.ascontiguousarray(rows, spec.dtype)
+    return pa.Array.from_buffers(pa.binary(spec.nbytes), len(rows), [None, pa.py_buffer(contiguous)])
+
+
+def _to_numpy(column: pa.ChunkedArray, spec: ArraySpec) -> np.ndarray:
+    """The rows (n, ...) of a column without nulls."""
+    array = column.combine_chunks()
+    if len(spec.shape) == 1:
+        numbers: np.ndarray = array.flatten().to_numpy(zero_copy_only=False)
+        return numbers.reshape(len(array), *spec.shape)
+    start = array.offset * spec.nbytes
+    raw = memoryview(array.buffers()[1])[start : start + len(array) * spec.nbytes]
+    return np.frombuffer(raw, spec.dtype).reshape(len(array), *spec.shape)

@@ -1,0 +1,235 @@
+"""Read pickles of plain data without running anything that they contain.
+
+A pickle is a program: it may import any function and call it. Here the only names a file can reach are the few in `_ALLOWED`, and
+each of them stands for a constructor of this module, never for the thing itself. Not even numpy's code that restores arrays and
+dtypes sees the file, since it trusts shapes and flags that a file can forge. What remains to a hostile file is to waste memory.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Callable
+from math import prod
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+PLAIN_DTYPE = re.compile(r"[biufcSU][1-9]\d{0,8}")
+"""Booleans, integers, floats, complex numbers, strings; no objects, records or dates. numpy evaluates parts of longer codes."""
+
+MALFORMED = (
+    pickle.UnpicklingError,
+    EOFError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    TypeError,
+    ValueError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+)
+"""What `pickle` raises on a file that is cut off or was never a pickle."""
+
+
+class UnsafePickleError(ValueError):
+    """A pickle asks for something other than plain data."""
+
+
+def load_pickle(path: str | PathLike[str]) -> Any:
+    """Plain data from a pickle of any protocol.
+
+    Numbers, strings, lists, tuples, sets, dicts and numpy arrays come back as they are; ordered and flax dicts as dicts; jax
+    arrays as numpy arrays. Arrays use the bytes of the file, so they are read-only; one array in the file is one array here.
+
+    Raises:
+        UnsafePickleError: the file names anything else, which is not imported.
+        ValueError: the file is cut off, or is no pickle.
+    """
+    with open(path, "rb") as file:
+        try:
+            return _plain(_DataUnpickler(file).load(), {})
+        except UnsafePickleError as error:
+            raise UnsafePickleError(f"{path}: {error}") from None
+        except MALFORMED as error:
+            raise ValueError(
+                f"{path}: cut off, or not a pickle ({type(error).__name__}: {error}). Copy the file again."
+            ) from error
+
+
+class _DataUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise UnsafePickleError(
+                f"this pickle asks for {module}.{name}, which is not plain data, so nothing of it was loaded."
+            )
+        return _ALLOWED[module, name]
+
+
+class _Constructor:
+    """What a name in a pickle stands for: callable, and with no attribute that the file could change."""
+
+    __slots__ = ("_build",)
+
+    def __init__(self, build: Callable[..., Any]) -> None:
+        self._build = build
+
+    def __call__(self, *args: Any) -> Any:
+        return self._build(*args)
+
+    def __setstate__(self, state: Any) -> None:
+        raise UnsafePickleError("this pickle tries to change a function, which plain data never does.")
+
+
+class _PickledDtype:
+    """A dtype on its way out of a pickle."""
+
+    __slots__ = ("dtype",)
+
+    def __init__(self, code: str, align: bool = False, copy: bool = True) -> None:
+        if not isinstance(code, str) or not PLAIN_DTYPE.fullmatch(code):
+            raise UnsafePickleError(f"this pickle holds an array of dtype {code!r}; only numbers, booleans and strings are read.")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        byte_order, *record = state[1:5]
+        if byte_order not in ("<", ">", "=", "|") or any(part is not None for part in record):
+            raise UnsafePickleError("this pickle holds an array of records; only numbers, booleans and strings are read.")
+        self.dtype = self.dtype.newbyteorder(byte_order)
+
+
+class _PickledArray:
+    """An array on its way out of a pickle: made empty, filled by the BUILD instruction that follows."""
+
+    __slots__ = ("array",)
+
+    def __init__(self, array: np.ndarray | None = None) -> None:
+        self.array = array
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        shape, dtype, is_fortran, raw = state[-4:]  # before them a version, 1, in files of this century
+        self.array = _array(raw, dtype, shape, "F" if is_fortran else "C")
+
+
+def _array(raw: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
+    """An array over bytes that are exactly as many as its shape says, so a forged shape takes no memory."""
+    if not isinstance(dtype, _PickledDtype) or not isinstance(raw, bytes | bytearray):
+        raise UnsafePickleError("this pickle holds an array that is not made of plain bytes.")
+    if not isinstance(shape, tuple) or not all(type(size) is int and size >= 0 for size in shape):
+        raise ValueError(f"an array has the shape {shape!r}")
+    if prod(shape) * dtype.dtype.itemsize != len(raw):
+        raise ValueError(f"an array of shape {shape} and dtype {dtype.dtype} comes with {len(raw)} bytes")
+    return np.ndarray(shape, dtype.dtype, bytes(raw), order="F" if order == "F" else "C")
+
+
+def _reconstruct(array_type: Any, shape: Any, typecode: Any) -> _PickledArray:
+    if array_type is not _NDARRAY:
+        raise UnsafePickleError("this pickle holds an array that is not a plain numpy array.")
+    return _PickledArray()
+
+
+def _from_buffer(raw: Any, dtype: Any, shape: Any, order: str) -> _PickledArray:
+    return _PickledArray(_array(raw, dtype, shape, order))
+
+
+def _scalar(dtype: Any, raw: Any) -> Any:
+    return _array(raw, dtype, (), "C")[()]
+
+
+def _jax_array(reconstruct: Any, args: tuple[Any, ...], state: tuple[Any, ...], aval_state: Any) -> _PickledArray:
+    if reconstruct is not _RECONSTRUCT:
+        raise UnsafePickleError("this pickle holds a jax array that is not stored as a numpy array.")
+    array = _reconstruct(*args)
+    array.__setstate__(state)
+    return array
+
+
+def _bytes(text: str = "", encoding: str = "latin1") -> bytes:
+    """Bytes as protocol 2 writes them: a string to be encoded as latin-1, or no argument at all."""
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+        raise UnsafePickleError(
+            f"this pickle makes bytes from a {type(text).__name__} by {encoding!r}; only latin-1 text is read."
+        )
+    return text.encode("latin-1")
+
+
+def _collection(build: type) -> Callable[..., Any]:
+    """The constructor of a container, which takes nothing but a container that is already there."""
+
+    def construct(items: Any = ()) -> Any:
+        if not isinstance(items, list | tuple | dict | set):
+            raise UnsafePickleError(f"this pickle makes a {build.__name__} from a {type(items).__name__}.")
+        return build(items)
+
+    return construct
+
+
+def _complex(real: float, imaginary: float) -> complex:
+    return complex(real, imaginary)
+
+
+def _ndarray(*args: Any) -> None:
+    raise UnsafePickleError("this pickle makes an array by calling numpy.ndarray, which numpy itself never writes.")
+
+
+_NDARRAY = _Constructor(_ndarray)
+_RECONSTRUCT = _Constructor(_reconstruct)
+_ALLOWED: dict[tuple[str, str], _Constructor] = {
+    ("numpy", "ndarray"): _NDARRAY,
+    ("numpy", "dtype"): _Constructor(_PickledDtype),
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): _RECONSTRUCT for core in ("core", "_core")},
+    **{(f"numpy.{core}.multiarray", "scalar"): _Constructor(_scalar) for core in ("core", "_core")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): _Constructor(_from_buffer) for core in ("core", "_core")},
+    ("jax._src.array", "_reconstruct_array"): _Constructor(_jax_array),
+    ("jax._src.device_array", "reconstruct_device_array"): _Constructor(_jax_array),
+    ("flax.core.frozen_dict", "FrozenDict"): _Constructor(_collection(dict)),
+    ("collections", "OrderedDict"): _Constructor(_collection(dict)),
+    ("_codecs", "encode"): _Constructor(_bytes),
+    **{(builtins, "bytes"): _Constructor(_bytes) for builtins in ("builtins", "__builtin__")},
+    **{(builtins, "set"): _Constructor(_collection(set)) for builtins in ("builtins", "__builtin__")},
+    **{(builtins, "frozenset"): _Constructor(_collection(frozenset)) for builtins in ("builtins", "__builtin__")},
+    **{(builtins, "complex"): _Constructor(_complex) for builtins in ("builtins", "__builtin__")},
+}
+
+_ATOMS = (str, bytes, bytearray, int, float, complex, bool, type(None), np.generic)
+
+
+def _plain(value: Any, seen: dict[int, Any]) -> Any:
+    """`value` with every `_PickledArray` in it replaced by its array. What is shared stays so: `seen` has results by id."""
+    if id(value) not in seen:
+        seen[id(value)] = value  # a list or dict is changed in place, so one that holds itself ends here
+        seen[id(value)] = _plain_leaf(value) if not isinstance(value, dict | list | tuple) else _plain_container(value, seen)
+    return seen[id(value)]
+
+
+def _plain_container(value: Any, seen: dict[int, Any]) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_plain(item, seen) for item in value)
+    if isinstance(value, list):
+        value[:] = [_plain(item, seen) for item in value]
+        return value
+    for key in value:
+        value[_checked_key(key)] = _plain(value[key], seen)
+    return value
+
+
+def _plain_leaf(value: Any) -> Any:
+    if isinstance(value, _PickledArray) and value.array is not None:
+        return value.array
+    if isinstance(value, _PickledDtype):
+        return value.dtype
+    if isinstance(value, set | frozenset):
+        return type(value)(map(_checked_key, value))
+    if not isinstance(value, _ATOMS):
+        raise UnsafePickleError("this pickle holds a bare function or an unfinished array, which is not plain data.")
+    return value
+
+
+def _checked_key(key: Any) -> Any:
+    """A dict key or set member: a number, a string, or a tuple or frozen set of them."""
+    for part in key if isinstance(key, tuple | frozenset) else (key,):
+        if not isinstance(part, _ATOMS):
+            raise UnsafePickleError(f"this pickle uses a {type(part).__name__} as a key, which is not plain data.")
+    return key

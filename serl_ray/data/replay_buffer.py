@@ -1,0 +1,267 @@
+"""Replay memory that stores every observation once and never hands out a neighbour that was not the recorded one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import psutil
+
+from serl_ray.data.schema import SCALAR_FIELDS, TRANSITION_FIELDS, ArraySpec, Segment
+from serl_ray.types import Batch
+
+logger = logging.getLogger(__name__)
+
+MAX_MEMORY_SHARE = 0.8
+"""A buffer may take this share of the memory that is free when it is made."""
+
+NO_ROW = -1
+"""As next row: no transition starts here. As previous row: nothing was recorded before this frame."""
+LOST_ROW = -2
+"""As previous row: the frame before this one was recorded and has been overwritten."""
+
+
+@dataclass(frozen=True)
+class _Tail:
+    """The newest observation of an episode that may still go on."""
+
+    position: int
+    """How many rows had been written before this one; its place in the ring is `position % capacity`."""
+    step: int
+
+
+class ReplayBuffer:
+    """A ring of rows: an observation and the transition that starts there, linked to the rows before and after it in time.
+
+    Fragments of many environments interleave freely, because time is in the links and not in the order of the ring. A segment
+    that goes on where its episode was left takes one row a transition, any other one row more. A next observation is always the
+    younger row, and the ring overwrites the oldest first, so a transition dies before its next observation does.
+    """
+
+    def __init__(
+        self,
+        observation_spec: Mapping[str, ArraySpec],
+        action_dim: int,
+        capacity: int,
+        frame_stack: int = 1,
+        name: str = "replay",
+    ) -> None:
+        """Allocate the ring; its pages become real memory only as they are written.
+
+        Args:
+            observation_spec: shape and dtype of each observation key, of any kind.
+            action_dim: length of an env action.
+            capacity: number of observations kept.
+            frame_stack: T, the number of consecutive observations in a sample.
+            name: how log lines and errors call this buffer.
+
+        Raises:
+            MemoryError: the ring would need more than `MAX_MEMORY_SHARE` of the free memory.
+        """
+        if capacity < 2 or frame_stack < 1:
+            raise ValueError(f"{name}: capacity is {capacity} (at least 2) and frame_stack is {frame_stack} (at least 1).")
+        self.observation_spec = dict(observation_spec)
+        self.capacity = capacity
+        self.frame_stack = frame_stack
+        self.name = name
+        specs = _row_specs(self.observation_spec, action_dim)
+        _reserve_memory(name, self.observation_spec, capacity, capacity * sum(spec.nbytes for spec in specs.values()))
+        self._rows = {column: np.zeros((capacity, *spec.shape), spec.dtype) for column, spec in specs.items()}
+        self._observations = {key: self._rows[f"observations/{key}"] for key in self.observation_spec}
+        self._next_row, self._previous_row, self._valid = (self._rows[link] for link in ("next_row", "previous_row", "valid"))
+        self._next_row[:] = self._previous_row[:] = NO_ROW
+        self._written = 0  # rows ever written
+        self._num_valid = 0
+        self._tails: dict[str, _Tail] = {}  # oldest first
+
+    def __len__(self) -> int:
+        """Number of transitions that may be sampled."""
+        return self._num_valid
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole ring, whether or not its pages have been touched."""
+        return sum(rows.nbytes for rows in self._rows.values())
+
+    def add(self, segment: Segment) -> None:
+        """Store a segment, as the continuation of its episode where this buffer holds what came right before it."""
+        self._check(segment)
+        tail = self._pop_tail(segment)
+        count = len(segment) + (tail is None)
+        new_rows = (self._written + np.arange(count)) % self.capacity
+        self._forget(new_rows)
+        chain = new_rows if tail is None else np.concatenate([[tail.position % self.capacity], new_rows])  # (n + 1,)
+        self._link(chain, is_continued=tail is not None)
+        for key, ring in self._observations.items():
+            ring[new_rows] = segment.observations[key][-count:]
+        for field in TRANSITION_FIELDS:
+            self._rows[field][chain[:-1]] = getattr(segment, field)
+        self._written += count
+        self._num_valid = int(np.count_nonzero(self._valid))
+        self._update_tails(segment)
+
+    def sample(self, batch_size: int, rng: np.random.Generator) -> Batch:
+        """`batch_size` transitions, uniformly with replacement.
+
+        Returns:
+            Fields (B, ...). Observations are (B, ...), or (B, T, ...) with the oldest first where `frame_stack` is T > 1; the
+            first frame of what was recorded is repeated where there is nothing before it.
+        """
+        batch = self.empty_batch(batch_size)
+        self.sample_into(batch, rng)
+        return batch
+
+    def empty_batch(self, batch_size: int) -> Batch:
+        """Room for `batch_size` transitions, to be filled by `sample_into`."""
+        stack = () if self.frame_stack == 1 else (self.frame_stack,)
+        batch: Batch = {
+            field: np.empty((batch_size, *self._rows[field].shape[1:]), self._rows[field].dtype) for field in TRANSITION_FIELDS
+        }
+        for role in ("observations", "next_observations"):
+            batch[role] = {
+                k: np.empty((batch_size, *stack, *spec.shape), spec.dtype) for k, spec in self.observation_spec.items()
+            }
+        return batch
+
+    def sample_into(self, batch: Batch, rng: np.random.Generator) -> None:
+        """Overwrite `batch`, whose arrays may be views, with as many transitions as it has room for; see `sample`."""
+        rows = self._draw(len(batch["rewards"]), rng)
+        frames = self._stacks(rows)
+        next_frames = np.concatenate([frames[:, 1:], self._next_row[rows][:, None]], axis=1)  # (B, T)
+        if self.frame_stack == 1:
+            frames, next_frames = frames[:, 0], next_frames[:, 0]
+        for field in TRANSITION_FIELDS:
+            _gather(self._rows[field], rows, batch[field])
+        for key, ring in self._observations.items():
+            _gather(ring, frames, batch["observations"][key])
+            _gather(ring, next_frames, batch["next_observations"][key])
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that later samples depend on, as arrays and integers. Arrays are views: write them out before the next `add`."""
+        size = min(self._written, self.capacity)
+        return {
+            **{column: rows[:size] for column, rows in self._rows.items()},
+            "tail_episodes": np.array(list(self._tails), dtype=np.str_),
+            "tail_positions": np.array([tail.position for tail in self._tails.values()], dtype=np.int64),
+            "tail_steps": np.array([tail.step for tail in self._tails.values()], dtype=np.int64),
+            "written": self._written,
+            "capacity": self.capacity,
+            "frame_stack": self.frame_stack,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the state of a buffer made with the same arguments; samples then go on exactly as they would have there."""
+        for setting in ("capacity", "frame_stack"):
+            if state[setting] != getattr(self, setting):
+                raise ValueError(f"{self.name}: the state has {setting} {state[setting]}, this buffer {getattr(self, setting)}.")
+        for column, rows in self._rows.items():
+            saved = state.get(column, np.empty(0))
+            if (saved.shape[1:], saved.dtype) != (rows.shape[1:], rows.dtype):
+                raise ValueError(f"{self.name}: the state has no {column} that is {ArraySpec.of_rows(rows)} a row.")
+        self._next_row[:] = self._previous_row[:] = NO_ROW
+        self._valid[:] = False
+        for column, rows in self._rows.items():
+            rows[: len(state[column])] = state[column]
+        self._written = int(state["written"])
+        self._num_valid = int(np.count_nonzero(self._valid))
+        tails = zip(state["tail_episodes"], state["tail_positions"], state["tail_steps"], strict=True)
+        self._tails = {str(episode): _Tail(int(position), int(step)) for episode, position, step in tails}
+
+    def _check(self, segment: Segment) -> None:
+        n = len(segment)
+        if n >= self.capacity:
+            raise ValueError(f"{self.name}: a segment of {n} transitions needs a --capacity of {n + 1}, not {self.capacity}.")
+        if segment.observation_spec != self.observation_spec:
+            found, expected = (
+                ", ".join(f"{k}: {s}" for k, s in specs.items()) for specs in (segment.observation_spec, self.observation_spec)
+            )
+            raise ValueError(f"{self.name}: holds observations {{{expected}}}, but the segment has {{{found}}}.")
+        if segment.actions.shape[1:] != self._rows["actions"].shape[1:]:
+            raise ValueError(
+                f"{self.name}: holds actions of {self._rows['actions'].shape[1]} numbers, not {segment.actions.shape[1]}."
+            )
+
+    def _pop_tail(self, segment: Segment) -> _Tail | None:
+        """The row of the segment's first observation, if this buffer holds it and will still hold it when the segment is in."""
+        tail = self._tails.pop(str(segment.episode), None)
+        if tail is None or tail.step != segment.first_step or tail.position < self._written + len(segment) - self.capacity:
+            return None
+        row = tail.position % self.capacity
+        is_same = all(np.array_equal(ring[row], segment.observations[key][0]) for key, ring in self._observations.items())
+        return tail if is_same else None
+
+    def _forget(self, rows: np.ndarray) -> None:
+        """End the transitions that start in `rows`, and those whose frame stack reaches back into them."""
+        self._valid[rows] = False
+        heirs = self._next_row[rows]
+        heirs = heirs[heirs != NO_ROW]
+        self._previous_row[heirs] = LOST_ROW
+        for _ in range(self.frame_stack - 1):
+            self._valid[heirs] = False
+            heirs = self._next_row[heirs]
+            heirs = heirs[heirs != NO_ROW]
+
+    def _link(self, chain: np.ndarray, is_continued: bool) -> None:
+        """Tie rows (n + 1,) that hold consecutive observations together; n transitions start there."""
+        if not is_continued:
+            self._previous_row[chain[0]] = NO_ROW
+        self._previous_row[chain[1:]] = chain[:-1]
+        self._next_row[chain[:-1]] = chain[1:]
+        self._next_row[chain[-1]] = NO_ROW
+        linked = self._stacks(chain[:-1])[:, 1:]  # (n, T - 1): the rows whose previous row belongs to the stack
+        self._valid[chain[:-1]] = (self._previous_row[linked] != LOST_ROW).all(axis=1)
+
+    def _update_tails(self, segment: Segment) -> None:
+        """Open the tail of an episode that is not done; drop the tails whose rows have been overwritten."""
+        if not segment.dones[-1]:
+            self._tails[str(segment.episode)] = _Tail(self._written - 1, segment.first_step + len(segment))
+        while self._tails and self._tails[oldest := next(iter(self._tails))].position < self._written - self.capacity:
+            del self._tails[oldest]
+
+    def _draw(self, batch_size: int, rng: np.random.Generator) -> np.ndarray:
+        """Rows (B,) in which a valid transition starts: uniform draws, those that are not valid rejected."""
+        if not self._num_valid:
+            raise ValueError(f"{self.name}: is empty. Add a segment before sampling.")
+        size = min(self._written, self.capacity)
+        rows = np.empty(0, np.int64)
+        while len(rows) < batch_size:
+            candidates = rng.integers(size, size=2 * batch_size)
+            rows = np.concatenate([rows, candidates[self._valid[candidates]]])
+        return rows[:batch_size]
+
+    def _stacks(self, rows: np.ndarray) -> np.ndarray:
+        """The rows (B, T) of the last T observations up to each of `rows` (B,), oldest first; the first recorded is repeated."""
+        columns = [rows]
+        for _ in range(self.frame_stack - 1):
+            previous = self._previous_row[columns[-1]]
+            columns.append(np.where(previous >= 0, previous, columns[-1]))
+        return np.stack(columns[::-1], axis=1)
+
+
+def _gather(ring: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
+    np.take(ring, rows, axis=0, out=out, mode="clip")  # the other modes go through a copy
+
+
+def _row_specs(observation_spec: Mapping[str, ArraySpec], action_dim: int) -> dict[str, ArraySpec]:
+    """Everything that one row of the ring holds."""
+    return {
+        **{f"observations/{key}": spec for key, spec in observation_spec.items()},
+        "actions": ArraySpec((action_dim,), np.dtype(np.float32)),
+        **{field: ArraySpec((), dtype) for field, dtype in SCALAR_FIELDS.items()},
+        "next_row": ArraySpec((), np.dtype(np.int64)),
+        "previous_row": ArraySpec((), np.dtype(np.int64)),
+        "valid": ArraySpec((), np.dtype(bool)),
+    }
+
+
+def _reserve_memory(name: str, observation_spec: Mapping[str, ArraySpec], capacity: int, nbytes: int) -> None:
+    """Say what the ring will cost, and refuse it where the memory is not there."""
+    num_cameras = sum(len(spec.shape) >= 3 for spec in observation_spec.values())
+    free = psutil.virtual_memory().available
+    cost = f"{name}: {num_cameras} cameras x {capacity:,} frames = {nbytes / 1e9:.1f} GB; {free / 1e9:.0f} GB free"
+    logger.info(cost)
+    if nbytes > MAX_MEMORY_SHARE * free:
+        raise MemoryError(f"{cost}, of which {MAX_MEMORY_SHARE:.0%} may be used. Choose a smaller --capacity or fewer cameras.")

@@ -1,0 +1,1 @@
+"""Networks: trunk, encoder, actor, critics, classifier."""

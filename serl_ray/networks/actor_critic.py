@@ -1,0 +1,144 @@
+"""The networks of one agent: encoder, tanh-Gaussian actor, critic ensemble, grasp critic, temperature (REFERENCE section 2)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from serl_ray.networks.encoder import Encoder, EncoderConfig
+from serl_ray.networks.mlp import MLP, EnsembleMLP, linear
+from serl_ray.networks.pretrained import build_trunk
+from serl_ray.types import ActionLayout
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes and bounds of the networks; the defaults are the original's.
+
+    Attributes:
+        std_min, std_max: bounds of the policy's standard deviation before tanh; no gradient passes a bound.
+        init_temperature: entropy temperature at the start.
+    """
+
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    hidden_dims: tuple[int, ...] = (256, 256)
+    critic_ensemble_size: int = 2
+    std_min: float = 1e-5
+    std_max: float = 5.0
+    init_temperature: float = 1e-2
+
+
+@dataclass
+class TanhNormal:
+    """A diagonal Gaussian squashed by tanh; `mean` and `std` (B, A) are those of the Gaussian."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    @property
+    def mode(self) -> torch.Tensor:
+        """The most likely action before squashing, squashed: tanh(mean), (B, A)."""
+        return torch.tanh(self.mean)
+
+    def sample(self, eps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Reparametrised actions (B, A) from standard-normal noise (B, A), and their log-probabilities (B,)."""
+        pre_tanh = self.mean + self.std * eps
+        return torch.tanh(pre_tanh), self._log_prob(eps, pre_tanh)
+
+    def log_prob(self, actions: torch.Tensor) -> torch.Tensor:
+        """Log-probabilities (B,) of actions (B, A) inside (-1, 1)."""
+        pre_tanh = torch.atanh(actions)
+        return self._log_prob((pre_tanh - self.mean) / self.std, pre_tanh)
+
+    def _log_prob(self, eps: torch.Tensor, pre_tanh: torch.Tensor) -> torch.Tensor:
+        gaussian = -0.5 * eps**2 - self.std.log() - 0.5 * math.log(2 * math.pi)
+        log_det_tanh = 2.0 * (math.log(2.0) - pre_tanh - F.softplus(-2.0 * pre_tanh))
+        return (gaussian - log_det_tanh).sum(-1)
+
+
+class Actor(nn.Module):
+    """The tanh-Gaussian policy: latents (B, D) -> TanhNormal over (B, A)."""
+
+    def __init__(self, latent_dim: int, action_dim: int, config: NetworkConfig) -> None:
+        super().__init__()
+        self.mlp = MLP(latent_dim, config.hidden_dims)
+        self.mean = linear(config.hidden_dims[-1], action_dim)
+        self.log_std = linear(config.hidden_dims[-1], action_dim)
+        self.std_bounds = (config.std_min, config.std_max)
+
+    def forward(self, latents: torch.Tensor) -> TanhNormal:
+        hidden = self.mlp(latents)
+        return TanhNormal(self.mean(hidden), self.log_std(hidden).exp().clamp(*self.std_bounds))
+
+
+class Critic(nn.Module):
+    """Q ensemble: latents (B, D) and continuous actions (B, A) or (B, N, A) -> (E, B) or (E, B, N).
+
+    The members differ in their MLP only: as in the original, one linear value head serves all of them (REFERENCE section 10.4).
+    """
+
+    def __init__(self, latent_dim: int, action_dim: int, config: NetworkConfig) -> None:
+        super().__init__()
+        self.mlp = EnsembleMLP(config.critic_ensemble_size, latent_dim + action_dim, config.hidden_dims)
+        self.value = linear(config.hidden_dims[-1], 1)
+
+    def forward(self, latents: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        if actions.ndim == 3:
+            num_actions = actions.shape[1]
+            q = self(latents.repeat_interleave(num_actions, dim=0), actions.flatten(0, 1))
+            return q.unflatten(1, (-1, num_actions))  # (E, B, N)
+        return self.value(self.mlp(torch.cat([latents, actions], dim=-1))).squeeze(-1)
+
+
+class GraspCritic(nn.Module):
+    """DQN over joint gripper choices: latents (B, D) -> (B, K). Its last hidden layer is linear, as in the original."""
+
+    def __init__(self, latent_dim: int, grasp_choices: int, config: NetworkConfig) -> None:
+        super().__init__()
+        self.mlp = MLP(latent_dim, config.hidden_dims, activate_final=False)
+        self.value = linear(config.hidden_dims[-1], grasp_choices)
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        return self.value(self.mlp(latents))
+
+
+class Temperature(nn.Module):
+    """The entropy temperature, softplus of one trained number."""
+
+    def __init__(self, init: float) -> None:
+        super().__init__()
+        self.lagrange = nn.Parameter(torch.tensor(math.log(math.expm1(init))))
+
+    def forward(self) -> torch.Tensor:
+        return F.softplus(self.lagrange)
+
+
+class AgentNetworks(nn.Module):
+    """All networks of an agent. A second instance, with the frozen trunk shared, holds the target networks."""
+
+    def __init__(self, config: NetworkConfig, layout: ActionLayout, state_dim: int, trunk: nn.Module | None = None) -> None:
+        super().__init__()
+        if config.encoder.image_keys and trunk is None:
+            trunk = build_trunk(config.encoder.trunk, config.encoder.trunk_width)
+        self.encoder = Encoder(config.encoder, trunk, state_dim)
+        latent_dim = self.encoder.latent_dim
+        self.actor = Actor(latent_dim, layout.continuous_dim, config)
+        self.critic = Critic(latent_dim, layout.continuous_dim, config)
+        self.grasp_critic = GraspCritic(latent_dim, layout.grasp_choices, config) if layout.num_grippers else None
+        self.temperature = Temperature(config.init_temperature)
+
+    @classmethod
+    def seeded(cls, seed: int, config: NetworkConfig, layout: ActionLayout, state_dim: int) -> Self:
+        """Networks whose initial weights depend on `seed` alone; torch's global generator is left as it was."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return cls(config, layout, state_dim)
+
+    def trained(self, *modules: nn.Module | None) -> list[nn.Parameter]:
+        """The parameters of the given modules that training may change."""
+        return [p for module in modules if module is not None for p in module.parameters() if p.requires_grad]

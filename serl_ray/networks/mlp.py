@@ -1,0 +1,83 @@
+"""Dense blocks: linear, layer norm, tanh; alone and as an ensemble in one batched matrix product (REFERENCE section 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+LAYER_NORM_EPS = 1e-6  # flax's default; torch's is 1e-5
+
+
+def linear(in_dim: int, out_dim: int) -> nn.Linear:
+    """A linear layer with Xavier-uniform weights and zero bias."""
+    layer = nn.Linear(in_dim, out_dim)
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def lecun_normal_(weight: torch.Tensor, fan_in: int) -> torch.Tensor:
+    """Fills with a normal of variance 1 / fan_in, truncated at two deviations (flax's default for kernels)."""
+    std = fan_in**-0.5 / 0.87962566103423978
+    return nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
+
+
+class MLP(nn.Sequential):
+    """Linear -> LayerNorm -> tanh, a block for each hidden size; without `activate_final` the last block is linear alone."""
+
+    def __init__(self, in_dim: int, hidden_dims: Sequence[int], activate_final: bool = True) -> None:
+        layers: list[nn.Module] = []
+        sizes = [in_dim, *hidden_dims]
+        for i, (size, next_size) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+            layers.append(linear(size, next_size))
+            if activate_final or i + 1 < len(hidden_dims):
+                layers += [nn.LayerNorm(next_size, eps=LAYER_NORM_EPS), nn.Tanh()]
+        super().__init__(*layers)
+
+
+class EnsembleLinear(nn.Module):
+    """E linear layers at once: (E, B, in) -> (E, B, out)."""
+
+    def __init__(self, ensemble_size: int, in_dim: int, out_dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(ensemble_size, in_dim, out_dim))
+        self.bias = nn.Parameter(torch.zeros(ensemble_size, 1, out_dim))
+        for member in self.weight:
+            nn.init.xavier_uniform_(member.data)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+class EnsembleLayerNorm(nn.Module):
+    """Layer norm over the last axis of (E, B, D) with a scale and a bias for each member."""
+
+    def __init__(self, ensemble_size: int, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(ensemble_size, 1, dim))
+        self.bias = nn.Parameter(torch.zeros(ensemble_size, 1, dim))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.addcmul(self.bias, F.layer_norm(x, x.shape[-1:], eps=LAYER_NORM_EPS), self.weight)
+
+
+class EnsembleMLP(nn.Sequential):
+    """E independent MLPs: (B, in) -> (E, B, hidden_dims[-1])."""
+
+    def __init__(self, ensemble_size: int, in_dim: int, hidden_dims: Sequence[int]) -> None:
+        layers: list[nn.Module] = []
+        sizes = [in_dim, *hidden_dims]
+        for size, next_size in zip(sizes[:-1], sizes[1:], strict=True):
+            layers += [
+                EnsembleLinear(ensemble_size, size, next_size),
+                EnsembleLayerNorm(ensemble_size, next_size),
+                nn.Tanh(),
+            ]
+        super().__init__(*layers)
+        self.ensemble_size = ensemble_size
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.expand(self.ensemble_size, *x.shape))

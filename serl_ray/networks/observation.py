@@ -1,0 +1,91 @@
+"""Observations at the core's boundary: checked once, on the device, with batch and time axes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class ObservationSpec:
+    """What an agent reads of an observation.
+
+    Attributes:
+        image_keys: cameras.
+        frame_stack: T; with T = 1 frames and state may come without a time axis.
+        state_dim: D of `state`, 0 without one.
+    """
+
+    image_keys: tuple[str, ...]
+    frame_stack: int = 1
+    state_dim: int = 0
+
+    @classmethod
+    def from_observation(cls, observation: Mapping[str, Any], image_keys: Sequence[str], frame_stack: int = 1) -> ObservationSpec:
+        """The spec of an observation, or batch of observations, that an env or a buffer has returned."""
+        state = observation.get("state")
+        if state is None and not image_keys:
+            raise ValueError(f"Without cameras an agent needs 'state' in its observations, which hold {sorted(observation)}.")
+        return cls(tuple(image_keys), frame_stack, 0 if state is None else int(np.shape(state)[-1]))
+
+
+def to_tensors(
+    observations: Mapping[str, Any], spec: ObservationSpec, device: torch.device
+) -> tuple[dict[str, torch.Tensor], bool]:
+    """Observations as tensors with batch and time axes, and whether there was one observation without a batch axis.
+
+    Args:
+        observations: cameras (H, W, 3), (B, H, W, 3) or (B, T, H, W, 3) uint8; state (D,), (B, D) or (B, T, D); numpy or torch.
+            With frame_stack T > 1 a single observation is (T, H, W, 3) and (T, D).
+
+    Returns:
+        Cameras (B, T, H, W, 3) uint8 and state (B, T, D) float32.
+
+    Raises:
+        ValueError: a key is missing, or an array has the wrong dtype or shape.
+    """
+    tensors, singles = {}, set()
+    for key in spec.image_keys:
+        images = _tensor(observations, key, device)
+        if images.dtype != torch.uint8 or images.ndim < 3 or images.shape[-1] != 3:
+            raise ValueError(
+                f"Camera {key!r} is {tuple(images.shape)} {_dtype_name(images)}; expected uint8 frames with channels last, (H, W, 3)."
+            )
+        tensors[key], is_single = _with_batch_and_time(key, images, 3, spec.frame_stack)
+        singles.add(is_single)
+    if spec.state_dim:
+        state = _tensor(observations, "state", device).float()
+        if state.shape[-1:] != (spec.state_dim,):
+            raise ValueError(f"'state' is {tuple(state.shape)}; this agent reads {spec.state_dim} numbers on the last axis.")
+        tensors["state"], is_single = _with_batch_and_time("state", state, 1, spec.frame_stack)
+        singles.add(is_single)
+    if len(singles) > 1 or len({len(tensor) for tensor in tensors.values()}) > 1:
+        shapes = {key: tuple(np.shape(observations[key])) for key in tensors}
+        raise ValueError(f"The observation's arrays disagree on the batch axis: {shapes}.")
+    return tensors, singles.pop()
+
+
+def _tensor(observations: Mapping[str, Any], key: str, device: torch.device) -> torch.Tensor:
+    if key not in observations:
+        raise ValueError(f"The observation has no {key!r}; it holds {', '.join(sorted(observations))}.")
+    return torch.as_tensor(observations[key], device=device)
+
+
+def _with_batch_and_time(key: str, x: torch.Tensor, item_ndim: int, frame_stack: int) -> tuple[torch.Tensor, bool]:
+    if frame_stack == 1 and x.ndim <= item_ndim + 1:
+        x = x.unsqueeze(-item_ndim - 1)
+    is_single = x.ndim == item_ndim + 1
+    x = x.unsqueeze(0) if is_single else x
+    if x.ndim != item_ndim + 2 or x.shape[1] != frame_stack:
+        raise ValueError(
+            f"{key!r} has shape {tuple(x.shape)}; expected a batch and {frame_stack} stacked frame(s) before its last {item_ndim} axes."
+        )
+    return x, is_single
+
+
+def _dtype_name(x: torch.Tensor) -> str:
+    return str(x.dtype).removeprefix("torch.")

@@ -1,0 +1,87 @@
+"""Weights for the image trunk: the original's pickle, a file of ours, torchvision's ImageNet weights, or random ones (REFERENCE section 1.3)."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from torchvision.models import ResNet18_Weights
+
+from serl_ray.data.pickles import load_pickle
+from serl_ray.networks.flax import resnet_state_dict
+from serl_ray.networks.resnet import ImageNetResNet18, ResNet10
+
+logger = logging.getLogger(__name__)
+
+RANDOM_TRUNK_SEED = 0
+
+
+def build_trunk(source: str, width: int = 64) -> nn.Module:
+    """A trunk with its weights: frames (N, H, W, 3) uint8 -> maps (N, H/32, W/32, 8 * width).
+
+    Args:
+        source: "random"; "imagenet" (torchvision's ResNet-18, downloaded once); or a file: the original's `resnet10_params.pkl`,
+            or a ResNet10 state dict as .safetensors, .pt or .pth.
+        width: channels after the first convolution.
+
+    Raises:
+        ValueError: the source is none of these, or its tensors do not fit.
+        FileNotFoundError: the file is not there.
+        ConnectionError: the ImageNet weights cannot be downloaded from here.
+    """
+    if source == "imagenet":
+        return _imagenet_trunk()
+    trunk = ResNet10(width)
+    if source == "random":
+        logger.warning(
+            "The image trunk has RANDOM weights (seed %d). For pretrained ones pass a weights file or 'imagenet'.",
+            RANDOM_TRUNK_SEED,
+        )
+        _randomise(trunk)
+    else:
+        load_trunk(trunk, Path(source).expanduser())
+    return trunk
+
+
+def load_trunk(trunk: ResNet10, path: Path) -> None:
+    """Loads a weights file into a ResNet10; every tensor of the trunk must be there and fit."""
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no trunk weights file {path}. Give the path of one, or 'random' or 'imagenet'.")
+    if path.suffix in (".pkl", ".pickle"):
+        state = resnet_state_dict(load_pickle(path))
+    elif path.suffix == ".safetensors":
+        state = load_file(path)
+    elif path.suffix in (".pt", ".pth"):
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    else:
+        raise ValueError(
+            f"{path}: trunk weights are .pkl (the original's), .safetensors, .pt or .pth files, not {path.suffix or 'a name without ending'}."
+        )
+    try:
+        trunk.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not hold the weights of this ResNet-10: {error}") from error
+
+
+def _randomise(trunk: ResNet10) -> None:
+    generator = torch.Generator().manual_seed(RANDOM_TRUNK_SEED)
+    for module in trunk.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+
+
+def _imagenet_trunk() -> ImageNetResNet18:
+    trunk = ImageNetResNet18()
+    try:
+        state = ResNet18_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
+    except (URLError, OSError) as error:
+        raise ConnectionError(
+            f"The ImageNet ResNet-18 weights cannot be downloaded ({error}). Put the file of {ResNet18_Weights.IMAGENET1K_V1.url} into "
+            f"{torch.hub.get_dir()}/checkpoints, or choose another trunk."
+        ) from error
+    trunk.load_state_dict({name: tensor for name, tensor in state.items() if not name.startswith("fc.")})
+    return trunk

@@ -1,0 +1,106 @@
+"""The image trunk: a group-normalised ResNet-10 that maps a frame to a grid of features (REFERENCE section 1.1)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torchvision.models.resnet import BasicBlock, ResNet
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """(before, after) padding that yields ceil(size / stride) outputs; the odd pixel goes after, where torch's padding=1 puts it before."""
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def pad_same(x: torch.Tensor, kernel: int, stride: int, value: float = 0.0) -> torch.Tensor:
+    """Pads maps (N, C, H, W) as flax's "SAME" does."""
+    top, bottom = same_padding(x.shape[-2], kernel, stride)
+    left, right = same_padding(x.shape[-1], kernel, stride)
+    return F.pad(x, (left, right, top, bottom), value=value)
+
+
+class SameConv2d(nn.Conv2d):
+    """A square convolution without bias and with "SAME" padding."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(pad_same(x, self.kernel_size[0], self.stride[0]))
+
+
+class SameMaxPool2d(nn.MaxPool2d):
+    """A square max-pool with "SAME" padding."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(pad_same(x, self.kernel_size, self.stride, value=-torch.inf))
+
+
+def normalise(images: torch.Tensor) -> torch.Tensor:
+    """uint8 frames (N, H, W, 3) to ImageNet-normalised float32 (N, 3, H, W)."""
+    mean = torch.tensor(IMAGENET_MEAN, device=images.device) * 255.0
+    std = torch.tensor(IMAGENET_STD, device=images.device) * 255.0
+    return ((images.float() - mean) / std).permute(0, 3, 1, 2)
+
+
+def resize(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Frames (N, H, W, C) to (N, *size, C) float32, bilinear, antialiased where they shrink."""
+    scaled = F.interpolate(images.permute(0, 3, 1, 2).float(), size, mode="bilinear", antialias=True, align_corners=False)
+    return scaled.permute(0, 2, 3, 1)
+
+
+class ResNet10(ResNet):
+    """torchvision's ResNet of four BasicBlocks with the original's group norm and padding.
+
+    Frames (N, H, W, 3) uint8 -> feature maps (N, H/32, W/32, 8 * width) float32: 4x4x512 for a 128x128 frame.
+    """
+
+    def __init__(self, width: int = 64, num_groups: int = 4) -> None:
+        nn.Module.__init__(self)
+        self._norm_layer = partial(_group_norm, num_groups)
+        self.inplanes, self.dilation, self.groups, self.base_width = width, 1, 1, 64
+        self.conv1 = nn.Conv2d(3, width, kernel_size=7, stride=2, padding=3, bias=False)
+        self.bn1 = self._norm_layer(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = SameMaxPool2d(kernel_size=3, stride=2)
+        for stage in range(4):
+            layer = self._make_layer(BasicBlock, width * 2**stage, 1, stride=1 if stage == 0 else 2)
+            if stage > 0:
+                layer[0].conv1 = SameConv2d(layer[0].conv1.in_channels, layer[0].conv1.out_channels, 3, stride=2)
+            setattr(self, f"layer{stage + 1}", layer)
+        self.channels = 8 * width
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = self.relu(self.bn1(self.conv1(normalise(images))))
+        x = self.maxpool(x)
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = layer(x)
+        return x.permute(0, 2, 3, 1)  # (N, H/32, W/32, 8 * width)
+
+
+class ImageNetResNet18(ResNet):
+    """torchvision's ResNet-18 up to its last feature map, with batch norm as trained; for use frozen, same shapes as `ResNet10`."""
+
+    channels = 512
+
+    def __init__(self) -> None:
+        super().__init__(BasicBlock, [2, 2, 2, 2])
+        del self.avgpool, self.fc
+
+    def train(self, mode: bool = True) -> ImageNetResNet18:
+        return super().train(False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(normalise(images)))))
+        return self.layer4(self.layer3(self.layer2(self.layer1(x)))).permute(0, 2, 3, 1)
+
+
+def _group_norm(num_groups: int, channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(num_groups, channels, eps=1e-5)

@@ -1,0 +1,143 @@
+"""Hybrid training: rollout workers act, demonstrations and experience are mixed, the agent learns."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.utils.annotations import override
+
+from serl_ray.data.mixer import sample_mixed
+from serl_ray.rllib import checkpoint
+from serl_ray.rllib.buffers import demo_buffer, online_buffer
+from serl_ray.rllib.config import SERLConfig
+from serl_ray.rllib.evaluator import Evaluator
+from serl_ray.rllib.metrics import EpisodeLog, MetricsLog
+from serl_ray.rllib.policy import SERLPolicy
+from serl_ray.rllib.sampling import Sampler
+from serl_ray.settings import settings_of
+
+
+class SERL(Algorithm):
+    """SAC, hybrid where grippers are learned, on half demonstrations and half online experience (RLPD, arXiv 2302.02948).
+
+    `train()` runs `steps_per_iteration` env steps and returns every metric of `metrics.METRICS`. Without remote rollout workers the
+    env steps in this process, and the learner makes exactly `utd_ratio` steps an env step; remote workers sample while it learns,
+    at most `max_lead` env steps ahead.
+    """
+
+    @classmethod
+    @override(Algorithm)
+    def get_default_config(cls) -> SERLConfig:
+        return SERLConfig()
+
+    @classmethod
+    @override(Algorithm)
+    def get_default_policy_class(cls, config: SERLConfig) -> type[SERLPolicy]:
+        return SERLPolicy
+
+    @override(Algorithm)
+    def setup(self, config: SERLConfig) -> None:
+        super().setup(config)
+        self.settings = settings_of(self.config)
+        self.policy: SERLPolicy = self.get_policy()
+        self.agent = self.policy.agent
+        space, action_dim = self.policy.observation_space, self.policy.layout.action_dim
+        self.demos = demo_buffer(self.settings, space, action_dim)
+        self.online = online_buffer(self.settings, space, action_dim)
+        self.rng = np.random.default_rng(self.config.seed)
+        self.sampler = Sampler(self.env_runner_group)
+        self.evaluator = Evaluator(self.eval_env_runner_group, self.settings.evaluation_episodes)
+        self.episodes = EpisodeLog()
+        self.metrics_log = MetricsLog()
+        self.env_steps = self.learner_steps = self.interventions = 0
+
+    @override(Algorithm)
+    def step(self) -> dict[str, Any]:
+        started, env_steps, learner_steps = time.monotonic(), self.env_steps, self.learner_steps
+        goal = min(env_steps + self.settings.steps_per_iteration, max(self.settings.max_steps, env_steps + 1))
+        while self.env_steps < goal:
+            self.training_step()
+        if self._evaluation_is_due(env_steps):
+            self.evaluator.start(self.policy.get_weights(), self.env_steps)
+        seconds = time.monotonic() - started
+        rates = {
+            "env/steps_per_second": (self.env_steps - env_steps) / seconds,
+            "learner/steps_per_second": (self.learner_steps - learner_steps) / seconds,
+        }
+        return self._result(rates)
+
+    @override(Algorithm)
+    def training_step(self) -> None:
+        """Takes what the rollout workers have, sends them on, and makes the learner steps that are due."""
+        due = self.learner_steps_due()
+        if self.settings.max_lead is None or due <= self.settings.utd_ratio * self.settings.max_lead:
+            self.sampler.request(self.env_steps)
+        for fragment in self.sampler.fetch(timeout=0.0 if due else None):
+            self._store(fragment.segments)
+        due = self.learner_steps_due()
+        for _ in range(min(due, 1) if self.sampler.is_remote else due):
+            self._learn()
+
+    def learner_steps_due(self) -> int:
+        """Learner steps that the env steps so far call for and that have not been made."""
+        started = max(self.env_steps - self.settings.training_starts, 0)
+        return math.floor(self.settings.utd_ratio * started) - self.learner_steps
+
+    def evaluate_now(self) -> dict[str, float]:
+        """Waits for the evaluation of the policy as it is, and returns its metrics."""
+        self.evaluator.wait()
+        self.evaluator.start(self.policy.get_weights(), self.env_steps)
+        self.metrics_log.set(self.evaluator.wait())
+        return self._result({})
+
+    def _store(self, segments: list[Any]) -> None:
+        for segment in segments:
+            self.online.add(segment)
+            for intervention in segment.runs(segment.intervened):
+                self.demos.add(intervention)
+                self.interventions += len(intervention)
+            self.episodes.add(segment)
+            self.env_steps += len(segment)
+
+    def _learn(self) -> None:
+        """One learner step: `cta_ratio - 1` updates of the critics and a full one, each on a fresh batch (REFERENCE section 4)."""
+        s = self.settings
+        for update in range(s.cta_ratio):
+            batch = sample_mixed(self.online, self.demos, s.batch_size, s.demo_fraction, self.rng)
+            metrics = self.policy.learn_on_batch(batch, critics_only=update + 1 < s.cta_ratio)
+        self.metrics_log.average(metrics)
+        self.learner_steps += 1
+
+    def _evaluation_is_due(self, env_steps_before: int) -> bool:
+        every = self.settings.evaluate_every
+        return bool(every) and self.env_steps // every > env_steps_before // every
+
+    def _result(self, rates: dict[str, float]) -> dict[str, Any]:
+        if finished := self.evaluator.finished():
+            self.metrics_log.set(finished)
+        learning_steps = max(self.env_steps - self.settings.training_starts, 0)
+        self.metrics_log.set(
+            {
+                **rates,
+                **self.episodes.metrics(),
+                "env/steps": float(self.env_steps),
+                "learner/steps": float(self.learner_steps),
+                "learner/utd_ratio": self.learner_steps / learning_steps if learning_steps else math.nan,
+                "buffer/online_size": float(len(self.online)),
+                "buffer/demo_size": float(len(self.demos)),
+                "buffer/interventions": float(self.interventions),
+            }
+        )
+        return {**self.metrics_log.result(), "timesteps_total": self.env_steps}
+
+    @override(Algorithm)
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        checkpoint.save(self, checkpoint_dir)
+
+    @override(Algorithm)
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        checkpoint.load(self, checkpoint_dir)

@@ -1,0 +1,60 @@
+"""The two replay buffers of a run, and the demonstrations that fill the second."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import gymnasium
+
+from serl_ray.data import demos
+from serl_ray.data.hil_serl import DemoError
+from serl_ray.data.observations import default_state_keys, select_observations
+from serl_ray.data.replay_buffer import ReplayBuffer
+from serl_ray.data.schema import ArraySpec, Segment
+from serl_ray.settings import HybridSettings
+
+
+def online_buffer(settings: HybridSettings, space: gymnasium.spaces.Dict, action_dim: int) -> ReplayBuffer:
+    """A ring for the run's own experience. It is no larger than the run, with a row more for each of its episodes."""
+    capacity = min(settings.capacity, 2 * settings.max_steps)
+    return ReplayBuffer(_specs(space), action_dim, capacity, settings.frame_stack, name="online replay")
+
+
+def demo_buffer(settings: HybridSettings, space: gymnasium.spaces.Dict, action_dim: int) -> ReplayBuffer:
+    """A ring with all demonstrations in it, and room for `demo_capacity` rows of interventions before the first of them is overwritten."""
+    segments = list(read_demos(settings, space, action_dim)) if settings.demo_paths else []
+    capacity = sum(len(segment) + 1 for segment in segments) + min(settings.demo_capacity, 2 * settings.max_steps)
+    buffer = ReplayBuffer(_specs(space), action_dim, capacity, settings.frame_stack, name="demo replay")
+    for segment in segments:
+        buffer.add(segment)
+    return buffer
+
+
+def read_demos(settings: HybridSettings, space: gymnasium.spaces.Dict, action_dim: int) -> Iterator[Segment]:
+    """The demonstrations as the agent sees them: its cameras, and its state vectors joined.
+
+    Raises:
+        DemoError: a file cannot be read, or its observations are not those of the env.
+    """
+    specs = _specs(space)
+    for segment in demos.segments(demos.read_demos(settings.demo_paths, action_dim=action_dim)):
+        state_keys = settings.state_keys
+        if state_keys is None:
+            state_keys = default_state_keys(segment.observations, settings.image_keys)
+        try:
+            observations = select_observations(segment.observations, settings.image_keys, state_keys)
+        except ValueError as error:
+            raise DemoError(f"Demonstrations in {segment.episode}: {error}") from error
+        found = {key: ArraySpec.of_rows(rows) for key, rows in observations.items()}
+        for key, spec in specs.items():
+            if found[key] != spec:
+                raise DemoError(
+                    f"Demonstrations in {segment.episode}: {key!r} is {found[key]}, but the env's is {spec}. Record them with the "
+                    f"same env, setup_mode, image_keys and state_keys (here {', '.join(state_keys)})."
+                )
+        yield replace(segment, observations=observations)
+
+
+def _specs(space: gymnasium.spaces.Dict) -> dict[str, ArraySpec]:
+    return {key: ArraySpec(part.shape, part.dtype) for key, part in space.items()}

@@ -1,0 +1,62 @@
+"""The configuration of `SERL`, in RLlib's accent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.utils.annotations import override
+
+from serl_ray.rllib.sampling import RolloutEnv
+from serl_ray.settings import NAMES, check_names, defaults, settings_of
+
+
+class SERLConfig(AlgorithmConfig):
+    """`HybridSettings` as attributes beside RLlib's own.
+
+        config = SERLConfig().training(setup_mode="single-arm-learned-gripper", demo_paths=("demos.pkl",)).debugging(seed=1)
+        algorithm = config.build_algo()
+
+    Rollout workers are RLlib's (`.env_runners(num_env_runners=2)`); with none, the env steps in this process and runs of one seed are equal.
+    """
+
+    def __init__(self, algo_class: type | None = None) -> None:
+        from serl_ray.rllib.algorithm import SERL
+
+        super().__init__(algo_class=algo_class or SERL)
+        for name, value in defaults().items():
+            setattr(self, name, value)
+        self.api_stack(enable_rl_module_and_learner=False, enable_env_runner_and_connector_v2=False)
+        self.framework("torch")
+        self.environment(env=RolloutEnv, disable_env_checking=True, normalize_actions=False, clip_actions=True)
+        self.env_runners(num_env_runners=0, batch_mode="truncate_episodes", rollout_fragment_length=1)
+        self.fault_tolerance(restart_failed_env_runners=False, ignore_env_runner_failures=False)
+        self.evaluation(evaluation_interval=None, evaluation_num_env_runners=0)
+        self.experimental(_disable_preprocessor_api=True)
+        self.exploration_config = {"type": "StochasticSampling"}
+
+    @override(AlgorithmConfig)
+    def training(self, **settings: Any) -> Self:
+        """Sets options of `HybridSettings` by name; ValueError for an unknown one, with the nearest."""
+        check_names(settings, NAMES)
+        for name, value in settings.items():
+            setattr(self, name, tuple(value) if isinstance(value, list) else value)
+        return self
+
+    @override(AlgorithmConfig)
+    def update_from_dict(self, config_dict: Mapping[str, Any]) -> Self:
+        """As RLlib's, but an unknown key is a ValueError with the nearest name."""
+        check_names(config_dict, {*self.keys(), "trial_info", "__trial_info__", "num_gpus_per_worker"})
+        return super().update_from_dict(dict(config_dict))
+
+    @override(AlgorithmConfig)
+    def validate(self) -> None:
+        settings = settings_of(self)
+        settings.check()
+        self.rollout_fragment_length = settings.fragment_length if self.num_env_runners else 1
+        interventions = {"probability": settings.expert_interventions, "noise": settings.expert_noise}
+        self.env_config = settings.env_config() | {"interventions": interventions if settings.expert_interventions else None}
+        self.evaluation_config = {"explore": False, "env_config": settings.env_config() | {"interventions": None}}
+        self.evaluation_interval = 1 if settings.evaluate_every else None
+        super().validate()

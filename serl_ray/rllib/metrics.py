@@ -1,0 +1,109 @@
+"""One fixed list of metrics: every key is in every result, NaN where nothing is known yet."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict, deque
+from collections.abc import Mapping
+
+import numpy as np
+
+from serl_ray.data.schema import Segment
+from serl_ray.evaluate import SUCCESS_RETURN, Episode
+
+METRICS = (
+    "env/steps",
+    "env/steps_per_second",
+    "env/episodes",
+    "env/success_rate",
+    "env/mean_steps",
+    "env/intervention_rate",
+    "learner/steps",
+    "learner/steps_per_second",
+    "learner/utd_ratio",
+    "buffer/online_size",
+    "buffer/demo_size",
+    "buffer/interventions",
+    "critic/loss",
+    "critic/q_mean",
+    "critic/q_max",
+    "critic/target_mean",
+    "grasp_critic/loss",
+    "grasp_critic/q_mean",
+    "grasp_critic/target_mean",
+    "actor/loss",
+    "actor/entropy",
+    "temperature/loss",
+    "temperature/value",
+    "evaluation/at_step",
+    "evaluation/success_rate",
+    "evaluation/success_low",
+    "evaluation/success_high",
+    "evaluation/mean_steps",
+    "evaluation/intervention_rate",
+    "evaluation/episodes",
+)
+RECENT_EPISODES = 20
+"""Episodes in the running averages of `env/...`."""
+
+
+class MetricsLog:
+    """Numbers between two results: some are averaged, of the others the latest counts."""
+
+    def __init__(self) -> None:
+        self._latest = dict.fromkeys(METRICS, math.nan)
+        self._collected: dict[str, list[float]] = defaultdict(list)
+
+    def set(self, values: Mapping[str, float]) -> None:
+        """The latest value counts, in every result from now on."""
+        self._check(values)
+        self._latest.update(values)
+
+    def average(self, values: Mapping[str, float]) -> None:
+        """The mean over the time since the last result counts."""
+        self._check(values)
+        for name, value in values.items():
+            self._collected[name].append(value)
+
+    def result(self) -> dict[str, float]:
+        """All metrics; averages start anew."""
+        self._latest.update({name: float(np.mean(values)) for name, values in self._collected.items()})
+        self._collected.clear()
+        return dict(self._latest)
+
+    @staticmethod
+    def _check(values: Mapping[str, float]) -> None:
+        if unknown := values.keys() - set(METRICS):
+            raise ValueError(f"{', '.join(sorted(unknown))} is not in the list of metrics.")
+
+
+class EpisodeLog:
+    """Puts episodes together from the segments of the rollout workers."""
+
+    def __init__(self) -> None:
+        self.num_episodes = 0
+        self._recent: deque[Episode] = deque(maxlen=RECENT_EPISODES)
+        self._running: dict[str, tuple[float, int, int]] = {}
+
+    def add(self, segment: Segment) -> None:
+        earned, steps, interventions = self._running.pop(segment.episode, (0.0, 0, 0))
+        earned += float(segment.rewards.sum())
+        steps += len(segment)
+        interventions += int(segment.intervened.sum())
+        if segment.dones[-1]:
+            self.num_episodes += 1
+            self._recent.append(Episode(earned >= SUCCESS_RETURN, steps, interventions))
+        else:
+            self._running[segment.episode] = (earned, steps, interventions)
+
+    def metrics(self) -> dict[str, float]:
+        """Running averages over the last episodes."""
+        if not self._recent:
+            return {"env/episodes": 0.0}
+        steps = sum(episode.steps for episode in self._recent)
+        return {
+            "env/episodes": float(self.num_episodes),
+            "env/success_rate": float(np.mean([episode.success for episode in self._recent])),
+            "env/mean_steps": steps / len(self._recent),
+            "env/intervention_rate": sum(episode.interventions for episode in self._recent) / steps,
+        }

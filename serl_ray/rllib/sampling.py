@@ -1,0 +1,122 @@
+"""Rollout workers as a stream of segments: in process without remote workers, else asynchronously."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import gymnasium
+import numpy as np
+import ray
+from ray.rllib.env.env_context import EnvContext
+from ray.rllib.env.env_runner_group import EnvRunnerGroup
+from ray.rllib.evaluation.rollout_worker import RolloutWorker
+from ray.rllib.policy.sample_batch import SampleBatch, convert_ma_batch_to_sample_batch
+
+from serl_ray.data.schema import Segment
+from serl_ray.envs import make_env
+from serl_ray.envs.wrappers import ExpertIntervention
+from serl_ray.rllib.policy import NEXT_INFOS
+from serl_ray.types import ActionLayout
+
+
+class RolloutEnv(gymnasium.Wrapper):
+    """The env of a rollout worker, made from its `env_config` (see `HybridSettings.env_config`)."""
+
+    def __init__(self, context: EnvContext) -> None:
+        config = dict(context)
+        interventions = config.pop("interventions", None)
+        env = make_env(**config)
+        if interventions:
+            layout = ActionLayout.from_setup(config["setup_mode"], env.action_space.shape[0])
+            env = ExpertIntervention(env, layout, seed=context.worker_index, **interventions)
+        super().__init__(env)
+
+
+@dataclass
+class Fragment:
+    """What one request to a rollout worker brings.
+
+    Attributes:
+        worker: its index, 0 for the local one.
+        segments: consecutive transitions, a segment an episode.
+    """
+
+    worker: int
+    segments: list[Segment]
+
+    @property
+    def num_steps(self) -> int:
+        return sum(len(segment) for segment in self.segments)
+
+
+class Sampler:
+    """Asks every idle rollout worker for a fragment, and hands over those that are ready."""
+
+    def __init__(self, workers: EnvRunnerGroup) -> None:
+        self._workers = workers
+        self._idle = list(workers.healthy_env_runner_ids()) if workers.num_remote_env_runners() else []
+        self.is_remote = bool(self._idle)
+        self._versions: dict[int, int] = {}
+
+    def request(self, env_steps: int) -> None:
+        """Sends idle workers on with the newest acting weights; `env_steps` is how many the run has made so far."""
+        if not self._idle:
+            return
+        weights = ray.put(self._workers.local_env_runner.get_policy().get_weights())
+        collect = partial(_collect_remotely, weights=weights, env_steps=env_steps)
+        self._workers.foreach_env_runner_async(collect, remote_worker_ids=self._idle)
+        self._idle = []
+
+    def fetch(self, timeout: float | None) -> list[Fragment]:
+        """Fragments that are ready within `timeout` seconds (None: until there is one). A worker's exception is raised here."""
+        if not self.is_remote:
+            return [_collect(self._workers.local_env_runner)]
+        ready = self._workers.fetch_ready_async_reqs(timeout_seconds=timeout)
+        self._idle += [worker for worker, _ in ready]
+        return [fragment for _, fragment in ready]
+
+
+def _collect_remotely(worker: RolloutWorker, weights: ray.ObjectRef, env_steps: int) -> Fragment:
+    policy = worker.get_policy()
+    policy.set_weights(ray.get(weights))
+    policy.global_timestep = env_steps
+    return _collect(worker)
+
+
+def _collect(worker: RolloutWorker) -> Fragment:
+    batch = convert_ma_batch_to_sample_batch(worker.sample())
+    return Fragment(worker.worker_index, segments_of(batch, worker.worker_index))
+
+
+def segments_of(batch: SampleBatch, worker: int) -> list[Segment]:
+    """RLlib's batch as segments of executed actions: where a person intervened, it is the person's action that is stored."""
+    episodes, steps = np.asarray(batch["eps_id"]), np.asarray(batch["t"])
+    follows = (episodes[1:] == episodes[:-1]) & (steps[1:] == steps[:-1] + 1)
+    starts = [0, *(np.flatnonzero(~follows) + 1)]
+    return [_segment(batch, start, stop, worker) for start, stop in zip(starts, [*starts[1:], len(steps)], strict=True)]
+
+
+def _segment(batch: SampleBatch, start: int, stop: int, worker: int) -> Segment:
+    infos: list[dict[str, Any]] = list(batch[NEXT_INFOS][start:stop])
+    actions = np.array(batch["actions"][start:stop], np.float32)
+    intervened = np.array([info.get("intervene_action") is not None for info in infos])
+    for row in np.flatnonzero(intervened):
+        actions[row] = infos[row]["intervene_action"]
+    terminateds, truncateds = batch["terminateds"][start:stop], batch["truncateds"][start:stop]
+    observations = {
+        key: np.concatenate([rows[start:stop], batch["new_obs"][key][stop - 1 : stop]]) for key, rows in batch["obs"].items()
+    }
+    return Segment(
+        observations=observations,
+        actions=actions,
+        rewards=batch["rewards"][start:stop],
+        masks=1.0 - np.asarray(terminateds, np.float32),
+        dones=terminateds | truncateds,
+        truncateds=truncateds,
+        grasp_penalty=np.array([info.get("grasp_penalty", 0.0) for info in infos], np.float32),
+        intervened=intervened,
+        episode=f"{worker}-{batch['eps_id'][start]}",
+        first_step=int(batch["t"][start]),
+    )

@@ -1,0 +1,161 @@
+"""One training run, from settings to a checkpoint, a learning curve and a video."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.tune.logger import UnifiedLogger
+from tqdm import tqdm
+
+from serl_ray.plots import plot_learning_curve
+from serl_ray.rllib import SERL, SERLConfig
+from serl_ray.settings import HybridSettings
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint"
+LOGS = "logs"
+CURVE = "learning_curve.png"
+
+
+@dataclass
+class RunOptions:
+    """What concerns the run and not what it learns."""
+
+    save_dir: Path = Path("hybrid_ckpt")
+    """Folder for checkpoint, logs, learning curve and video."""
+    seed: int = 0
+    """Of the initial weights, the exploration, the envs and the batches."""
+    num_workers: int = 0
+    """Remote rollout workers; 0 steps the env in this process, and runs of one seed are then equal."""
+    evaluation_worker: bool = False
+    """Whether evaluation has a process of its own, and so does not stop training."""
+    checkpoint_every: int = 5000
+    """Env steps between checkpoints; there is always one at the end."""
+    resume: bool = False
+    """Go on from the checkpoint in save_dir."""
+
+
+def train(settings: HybridSettings, run: RunOptions) -> dict[str, Any]:
+    """Trains until `max_steps` or an interrupt, and returns the last result, which ends with an evaluation."""
+    settings.check()
+    check_save_dir(run)
+    start_ray(run)
+    algorithm = build(settings, run)
+    try:
+        if run.resume:
+            algorithm.load_checkpoint(str(run.save_dir / CHECKPOINT))
+        with _stop_on_interrupt(algorithm):
+            _loop(algorithm, settings, run)
+        result = algorithm.evaluate_now()
+        algorithm.log_result(result)
+        save(algorithm, run.save_dir)
+    finally:
+        algorithm.stop()
+    plot_learning_curve(read_results(run.save_dir), run.save_dir / CURVE)
+    return result
+
+
+def check_save_dir(run: RunOptions) -> None:
+    """Neither overwrites a run nor resumes one that is not there."""
+    exists = (run.save_dir / CHECKPOINT).exists()
+    if run.resume and not exists:
+        raise FileNotFoundError(f"There is no checkpoint in {run.save_dir} to resume. Check --save_dir, or leave --resume out.")
+    if exists and not run.resume:
+        raise FileExistsError(f"{run.save_dir} holds a run already. Choose another --save_dir, or go on with it by --resume.")
+
+
+def start_ray(run: RunOptions) -> None:
+    """Joins the cluster of a submitted job, else starts Ray here with room for every worker."""
+    if ray.is_initialized():
+        return
+    if "RAY_ADDRESS" in os.environ:
+        ray.init(logging_level=logging.WARNING)
+        return
+    workers = run.num_workers + run.evaluation_worker
+    ray.init(num_cpus=max(os.cpu_count() or 1, workers + 2), include_dashboard=False, logging_level=logging.WARNING)
+
+
+def build(settings: HybridSettings, run: RunOptions) -> SERL:
+    """The algorithm, with its logs (TensorBoard, CSV, JSON) in the save folder."""
+    logs = run.save_dir / LOGS
+    logs.mkdir(parents=True, exist_ok=True)
+    config = (
+        SERLConfig()
+        .training(**vars_of(settings))
+        .env_runners(num_env_runners=run.num_workers)
+        .evaluation(evaluation_num_env_runners=int(run.evaluation_worker))
+        .debugging(seed=run.seed, logger_creator=lambda config: UnifiedLogger(config, str(logs), loggers=None))
+    )
+    return config.build_algo()
+
+
+def vars_of(settings: HybridSettings) -> dict[str, Any]:
+    """The options alone, also of a class that adds its own."""
+    return {name: getattr(settings, name) for name in HybridSettings.__dataclass_fields__}
+
+
+def save(algorithm: SERL, save_dir: Path) -> None:
+    """Writes a checkpoint beside the old one, and then puts it in its place."""
+    new, current = save_dir / f"{CHECKPOINT}.new", save_dir / CHECKPOINT
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    algorithm.save_checkpoint(str(new))
+    shutil.rmtree(current, ignore_errors=True)
+    new.rename(current)
+
+
+def read_results(save_dir: Path) -> list[dict[str, Any]]:
+    """Every result of a run so far."""
+    return [json.loads(line) for line in (save_dir / LOGS / "result.json").read_text().splitlines()]
+
+
+def _loop(algorithm: SERL, settings: HybridSettings, run: RunOptions) -> None:
+    with tqdm(total=settings.max_steps, initial=algorithm.env_steps, unit="step", dynamic_ncols=True) as bar:
+        while algorithm.env_steps < settings.max_steps and not algorithm.should_stop:
+            before = algorithm.env_steps
+            result = algorithm.train()
+            bar.update(algorithm.env_steps - before)
+            bar.set_postfix_str(_summary(result))
+            if algorithm.env_steps // run.checkpoint_every > before // run.checkpoint_every:
+                save(algorithm, run.save_dir)
+
+
+def _summary(result: dict[str, Any]) -> str:
+    shown = {
+        "success": result["env/success_rate"],
+        "eval": result["evaluation/success_rate"],
+        "q": result["critic/q_mean"],
+        "entropy": result["actor/entropy"],
+        "interventions": result["env/intervention_rate"],
+    }
+    return " ".join(f"{name} {value:.2f}" for name, value in shown.items() if not math.isnan(value))
+
+
+@contextmanager
+def _stop_on_interrupt(algorithm: SERL) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run after the env step that is under way; a second one ends it at once."""
+
+    def stop(signum: int, frame: Any) -> None:
+        if algorithm.should_stop:
+            raise KeyboardInterrupt
+        algorithm.should_stop = True
+        tqdm.write("Stopping: saving the run. Once more to leave at once.")
+
+    previous = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)

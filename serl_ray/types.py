@@ -1,0 +1,106 @@
+"""The words every part of serl_ray shares: shape letters, batches, and the layout of an action.
+
+Shape letters, used in every public docstring:
+
+    B batch    T stacked frames    E ensemble    A continuous action    G grippers    K choices of all grippers together
+    H W C image (uint8, channels last, as cameras give it)    D feature
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+
+SetupMode = Literal[
+    "single-arm-fixed-gripper",
+    "single-arm-learned-gripper",
+    "dual-arm-fixed-gripper",
+    "dual-arm-learned-gripper",
+]
+SETUP_MODES: tuple[str, ...] = get_args(SetupMode)
+
+Batch = dict[str, Any]
+"""`observations` and `next_observations` (each a dict: cameras and `state`), `actions`, `rewards`, `masks`, ..., each of leading size B."""
+
+GRIPPER_CHOICES = 3
+"""Close, hold, open: -1, 0, +1 in the env, 0, 1, 2 in the grasp critic."""
+
+
+@dataclass(frozen=True)
+class ActionLayout:
+    """Which dimensions of an env action are continuous and which are grippers.
+
+    Everything that differs between one arm and two, or a fixed and a learned gripper, follows from this value (REFERENCE section 3).
+    """
+
+    continuous_indices: tuple[int, ...]
+    gripper_indices: tuple[int, ...] = ()
+
+    @classmethod
+    def from_setup(cls, setup_mode: str, action_dim: int) -> ActionLayout:
+        """The layout of an env whose action has `action_dim` numbers: an arm's gripper is the last of the arm's own numbers."""
+        if setup_mode not in SETUP_MODES:
+            raise ValueError(f"setup_mode is {setup_mode!r}; choose one of {', '.join(SETUP_MODES)}.")
+        num_arms = 2 if setup_mode.startswith("dual") else 1
+        per_arm, left_over = divmod(action_dim, num_arms)
+        learned = setup_mode.endswith("learned-gripper")
+        if left_over or per_arm < 1 + learned:
+            raise ValueError(
+                f"An action of {action_dim} numbers cannot be {setup_mode}: {num_arms} arm(s) with the same number of dimensions each"
+                f"{', the last of them the gripper' if learned else ''}. Choose the set-up of your env, or change its action space."
+            )
+        grippers = tuple(per_arm * arm + per_arm - 1 for arm in range(num_arms)) if learned else ()
+        return cls(tuple(i for i in range(action_dim) if i not in grippers), grippers)
+
+    @classmethod
+    def from_sizes(cls, continuous_dim: int, grasp_choices: int = 1) -> ActionLayout:
+        """The layout with `continuous_dim` continuous numbers and a grasp critic of `grasp_choices` outputs (3 a gripper: 1, 3 or 9)."""
+        modes = {1: "single-arm-fixed-gripper", 3: "single-arm-learned-gripper", 9: "dual-arm-learned-gripper"}
+        if grasp_choices not in modes:
+            raise ValueError(f"A grasp critic has 3 outputs for one gripper or 9 for two, not {grasp_choices}.")
+        num_grippers = {1: 0, 3: 1, 9: 2}[grasp_choices]
+        return cls.from_setup(modes[grasp_choices], continuous_dim + num_grippers)
+
+    @property
+    def action_dim(self) -> int:
+        return len(self.continuous_indices) + len(self.gripper_indices)
+
+    @property
+    def continuous_dim(self) -> int:
+        return len(self.continuous_indices)
+
+    @property
+    def num_grippers(self) -> int:
+        return len(self.gripper_indices)
+
+    @property
+    def grasp_choices(self) -> int:
+        """K: the number of joint gripper choices; 1 where no gripper is learned."""
+        return GRIPPER_CHOICES**self.num_grippers
+
+    def continuous(self, actions: torch.Tensor) -> torch.Tensor:
+        """The continuous part (..., A) of env actions (..., A + G)."""
+        return actions[..., self.continuous_indices]
+
+    def grasp_ids(self, actions: torch.Tensor) -> torch.Tensor:
+        """The joint gripper choice (...,) in {0 .. K-1} of env actions (..., A + G); the first gripper is the major digit."""
+        digits = actions[..., self.gripper_indices].round().long() + 1  # (..., G), half rounds to even as in the original
+        place_values = torch.tensor([GRIPPER_CHOICES**g for g in reversed(range(self.num_grippers))], device=actions.device)
+        return (digits * place_values).sum(-1)
+
+    def join(self, continuous: torch.Tensor, grasp_ids: torch.Tensor | None = None) -> torch.Tensor:
+        """Env actions (..., A + G) from a continuous part (..., A) and joint gripper choices (...,)."""
+        actions = continuous.new_zeros((*continuous.shape[:-1], self.action_dim))
+        actions[..., self.continuous_indices] = continuous
+        for place, index in enumerate(reversed(self.gripper_indices)):
+            actions[..., index] = (grasp_ids // GRIPPER_CHOICES**place % GRIPPER_CHOICES - 1).to(continuous.dtype)
+        return actions
+
+    def random(self, rng: np.random.Generator, batch_size: int) -> np.ndarray:
+        """Uniform env actions (B, A + G), float32: continuous numbers in [-1, 1), grippers in {-1, 0, 1}."""
+        actions = rng.uniform(-1.0, 1.0, (batch_size, self.action_dim)).astype(np.float32)
+        actions[:, self.gripper_indices] = rng.integers(-1, 2, (batch_size, self.num_grippers))
+        return actions

@@ -1,0 +1,122 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stamped import SPEC, assert_same, stamped_segment
+
+from serl_ray.data import parquet
+from serl_ray.data.schema import ArraySpec, Segment
+
+
+def random_segment(rng: np.random.Generator, n: int, spec: dict[str, ArraySpec], action_dim: int, episode: str) -> Segment:
+    return Segment(
+        observations={key: rng.integers(0, 2, (n + 1, *s.shape)).astype(s.dtype) for key, s in spec.items()},
+        actions=rng.uniform(-1, 1, (n, action_dim)),
+        rewards=rng.normal(size=n),
+        masks=rng.integers(0, 2, n),
+        dones=np.arange(n) == n - 1,
+        truncateds=rng.integers(0, 2, n),
+        grasp_penalty=rng.normal(size=n),
+        intervened=rng.integers(0, 2, n),
+        episode=episode,
+        first_step=int(rng.integers(100)),
+    )
+
+
+@given(
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6),
+    shapes=st.lists(st.lists(st.integers(1, 3), max_size=4), min_size=1, max_size=3),
+    dtype=st.sampled_from(["u1", "f2", "f4", "f8", "i8", "?"]),
+    seed=st.integers(0, 2**31),
+)
+@settings(deadline=None, max_examples=60)
+def test_what_is_written_is_read_to_the_bit(tmp_path_factory, lengths, shapes, dtype, seed):
+    rng = np.random.default_rng(seed)
+    spec = {f"key.{i}": ArraySpec(tuple(shape), np.dtype(dtype)) for i, shape in enumerate(shapes)}
+    segments = [random_segment(rng, n, spec, 3, f"episode {i}") for i, n in enumerate(lengths)]
+    folder = tmp_path_factory.mktemp("shards")
+    parquet.write_shards(folder, segments)
+    for found, expected in zip(parquet.read_segments(folder / "shard-00000.parquet"), segments, strict=True):
+        assert_same(found, expected)
+
+
+def test_one_row_is_one_transition_and_no_frame_is_stored_twice(tmp_path):
+    parquet.write_shards(tmp_path, [stamped_segment(1, 0, 5, done=True), stamped_segment(2, 3, 4)])
+    file = pq.ParquetFile(tmp_path / "shard-00000.parquet")
+    table = file.read()
+    assert len(table) == 9
+    assert file.num_row_groups == 2
+    assert table.column("episode").to_pylist() == ["1"] * 5 + ["2"] * 4
+    assert table.column("step").to_pylist() == [0, 1, 2, 3, 4, 3, 4, 5, 6]
+    assert table.column("observations.state").to_pylist()[1] == [1.0, 1.0]
+    has_final = table.column("final_observations.image").is_valid().to_pylist()
+    assert [row for row, final in enumerate(has_final) if final] == [4, 8]
+    described = json.loads(table.schema.metadata[b"serl_ray"])
+    assert described["version"] == 1
+    assert described["observations"]["image"] == {"shape": [2, 2, 3], "dtype": "|u1"}
+    assert file.metadata.row_group(0).column(0).compression == "ZSTD"
+
+
+def test_a_large_recording_is_cut_into_shards_in_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "SHARD_BYTES", 300)
+    segments = [stamped_segment(episode, 0, 7) for episode in range(6)]
+    parquet.write_shards(tmp_path, segments)
+    shards = sorted(tmp_path.glob("*.parquet"))
+    assert len(shards) > 1
+    found = [segment for shard in shards for segment in parquet.read_segments(shard)]
+    for segment, expected in zip(found, segments, strict=True):
+        assert_same(segment, expected)
+
+
+def test_only_the_keys_asked_for_are_read(tmp_path):
+    parquet.write_shards(tmp_path, [stamped_segment(1, 0, 5)])
+    path = tmp_path / "shard-00000.parquet"
+    [segment] = parquet.read_segments(path, ["state"])
+    assert list(segment.observations) == ["state"]
+    with pytest.raises(ValueError, match="no observations front, wrist; the file has image, state, map"):
+        list(parquet.read_segments(path, ["wrist", "front", "state"]))
+
+
+def test_row_groups_merged_by_another_tool_still_hold_the_same_segments(tmp_path):
+    segments = [stamped_segment(1, 0, 5), stamped_segment(1, 9, 2), stamped_segment(2, 3, 4)]
+    parquet.write_shards(tmp_path, segments)
+    path = tmp_path / "merged.parquet"
+    pq.write_table(pq.read_table(tmp_path / "shard-00000.parquet"), path)
+    for found, expected in zip(parquet.read_segments(path), segments, strict=True):
+        assert_same(found, expected)
+
+
+def test_files_that_are_not_ours_are_refused_by_name(tmp_path):
+    parquet.write_shards(tmp_path, [stamped_segment(1, 0, 5)])
+    shard = tmp_path / "shard-00000.parquet"
+    table = pq.read_table(shard)
+    described = json.loads(table.schema.metadata[b"serl_ray"])
+    path = tmp_path / "other.parquet"
+
+    def message_of(table) -> str:
+        pq.write_table(table, path)
+        with pytest.raises(ValueError, match=r"other\.parquet: ") as caught:
+            list(parquet.read_segments(path))
+        return str(caught.value)
+
+    assert "serl_ray did not write" in message_of(table.replace_schema_metadata(None))
+    newer = {b"serl_ray": json.dumps({**described, "version": 2})}
+    assert "version 2 of the format, this serl_ray reads version 1" in message_of(table.replace_schema_metadata(newer))
+    assert "ends without final observations" in message_of(table.slice(0, 4))
+    assert "skips steps" in message_of(table.take([0, 1, 3, 4]))
+    path.write_bytes(shard.read_bytes()[:-20])
+    with pytest.raises(ValueError, match=r"other\.parquet: cut off"):
+        list(parquet.read_segments(path))
+
+
+def test_segments_of_two_layouts_do_not_share_a_file(tmp_path):
+    segment = stamped_segment(2, 0, 3)
+    with pytest.raises(ValueError, match="Episode '2' has the layout"):
+        parquet.write_shards(tmp_path, [stamped_segment(1, 0, 3), replace(segment, actions=np.zeros((3, 5)))])
+    with pytest.raises(ValueError, match="no segment to write"):
+        parquet.write_shards(tmp_path, [])
+    assert segment.observation_spec == SPEC
