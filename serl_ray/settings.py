@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from serl_ray.agents.sac import SACConfig
+from serl_ray.agents.config import SACConfig
 from serl_ray.networks.actor_critic import NetworkConfig
 from serl_ray.networks.encoder import EncoderConfig
 from serl_ray.types import SETUP_MODES
@@ -50,6 +50,8 @@ class HybridSettings:
     """Whether the critic's target counts the next action's entropy."""
     reward_bias: float = 0.0
     """Added to every reward."""
+    max_return: float | None = 1.0
+    """No target value is greater: 1 where the only reward is a 1 that ends the episode. None for no bound, as the original."""
     cta_ratio: int = 2
     """Critic updates a learner step, the last of them together with actor and temperature."""
     utd_ratio: float = 1.0
@@ -127,6 +129,7 @@ class HybridSettings:
             self.critic_subsample_size,
             self.backup_entropy,
             self.reward_bias,
+            self.max_return,
             networks=networks,
         )
 
@@ -141,7 +144,9 @@ class HybridSettings:
         }
 
 
-PRESETS: dict[str, dict[str, Any]] = {"hil-serl": {"discount": 0.97, "training_starts": 100, "random_steps": 0}}
+PRESETS: dict[str, dict[str, Any]] = {
+    "hil-serl": {"discount": 0.97, "training_starts": 100, "random_steps": 0, "max_return": None},
+}
 """Departures from the defaults, by name. hil-serl: the original's (REFERENCE section 7)."""
 
 NAMES = tuple(field.name for field in fields(HybridSettings))

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from serl_ray.agents.config import SACConfig
 from serl_ray.agents.noise import PolicyNoise, UpdateNoise
-from serl_ray.agents.sac import SACAgent, SACConfig, SACHybridAgent
+from serl_ray.agents.sac import SACAgent, SACHybridAgent
 from serl_ray.networks.actor_critic import NetworkConfig
 from serl_ray.networks.encoder import EncoderConfig
 from serl_ray.networks.flax import agent_state_dict, load_flax_agent

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from safetensors.torch import load_file, save_file
 
+from serl_ray.agents.config import SACConfig
 from serl_ray.networks.actor_critic import NetworkConfig
 from serl_ray.networks.encoder import EncoderConfig
 from serl_ray.networks.observation import ObservationSpec
 from serl_ray.types import ActionLayout
 
 if TYPE_CHECKING:
-    from serl_ray.agents.sac import SACAgent, SACConfig
+    from serl_ray.agents.sac import SACAgent
 
 A = TypeVar("A", bound="SACAgent")
 TENSORS_FILE = "agent.safetensors"
@@ -48,7 +49,8 @@ def load_agent_tensors(agent: SACAgent, tensors: dict[str, torch.Tensor]) -> Non
         missing, surplus = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
         reshaped = sorted(name for name in expected.keys() & found.keys() if expected[name] != found[name])
         raise ValueError(
-            f"The checkpoint does not fit this agent: missing {missing or 'none'}, surplus {surplus or 'none'}, of another shape {reshaped or 'none'}."
+            f"The checkpoint does not fit this agent: missing {missing or 'none'}, surplus {surplus or 'none'}, "
+            f"of another shape {reshaped or 'none'}."
         )
     agent.networks.load_state_dict(_under(tensors, "networks."))
     agent.target.load_state_dict(_under(tensors, "target."), strict=False)
@@ -107,8 +109,6 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 def config_from_json(config: dict[str, Any]) -> SACConfig:
     """The SACConfig that `dataclasses.asdict` and JSON have taken apart."""
-    from serl_ray.agents.sac import SACConfig
-
     networks = dict(config["networks"])
     encoder = EncoderConfig(**_with_tuples(networks.pop("encoder")))
     return SACConfig(**{**config, "networks": NetworkConfig(encoder=encoder, **_with_tuples(networks))})

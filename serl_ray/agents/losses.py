@@ -6,15 +6,22 @@ import torch
 import torch.nn.functional as F
 
 
-def td_target(rewards: torch.Tensor, masks: torch.Tensor, next_values: torch.Tensor, discount: float) -> torch.Tensor:
-    """y = r + discount * mask * V(s'), all (B,). A time-out has mask 1 and bootstraps."""
-    return rewards + discount * masks * next_values
+def td_target(
+    rewards: torch.Tensor, masks: torch.Tensor, next_values: torch.Tensor, discount: float, max_return: float | None = None
+) -> torch.Tensor:
+    """y = r + discount * mask * V(s'), all (B,), and at most `max_return`. A time-out has mask 1 and bootstraps.
+
+    Differs from the original, which has no bound: with rewards of 0 and 1 a return above 1 is an error of extrapolation, which
+    bootstrapping would feed back.
+    """
+    target = rewards + discount * masks * next_values
+    return target if max_return is None else target.clamp(max=max_return)
 
 
 def soft_min_value(
     target_q: torch.Tensor, subset: torch.Tensor | None = None, entropy_bonus: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """The next state's value (B,): the least Q over the ensemble (E, B), or over a subset of its members (REDQ, arXiv 2101.05982).
+    """The next state's value (B,): the least Q over the ensemble (E, B), or over a subset of it (REDQ, arXiv 2101.05982).
 
     `entropy_bonus` (B,), -temperature * log pi(a'|s'), belongs to the value, so that `td_target` discounts and masks it
     (arXiv 1812.05905, eq. 3). Differs from the original, which subtracts it from the reward side (REFERENCE section 10.8).
@@ -29,7 +36,7 @@ def critic_loss(q: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def actor_loss(q: torch.Tensor, log_prob: torch.Tensor, temperature: torch.Tensor) -> torch.Tensor:
-    """Mean of temperature * log pi(a|s) - Q(s, a), with Q the mean over the ensemble, not its minimum; q (E, B), log_prob (B,)."""
+    """Mean of temperature * log pi(a|s) - Q(s, a), with Q the mean (not the minimum) over the ensemble; q (E, B), log_prob (B,)."""
     return (temperature * log_prob - q.mean(dim=0)).mean()
 
 

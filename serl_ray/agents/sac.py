@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,40 +13,15 @@ import torch
 from torch import nn
 
 from serl_ray.agents import checkpoint, losses
+from serl_ray.agents.config import SACConfig
 from serl_ray.agents.noise import NoiseSource, PolicyNoise, UpdateNoise
 from serl_ray.data.augment import crop
-from serl_ray.networks.actor_critic import AgentNetworks, NetworkConfig
+from serl_ray.networks.actor_critic import AgentNetworks
 from serl_ray.networks.observation import ObservationSpec, to_tensors
 from serl_ray.types import ActionLayout, Batch
 from serl_ray.utils.device import DEVICE
 
 Tensors = dict[str, torch.Tensor]
-
-
-@dataclass(frozen=True)
-class SACConfig:
-    """Hyper-parameters of the update, and the sizes of the networks.
-
-    Attributes:
-        lr: Adam's step size, the same for every loss.
-        discount: of the next state's value, a step.
-        tau: share of the new parameters in the target's, an update.
-        target_entropy: None for -(all action dimensions, the grippers' too) / 2.
-        critic_subsample_size: members of the ensemble in the target; None for all.
-        backup_entropy: whether the target counts the next action's entropy.
-        reward_bias: added to every reward.
-        augment: whether frames are randomly cropped.
-    """
-
-    lr: float = 3e-4
-    discount: float = 0.95
-    tau: float = 0.005
-    target_entropy: float | None = None
-    critic_subsample_size: int | None = None
-    backup_entropy: bool = False
-    reward_bias: float = 0.0
-    augment: bool = True
-    networks: NetworkConfig = field(default_factory=NetworkConfig)
 
 
 @dataclass
@@ -151,8 +126,8 @@ class SACAgent:
         steps their Adam with zero gradients (REFERENCE section 10.3).
 
         Args:
-            batch: `observations, actions, next_observations, rewards, masks` (and `grasp_penalty` with learned grippers), numpy or torch.
-            critics_only: leave actor and temperature alone (the first `cta_ratio - 1` updates of a learner step).
+            batch: `observations, actions, next_observations, rewards, masks`, with learned grippers `grasp_penalty`.
+            critics_only: leave actor and temperature alone, as the first `cta_ratio - 1` updates do.
             noise: the update's randomness; drawn where it is not given.
 
         Returns:
@@ -205,7 +180,7 @@ class SACAgent:
             target_q = self.target.critic(encoded.next_target_latents, next_actions)  # (E, B)
             bonus = -self.networks.temperature() * next_log_prob if self.config.backup_entropy else None
             next_value = losses.soft_min_value(target_q, noise.critic_subset, bonus)
-            target = losses.td_target(transitions["rewards"], transitions["masks"], next_value, self.config.discount)
+            target = losses.td_target(transitions["rewards"], transitions["masks"], next_value, self.config.discount, self.config.max_return)
         q = self.networks.critic(encoded.latents, self.layout.continuous(transitions["actions"]))  # (E, B)
         loss = losses.critic_loss(q, target)
         return loss, {
@@ -229,7 +204,7 @@ class SACAgent:
         return loss, {"temperature/loss": loss, "temperature/value": temperature}
 
     def _act(self, features: Tensors, noise: PolicyNoise) -> tuple[torch.Tensor, torch.Tensor]:
-        """Sampled actions (B, A) and log-probabilities (B,) with the actor's dropout on and its image branch cut off from gradients."""
+        """Sampled actions (B, A) and log-probabilities (B,) with dropout, and no gradient to the image branch."""
         latents = self.networks.encoder(features, noise.keep, stop_image_gradient=True)
         return self.networks.actor(latents).sample(noise.eps)
 
@@ -275,7 +250,7 @@ class SACAgent:
         return checkpoint.agent_tensors(self)
 
     def load_tensors(self, tensors: Tensors) -> None:
-        """Puts back what `tensors` returned; ValueError names every missing, surplus or misshapen one, and then nothing is changed."""
+        """Puts back what `tensors` returned; ValueError names what does not fit, and nothing is changed."""
         checkpoint.load_agent_tensors(self, tensors)
 
     def acting_tensors(self) -> Tensors:
@@ -344,7 +319,7 @@ class SACHybridAgent(SACAgent):
             next_target_q = self.target.grasp_critic(encoded.next_target_latents)
             next_value = losses.double_dqn_value(next_q, next_target_q)
             rewards = transitions["rewards"] + transitions["grasp_penalty"]
-            target = losses.td_target(rewards, transitions["masks"], next_value, self.config.discount)
+            target = losses.td_target(rewards, transitions["masks"], next_value, self.config.discount, self.config.max_return)
         q = self.networks.grasp_critic(encoded.latents)  # (B, K)
         loss = losses.grasp_critic_loss(q, self.layout.grasp_ids(transitions["actions"]), target)
         metrics = {"grasp_critic/loss": loss, "grasp_critic/q_mean": q.mean(), "grasp_critic/target_mean": target.mean()}

@@ -11,7 +11,7 @@ from ray.rllib.models.torch.torch_modelv2 import TorchModelV2
 from ray.rllib.utils.annotations import override
 from torch import nn
 
-from serl_ray.agents.sac import SACConfig
+from serl_ray.agents.config import SACConfig
 from serl_ray.networks.actor_critic import AgentNetworks
 from serl_ray.networks.observation import ObservationSpec, to_tensors
 from serl_ray.types import ActionLayout

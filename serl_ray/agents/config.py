@@ -1,0 +1,35 @@
+"""Hyper-parameters of an agent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from serl_ray.networks.actor_critic import NetworkConfig
+
+
+@dataclass(frozen=True)
+class SACConfig:
+    """Hyper-parameters of the update, and the sizes of the networks.
+
+    Attributes:
+        lr: Adam's step size, the same for every loss.
+        discount: of the next state's value, a step.
+        tau: share of the new parameters in the target's, an update.
+        target_entropy: None for -(all action dimensions, the grippers' too) / 2.
+        critic_subsample_size: members of the ensemble in the target; None for all.
+        backup_entropy: whether the target counts the next action's entropy.
+        reward_bias: added to every reward.
+        max_return: no target is greater; 1 where the only reward is a 1 that ends the episode, None for no bound (the original).
+        augment: whether frames are randomly cropped.
+    """
+
+    lr: float = 3e-4
+    discount: float = 0.95
+    tau: float = 0.005
+    target_entropy: float | None = None
+    critic_subsample_size: int | None = None
+    backup_entropy: bool = False
+    reward_bias: float = 0.0
+    max_return: float | None = None
+    augment: bool = True
+    networks: NetworkConfig = field(default_factory=NetworkConfig)
