@@ -3,18 +3,65 @@
 from __future__ import annotations
 
 import logging
+import sys
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 import tyro
 
-from serl_ray.evaluate import record_video
+from serl_ray.agents.checkpoint import load_any_agent
+from serl_ray.envs.make import make_env
+from serl_ray.evaluate import deterministic, record_video
+from serl_ray.rllib.checkpoint import AGENT_DIR
 from serl_ray.settings import PRESETS, HybridSettings
-from serl_ray.training import CHECKPOINT, CURVE, RunOptions, train
+from serl_ray.training import CHECKPOINT, CURVE, RunOptions, options_of, train
+
+VIDEO = "policy.mp4"
 
 
 @dataclass
-class TrainHybrid(HybridSettings):
+class Preset:
+    """Which defaults the other flags depart from."""
+
+    preset: Literal["none", "hil-serl", "tabletop"] = "none"
+    """hil-serl: the hyper-parameters of the original. tabletop: those for the simulator from state."""
+
+
+@dataclass
+class TrainHybrid(HybridSettings, RunOptions, Preset):
     """Trains a policy on demonstrations and its own experience."""
 
-    run: tyro.conf.OmitArgPrefixes[RunOptions] = None
+
+def parse(argv: list[str]) -> TrainHybrid:
+    """The flags, on top of the preset that is among them."""
+    preset, _ = tyro.cli(Preset, args=argv, return_unknown_args=True, add_help=False, use_underscores=True)
+    defaults = TrainHybrid(preset=preset.preset, **PRESETS.get(preset.preset, {}))
+    return tyro.cli(TrainHybrid, args=argv, default=defaults, use_underscores=True)
+
+
+def main(args: TrainHybrid) -> None:
+    """Trains, then plays the policy for a video, and says what there is and what to do next."""
+    settings = options_of(args, HybridSettings)
+    result = train(settings, options_of(args, RunOptions))
+    print(
+        f"Success {result['evaluation/success_rate']:.2f} "
+        f"[{result['evaluation/success_low']:.2f}, {result['evaluation/success_high']:.2f}] "
+        f"after {int(result['env/steps'])} env steps."
+    )
+    print(f"Checkpoint {args.save_dir / CHECKPOINT}, learning curve {args.save_dir / CURVE}")
+    write_video(settings, args)
+    print(f"Next: python scripts/evaluate.py --checkpoint {args.save_dir} --episodes 50 --video {args.save_dir}/evaluation.mp4")
+
+
+def write_video(settings: HybridSettings, args: TrainHybrid) -> None:
+    """Three episodes of the policy, where the env shows pictures and opening it a second time is no harm (a simulator)."""
+    if ":" in settings.env_name:
+        return
+    agent = load_any_agent(args.save_dir / CHECKPOINT / AGENT_DIR, "cpu")
+    record_video(deterministic(agent), make_env(**settings.env_config()), args.save_dir / VIDEO, episodes=3)
+    print(f"Video {args.save_dir / VIDEO}")
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    main(parse(sys.argv[1:]))

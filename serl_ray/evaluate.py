@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import gymnasium
+import imageio.v2 as imageio
 import numpy as np
 from scipy.stats import binomtest
 
@@ -106,3 +108,20 @@ def evaluate(act: Act, env: gymnasium.Env, episodes: int, seed: int = 10_000) ->
 def deterministic(agent: Any) -> Act:
     """Acts with the policy's mode."""
     return lambda observation: agent.sample_actions(observation, argmax=True)
+
+
+def record_video(act: Act, env: gymnasium.Env, path: Path, episodes: int, seed: int = 10_000, fps: int = 10) -> Evaluation:
+    """Plays episodes and writes what `env.render()` shows of them.
+
+    Raises:
+        ValueError: the env has no pictures: its `render()` gives no array.
+    """
+    with imageio.get_writer(path, fps=fps, macro_block_size=None) as writer:
+
+        def append_frame(env: gymnasium.Env) -> None:
+            frame = env.render()
+            if not isinstance(frame, np.ndarray):
+                raise ValueError(f"{type(env.unwrapped).__name__}.render() gives no picture, so there is no video to write.")
+            writer.append_data(frame)
+
+        return Evaluation(list(run_episodes(act, env, episodes, seed, append_frame)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -10,20 +9,21 @@ import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
-from ray.tune.logger import UnifiedLogger
 from tqdm import tqdm
 
 from serl_ray.plots import plot_learning_curve
 from serl_ray.rllib import SERL, SERLConfig
+from serl_ray.run_log import RunLog, read_results
 from serl_ray.settings import HybridSettings
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 CHECKPOINT = "checkpoint"
 LOGS = "logs"
 CURVE = "learning_curve.png"
@@ -52,18 +52,19 @@ def train(settings: HybridSettings, run: RunOptions) -> dict[str, Any]:
     settings.check()
     check_save_dir(run)
     start_ray(run)
-    algorithm = build(settings, run)
+    algorithm, log = build(settings, run), RunLog(run.save_dir / LOGS)
     try:
         if run.resume:
             algorithm.load_checkpoint(str(run.save_dir / CHECKPOINT))
         with _stop_on_interrupt(algorithm):
-            _loop(algorithm, settings, run)
+            _loop(algorithm, log, settings, run)
         result = algorithm.evaluate_now()
-        algorithm.log_result(result)
+        log.append(result)
         save(algorithm, run.save_dir)
     finally:
         algorithm.stop()
-    plot_learning_curve(read_results(run.save_dir), run.save_dir / CURVE)
+        log.close()
+    plot_learning_curve(read_results(run.save_dir / LOGS), run.save_dir / CURVE)
     return result
 
 
@@ -88,22 +89,20 @@ def start_ray(run: RunOptions) -> None:
 
 
 def build(settings: HybridSettings, run: RunOptions) -> SERL:
-    """The algorithm, with its logs (TensorBoard, CSV, JSON) in the save folder."""
-    logs = run.save_dir / LOGS
-    logs.mkdir(parents=True, exist_ok=True)
+    """The algorithm, not yet restored."""
     config = (
         SERLConfig()
-        .training(**vars_of(settings))
+        .training(**vars(settings))
         .env_runners(num_env_runners=run.num_workers)
         .evaluation(evaluation_num_env_runners=int(run.evaluation_worker))
-        .debugging(seed=run.seed, logger_creator=lambda config: UnifiedLogger(config, str(logs), loggers=None))
+        .debugging(seed=run.seed)
     )
     return config.build_algo()
 
 
-def vars_of(settings: HybridSettings) -> dict[str, Any]:
-    """The options alone, also of a class that adds its own."""
-    return {name: getattr(settings, name) for name in HybridSettings.__dataclass_fields__}
+def options_of(args: Any, options: type[T]) -> T:
+    """The options of one class among those of an object that has more."""
+    return options(**{field.name: getattr(args, field.name) for field in fields(options)})
 
 
 def save(algorithm: SERL, save_dir: Path) -> None:
@@ -116,16 +115,12 @@ def save(algorithm: SERL, save_dir: Path) -> None:
     new.rename(current)
 
 
-def read_results(save_dir: Path) -> list[dict[str, Any]]:
-    """Every result of a run so far."""
-    return [json.loads(line) for line in (save_dir / LOGS / "result.json").read_text().splitlines()]
-
-
-def _loop(algorithm: SERL, settings: HybridSettings, run: RunOptions) -> None:
+def _loop(algorithm: SERL, log: RunLog, settings: HybridSettings, run: RunOptions) -> None:
     with tqdm(total=settings.max_steps, initial=algorithm.env_steps, unit="step", dynamic_ncols=True) as bar:
         while algorithm.env_steps < settings.max_steps and not algorithm.should_stop:
             before = algorithm.env_steps
             result = algorithm.train()
+            log.append(result)
             bar.update(algorithm.env_steps - before)
             bar.set_postfix_str(_summary(result))
             if algorithm.env_steps // run.checkpoint_every > before // run.checkpoint_every:

@@ -82,11 +82,7 @@ def save_agent(agent: SACAgent, path: Path) -> None:
 
 def load_agent(cls: type[A], path: Path, device: torch.device | str) -> A:
     """Builds the agent a folder describes and loads its tensors."""
-    if not (path / CONFIG_FILE).is_file():
-        raise FileNotFoundError(f"{path} holds no agent: there is no {CONFIG_FILE} in it.")
-    description = json.loads((path / CONFIG_FILE).read_text())
-    if description["format_version"] != FORMAT_VERSION:
-        raise ValueError(f"{path} has format version {description['format_version']}; this release reads {FORMAT_VERSION}.")
+    description = _describe(path)
     if description["agent"] != cls.__name__:
         raise ValueError(
             f"{path} holds a {description['agent']}, not a {cls.__name__}. Load it with {description['agent']}.load."
@@ -100,11 +96,28 @@ def load_agent(cls: type[A], path: Path, device: torch.device | str) -> A:
     return agent
 
 
+def load_any_agent(path: Path, device: torch.device | str) -> SACAgent:
+    """The agent in a folder, of whichever class it is."""
+    from serl_ray.agents.sac import SACAgent, SACHybridAgent
+
+    classes = {cls.__name__: cls for cls in (SACAgent, SACHybridAgent)}
+    return load_agent(classes[_describe(path)["agent"]], path, device)
+
+
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     """The tensors in an agent's folder."""
     if not (path / TENSORS_FILE).is_file():
         raise FileNotFoundError(f"{path} holds no agent: there is no {TENSORS_FILE} in it.")
     return load_file(path / TENSORS_FILE)
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    if not (path / CONFIG_FILE).is_file():
+        raise FileNotFoundError(f"{path} holds no agent: there is no {CONFIG_FILE} in it.")
+    description = json.loads((path / CONFIG_FILE).read_text())
+    if description["format_version"] != FORMAT_VERSION:
+        raise ValueError(f"{path} has format version {description['format_version']}; this release reads {FORMAT_VERSION}.")
+    return description
 
 
 def config_from_json(config: dict[str, Any]) -> SACConfig:

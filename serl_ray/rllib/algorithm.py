@@ -54,12 +54,13 @@ class SERL(Algorithm):
         self.episodes = EpisodeLog()
         self.metrics_log = MetricsLog()
         self.env_steps = self.learner_steps = self.interventions = 0
+        self.should_stop = False
 
     @override(Algorithm)
     def step(self) -> dict[str, Any]:
         started, env_steps, learner_steps = time.monotonic(), self.env_steps, self.learner_steps
         goal = min(env_steps + self.settings.steps_per_iteration, max(self.settings.max_steps, env_steps + 1))
-        while self.env_steps < goal:
+        while self.env_steps < goal and not self.should_stop:
             self.training_step()
         if self._evaluation_is_due(env_steps):
             self.evaluator.start(self.policy.get_weights(), self.env_steps)

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import mujoco
 import numpy as np
 
-from serl_ray.envs.tabletop.arm import LENGTH_UNIT, ROTATION_LIMIT, Arm, ArmSpec
+from serl_ray.envs.tabletop.arm import LENGTH_UNIT, ROTATION_LIMIT, Arm, ArmSpec, quaternion
 from serl_ray.envs.tabletop.mjcf import Vector, box, numbers
 from serl_ray.envs.tabletop.motion import approach, motion_action, square_yaw
 from serl_ray.envs.tabletop.scene import touches
 
 PEG_HALF_WIDTH = 0.012
+"""Metres; the peg is square."""
 CLEARANCE = 0.004
 """Metres between the centred peg and each wall of the socket."""
 DEPTH = 0.03
@@ -62,7 +63,7 @@ class Insert:
         self._model, self._data, self._arms = model, data, arms
         self._tip, self._rim = model.body("peg").id, model.body("socket").id
         self._peg_geom, self._bottom = model.geom("peg").id, model.geom("bottom").id
-        self._socket_home, self._socket_quat = model.body_pos[self._rim].copy(), model.body_quat[self._rim].copy()
+        self._socket_home = model.body_pos[self._rim].copy()
 
     def reset(self, rng: np.random.Generator) -> None:
         """Hands within (4, 4, 2) cm of home; the socket within 5 cm and 0.2 rad on the table, or within 1.5 cm in its hand."""
@@ -70,16 +71,16 @@ class Insert:
             arm.place(arm.spec.home + rng.uniform(-1, 1, 3) * (0.04, 0.04, 0.02))
         if len(self._arms) == 1:
             spread, yaw = np.array([0.05, 0.05, 0.0]), rng.uniform(-0.2, 0.2)
-            self._model.body_quat[self._rim] = [np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)]
+            self._model.body_quat[self._rim] = quaternion(np.array([0.0, 0.0, yaw]))
         else:
             spread = np.array([0.015, 0.0, 0.015])
         self._model.body_pos[self._rim] = self._socket_home + rng.uniform(-1, 1, 3) * spread
 
     def is_success(self) -> bool:
-        return self._tip_in_socket()[2] <= -SUCCESS_DEPTH and touches(self._data, self._peg_geom, self._bottom)
+        return bool(self._tip_in_socket()[2] <= -SUCCESS_DEPTH) and touches(self._data, self._peg_geom, self._bottom)
 
     def object_state(self) -> np.ndarray:
-        """Rim minus tip in the world's frame / LENGTH_UNIT (3,); the turn between them / ROTATION_LIMIT (1,)."""
+        """Rim minus tip in the world's frame / LENGTH_UNIT (3,); the turn that lines the first hand up / ROTATION_LIMIT (1,)."""
         offset = (self._data.xpos[self._rim] - self._data.xpos[self._tip]) / LENGTH_UNIT
         return np.array([*offset, (self._goal_yaw() - self._arms[0].rotation[2]) / ROTATION_LIMIT])
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import mujoco
 import numpy as np
 
-from serl_ray.envs.tabletop.arm import LENGTH_UNIT, ROTATION_LIMIT, Arm, ArmSpec
+from serl_ray.envs.tabletop.arm import LENGTH_UNIT, ROTATION_LIMIT, Arm, ArmSpec, quaternion
 from serl_ray.envs.tabletop.mjcf import box
 from serl_ray.envs.tabletop.motion import approach, motion_action, square_yaw
 from serl_ray.envs.tabletop.scene import touches
@@ -23,10 +23,12 @@ LEVEL = 0.95
 
 
 def cube() -> str:
+    """The cube: it is its own grip."""
     return _free_body(box((CUBE_HALF,) * 3, "0.88 0.12 0.14", name="grip0", collides_as="object", mass=0.05), CUBE_HALF)
 
 
 def tray() -> str:
+    """The tray: the left arm's grip is the handle at +y, the right arm's the one at -y."""
     geoms = box(TRAY_HALF, "0.93 0.91 0.84", collides_as="object", mass=0.08)
     for i, (y, color) in enumerate([(HANDLE_OFFSET, "0.88 0.12 0.14"), (-HANDLE_OFFSET, "0.55 0.15 0.70")]):
         pos = (0, y, TRAY_HALF[2] + HANDLE_HALF[2])
@@ -70,15 +72,8 @@ class Lift:
         for arm in self._arms:
             arm.place(arm.spec.home + rng.uniform(-1, 1, 3) * (0.03, 0.03, 0.02))
         x, y, yaw = rng.uniform(-1, 1, 3) * ((0.08, 0.08, 0.4) if len(self._arms) == 1 else (0.025, 0.02, 0.15))
-        self._data.qpos[self._object_qpos : self._object_qpos + 7] = [
-            x,
-            y,
-            self._rest_height,
-            np.cos(yaw / 2),
-            0,
-            0,
-            np.sin(yaw / 2),
-        ]
+        pose = [x, y, self._rest_height, *quaternion(np.array([0.0, 0.0, yaw]))]
+        self._data.qpos[self._object_qpos : self._object_qpos + 7] = pose
 
     def is_success(self) -> bool:
         return self._height() >= LIFT_HEIGHT and self._is_level() and all(map(all, self._contacts()))
@@ -86,8 +81,8 @@ class Lift:
     def object_state(self) -> np.ndarray:
         """What the arms need to know of the object.
 
-        Per arm: grip minus tcp / LENGTH_UNIT (3,), the turn that lines the hand up / ROTATION_LIMIT (1,), contact of its two pads,
-        0 or 1 (2,). Then the object's height above rest / LENGTH_UNIT (1,) and the x and y of its upward axis (2,).
+        Per arm: grip minus tcp / LENGTH_UNIT (3,), the turn that lines the hand up / ROTATION_LIMIT (1,), contact of its two
+        pads, 0 or 1 (2,). Then the object's height above rest / LENGTH_UNIT (1,) and the x and y of its upward axis (2,).
         """
         values: list[float] = []
         for arm, grip, contacts in zip(self._arms, self._grips, self._contacts(), strict=True):
