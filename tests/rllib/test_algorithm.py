@@ -1,0 +1,146 @@
+"""Whole runs of the algorithm on a small env: what is stored, what is learnt, what is counted, what goes wrong and says so."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+
+from serl_ray.data.demos import write_demos
+from serl_ray.data.hil_serl import DemoError
+from serl_ray.data.schema import Segment
+from serl_ray.rllib import SERLConfig
+from serl_ray.rllib.metrics import METRICS
+
+TESTS = str(Path(__file__).parents[1])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local_ray():
+    ray.init(num_cpus=4, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": TESTS}})
+    yield
+    ray.shutdown()
+
+
+def config(setup_mode="single-arm-learned-gripper", env="LineEnv", **settings):
+    settings = {"training_starts": 20, "random_steps": 20, "max_steps": 500, "batch_size": 16, "hidden_dims": (16, 16)} | settings
+    settings = {"steps_per_iteration": 50, "evaluate_every": 0} | settings
+    return SERLConfig().training(env_name=f"line_envs:{env}", setup_mode=setup_mode, **settings).debugging(seed=3)
+
+
+@pytest.fixture
+def build():
+    algorithms = []
+
+    def build(configuration):
+        algorithms.append(configuration.build_algo())
+        return algorithms[-1]
+
+    yield build
+    for algorithm in algorithms:
+        algorithm.stop()
+
+
+MODES = {
+    "single-arm-fixed-gripper": 6,
+    "single-arm-learned-gripper": 7,
+    "dual-arm-fixed-gripper": 12,
+    "dual-arm-learned-gripper": 14,
+}
+
+
+@pytest.mark.parametrize("setup_mode", MODES)
+@pytest.mark.parametrize("image_keys", [(), ("front", "wrist")], ids=["state", "pixels"])
+def test_every_set_up_trains_and_reports_every_metric(build, setup_mode, image_keys):
+    settings = {"image_keys": image_keys, "env_kwargs": {"action_dim": MODES[setup_mode], "cameras": image_keys}}
+    steps = {"steps_per_iteration": 24} if image_keys else {}
+    algorithm = build(config(setup_mode, evaluate_every=20, evaluation_episodes=2, **settings, **steps))
+    result = algorithm.train()
+    assert set(METRICS) <= result.keys()
+    unknown = {name for name in METRICS if math.isnan(result[name])}
+    assert unknown <= {"env/success_rate", "env/mean_steps", "env/intervention_rate"} | (
+        set() if "learned" in setup_mode else {name for name in METRICS if name.startswith("grasp_critic/")}
+    )
+
+
+@pytest.mark.parametrize("utd_ratio", [1.0, 0.3, 2.0])
+def test_learner_steps_follow_env_steps_exactly(build, utd_ratio):
+    algorithm = build(config(utd_ratio=utd_ratio))
+    for _ in range(3):
+        algorithm.train()
+        assert algorithm.learner_steps == math.floor(utd_ratio * (algorithm.env_steps - 20))
+
+
+def test_what_was_executed_is_stored_and_interventions_go_to_both_buffers(build):
+    algorithm = build(config(expert_interventions=0.2, training_starts=400))
+    stored: list[Segment] = []
+    add = algorithm.online.add
+    algorithm.online.add = lambda segment: (stored.append(segment), add(segment))
+    for _ in range(4):
+        algorithm.train()
+    moved = np.concatenate([np.diff(segment.observations["state"][:, :2], axis=0) for segment in stored])
+    actions = np.concatenate([segment.actions[:, :2] for segment in stored])
+    np.testing.assert_allclose(moved, 0.3 * actions, atol=1e-5)
+    intervened = sum(int(segment.intervened.sum()) for segment in stored)
+    assert 0 < intervened == algorithm.interventions == len(algorithm.demos)
+    assert len(algorithm.online) == algorithm.env_steps
+
+
+def test_two_runs_of_one_seed_are_equal(build):
+    results = []
+    for _ in range(2):
+        algorithm = build(config())
+        results.append([algorithm.train()["critic/q_mean"] for _ in range(2)])
+    assert results[0] == results[1]
+
+
+def test_a_restored_run_counts_and_remembers(build, tmp_path):
+    algorithm = build(config())
+    algorithm.train()
+    algorithm.save_checkpoint(str(tmp_path))
+    restored = build(config())
+    restored.load_checkpoint(str(tmp_path))
+    assert (restored.env_steps, restored.learner_steps) == (algorithm.env_steps, algorithm.learner_steps)
+    assert len(restored.online) == len(algorithm.online)
+    algorithm._learn()
+    restored._learn()
+    ours, theirs = algorithm.agent.tensors(), restored.agent.tensors()
+    assert ours.keys() == theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in ours)
+    with pytest.raises(ValueError, match="hidden_dims"):
+        build(config(hidden_dims=(8, 8))).load_checkpoint(str(tmp_path))
+
+
+def test_remote_workers_sample_while_the_learner_learns(build):
+    algorithm = build(config(fragment_length=5, evaluate_every=50, evaluation_episodes=2).env_runners(num_env_runners=2))
+    for _ in range(3):
+        result = algorithm.train()
+    assert algorithm.env_steps >= 150 and len(algorithm.online) == algorithm.env_steps
+    assert 0 <= algorithm.learner_steps_due() <= algorithm.settings.max_lead + 2 * 2 * 5
+    assert result["evaluation/success_rate"] >= 0
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_exception_in_an_env_arrives_with_its_traceback(build, workers):
+    with pytest.raises(Exception, match="the gripper has caught fire"):
+        build(config(env="BurningEnv").env_runners(num_env_runners=workers)).train()
+
+
+def test_unknown_options_are_refused_with_the_nearest_name():
+    with pytest.raises(ValueError, match="'utd_ration'.*'utd_ratio'"):
+        SERLConfig().training(utd_ration=2)
+    with pytest.raises(ValueError, match="'discuont'.*'discount'"):
+        SERLConfig().update_from_dict({"discuont": 0.9})
+    with pytest.raises(ValueError, match="demo_fraction is 1.5"):
+        SERLConfig().training(demo_fraction=1.5).validate()
+
+
+def test_demonstrations_of_another_env_are_refused(build, tmp_path):
+    rows = {"state": np.zeros((3, 5), np.float32)}
+    flags = {"dones": [False, True], "truncateds": [False, False], "intervened": [True, True]}
+    columns = {"rewards": [0, 1], "masks": [1, 0], "grasp_penalty": [0, 0]}
+    write_demos(tmp_path / "demos.pkl", [Segment(rows, np.zeros((2, 7)), episode="a", **columns, **flags)])
+    with pytest.raises(DemoError, match="'state' is float32 of shape .5,.*the env's is float32 of shape .4,"):
+        build(config(demo_paths=(str(tmp_path / "demos.pkl"),)))
