@@ -147,12 +147,17 @@ class HybridSettings:
 PRESETS: dict[str, dict[str, Any]] = {
     "hil-serl": {"discount": 0.97, "training_starts": 100, "random_steps": 0, "max_return": None},
     "tabletop": {
-        "discount": 0.9, "tau": 0.01, "batch_size": 128, "critic_ensemble_size": 4, "utd_ratio": 2.0,
-        "training_starts": 100, "random_steps": 0,
+        "discount": 0.9,
+        "tau": 0.01,
+        "batch_size": 128,
+        "critic_ensemble_size": 4,
+        "utd_ratio": 2.0,
+        "training_starts": 100,
+        "random_steps": 0,
     },  # fmt: skip
 }
-"""Departures from the defaults, by name. hil-serl: the original's (REFERENCE section 7). tabletop: for the simulator's short tasks,
-where the state is known: more critics against overestimation, and values that travel faster."""
+"""Departures from the defaults, by name. hil-serl: the original's (REFERENCE section 7). tabletop: for the simulator's
+short tasks from state: more critics against overestimation, and values that travel faster."""
 
 NAMES = tuple(field.name for field in fields(HybridSettings))
 

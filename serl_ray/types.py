@@ -23,7 +23,7 @@ SetupMode = Literal[
 SETUP_MODES: tuple[str, ...] = get_args(SetupMode)
 
 Batch = dict[str, Any]
-"""`observations` and `next_observations` (each a dict: cameras and `state`), `actions`, `rewards`, `masks`, ..., each of leading size B."""
+"""`observations` and `next_observations` (dicts of cameras and `state`), `actions`, `rewards`, `masks`, ..., each (B, ...)."""
 
 GRIPPER_CHOICES = 3
 """Close, hold, open: -1, 0, +1 in the env, 0, 1, 2 in the grasp critic."""
@@ -33,7 +33,7 @@ GRIPPER_CHOICES = 3
 class ActionLayout:
     """Which dimensions of an env action are continuous and which are grippers.
 
-    Everything that differs between one arm and two, or a fixed and a learned gripper, follows from this value (REFERENCE section 3).
+    Whatever differs between one arm and two, or a fixed and a learned gripper, follows from this value (REFERENCE section 3).
     """
 
     continuous_indices: tuple[int, ...]
@@ -49,15 +49,15 @@ class ActionLayout:
         learned = setup_mode.endswith("learned-gripper")
         if left_over or per_arm < 1 + learned:
             raise ValueError(
-                f"An action of {action_dim} numbers cannot be {setup_mode}: {num_arms} arm(s) with the same number of dimensions each"
-                f"{', the last of them the gripper' if learned else ''}. Choose the set-up of your env, or change its action space."
+                f"An action of {action_dim} numbers cannot be {setup_mode}: {num_arms} arm(s) with equally many dimensions"
+                f"{', the last of them the gripper' if learned else ''}. Choose your env's set-up, or change its action space."
             )
         grippers = tuple(per_arm * arm + per_arm - 1 for arm in range(num_arms)) if learned else ()
         return cls(tuple(i for i in range(action_dim) if i not in grippers), grippers)
 
     @classmethod
     def from_sizes(cls, continuous_dim: int, grasp_choices: int = 1) -> ActionLayout:
-        """The layout with `continuous_dim` continuous numbers and a grasp critic of `grasp_choices` outputs (3 a gripper: 1, 3 or 9)."""
+        """The layout with so many continuous numbers and a grasp critic of `grasp_choices` outputs: 1 (none), 3 or 9."""
         modes = {1: "single-arm-fixed-gripper", 3: "single-arm-learned-gripper", 9: "dual-arm-learned-gripper"}
         if grasp_choices not in modes:
             raise ValueError(f"A grasp critic has 3 outputs for one gripper or 9 for two, not {grasp_choices}.")

@@ -1,11 +1,11 @@
 """Our networks, losses and updates against recordings of the original; SERL_PARITY_DIR names another folder of recordings.
 
 Excluded, because ours decides differently (DESIGN section 6) or the original itself never uses it:
-- idle networks: in a critics-only update the original still moves actor, temperature and the proprio branch by Adam's momentum; ours
+- idle networks: in a critics-only update the original still moves actor, temperature and proprio branch by Adam's momentum; ours
   leaves actor and temperature as they are (asserted), so the moved branch is not compared after such a step.
-- sac_state_redq_entropy: the entropy back-up, which ours discounts and masks. Loss and gradient of the critic are compared with the
+- sac_state_redq_entropy: the entropy back-up, which ours discounts and masks. Its loss and gradient are compared with the
   original's own target put together from our parts; the critic's parameters after the step are not.
-- networks_state: `softplus` and `uniform` standard deviations and a policy temperature, which no launcher of the original selects.
+- networks_state: `softplus` and `uniform` standard deviations and a policy temperature, which its launchers never select.
 - bc_small: its gradient step, in which the image heads never learn (REFERENCE section 10.10). Forward and loss are compared.
 - replay_*: see tests/data/test_replay_parity.py.
 """

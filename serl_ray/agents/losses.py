@@ -36,7 +36,7 @@ def critic_loss(q: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def actor_loss(q: torch.Tensor, log_prob: torch.Tensor, temperature: torch.Tensor) -> torch.Tensor:
-    """Mean of temperature * log pi(a|s) - Q(s, a), with Q the mean (not the minimum) over the ensemble; q (E, B), log_prob (B,)."""
+    """Mean of temperature * log pi(a|s) - Q(s, a), Q being the ensemble's mean, not its minimum; q (E, B), log_prob (B,)."""
     return (temperature * log_prob - q.mean(dim=0)).mean()
 
 

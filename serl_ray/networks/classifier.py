@@ -17,7 +17,7 @@ from serl_ray.utils.device import DEVICE
 
 
 class ClassifierNetwork(nn.Module):
-    """Encoder without proprio -> Dense -> Dropout -> LayerNorm -> ReLU -> logits (B, 1), or (B, num_classes) for more than two."""
+    """Encoder without proprio -> Dense -> Dropout -> LayerNorm -> ReLU -> logits (B, 1), (B, num_classes) for more than two."""
 
     def __init__(self, config: EncoderConfig, num_classes: int, hidden_dim: int, trunk: nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""From an observation to one latent vector: a head for each camera on a shared trunk, and the proprio branch (REFERENCE sections 1.2, 1.4)."""
+"""From an observation to one latent: a head a camera on a shared trunk, and the proprio branch (REFERENCE 1.2, 1.4)."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def load_flax_agent(networks: AgentNetworks, params: Mapping[str, Any]) -> None:
 
 
 def load_flax_classifier(classifier: RewardClassifier, params: Mapping[str, Any]) -> None:
-    """Loads the original's reward classifier parameters (`encoder_def`, `Dense_0`, ...) into ours, in place; errors as `load_flax_agent`."""
+    """Loads the original's reward classifier parameters (`encoder_def`, `Dense_0`, ...) into ours; see `load_flax_agent`."""
     _load(classifier.network, classifier_state_dict(params, classifier.image_keys), trunk="encoder.trunk.")
 
 
@@ -111,7 +111,7 @@ def _module_name(path: str, renaming: Renaming) -> str:
         if match := re.fullmatch(pattern, path):
             return re.sub(r"\{(\d)(?:\*(\d))?(?:\+(\d))?\}", partial(_index, match.groups()), name)
     raise ValueError(
-        f"The flax parameters hold {path!r}, which none of our networks has. Check the cameras and the set-up they were trained with."
+        f"The flax parameters hold {path!r}, which our networks lack. Check the cameras and the set-up they were trained with."
     )
 
 

@@ -52,9 +52,7 @@ def to_tensors(
     for key in spec.image_keys:
         images = _tensor(observations, key, device)
         if images.dtype != torch.uint8 or images.ndim < 3 or images.shape[-1] != 3:
-            raise ValueError(
-                f"Camera {key!r} is {tuple(images.shape)} {_dtype_name(images)}; expected uint8 frames with channels last, (H, W, 3)."
-            )
+            raise ValueError(f"Camera {key!r} is {tuple(images.shape)} {_dtype_name(images)}; expected uint8 frames (H, W, 3).")
         tensors[key], is_single = _with_batch_and_time(key, images, 3, spec.frame_stack)
         singles.add(is_single)
     if spec.state_dim:
@@ -82,7 +80,7 @@ def _with_batch_and_time(key: str, x: torch.Tensor, item_ndim: int, frame_stack:
     x = x.unsqueeze(0) if is_single else x
     if x.ndim != item_ndim + 2 or x.shape[1] != frame_stack:
         raise ValueError(
-            f"{key!r} has shape {tuple(x.shape)}; expected a batch and {frame_stack} stacked frame(s) before its last {item_ndim} axes."
+            f"{key!r} has shape {tuple(x.shape)}; expected batch and {frame_stack} frame(s) before {item_ndim} axes."
         )
     return x, is_single
 

@@ -1,4 +1,4 @@
-"""Weights for the image trunk: the original's pickle, a file of ours, torchvision's ImageNet weights, or random ones (REFERENCE section 1.3)."""
+"""Weights for the image trunk: the original's pickle, a file of ours, ImageNet's, or random ones (REFERENCE section 1.3)."""
 
 from __future__ import annotations
 
@@ -58,9 +58,7 @@ def load_trunk(trunk: ResNet10, path: Path) -> None:
     elif path.suffix in (".pt", ".pth"):
         state = torch.load(path, map_location="cpu", weights_only=True)
     else:
-        raise ValueError(
-            f"{path}: trunk weights are .pkl (the original's), .safetensors, .pt or .pth files, not {path.suffix or 'a name without ending'}."
-        )
+        raise ValueError(f"{path}: trunk weights are .pkl (the original's), .safetensors, .pt or .pth, not {path.suffix!r}.")
     try:
         trunk.load_state_dict(state)
     except RuntimeError as error:
@@ -80,8 +78,8 @@ def _imagenet_trunk() -> ImageNetResNet18:
         state = ResNet18_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
     except (URLError, OSError) as error:
         raise ConnectionError(
-            f"The ImageNet ResNet-18 weights cannot be downloaded ({error}). Put the file of {ResNet18_Weights.IMAGENET1K_V1.url} into "
-            f"{torch.hub.get_dir()}/checkpoints, or choose another trunk."
+            f"The ImageNet ResNet-18 weights cannot be downloaded ({error}). Put the file of "
+            f"{ResNet18_Weights.IMAGENET1K_V1.url} into {torch.hub.get_dir()}/checkpoints, or choose another trunk."
         ) from error
     trunk.load_state_dict({name: tensor for name, tensor in state.items() if not name.startswith("fc.")})
     return trunk

@@ -14,7 +14,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """(before, after) padding that yields ceil(size / stride) outputs; the odd pixel goes after, where torch's padding=1 puts it before."""
+    """(before, after) padding for ceil(size / stride) outputs; where torch puts the odd pixel before, it goes after."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
 
@@ -86,7 +86,7 @@ class ResNet10(ResNet):
 
 
 class ImageNetResNet18(ResNet):
-    """torchvision's ResNet-18 up to its last feature map, with batch norm as trained; for use frozen, same shapes as `ResNet10`."""
+    """torchvision's ResNet-18 up to its last feature map, with batch norm as trained; to be frozen, shapes as `ResNet10`."""
 
     channels = 512
 

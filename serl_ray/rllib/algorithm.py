@@ -24,9 +24,9 @@ from serl_ray.settings import settings_of
 class SERL(Algorithm):
     """SAC, hybrid where grippers are learned, on half demonstrations and half online experience (RLPD, arXiv 2302.02948).
 
-    `train()` runs `steps_per_iteration` env steps and returns every metric of `metrics.METRICS`. Without remote rollout workers the
-    env steps in this process, and the learner makes exactly `utd_ratio` steps an env step; remote workers sample while it learns,
-    at most `max_lead` env steps ahead.
+    `train()` runs `steps_per_iteration` env steps and returns every metric of `metrics.METRICS`. Without remote rollout workers
+    the env steps in this process, and the learner makes exactly `utd_ratio` steps an env step; remote workers sample while it
+    learns, at most `max_lead` env steps ahead.
     """
 
     @classmethod
@@ -105,7 +105,7 @@ class SERL(Algorithm):
             self.env_steps += len(segment)
 
     def _learn(self) -> None:
-        """One learner step: `cta_ratio - 1` updates of the critics and a full one, each on a fresh batch (REFERENCE section 4)."""
+        """One learner step: `cta_ratio - 1` updates of the critics, then a full one, each on a fresh batch (REFERENCE 4)."""
         s = self.settings
         for update in range(s.cta_ratio):
             batch = sample_mixed(self.online, self.demos, s.batch_size, s.demo_fraction, self.rng)

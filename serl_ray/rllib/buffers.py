@@ -22,7 +22,7 @@ def online_buffer(settings: HybridSettings, space: gymnasium.spaces.Dict, action
 
 
 def demo_buffer(settings: HybridSettings, space: gymnasium.spaces.Dict, action_dim: int) -> ReplayBuffer:
-    """A ring with all demonstrations in it, and room for `demo_capacity` rows of interventions before the first of them is overwritten."""
+    """A ring with the demonstrations, and room for `demo_capacity` rows of interventions before one is overwritten."""
     segments = list(read_demos(settings, space, action_dim)) if settings.demo_paths else []
     capacity = sum(len(segment) + 1 for segment in segments) + min(settings.demo_capacity, 2 * settings.max_steps)
     buffer = ReplayBuffer(_specs(space), action_dim, capacity, settings.frame_stack, name="demo replay")
@@ -50,8 +50,8 @@ def read_demos(settings: HybridSettings, space: gymnasium.spaces.Dict, action_di
         for key, spec in specs.items():
             if found[key] != spec:
                 raise DemoError(
-                    f"Demonstrations in {segment.episode}: {key!r} is {found[key]}, but the env's is {spec}. Record them with the "
-                    f"same env, setup_mode, image_keys and state_keys (here {', '.join(state_keys)})."
+                    f"Demonstrations in {segment.episode}: {key!r} is {found[key]}, but the env's is {spec}. Record them with "
+                    f"the same env, setup_mode, image_keys and state_keys (here {', '.join(state_keys)})."
                 )
         yield replace(segment, observations=observations)
 

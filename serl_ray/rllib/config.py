@@ -18,7 +18,8 @@ class SERLConfig(AlgorithmConfig):
         config = SERLConfig().training(setup_mode="single-arm-learned-gripper", demo_paths=("demos.pkl",)).debugging(seed=1)
         algorithm = config.build_algo()
 
-    Rollout workers are RLlib's (`.env_runners(num_env_runners=2)`); with none, the env steps in this process and runs of one seed are equal.
+    Rollout workers are RLlib's (`.env_runners(num_env_runners=2)`); with none, the env steps in this process, and runs of one
+    seed are equal.
     """
 
     def __init__(self, algo_class: type | None = None) -> None:

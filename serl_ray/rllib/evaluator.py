@@ -10,6 +10,7 @@ from ray.rllib.env.env_runner_group import EnvRunnerGroup
 from ray.rllib.evaluation.rollout_worker import RolloutWorker
 
 from serl_ray.evaluate import deterministic, evaluate
+from serl_ray.rllib.failures import raise_failure, reporting
 
 Weights = dict[str, np.ndarray]
 
@@ -38,12 +39,13 @@ class Evaluator:
             self._workers.foreach_env_runner_async(play, remote_worker_ids=self._workers.healthy_env_runner_ids()[:1])
             self._is_running = True
         else:
-            self._finished = play(self._workers.local_env_runner)
+            self._finished = raise_failure(play(self._workers.local_env_runner))
 
     def finished(self, timeout: float | None = 0.0) -> dict[str, float] | None:
         """The metrics of an evaluation that has ended within `timeout` seconds (None: wait), once."""
         if self._is_running and (ready := self._workers.fetch_ready_async_reqs(timeout_seconds=timeout)):
-            [(_, self._finished)] = ready
+            [(_, outcome)] = ready
+            self._finished = raise_failure(outcome)
             self._is_running = False
         finished, self._finished = self._finished, None
         return finished
@@ -53,6 +55,7 @@ class Evaluator:
         return self.finished(timeout=None) or {}
 
 
+@reporting
 def _play(worker: RolloutWorker, weights: Weights, env_steps: int, episodes: int) -> dict[str, Any]:
     policy = worker.get_policy()
     policy.set_weights(weights)

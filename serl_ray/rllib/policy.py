@@ -29,7 +29,9 @@ class SERLPolicy(TorchPolicyV2):
     The local worker's policy is the learner and takes the best device; remote workers act on the CPU.
     """
 
-    def __init__(self, observation_space: gymnasium.spaces.Dict, action_space: gymnasium.spaces.Box, config: dict[str, Any]) -> None:
+    def __init__(
+        self, observation_space: gymnasium.spaces.Dict, action_space: gymnasium.spaces.Box, config: dict[str, Any]
+    ) -> None:
         self.settings = settings_of(config)
         self.layout = ActionLayout.from_setup(self.settings.setup_mode, action_space.shape[0])
         super().__init__(observation_space, action_space, config)
@@ -87,7 +89,7 @@ class SERLPolicy(TorchPolicyV2):
 
     @override(TorchPolicyV2)
     def set_weights(self, weights: dict[str, np.ndarray]) -> None:
-        self.agent.load_acting_tensors({name: torch.as_tensor(array) for name, array in weights.items()})
+        self.agent.load_acting_tensors({name: torch.tensor(array) for name, array in weights.items()})
 
     @override(Policy)
     def get_initial_state(self) -> list[Any]:

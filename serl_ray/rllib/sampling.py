@@ -17,6 +17,7 @@ from ray.rllib.policy.sample_batch import SampleBatch, convert_ma_batch_to_sampl
 from serl_ray.data.schema import Segment
 from serl_ray.envs import make_env
 from serl_ray.envs.wrappers import ExpertIntervention
+from serl_ray.rllib.failures import raise_failure, reporting
 from serl_ray.rllib.policy import NEXT_INFOS
 from serl_ray.types import ActionLayout
 
@@ -75,9 +76,10 @@ class Sampler:
             return [_collect(self._workers.local_env_runner)]
         ready = self._workers.fetch_ready_async_reqs(timeout_seconds=timeout)
         self._idle += [worker for worker, _ in ready]
-        return [fragment for _, fragment in ready]
+        return [raise_failure(fragment) for _, fragment in ready]
 
 
+@reporting
 def _collect_remotely(worker: RolloutWorker, weights: ray.ObjectRef, env_steps: int) -> Fragment:
     policy = worker.get_policy()
     policy.set_weights(ray.get(weights))

@@ -1,0 +1,277 @@
+"""SAC from pixels: the losses put together, and the update (REFERENCE sections 3 and 4)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import nn
+
+from serl_ray.agents import checkpoint, losses
+from serl_ray.agents.config import SACConfig
+from serl_ray.agents.noise import NoiseSource, PolicyNoise, UpdateNoise
+from serl_ray.data.augment import crop
+from serl_ray.networks.actor_critic import AgentNetworks
+from serl_ray.networks.observation import ObservationSpec, to_tensors
+from serl_ray.types import ActionLayout, Batch
+from serl_ray.utils.device import DEVICE
+
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass
+class Encoded:
+    """A batch after its encoder. Features are what the trunk gives; latents (B, D) serve every loss that wants no dropout."""
+
+    features: Tensors
+    next_features: Tensors
+    latents: torch.Tensor
+    next_target_latents: torch.Tensor
+
+
+class SACAgent:
+    """Soft actor-critic with a critic ensemble.
+
+    The networks are made when an observation's sizes are known: at the first `sample_actions` or `update`, or by `build`.
+
+    Args:
+        image_keys: cameras, in the order of their latents; empty to learn from the state alone.
+        action_dim: A, the env's action dimensions.
+        lr: Adam's step size.
+        config: the other hyper-parameters; `lr` and `image_keys` above win over its own.
+        seed: of the initial weights and of all noise.
+    """
+
+    def __init__(
+        self,
+        image_keys: Sequence[str] = (),
+        action_dim: int = 6,
+        lr: float = 3e-4,
+        *,
+        config: SACConfig | None = None,
+        device: torch.device | str = DEVICE,
+        seed: int = 0,
+    ) -> None:
+        self._setup(ActionLayout.from_sizes(action_dim), image_keys, lr, config or SACConfig(), device, seed)
+
+    def _setup(
+        self, layout: ActionLayout, image_keys: Sequence[str], lr: float, config: SACConfig, device: torch.device | str, seed: int
+    ) -> None:
+        encoder = replace(config.networks.encoder, image_keys=tuple(image_keys))
+        self.config = replace(config, lr=lr, networks=replace(config.networks, encoder=encoder))
+        self.layout = layout
+        self.device = torch.device(device)
+        self.seed = seed
+        self.target_entropy = -layout.action_dim / 2 if config.target_entropy is None else config.target_entropy
+        self.spec: ObservationSpec | None = None
+
+    def build(self, spec: ObservationSpec, networks: AgentNetworks | None = None) -> Self:
+        """Makes the networks (unless they are given), their targets and the optimisers for observations of these sizes."""
+        self.spec = spec
+        if networks is None:
+            networks = AgentNetworks.seeded(self.seed, self.config.networks, self.layout, spec.state_dim)
+        self.networks = networks.to(self.device)
+        frozen_trunk = self.networks.encoder.trunk if self.config.networks.encoder.frozen else None
+        self.target = copy.deepcopy(self.networks, {id(frozen_trunk): frozen_trunk}).requires_grad_(False)
+        self.parameters = self._parameters_of_losses()
+        self.optimisers = {
+            name: torch.optim.Adam(parameters, lr=self.config.lr, fused=True) for name, parameters in self.parameters.items()
+        }
+        self.generator = torch.Generator(self.device).manual_seed(self.seed)
+        self._noise = NoiseSource(self.networks, self.config.networks, self.layout.continuous_dim, self.generator)
+        return self
+
+    def _parameters_of_losses(self) -> dict[str, list[nn.Parameter]]:
+        """What each loss trains. The image heads learn from the critics alone, the proprio branch from the actor too."""
+        n = self.networks
+        return {
+            "critic": n.trained(n.encoder, n.critic),
+            "actor": n.trained(n.encoder.proprio, n.actor),
+            "temperature": n.trained(n.temperature),
+        }
+
+    @torch.no_grad()
+    def sample_actions(
+        self, observations: Mapping[str, Any], argmax: bool = False, eps: torch.Tensor | None = None
+    ) -> np.ndarray:
+        """Env actions in [-1, 1] for one observation, (A + G,), or a batch, (B, A + G).
+
+        Args:
+            argmax: the policy's mode in place of a sample. Grippers are always the grasp critic's best choice.
+            eps: standard-normal noise (B, A) to use for the sample; drawn where it is not given.
+        """
+        tensors, is_single = self._tensors(observations)
+        features = self.networks.encoder.features(tensors)
+        latents = self.networks.encoder(features)
+        policy = self.networks.actor(latents)
+        if argmax:
+            continuous = policy.mode
+        else:
+            continuous, _ = policy.sample(self._noise.eps(len(latents)) if eps is None else eps)
+        actions = self.layout.join(continuous, self._grasp_ids(latents)).cpu().numpy()
+        return actions[0] if is_single else actions
+
+    def _grasp_ids(self, latents: torch.Tensor) -> torch.Tensor | None:
+        return None
+
+    def update(self, batch: Batch, critics_only: bool = False, noise: UpdateNoise | None = None) -> dict[str, float]:
+        """One gradient step: all gradients at the same old parameters, then each loss's own Adam step, then the targets.
+
+        Differs from the original where `critics_only`: networks that the update does not name are not touched, where the original
+        steps their Adam with zero gradients (REFERENCE section 10.3).
+
+        Args:
+            batch: `observations, actions, next_observations, rewards, masks`, with learned grippers `grasp_penalty`.
+            critics_only: leave actor and temperature alone, as the first `cta_ratio - 1` updates do.
+            noise: the update's randomness; drawn where it is not given.
+
+        Returns:
+            Metrics named `group/name`.
+        """
+        observations, _ = self._tensors(batch["observations"])
+        next_observations, _ = self._tensors(batch["next_observations"])
+        if noise is None:
+            size = len(batch["actions"])
+            noise = self._noise.update(size, not critics_only, self.config.critic_subsample_size, self.config.augment)
+        if noise.crops is not None:
+            observations = self._crop(observations, noise.crops[0])
+            next_observations = self._crop(next_observations, noise.crops[1])
+        transitions = self._transitions(batch)
+        loss_terms, metrics = self.losses(transitions, self._encode(observations, next_observations), noise, critics_only)
+        self._step(self.gradients(loss_terms))
+        self._update_target()
+        return dict(zip(metrics, torch.stack([value.detach() for value in metrics.values()]).tolist(), strict=True))
+
+    def losses(
+        self, transitions: Tensors, encoded: Encoded, noise: UpdateNoise, critics_only: bool = False
+    ) -> tuple[Tensors, Tensors]:
+        """The scalar losses by name, and the metrics."""
+        loss, metrics = self._critic_loss(transitions, encoded, noise)
+        loss_terms = {"critic": loss}
+        if not critics_only:
+            loss_terms["actor"], actor_metrics = self._actor_loss(encoded, noise.actor)
+            loss_terms["temperature"], temperature_metrics = self._temperature_loss(encoded, noise.temperature)
+            metrics |= actor_metrics | temperature_metrics
+        return loss_terms, metrics
+
+    def gradients(self, loss_terms: Tensors) -> dict[str, tuple[torch.Tensor, ...]]:
+        """The gradient of each loss with respect to the parameters it trains."""
+        return {name: torch.autograd.grad(loss, self.parameters[name], retain_graph=True) for name, loss in loss_terms.items()}
+
+    def _encode(self, observations: Tensors, next_observations: Tensors) -> Encoded:
+        """Two trunk passes where the trunk is frozen, a third through the lagging target trunk where it is trained."""
+        online, target = self.networks.encoder, self.target.encoder
+        features = online.features(observations)
+        with torch.no_grad():
+            next_features = online.features(next_observations)
+            frozen = self.config.networks.encoder.frozen
+            next_target_features = next_features if frozen else target.features(next_observations)
+            next_target_latents = target(next_target_features)
+        return Encoded(features, next_features, online(features), next_target_latents)
+
+    def _critic_loss(self, transitions: Tensors, encoded: Encoded, noise: UpdateNoise) -> tuple[torch.Tensor, Tensors]:
+        with torch.no_grad():
+            next_actions, next_log_prob = self._act(encoded.next_features, noise.critic)
+            target_q = self.target.critic(encoded.next_target_latents, next_actions)  # (E, B)
+            bonus = -self.networks.temperature() * next_log_prob if self.config.backup_entropy else None
+            next_value = losses.soft_min_value(target_q, noise.critic_subset, bonus)
+            target = losses.td_target(
+                transitions["rewards"], transitions["masks"], next_value, self.config.discount, self.config.max_return
+            )
+        q = self.networks.critic(encoded.latents, self.layout.continuous(transitions["actions"]))  # (E, B)
+        loss = losses.critic_loss(q, target)
+        return loss, {
+            "critic/loss": loss,
+            "critic/q_mean": q.mean(),
+            "critic/q_max": q.max(),
+            "critic/target_mean": target.mean(),
+        }
+
+    def _actor_loss(self, encoded: Encoded, noise: PolicyNoise) -> tuple[torch.Tensor, Tensors]:
+        actions, log_prob = self._act(encoded.features, noise)
+        q = self.networks.critic(encoded.latents.detach(), actions)
+        loss = losses.actor_loss(q, log_prob, self.networks.temperature().detach())
+        return loss, {"actor/loss": loss, "actor/entropy": -log_prob.mean()}
+
+    def _temperature_loss(self, encoded: Encoded, noise: PolicyNoise) -> tuple[torch.Tensor, Tensors]:
+        with torch.no_grad():
+            _, log_prob = self._act(encoded.next_features, noise)
+        temperature = self.networks.temperature()
+        loss = losses.temperature_loss(temperature, log_prob, self.target_entropy)
+        return loss, {"temperature/loss": loss, "temperature/value": temperature}
+
+    def _act(self, features: Tensors, noise: PolicyNoise) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sampled actions (B, A) and log-probabilities (B,) with dropout, and no gradient to the image branch."""
+        latents = self.networks.encoder(features, noise.keep, stop_image_gradient=True)
+        return self.networks.actor(latents).sample(noise.eps)
+
+    def _step(self, gradients: dict[str, tuple[torch.Tensor, ...]]) -> None:
+        """A parameter that several losses train gets an Adam step from each (REFERENCE section 4.5)."""
+        for name, grads in gradients.items():
+            for parameter, grad in zip(self.parameters[name], grads, strict=True):
+                parameter.grad = grad
+            self.optimisers[name].step()
+            self.optimisers[name].zero_grad()
+
+    @torch.no_grad()
+    def _update_target(self) -> None:
+        """target = tau * new + (1 - tau) * target, for every network."""
+        online, target = list(self.networks.parameters()), list(self.target.parameters())
+        pairs = [(t, o) for t, o in zip(target, online, strict=True) if t is not o]
+        torch._foreach_lerp_([t for t, _ in pairs], [o for _, o in pairs], self.config.tau)
+
+    def _tensors(self, observations: Mapping[str, Any]) -> tuple[Tensors, bool]:
+        if self.spec is None:
+            encoder = self.config.networks.encoder
+            self.build(ObservationSpec.from_observation(observations, encoder.image_keys, encoder.frame_stack))
+        return to_tensors(observations, self.spec, self.device)
+
+    def _crop(self, observations: Tensors, offsets: torch.Tensor) -> Tensors:
+        cropped = {key: crop(observations[key], offsets) for key in self.config.networks.encoder.image_keys}
+        return observations | cropped
+
+    def _transitions(self, batch: Batch) -> Tensors:
+        keys = ("actions", "rewards", "masks")
+        if missing := [key for key in keys if key not in batch]:
+            raise ValueError(f"The batch has no {', '.join(missing)}; it holds {', '.join(batch)}.")
+        tensors = {key: torch.as_tensor(batch[key], dtype=torch.float32, device=self.device) for key in keys}
+        tensors["rewards"] = tensors["rewards"] + self.config.reward_bias
+        if tensors["actions"].shape[-1] != self.layout.action_dim:
+            raise ValueError(
+                f"The batch's actions have {tensors['actions'].shape[-1]} dimensions, the agent's {self.layout.action_dim}."
+            )
+        return tensors
+
+    def tensors(self) -> Tensors:
+        """Everything that training changes, by name: networks, targets, optimisers, and the state of the noise generator."""
+        return checkpoint.agent_tensors(self)
+
+    def load_tensors(self, tensors: Tensors) -> None:
+        """Puts back what `tensors` returned; ValueError names what does not fit, and nothing is changed."""
+        checkpoint.load_agent_tensors(self, tensors)
+
+    def acting_tensors(self) -> Tensors:
+        """What `sample_actions` reads, without a frozen trunk: what a rollout worker needs after an update."""
+        names = ("actor.", "grasp_critic.", "encoder.")
+        trunk = "encoder.trunk." if self.config.networks.encoder.frozen else "no trunk"
+        return {n: t for n, t in self.networks.state_dict().items() if n.startswith(names) and not n.startswith(trunk)}
+
+    def load_acting_tensors(self, tensors: Tensors) -> None:
+        """Takes over another agent's `acting_tensors`."""
+        _, surplus = self.networks.load_state_dict(tensors, strict=False)
+        if surplus or tensors.keys() != self.acting_tensors().keys():
+            raise ValueError("These acting tensors are not of an agent with the same networks.")
+
+    def save(self, path: str | Path) -> None:
+        """Writes a folder with the tensors and the configuration; one that is there is replaced once the new one is complete."""
+        checkpoint.save_agent(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path, device: torch.device | str = DEVICE) -> Self:
+        """The agent that `save` wrote; its next update is the one that would have followed."""
+        return checkpoint.load_agent(cls, Path(path), device)

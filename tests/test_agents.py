@@ -1,0 +1,162 @@
+"""The agents by their public calls: set-ups, observations in any form, saving, and what the core may import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from serl_ray.agents.config import SACConfig
+from serl_ray.agents.sac import SACAgent, SACHybridAgent
+from serl_ray.networks.actor_critic import NetworkConfig
+from serl_ray.networks.classifier import RewardClassifier
+from serl_ray.networks.encoder import EncoderConfig
+
+SMALL = EncoderConfig(image_size=(32, 32), trunk_width=8, image_latent_dim=16, proprio_latent_dim=8)
+SETUPS = {
+    "single-arm-fixed-gripper": lambda **keywords: SACAgent(action_dim=6, **keywords),
+    "single-arm-learned-gripper": lambda **keywords: SACHybridAgent(continuous_action_dim=6, grasp_action_dim=3, **keywords),
+    "dual-arm-fixed-gripper": lambda **keywords: SACAgent(action_dim=12, **keywords),
+    "dual-arm-learned-gripper": lambda **keywords: SACHybridAgent(continuous_action_dim=12, grasp_action_dim=9, **keywords),
+}
+
+
+def small_config(**encoder):
+    from dataclasses import replace
+
+    return SACConfig(networks=NetworkConfig(replace(SMALL, **encoder), hidden_dims=(16, 16)))
+
+
+def observations(rng, batch_size, cameras, stack=()):
+    images = {camera: rng.integers(0, 256, (batch_size, *stack, 32, 32, 3), np.uint8) for camera in cameras}
+    return {**images, "state": rng.standard_normal((batch_size, *stack, 5)).astype(np.float32)}
+
+
+def batch(rng, agent, cameras, batch_size=6, stack=()):
+    return {
+        "observations": observations(rng, batch_size, cameras, stack),
+        "next_observations": observations(rng, batch_size, cameras, stack),
+        "actions": agent.layout.random(rng, batch_size),
+        "rewards": rng.integers(0, 2, batch_size).astype(np.float32),
+        "masks": rng.integers(0, 2, batch_size).astype(np.float32),
+        "grasp_penalty": np.zeros(batch_size, np.float32),
+    }
+
+
+@pytest.mark.parametrize("setup_mode", SETUPS)
+@pytest.mark.parametrize("cameras", [(), ("image",), ("a", "b", "c")], ids=len)
+def test_every_set_up_acts_and_updates(setup_mode, cameras):
+    rng = np.random.default_rng(0)
+    agent = SETUPS[setup_mode](image_keys=cameras, lr=3e-4, config=small_config(), device="cpu")
+    one = {key: array[0] for key, array in observations(rng, 1, cameras).items()}
+    action = agent.sample_actions(one)
+    assert action.shape == (agent.layout.action_dim,) and np.abs(action).max() <= 1
+    assert set(action[list(agent.layout.gripper_indices)]) <= {-1.0, 0.0, 1.0}
+    assert agent.sample_actions(observations(rng, 4, cameras), argmax=True).shape == (4, agent.layout.action_dim)
+    metrics = agent.update(batch(rng, agent, cameras))
+    assert all(np.isfinite(value) for value in metrics.values())
+    assert ("grasp_critic/loss" in metrics) == (agent.layout.num_grippers > 0)
+
+
+def test_observations_are_read_by_key_not_by_order():
+    rng = np.random.default_rng(1)
+    agent = SACAgent(image_keys=("a", "b"), action_dim=6, config=small_config(), device="cpu")
+    observation = observations(rng, 3, ("a", "b"))
+    backwards = dict(reversed(list(observation.items())))
+    np.testing.assert_array_equal(agent.sample_actions(observation, argmax=True), agent.sample_actions(backwards, argmax=True))
+
+
+@pytest.mark.parametrize("setup_mode", SETUPS)
+def test_a_loaded_agent_makes_the_same_next_update(setup_mode, tmp_path):
+    rng = np.random.default_rng(2)
+    agent = SETUPS[setup_mode](image_keys=("image",), config=small_config(), device="cpu")
+    agent.update(batch(rng, agent, ("image",)))
+    agent.save(tmp_path / "agent")
+    loaded = type(agent).load(tmp_path / "agent", device="cpu")
+    next_batch = batch(rng, agent, ("image",))
+    assert agent.update(next_batch) == loaded.update(next_batch)
+    ours, theirs = agent.tensors(), loaded.tensors()
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_an_agent_of_another_kind_is_not_loaded(tmp_path):
+    agent = SACAgent(image_keys=(), action_dim=6, device="cpu")
+    agent.sample_actions({"state": np.zeros(5, np.float32)})
+    agent.save(tmp_path / "agent")
+    with pytest.raises(ValueError, match="holds a SACAgent, not a SACHybridAgent"):
+        SACHybridAgent.load(tmp_path / "agent")
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_the_trunk_learns_from_the_critics_and_only_where_it_may(frozen):
+    rng = np.random.default_rng(3)
+    agent = SACAgent(image_keys=("image",), action_dim=6, config=small_config(frozen=frozen), device="cpu")
+    first = batch(rng, agent, ("image",))
+    agent.sample_actions(first["observations"])
+    before = {name: tensor.clone() for name, tensor in agent.networks.encoder.trunk.state_dict().items()}
+    agent.update(first, critics_only=True)
+    after = agent.networks.encoder.trunk.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before) == frozen
+    lagging = agent.target.encoder.trunk.state_dict()
+    assert all(torch.equal(lagging[name], after[name]) for name in after) == frozen
+
+
+def test_a_frozen_trunk_runs_twice_an_update():
+    rng = np.random.default_rng(4)
+    agent = SACHybridAgent(("image",), 6, 3, config=small_config(), device="cpu")
+    first = batch(rng, agent, ("image",))
+    agent.sample_actions(first["observations"])
+    passes = []
+    agent.networks.encoder.trunk.register_forward_hook(lambda *_: passes.append(1))
+    agent.update(first)
+    assert len(passes) == 2
+
+
+def test_frames_can_be_stacked():
+    rng = np.random.default_rng(5)
+    agent = SACAgent(image_keys=("image",), action_dim=6, config=small_config(frame_stack=3), device="cpu")
+    assert agent.sample_actions(observations(rng, 2, ("image",), stack=(3,))).shape == (2, 6)
+    assert np.isfinite(agent.update(batch(rng, agent, ("image",), stack=(3,)))["critic/loss"])
+
+
+@pytest.mark.parametrize(
+    ("observation", "message"),
+    [
+        ({"image": np.zeros((32, 32, 3), np.float32), "state": np.zeros(5)}, "expected uint8 frames"),
+        ({"image": np.zeros((3, 32, 32), np.uint8), "state": np.zeros(5)}, "expected uint8 frames"),
+        ({"state": np.zeros(5)}, "has no 'image'"),
+        ({"image": np.zeros((32, 32, 3), np.uint8), "state": np.zeros(4)}, "reads 5 numbers"),
+        ({"image": np.zeros((2, 32, 32, 3), np.uint8), "state": np.zeros(5)}, "disagree on the batch axis"),
+    ],
+)
+def test_wrong_observations_are_refused(observation, message):
+    agent = SACAgent(image_keys=("image",), action_dim=6, config=small_config(), device="cpu")
+    agent.sample_actions({"image": np.zeros((32, 32, 3), np.uint8), "state": np.zeros(5)})
+    with pytest.raises(ValueError, match=message):
+        agent.sample_actions(observation)
+
+
+def test_the_classifier_answers_for_one_and_for_many():
+    rng = np.random.default_rng(6)
+    classifier = RewardClassifier(image_keys=["image"], encoder=SMALL, device="cpu")
+    frames = rng.integers(0, 256, (4, 32, 32, 3), np.uint8)
+    probabilities, verdicts = classifier.predict_success({"image": frames})
+    assert probabilities.shape == verdicts.shape == (4,)
+    probability, verdict = classifier.predict_success({"image": frames[2]})
+    assert isinstance(verdict, bool) and probability == pytest.approx(probabilities[2], abs=1e-5)
+
+
+def test_the_core_needs_neither_ray_nor_gymnasium():
+    program = (
+        "import sys; sys.modules['ray'] = sys.modules['gymnasium'] = None\n"
+        "import numpy as np\n"
+        "from serl_ray.agents.sac import SACHybridAgent\n"
+        "from serl_ray.networks.classifier import RewardClassifier\n"
+        "agent = SACHybridAgent(image_keys=[], continuous_action_dim=6, grasp_action_dim=3)\n"
+        "print(agent.sample_actions({'state': np.zeros(4, np.float32)}).shape)"
+    )
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert output.strip() == "(7,)"
