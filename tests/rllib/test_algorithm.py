@@ -144,3 +144,11 @@ def test_demonstrations_of_another_env_are_refused(build, tmp_path):
     write_demos(tmp_path / "demos.pkl", [Segment(rows, np.zeros((2, 7)), episode="a", **columns, **flags)])
     with pytest.raises(DemoError, match="'state' is float32 of shape .5,.*the env's is float32 of shape .4,"):
         build(config(demo_paths=(str(tmp_path / "demos.pkl"),)))
+
+
+def test_a_rollout_worker_renders_and_runs_torch(build):
+    settings = {"image_keys": ("image", "wrist"), "training_starts": 100, "max_steps": 12, "steps_per_iteration": 12}
+    configuration = config(**settings).training(env_name="tabletop").env_runners(num_env_runners=1)
+    algorithm = build(configuration)
+    algorithm.train()
+    assert algorithm.online.sample(4, algorithm.rng)["observations"]["image"].std() > 10
