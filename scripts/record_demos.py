@@ -30,7 +30,7 @@ class RecordDemos:
     """How many arms there are, and whether their grippers are learned."""
     image_keys: tuple[str, ...] | None = None
     """Cameras to record; by default the front one, as `image`, and each wrist's. Give none to record the state alone."""
-    env_kwargs: dict[str, str] | None = None
+    env_kwargs: dict[str, bool | int | float | str] | None = None
     """Arguments of the env's constructor."""
     episodes: int = 20
     """Successful episodes."""

@@ -43,6 +43,9 @@ def main(args: TrainHybrid) -> None:
     """Trains, then plays the policy for a video, and says what there is and what to do next."""
     settings = options_of(args, HybridSettings)
     result = train(settings, options_of(args, RunOptions))
+    if result is None:
+        print(f"Interrupted. The run is in {args.save_dir / CHECKPOINT}; go on with the same command and --resume.")
+        return
     print(
         f"Success {result['evaluation/success_rate']:.2f} "
         f"[{result['evaluation/success_low']:.2f}, {result['evaluation/success_high']:.2f}] "

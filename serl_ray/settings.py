@@ -25,7 +25,7 @@ class HybridSettings:
     """Cameras the policy sees; none to learn from the state."""
     state_keys: tuple[str, ...] | None = None
     """Vectors the policy's state is joined from; by default `state`, and without cameras `object_state` too."""
-    env_kwargs: dict[str, Any] | None = None
+    env_kwargs: dict[str, bool | int | float | str] | None = None
     """Arguments of the env's constructor."""
     demo_paths: tuple[str, ...] = ()
     """Demonstrations: pickles of HIL-SERL, Parquet files, folders or patterns of them."""

@@ -47,8 +47,8 @@ class RunOptions:
     """Go on from the checkpoint in save_dir."""
 
 
-def train(settings: HybridSettings, run: RunOptions) -> dict[str, Any]:
-    """Trains until `max_steps` or an interrupt, and returns the last result, which ends with an evaluation."""
+def train(settings: HybridSettings, run: RunOptions) -> dict[str, Any] | None:
+    """Trains until `max_steps` and returns the last result, an evaluation among it; None where it was interrupted, and saved."""
     settings.check()
     check_save_dir(run)
     start_ray(run)
@@ -58,9 +58,11 @@ def train(settings: HybridSettings, run: RunOptions) -> dict[str, Any]:
             algorithm.load_checkpoint(str(run.save_dir / CHECKPOINT))
         with _stop_on_interrupt(algorithm):
             _loop(algorithm, log, settings, run)
+        save(algorithm, run.save_dir)
+        if algorithm.should_stop:
+            return None
         result = algorithm.evaluate_now()
         log.append(result)
-        save(algorithm, run.save_dir)
     finally:
         algorithm.stop()
         log.close()
