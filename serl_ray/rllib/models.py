@@ -62,4 +62,6 @@ def observation_spec(space: gymnasium.spaces.Dict, sac_config: SACConfig) -> Obs
     return ObservationSpec(encoder.image_keys, encoder.frame_stack, state_dim)
 
 
-ModelCatalog.register_custom_model(MODEL_NAME, SERLModel)
+def register_model() -> None:
+    """Tells RLlib's catalog of the model, for each policy anew: it forgets it when Ray is restarted in a process."""
+    ModelCatalog.register_custom_model(MODEL_NAME, SERLModel)

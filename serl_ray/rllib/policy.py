@@ -14,7 +14,7 @@ from ray.rllib.policy.view_requirement import ViewRequirement
 from ray.rllib.utils.annotations import override
 
 from serl_ray.agents.sac import make_agent
-from serl_ray.rllib.models import MODEL_NAME
+from serl_ray.rllib.models import MODEL_NAME, register_model
 from serl_ray.settings import settings_of
 from serl_ray.types import ActionLayout, Batch
 from serl_ray.utils.device import pick_device
@@ -49,6 +49,7 @@ class SERLPolicy(TorchPolicyV2):
     @override(TorchPolicyV2)
     def make_model(self) -> ModelV2:
         custom = {"sac_config": self.settings.sac_config(), "layout": self.layout, "seed": self.config["seed"] or 0}
+        register_model()
         return ModelCatalog.get_model_v2(
             self.observation_space,
             self.action_space,
