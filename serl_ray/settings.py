@@ -151,7 +151,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "tau": 0.01,
         "batch_size": 128,
         "critic_ensemble_size": 4,
-        "utd_ratio": 2.0,
         "training_starts": 100,
         "random_steps": 0,
     },  # fmt: skip

@@ -81,6 +81,7 @@ def check_save_dir(run: RunOptions) -> None:
 
 def start_ray(run: RunOptions) -> None:
     """Joins the cluster of a submitted job, else starts Ray here with room for every worker."""
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
     if ray.is_initialized():
         return
     if "RAY_ADDRESS" in os.environ:

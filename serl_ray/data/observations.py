@@ -11,10 +11,9 @@ OBJECT_STATE = "object_state"
 
 
 def default_state_keys(available_keys: Collection[str], image_keys: Sequence[str]) -> tuple[str, ...]:
-    """Proprioception alone beside cameras; without a camera also the privileged object poses, where the env reports them."""
-    if not image_keys and OBJECT_STATE in available_keys:
-        return (STATE, OBJECT_STATE)
-    return (STATE,)
+    """What there is of proprioception and, without a camera, of the privileged object poses."""
+    names = (STATE,) if image_keys else (STATE, OBJECT_STATE)
+    return tuple(name for name in names if name in available_keys)
 
 
 def check_selection(available_keys: Collection[str], image_keys: Sequence[str], state_keys: Sequence[str]) -> None:
@@ -32,18 +31,20 @@ def check_selection(available_keys: Collection[str], image_keys: Sequence[str], 
 
 
 def select_observations(
-    observations: Mapping[str, np.ndarray], image_keys: Sequence[str], state_keys: Sequence[str]
+    observations: Mapping[str, np.ndarray], image_keys: Sequence[str], state_keys: Sequence[str] | None = None
 ) -> dict[str, np.ndarray]:
     """The agent's observation, of one step or of many at once (any leading dimensions, as in demonstrations).
 
     Args:
         observations: Cameras (..., H, W, C) and vectors (..., D) by key, as an env returns them or a demonstration holds them.
         image_keys: The cameras to keep, in order; their arrays are handed on as they are.
-        state_keys: The vectors to join, in order.
+        state_keys: The vectors to join, in order; None chooses by `default_state_keys`.
 
     Returns:
         The cameras by key and, where `state_keys` is not empty, `state`: float32 (..., D summed over `state_keys`).
     """
+    if state_keys is None:
+        state_keys = default_state_keys(observations, image_keys)
     check_selection(observations.keys(), image_keys, state_keys)
     selected = {key: observations[key] for key in image_keys}
     if state_keys:

@@ -153,10 +153,16 @@ class ReplayBuffer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the state of a buffer made with the same arguments; samples then go on exactly as they would have there."""
-        for setting in ("capacity", "frame_stack"):
-            if state[setting] != getattr(self, setting):
-                raise ValueError(f"{self.name}: the state has {setting} {state[setting]}, this buffer {getattr(self, setting)}.")
+        """Take over the state of a buffer made with the same arguments; samples then go on exactly as they would have there.
+
+        A ring that has not come round may move to one of another capacity in which it has room, as when a run is made longer.
+        """
+        has_room = state["written"] <= min(state["capacity"], self.capacity)
+        if state["frame_stack"] != self.frame_stack or not (state["capacity"] == self.capacity or has_room):
+            raise ValueError(
+                f"{self.name}: the state has capacity {state['capacity']} ({state['written']} rows written) and frame_stack "
+                f"{state['frame_stack']}, this buffer {self.capacity} and {self.frame_stack}. Choose those of the state."
+            )
         for column, rows in self._rows.items():
             saved = state.get(column, np.empty(0))
             if (saved.shape[1:], saved.dtype) != (rows.shape[1:], rows.dtype):

@@ -57,7 +57,7 @@ class PandaPickCube(FrankaGymEnv):
 
     Observations, in the base frame: `state` (11,) is the tip's position (3, decimetres from the workspace's centre), its target
     minus its position (3, in steps of 0.025 m), its velocity (3, in 0.25 m/s), the gripper's command (-1 closed, +1 open) and its
-    opening (-1 to 1). `object_state` (6,) is the cube's position minus the tip's (3, decimetres), the cube's height above rest
+    opening (-1 to 1). `object_state` (6,) is the cube's position minus the tip's (3, in steps), the cube's height above rest
     (decimetres), and whether the right and the left pad touch it (0 or 1). Each of `cameras` is an image (image_size square).
 
     Args:
@@ -148,7 +148,7 @@ class PandaPickCube(FrankaGymEnv):
         lag = (self._data.mocap_pos[0] - self._tip) / STEP_SIZE
         velocity = self._data.sensor("2f85/pinch_vel").data / (10 * STEP_SIZE)
         gripper = [self._gripper_command, self._gripper_opening]
-        object_state = [*(self._cube - self._tip) / 0.1, (self._cube[2] - self._rest_height) / 0.1, *self._pad_contacts()]
+        object_state = [*(self._cube - self._tip) / STEP_SIZE, (self._cube[2] - self._rest_height) / 0.1, *self._pad_contacts()]
         return {
             "state": np.array([*(self._tip - WORKSPACE_CENTRE) / 0.1, *lag, *velocity, *gripper], np.float32),
             "object_state": np.array(object_state, np.float32),

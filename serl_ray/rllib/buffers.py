@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from functools import partial
 
 import gymnasium
 
 from serl_ray.data import demos
-from serl_ray.data.hil_serl import DemoError
-from serl_ray.data.observations import default_state_keys, select_observations
+from serl_ray.data.observations import select_observations
 from serl_ray.data.replay_buffer import ReplayBuffer
 from serl_ray.data.schema import ArraySpec, Segment
 from serl_ray.settings import HybridSettings
@@ -32,28 +31,13 @@ def demo_buffer(settings: HybridSettings, space: gymnasium.spaces.Dict, action_d
 
 
 def read_demos(settings: HybridSettings, space: gymnasium.spaces.Dict, action_dim: int) -> Iterator[Segment]:
-    """The demonstrations as the agent sees them: its cameras, and its state vectors joined.
+    """The demonstrations as the agent sees them: its cameras, and its state vectors joined; the rest is left where it was read.
 
     Raises:
         DemoError: a file cannot be read, or its observations are not those of the env.
     """
-    specs = _specs(space)
-    for segment in demos.segments(demos.read_demos(settings.demo_paths, action_dim=action_dim)):
-        state_keys = settings.state_keys
-        if state_keys is None:
-            state_keys = default_state_keys(segment.observations, settings.image_keys)
-        try:
-            observations = select_observations(segment.observations, settings.image_keys, state_keys)
-        except ValueError as error:
-            raise DemoError(f"Demonstrations in {segment.episode}: {error}") from error
-        found = {key: ArraySpec.of_rows(rows) for key, rows in observations.items()}
-        for key, spec in specs.items():
-            if found[key] != spec:
-                raise DemoError(
-                    f"Demonstrations in {segment.episode}: {key!r} is {found[key]}, but the env's is {spec}. Record them with "
-                    f"the same env, setup_mode, image_keys and state_keys (here {', '.join(state_keys)})."
-                )
-        yield replace(segment, observations=observations)
+    select = partial(select_observations, image_keys=settings.image_keys, state_keys=settings.state_keys)
+    yield from demos.segments(demos.read_demos(settings.demo_paths, _specs(space), action_dim, select))
 
 
 def _specs(space: gymnasium.spaces.Dict) -> dict[str, ArraySpec]:

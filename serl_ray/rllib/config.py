@@ -28,14 +28,14 @@ class SERLConfig(AlgorithmConfig):
         super().__init__(algo_class=algo_class or SERL)
         for name, value in defaults().items():
             setattr(self, name, value)
+        self.exploration_config = {"type": "StochasticSampling"}
         self.api_stack(enable_rl_module_and_learner=False, enable_env_runner_and_connector_v2=False)
-        self.framework("torch")
+        self.framework("torch").debugging(log_sys_usage=False)
         self.environment(env=RolloutEnv, disable_env_checking=True, normalize_actions=False, clip_actions=True)
         self.env_runners(num_env_runners=0, batch_mode="truncate_episodes", rollout_fragment_length=1)
         self.fault_tolerance(restart_failed_env_runners=False, ignore_env_runner_failures=False)
         self.evaluation(evaluation_interval=None, evaluation_num_env_runners=0)
         self.experimental(_disable_preprocessor_api=True)
-        self.exploration_config = {"type": "StochasticSampling"}
 
     @override(AlgorithmConfig)
     def training(self, **settings: Any) -> Self:

@@ -238,7 +238,7 @@ def test_a_restored_buffer_goes_on_as_the_saved_one_would_have(fragments, later,
 def test_a_state_of_another_shape_is_refused():
     state = ReplayBuffer(SPEC, ACTION_DIM, 20).state_dict()
     with pytest.raises(ValueError, match="capacity 20, this buffer 30"):
-        ReplayBuffer(SPEC, ACTION_DIM, 30).load_state_dict(state)
+        ReplayBuffer(SPEC, ACTION_DIM, 30).load_state_dict(state | {"written": 21})
     with pytest.raises(ValueError, match="no observations/wrist"):
         ReplayBuffer({"wrist": SPEC["image"]}, ACTION_DIM, 20).load_state_dict(state)
 

@@ -37,6 +37,7 @@ class TestSelection:
             (["state", "object_state"], ["front"], ("state",)),
             (["state", "object_state"], [], ("state", "object_state")),
             (["state"], [], ("state",)),
+            (["front"], ["front"], ()),
         ],
     )
     def test_default_state_keys(self, available, image_keys, chosen):

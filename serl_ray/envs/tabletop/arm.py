@@ -39,6 +39,7 @@ class ArmSpec:
         high: highest commanded position (3,).
         wrist_view: point (3,) in the hand's frame that the wrist camera looks at.
         held: MJCF of what a fixed gripper holds; empty for a learned gripper.
+        tilts: whether the hand follows rotations about x and y; otherwise it points down, and turns about the vertical alone.
     """
 
     home: tuple[float, float, float]
@@ -46,6 +47,7 @@ class ArmSpec:
     high: tuple[float, float, float]
     wrist_view: tuple[float, float, float] = (0.0, 0.0, -0.03)
     held: str = ""
+    tilts: bool = True
 
     @property
     def has_gripper(self) -> bool:
@@ -110,6 +112,7 @@ class Arm:
             self._finger_qpos = [model.joint(name).qposadr[0] for name in names]
             self._servos = [int(np.flatnonzero(model.actuator_trnid[:, 0] == model.joint(name).id)[0]) for name in names]
         self.is_closed = False
+        self._turn_limit = ROTATION_LIMIT * np.array([spec.tilts, spec.tilts, True])
         self._start, self._goal = np.zeros(6), np.zeros(6)
 
     @property
@@ -152,7 +155,7 @@ class Arm:
         turned = np.empty(4)
         mujoco.mju_mulQuat(turned, quaternion(motion[3:] * ROTATION_SCALE), self._data.xquat[self.body])
         self._goal[:3] = np.clip(self.position + motion[:3] * TRANSLATION_SCALE, self.spec.low, self.spec.high)
-        self._goal[3:] = np.clip(rotation_vector(turned), -ROTATION_LIMIT, ROTATION_LIMIT)
+        self._goal[3:] = np.clip(rotation_vector(turned), -self._turn_limit, self._turn_limit)
 
     def command_gripper(self, value: float) -> bool:
         """Closes at `value` <= -0.5, opens at >= 0.5, else holds; True where the command was useless (it was already so)."""

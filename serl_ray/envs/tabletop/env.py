@@ -39,11 +39,13 @@ class TabletopEnv(gymnasium.Env[Observation, np.ndarray]):
 
     Control is at 10 Hz. An action is, for each arm (left first), 3 translations (1 = 0.02 m a step) and 3 rotations about the
     world's axes (1 = 0.08 rad a step), relative to the pose the hand has; then, of a learned gripper, 1 number: close at <= -0.5,
-    open at >= 0.5, else the last command stays. Commanded poses are clipped to a box around the task and to 0.25 rad an axis.
+    open at >= 0.5, else the last command stays. Commanded poses are clipped to a box around the task and to 0.25 rad an axis;
+    hands with a learned gripper do not tilt.
 
     Observations are float32 `state` (proprioception: `Arm.proprio` of each arm) and `object_state` (privileged: see `Insert` and
-    `Lift`), and the requested cameras, uint8 (H, W, 3). Lengths are in units of 0.05 m, rotations of 0.25 rad, so that all
-    numbers are of order one. `info` has `success` and `grasp_penalty` (-0.02 a useless gripper command, summed over arms).
+    `Lift`), and the requested cameras, uint8 (H, W, 3). Lengths are in units of 0.05 m and rotations of 0.25 rad, but the way
+    that is left to go in steps of 0.02 m: finer, because the last centimetre decides. `info` has `success` and `grasp_penalty`
+    (-0.02 a useless gripper command, summed over arms).
 
     Args:
         setup_mode: one of `serl_ray.types.SETUP_MODES`.

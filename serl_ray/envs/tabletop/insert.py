@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import mujoco
 import numpy as np
 
-from serl_ray.envs.tabletop.arm import LENGTH_UNIT, ROTATION_LIMIT, Arm, ArmSpec, quaternion
+from serl_ray.envs.tabletop.arm import ROTATION_LIMIT, TRANSLATION_SCALE, Arm, ArmSpec, quaternion
 from serl_ray.envs.tabletop.mjcf import Vector, box, numbers
 from serl_ray.envs.tabletop.motion import approach, motion_action, square_yaw
 from serl_ray.envs.tabletop.scene import touches
@@ -80,8 +80,8 @@ class Insert:
         return bool(self._tip_in_socket()[2] <= -SUCCESS_DEPTH) and touches(self._data, self._peg_geom, self._bottom)
 
     def object_state(self) -> np.ndarray:
-        """Rim minus tip in the world's frame / LENGTH_UNIT (3,); the turn that lines the first hand up / ROTATION_LIMIT (1,)."""
-        offset = (self._data.xpos[self._rim] - self._data.xpos[self._tip]) / LENGTH_UNIT
+        """Rim minus tip in full-scale steps (3,), world frame; the turn that lines the first hand up / ROTATION_LIMIT (1,)."""
+        offset = (self._data.xpos[self._rim] - self._data.xpos[self._tip]) / TRANSLATION_SCALE
         return np.array([*offset, (self._goal_yaw() - self._arms[0].rotation[2]) / ROTATION_LIMIT])
 
     def expert_action(self) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import mujoco
 import numpy as np
 
-from serl_ray.envs.tabletop.arm import LENGTH_UNIT, ROTATION_LIMIT, Arm, ArmSpec, quaternion
+from serl_ray.envs.tabletop.arm import LENGTH_UNIT, ROTATION_LIMIT, TRANSLATION_SCALE, Arm, ArmSpec, quaternion
 from serl_ray.envs.tabletop.mjcf import box
 from serl_ray.envs.tabletop.motion import approach, motion_action, square_yaw
 from serl_ray.envs.tabletop.scene import touches
@@ -54,9 +54,10 @@ class Lift:
     def scene(num_arms: int) -> tuple[tuple[ArmSpec, ...], str]:
         """The arms, and the MJCF of the object."""
         if num_arms == 1:
-            return (ArmSpec((0, 0, 0.12), (-0.13, -0.13, 0.016), (0.13, 0.13, 0.22)),), cube() + fence(0.14, 0.14)
-        left = ArmSpec((0, 0.10, 0.15), (-0.10, 0.04, 0.03), (0.10, 0.17, 0.19))
-        right = ArmSpec((0, -0.10, 0.15), (-0.10, -0.17, 0.03), (0.10, -0.04, 0.19))
+            arm = ArmSpec((0, 0, 0.12), (-0.13, -0.13, 0.016), (0.13, 0.13, 0.22), tilts=False)
+            return (arm,), cube() + fence(0.14, 0.14)
+        left = ArmSpec((0, 0.10, 0.15), (-0.10, 0.04, 0.03), (0.10, 0.17, 0.19), tilts=False)
+        right = ArmSpec((0, -0.10, 0.15), (-0.10, -0.17, 0.03), (0.10, -0.04, 0.19), tilts=False)
         return (left, right), tray() + fence(0.095, 0.15)
 
     def __init__(self, model: mujoco.MjModel, data: mujoco.MjData, arms: Sequence[Arm]) -> None:
@@ -81,12 +82,12 @@ class Lift:
     def object_state(self) -> np.ndarray:
         """What the arms need to know of the object.
 
-        Per arm: grip minus tcp / LENGTH_UNIT (3,), the turn that lines the hand up / ROTATION_LIMIT (1,), contact of its two
-        pads, 0 or 1 (2,). Then the object's height above rest / LENGTH_UNIT (1,) and the x and y of its upward axis (2,).
+        Per arm: grip minus tcp in full-scale steps (3,), the turn that lines the hand up / ROTATION_LIMIT (1,), contact of its
+        two pads, 0 or 1 (2,). Then the object's height above rest / LENGTH_UNIT (1,) and the x and y of its upward axis (2,).
         """
         values: list[float] = []
         for arm, grip, contacts in zip(self._arms, self._grips, self._contacts(), strict=True):
-            offset = (self._data.geom_xpos[grip] - arm.position) / LENGTH_UNIT
+            offset = (self._data.geom_xpos[grip] - arm.position) / TRANSLATION_SCALE
             values += [*offset, (self._goal_yaw() - arm.rotation[2]) / ROTATION_LIMIT, *map(float, contacts)]
         return np.array([*values, self._height() / LENGTH_UNIT, *self._up()[:2]])
 

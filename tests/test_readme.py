@@ -1,0 +1,71 @@
+"""What the README tells people to type works, from a folder with nothing but the scripts in it."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+COMMANDS = [line.strip() for line in README.splitlines() if line.startswith("    python scripts/")]
+SMALLER = {
+    "--episodes 20": "--episodes 2",
+    "--episodes 50": "--episodes 2",
+    "--max_steps 3000": "--max_steps 150 --evaluation_episodes 2",
+}
+ROBOT = "from fake_envs import FakeEnv\n\nclass Robot(FakeEnv):\n    pass\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with the scripts and the package of a user's robot."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "scripts").symlink_to(ROOT / "scripts")
+    (folder / "your_package").mkdir()
+    (folder / "your_package" / "robot.py").write_text(ROBOT)
+    return folder
+
+
+def run(command, folder):
+    environment = {"PYTHONPATH": f"{folder}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin", "HOME": str(folder)}
+    words = command.removeprefix("python ").split()
+    done = subprocess.run([sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def smaller(command):
+    for size, small in SMALLER.items():
+        command = command.replace(size, small)
+    return command
+
+
+def script(name):
+    return next(smaller(command) for command in COMMANDS if f"scripts/{name}.py" in command)
+
+
+def test_record_train_resume_and_evaluate(folder):
+    train = script("train_hybrid")
+    assert "2 episodes" in run(script("record_demos"), folder)
+    assert "after 150 env steps" in run(train, folder)
+    resumed = run(train.replace("--max_steps 150", "--max_steps 160 --resume"), folder)
+    assert "after 160 env steps" in resumed
+    assert "in 2 episodes" in run(script("evaluate"), folder)
+    run_folder, results = folder / "hybrid_ckpt", folder / "hybrid_ckpt" / "logs" / "results.jsonl"
+    for left in (run_folder / "learning_curve.png", run_folder / "policy.mp4", folder / "out.mp4"):
+        assert left.stat().st_size > 1000
+    assert [json.loads(line)["env/steps"] for line in results.read_text().splitlines()][-1] == 160
+
+
+def test_check_env(folder):
+    assert "keeps the contract" in run(script("check_env"), folder)
+
+
+def test_every_flag_that_is_mentioned_exists(folder):
+    names = sorted({re.search(r"scripts/(\w+)\.py", command)[1] for command in COMMANDS})
+    known = {flag for name in names for flag in re.findall(r"--\w+", run(f"python scripts/{name}.py --help", folder))}
+    known |= set(re.findall(r"--\w+", run("python scripts/benchmark.py learn --help", folder)))
+    assert set(re.findall(r"--\w\w+", README)) <= known
