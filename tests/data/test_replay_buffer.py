@@ -235,6 +235,16 @@ def test_a_restored_buffer_goes_on_as_the_saved_one_would_have(fragments, later,
     assert all(isinstance(value, int) or (isinstance(value, np.ndarray) and value.dtype != object) for value in state.values())
 
 
+def test_a_ring_that_has_not_come_round_moves_to_a_larger_one():
+    small, large = ReplayBuffer(SPEC, ACTION_DIM, 8), ReplayBuffer(SPEC, ACTION_DIM, 20)
+    small.add(stamped_segment(1, 0, 5))
+    large.load_state_dict(small.state_dict())
+    large.add(stamped_segment(1, 5, 5, done=True))  # one row a transition: it goes on where the episode was left
+    large.add(stamped_segment(2, 0, 8, done=True))
+    assert len(large) == 18
+    assert set(sampled_ids(draw_many(large))) == {(1, t) for t in range(10)} | {(2, t) for t in range(8)}
+
+
 def test_a_state_of_another_shape_is_refused():
     state = ReplayBuffer(SPEC, ACTION_DIM, 20).state_dict()
     with pytest.raises(ValueError, match="capacity 20, this buffer 30"):

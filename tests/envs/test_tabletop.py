@@ -123,7 +123,7 @@ def test_spaces_contain_what_is_observed_and_gymnasium_agrees(mode: str) -> None
     observation, _ = env.reset(seed=0)
     for action in layout.random(rng, 200):
         assert env.observation_space.contains(observation)
-        assert max(np.abs(observation[key]).max() for key in ("state", "object_state")) < 20, "observations are of order one to ten"
+        assert max(np.abs(observation[key]).max() for key in ("state", "object_state")) < 20, "observations are of order ten"
         observation, _, terminated, truncated, _ = env.step(action)
         if terminated or truncated:
             observation, _ = env.reset()
