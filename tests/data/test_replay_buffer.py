@@ -247,7 +247,7 @@ def test_a_ring_that_has_not_come_round_moves_to_a_larger_one():
 
 def test_a_state_of_another_shape_is_refused():
     state = ReplayBuffer(SPEC, ACTION_DIM, 20).state_dict()
-    with pytest.raises(ValueError, match="capacity 20, this buffer 30"):
+    with pytest.raises(ValueError, match="capacity 20 .21 rows written. and frame_stack 1, this buffer 30 and 1"):
         ReplayBuffer(SPEC, ACTION_DIM, 30).load_state_dict(state | {"written": 21})
     with pytest.raises(ValueError, match="no observations/wrist"):
         ReplayBuffer({"wrist": SPEC["image"]}, ACTION_DIM, 20).load_state_dict(state)
