@@ -74,6 +74,9 @@ class HybridSettings:
     """Image trunk: random, imagenet, or a weights file (the original's resnet10_params.pkl, .safetensors, .pt)."""
     frozen: bool = True
     """Whether the trunk keeps its weights; otherwise the critics train it."""
+    augment_crops: int = 4
+    """Crops of a frame that a frozen trunk encodes, once, and that the replay keeps; 1 for the whole frame alone; 0 to keep the
+    frames themselves, and to crop and encode them anew in every update (as is done where the trunk is trained)."""
     frame_stack: int = 1
     """Frames and states an observation holds."""
 
@@ -98,8 +101,9 @@ class HybridSettings:
         """Raises ValueError with the option, the value, the limit and the mend."""
         at_least = {
             "lr": 0.0, "batch_size": 2, "critic_ensemble_size": 1, "init_temperature": 1e-8, "cta_ratio": 1, "utd_ratio": 0.0,
-            "training_starts": 1, "random_steps": 0, "capacity": 2, "demo_capacity": 2, "frame_stack": 1, "max_steps": 1,
-            "steps_per_iteration": 1, "fragment_length": 1, "expert_noise": 0.0, "evaluate_every": 0, "evaluation_episodes": 1,
+            "training_starts": 1, "random_steps": 0, "capacity": 2, "demo_capacity": 2, "augment_crops": 0, "frame_stack": 1,
+            "max_steps": 1, "steps_per_iteration": 1, "fragment_length": 1, "expert_noise": 0.0, "evaluate_every": 0,
+            "evaluation_episodes": 1,
         }  # fmt: skip
         for name, least in at_least.items():
             if getattr(self, name) < least:
@@ -141,7 +145,14 @@ class HybridSettings:
             "image_keys": tuple(self.image_keys),
             "state_keys": self.state_keys,
             "env_kwargs": self.env_kwargs,
+            "frame_stack": self.frame_stack,
         }
+
+    def encoding(self) -> dict[str, Any] | None:
+        """The arguments of `FrameEncoder` where the replay holds maps in place of frames; None where it holds the frames."""
+        if not (self.image_keys and self.frozen and self.augment_crops):
+            return None
+        return {"image_keys": tuple(self.image_keys), "trunk": self.trunk, "crops": self.augment_crops}
 
 
 PRESETS: dict[str, dict[str, Any]] = {

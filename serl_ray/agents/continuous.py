@@ -26,10 +26,10 @@ Tensors = dict[str, torch.Tensor]
 
 @dataclass
 class Encoded:
-    """A batch after its encoder. Features are what the trunk gives; latents (B, D) serve every loss that wants no dropout."""
+    """A batch in the encoder. Embedded is what every dropout mask starts from; latents (B, D) are without dropout."""
 
-    features: Tensors
-    next_features: Tensors
+    embedded: Tensors
+    next_embedded: Tensors
     latents: torch.Tensor
     next_target_latents: torch.Tensor
 
@@ -106,8 +106,7 @@ class SACAgent:
             eps: standard-normal noise (B, A) to use for the sample; drawn where it is not given.
         """
         tensors, is_single = self._tensors(observations)
-        features = self.networks.encoder.features(tensors)
-        latents = self.networks.encoder(features)
+        latents = self.networks.encoder(self.networks.encoder.features(tensors))
         policy = self.networks.actor(latents)
         if argmax:
             continuous = policy.mode
@@ -166,17 +165,17 @@ class SACAgent:
     def _encode(self, observations: Tensors, next_observations: Tensors) -> Encoded:
         """Two trunk passes where the trunk is frozen, a third through the lagging target trunk where it is trained."""
         online, target = self.networks.encoder, self.target.encoder
-        features = online.features(observations)
+        embedded = online.embed(online.features(observations))
         with torch.no_grad():
             next_features = online.features(next_observations)
             frozen = self.config.networks.encoder.frozen
             next_target_features = next_features if frozen else target.features(next_observations)
-            next_target_latents = target(next_target_features)
-        return Encoded(features, next_features, online(features), next_target_latents)
+            next_embedded, next_target_latents = online.embed(next_features), target(next_target_features)
+        return Encoded(embedded, next_embedded, online.latents(embedded), next_target_latents)
 
     def _critic_loss(self, transitions: Tensors, encoded: Encoded, noise: UpdateNoise) -> tuple[torch.Tensor, Tensors]:
         with torch.no_grad():
-            next_actions, next_log_prob = self._act(encoded.next_features, noise.critic)
+            next_actions, next_log_prob = self._act(encoded.next_embedded, noise.critic)
             target_q = self.target.critic(encoded.next_target_latents, next_actions)  # (E, B)
             bonus = -self.networks.temperature() * next_log_prob if self.config.backup_entropy else None
             next_value = losses.soft_min_value(target_q, noise.critic_subset, bonus)
@@ -193,21 +192,21 @@ class SACAgent:
         }
 
     def _actor_loss(self, encoded: Encoded, noise: PolicyNoise) -> tuple[torch.Tensor, Tensors]:
-        actions, log_prob = self._act(encoded.features, noise)
+        actions, log_prob = self._act(encoded.embedded, noise)
         q = self.networks.critic(encoded.latents.detach(), actions)
         loss = losses.actor_loss(q, log_prob, self.networks.temperature().detach())
         return loss, {"actor/loss": loss, "actor/entropy": -log_prob.mean()}
 
     def _temperature_loss(self, encoded: Encoded, noise: PolicyNoise) -> tuple[torch.Tensor, Tensors]:
         with torch.no_grad():
-            _, log_prob = self._act(encoded.next_features, noise)
+            _, log_prob = self._act(encoded.next_embedded, noise)
         temperature = self.networks.temperature()
         loss = losses.temperature_loss(temperature, log_prob, self.target_entropy)
         return loss, {"temperature/loss": loss, "temperature/value": temperature}
 
-    def _act(self, features: Tensors, noise: PolicyNoise) -> tuple[torch.Tensor, torch.Tensor]:
+    def _act(self, embedded: Tensors, noise: PolicyNoise) -> tuple[torch.Tensor, torch.Tensor]:
         """Sampled actions (B, A) and log-probabilities (B,) with dropout, and no gradient to the image branch."""
-        latents = self.networks.encoder(features, noise.keep, stop_image_gradient=True)
+        latents = self.networks.encoder.latents(embedded, noise.keep, stop_image_gradient=True)
         return self.networks.actor(latents).sample(noise.eps)
 
     def _step(self, gradients: dict[str, tuple[torch.Tensor, ...]]) -> None:
@@ -232,8 +231,8 @@ class SACAgent:
         return to_tensors(observations, self.spec, self.device)
 
     def _crop(self, observations: Tensors, offsets: torch.Tensor) -> Tensors:
-        cropped = {key: crop(observations[key], offsets) for key in self.config.networks.encoder.image_keys}
-        return observations | cropped
+        frames = {key: images for key, images in observations.items() if images.dtype == torch.uint8}  # stored maps are cropped
+        return observations | {key: crop(images, offsets) for key, images in frames.items()}
 
     def _transitions(self, batch: Batch) -> Tensors:
         keys = ("actions", "rewards", "masks")

@@ -55,7 +55,7 @@ class SACHybridAgent(SACAgent):
 
     def _grasp_critic_loss(self, transitions: Tensors, encoded: Encoded) -> tuple[torch.Tensor, Tensors]:
         with torch.no_grad():
-            next_q = self.networks.grasp_critic(self.networks.encoder(encoded.next_features))
+            next_q = self.networks.grasp_critic(self.networks.encoder.latents(encoded.next_embedded))
             next_target_q = self.target.grasp_critic(encoded.next_target_latents)
             next_value = losses.double_dqn_value(next_q, next_target_q)
             rewards = transitions["rewards"] + transitions["grasp_penalty"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,7 @@ class ReplayBuffer:
         capacity: int,
         frame_stack: int = 1,
         name: str = "replay",
+        crop_keys: Collection[str] = (),
     ) -> None:
         """Allocate the ring; its pages become real memory only as they are written.
 
@@ -57,6 +58,8 @@ class ReplayBuffer:
             capacity: number of observations kept.
             frame_stack: T, the number of consecutive observations in a sample.
             name: how log lines and errors call this buffer.
+            crop_keys: observation keys (N, ...) that hold N crops of a frame, of which a sample has one, (1, ...): the same in
+                all of these keys, another one in the next observation.
 
         Raises:
             MemoryError: the ring would need more than `MAX_MEMORY_SHARE` of the free memory.
@@ -67,6 +70,8 @@ class ReplayBuffer:
         self.capacity = capacity
         self.frame_stack = frame_stack
         self.name = name
+        self.crop_keys = frozenset(crop_keys)
+        self._num_crops = max((observation_spec[key].shape[0] for key in crop_keys), default=1)
         specs = _row_specs(self.observation_spec, action_dim)
         _reserve_memory(name, self.observation_spec, capacity, capacity * sum(spec.nbytes for spec in specs.values()))
         self._rows = {column: np.zeros((capacity, *spec.shape), spec.dtype) for column, spec in specs.items()}
@@ -121,10 +126,13 @@ class ReplayBuffer:
             field: np.empty((batch_size, *self._rows[field].shape[1:]), self._rows[field].dtype) for field in TRANSITION_FIELDS
         }
         for role in ("observations", "next_observations"):
-            batch[role] = {
-                k: np.empty((batch_size, *stack, *spec.shape), spec.dtype) for k, spec in self.observation_spec.items()
-            }
+            specs = self.observation_spec.items()
+            batch[role] = {key: np.empty((batch_size, *stack, *self._sampled_shape(key)), spec.dtype) for key, spec in specs}
         return batch
+
+    def _sampled_shape(self, key: str) -> tuple[int, ...]:
+        shape = self.observation_spec[key].shape
+        return (1, *shape[1:]) if key in self.crop_keys else shape
 
     def sample_into(self, batch: Batch, rng: np.random.Generator) -> None:
         """Overwrite `batch`, whose arrays may be views, with as many transitions as it has room for; see `sample`."""
@@ -135,9 +143,17 @@ class ReplayBuffer:
             frames, next_frames = frames[:, 0], next_frames[:, 0]
         for field in TRANSITION_FIELDS:
             _gather(self._rows[field], rows, batch[field])
+        for role, role_frames in (("observations", frames), ("next_observations", next_frames)):
+            self._gather_observations(role_frames, batch[role], rng)
+
+    def _gather_observations(self, rows: np.ndarray, out: dict[str, np.ndarray], rng: np.random.Generator) -> None:
+        """Copies the observations of `rows`, (B,) or (B, T); where there are crops, one of each, the same in all keys."""
+        crops = rng.integers(self._num_crops, size=rows.shape) if self.crop_keys else None
         for key, ring in self._observations.items():
-            _gather(ring, frames, batch["observations"][key])
-            _gather(ring, next_frames, batch["next_observations"][key])
+            if key in self.crop_keys:
+                _gather(ring.reshape(-1, 1, *ring.shape[2:]), rows * self._num_crops + crops, out[key])
+            else:
+                _gather(ring, rows, out[key])
 
     def state_dict(self) -> dict[str, Any]:
         """All that later samples depend on, as arrays and integers. Arrays are views: write them out before the next `add`."""

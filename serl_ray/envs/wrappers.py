@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from serl_ray.data.maps import FrameEncoder
 from serl_ray.data.observations import STATE, check_selection, default_state_keys, select_observations
 from serl_ray.envs.expert import ScriptedExpert
 from serl_ray.types import ActionLayout
@@ -48,6 +49,11 @@ class SelectObservations(gymnasium.ObservationWrapper):
         return select_observations(observation, self.image_keys, self.state_keys)
 
 
+def stack_frames(env: gymnasium.Env, frame_stack: int) -> gymnasium.Env:
+    """The env with the last `frame_stack` observations (T, ...) in each, the oldest first; the first is repeated at a reset."""
+    return env if frame_stack == 1 else gymnasium.wrappers.FrameStackObservation(env, frame_stack, padding_type="reset")
+
+
 def _flat_spaces(space: gymnasium.Space) -> dict[str, gymnasium.spaces.Box]:
     if not isinstance(space, gymnasium.spaces.Dict):
         raise ValueError(f"The observation space is {type(space).__name__}, not a Dict of arrays: see docs/env_contract.md.")
@@ -63,6 +69,26 @@ def _check_ranks(spaces: dict[str, gymnasium.spaces.Box], keys: Sequence[str], r
     for key in keys:
         if len(spaces[key].shape) != rank:
             raise ValueError(f"Observation {key!r} has shape {spaces[key].shape}, which is not {what}.")
+
+
+class EncodeFrames(gymnasium.ObservationWrapper):
+    """Each frame as the maps of its crops, float16 (N, h, w, C): the trunk runs once a frame, for acting and for learning.
+
+    Args:
+        env: An env whose cameras are those of `encode`.
+        encode: The frozen trunk.
+    """
+
+    def __init__(self, env: gymnasium.Env, encode: FrameEncoder) -> None:
+        super().__init__(env)
+        self._encode = encode
+        maps = gymnasium.spaces.Box(-np.inf, np.inf, encode.map_shape, np.float16)
+        self.observation_space = gymnasium.spaces.Dict({**env.observation_space, **dict.fromkeys(encode.image_keys, maps)})
+
+    def observation(self, observation: Observation) -> Observation:
+        """The observation with maps in place of frames."""
+        encoded = self._encode({key: rows[None] for key, rows in observation.items()})
+        return {key: rows[0] for key, rows in encoded.items()}
 
 
 class ExpertIntervention(gymnasium.Wrapper):

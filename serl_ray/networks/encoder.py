@@ -52,11 +52,19 @@ class ImageHead(nn.Module):
         self.keep_probability = 1.0 - config.dropout
 
     def forward(self, feature_map: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
-        """Latents (B, image_latent_dim); `keep` (B, C * F) bool is the dropout mask, None for none."""
-        x = torch.einsum("bhwc,hwcf->bcf", feature_map, self.embedding).flatten(1)  # (B, C * F), channel-major
+        return self.latent(self.embed(feature_map), keep)
+
+    def embed(self, feature_map: torch.Tensor) -> torch.Tensor:
+        """The map (B, h, w, C) weighed by F spatial embeddings a channel: (B, C * F), channel-major."""
+        maps = feature_map.flatten(1, 2).permute(2, 1, 0).contiguous()  # (C, h * w, B)
+        embedding = self.embedding.flatten(0, 1).permute(1, 2, 0).contiguous()  # (C, F, h * w)
+        return torch.bmm(embedding, maps).permute(2, 0, 1).flatten(1)
+
+    def latent(self, embedded: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
+        """Latents (B, image_latent_dim) of what `embed` returns; `keep` (B, C * F) bool is the dropout mask, None for none."""
         if keep is not None:
-            x = x * keep / self.keep_probability
-        return torch.tanh(self.norm(self.dense(x)))
+            embedded = embedded * keep / self.keep_probability
+        return torch.tanh(self.norm(self.dense(embedded)))
 
 
 class ProprioHead(nn.Sequential):
@@ -67,7 +75,8 @@ class ProprioHead(nn.Sequential):
 
 
 class Encoder(nn.Module):
-    """Observations to latents in two steps: `features` runs the trunk (once a frame), `forward` the heads (once a loss).
+    """Observations to latents in three steps: `features` runs the trunk (once a frame), `embed` the spatial embeddings (once a
+    batch), `latents` the rest of the heads (once a dropout mask).
 
     Args:
         trunk: frames (N, H, W, 3) -> maps (N, h, w, C); shared by the cameras; None without cameras.
@@ -94,38 +103,53 @@ class Encoder(nn.Module):
         trunk.requires_grad_(not config.frozen)
 
     def features(self, observations: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Runs the trunk: cameras (B, T, H, W, 3) become maps (B, h, w, T * C), the state (B, T, D) becomes (B, T * D)."""
+        """Runs the trunk where it has not run yet: cameras become maps (B, h, w, T * C), the state (B, T, D) becomes (B, T * D).
+
+        Cameras are frames (B, T, H, W, 3) uint8, or the stored maps of N crops (B, T, N, h, w, C) float16, the first of which
+        is used.
+        """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.frozen):
             features = {key: self._map(observations[key]) for key in self.config.image_keys}
         if "state" in observations:
             features["state"] = observations["state"].flatten(1)
         return features
 
-    def forward(
-        self, features: dict[str, torch.Tensor], keep: Sequence[torch.Tensor] | None = None, stop_image_gradient: bool = False
+    def forward(self, features: dict[str, torch.Tensor], keep: Sequence[torch.Tensor] | None = None) -> torch.Tensor:
+        """Latents (B, D) of what `features` returns."""
+        return self.latents(self.embed(features), keep)
+
+    def embed(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Each camera's spatial embeddings (B, C * F), and the state as it is."""
+        cameras = zip(self.config.image_keys, self.heads, strict=True)
+        return {**features, **{key: head.embed(features[key]) for key, head in cameras}}
+
+    def latents(
+        self, embedded: dict[str, torch.Tensor], keep: Sequence[torch.Tensor] | None = None, stop_image_gradient: bool = False
     ) -> torch.Tensor:
         """Latents (B, D).
 
         Args:
-            features: what `features` returns.
+            embedded: what `embed` returns.
             keep: one dropout mask (B, C * F) a camera; None for no dropout.
             stop_image_gradient: keep gradients out of the image branch (the actor's loss); the proprio branch still learns.
         """
         if not self.config.image_keys:
-            return features["state"]
+            return embedded["state"]
         masks = keep if keep is not None else [None] * len(self.heads)
+        cameras = zip(self.config.image_keys, self.heads, masks, strict=True)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not stop_image_gradient):
-            latents = [
-                head(features[key], mask) for key, head, mask in zip(self.config.image_keys, self.heads, masks, strict=True)
-            ]
+            latents = [head.latent(embedded[key], mask) for key, head, mask in cameras]
         if self.proprio is not None:
-            latents.append(self.proprio(features["state"]))
+            latents.append(self.proprio(embedded["state"]))
         return torch.cat(latents, dim=-1)
 
-    def _map(self, frames: torch.Tensor) -> torch.Tensor:
-        batch_size, stack = frames.shape[:2]
+    def _map(self, images: torch.Tensor) -> torch.Tensor:
+        maps = images[:, :, 0].float() if images.dtype == torch.float16 else self._run_trunk(images)  # (B, T, h, w, C)
+        return maps.permute(0, 2, 3, 1, 4).flatten(3)  # (B, h, w, T * C)
+
+    def _run_trunk(self, frames: torch.Tensor) -> torch.Tensor:
+        batch_and_time = frames.shape[:2]
         frames = frames.flatten(0, 1)  # (B * T, H, W, 3)
         if frames.shape[1:3] != self.config.image_size:
             frames = resize(frames, self.config.image_size)
-        maps = self.trunk(frames).unflatten(0, (batch_size, stack))  # (B, T, h, w, C)
-        return maps.permute(0, 2, 3, 1, 4).flatten(3)  # (B, h, w, T * C)
+        return self.trunk(frames).unflatten(0, batch_and_time)

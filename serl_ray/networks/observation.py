@@ -40,10 +40,11 @@ def to_tensors(
 
     Args:
         observations: cameras (H, W, 3), (B, H, W, 3) or (B, T, H, W, 3) uint8; state (D,), (B, D) or (B, T, D); numpy or torch.
-            With frame_stack T > 1 a single observation is (T, H, W, 3) and (T, D).
+            With frame_stack T > 1 a single observation is (T, H, W, 3) and (T, D). A camera may also be the stored maps of N
+            crops, (N, h, w, C) float16 in place of (H, W, 3).
 
     Returns:
-        Cameras (B, T, H, W, 3) uint8 and state (B, T, D) float32.
+        Cameras (B, T, H, W, 3) uint8 or (B, T, N, h, w, C) float16, and state (B, T, D) float32.
 
     Raises:
         ValueError: a key is missing, or an array has the wrong dtype or shape.
@@ -51,9 +52,10 @@ def to_tensors(
     tensors, singles = {}, set()
     for key in spec.image_keys:
         images = _tensor(observations, key, device)
-        if images.dtype != torch.uint8 or images.ndim < 3 or images.shape[-1] != 3:
+        is_stored = images.dtype == torch.float16
+        if not is_stored and (images.dtype != torch.uint8 or images.ndim < 3 or images.shape[-1] != 3):
             raise ValueError(f"Camera {key!r} is {tuple(images.shape)} {_dtype_name(images)}; expected uint8 frames (H, W, 3).")
-        tensors[key], is_single = _with_batch_and_time(key, images, 3, spec.frame_stack)
+        tensors[key], is_single = _with_batch_and_time(key, images, 4 if is_stored else 3, spec.frame_stack)
         singles.add(is_single)
     if spec.state_dim:
         state = _tensor(observations, "state", device).float()

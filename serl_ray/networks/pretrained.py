@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 from pathlib import Path
 from urllib.error import URLError
 
@@ -37,10 +38,7 @@ def build_trunk(source: str, width: int = 64) -> nn.Module:
         return _imagenet_trunk()
     trunk = ResNet10(width)
     if source == "random":
-        logger.warning(
-            "The image trunk has RANDOM weights (seed %d). For pretrained ones pass a weights file or 'imagenet'.",
-            RANDOM_TRUNK_SEED,
-        )
+        _say_that_it_is_random()
         _randomise(trunk)
     else:
         load_trunk(trunk, Path(source).expanduser())
@@ -63,6 +61,13 @@ def load_trunk(trunk: ResNet10, path: Path) -> None:
         trunk.load_state_dict(state)
     except RuntimeError as error:
         raise ValueError(f"{path} does not hold the weights of this ResNet-10: {error}") from error
+
+
+@cache
+def _say_that_it_is_random() -> None:
+    """Once in a process."""
+    text = "The image trunk has RANDOM weights (seed %d). For pretrained ones pass a weights file or 'imagenet'."
+    logger.warning(text, RANDOM_TRUNK_SEED)
 
 
 def _randomise(trunk: ResNet10) -> None:

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from functools import partial
 
 import gymnasium
+import numpy as np
 
 from serl_ray.data import demos
+from serl_ray.data.maps import select_maps
 from serl_ray.data.observations import select_observations
 from serl_ray.data.replay_buffer import ReplayBuffer
 from serl_ray.data.schema import ArraySpec, Segment
@@ -17,14 +19,14 @@ from serl_ray.settings import HybridSettings
 def online_buffer(settings: HybridSettings, space: gymnasium.spaces.Dict, action_dim: int) -> ReplayBuffer:
     """A ring for the run's own experience. It is no larger than the run, with a row more for each of its episodes."""
     capacity = min(settings.capacity, 2 * settings.max_steps)
-    return ReplayBuffer(_specs(space), action_dim, capacity, settings.frame_stack, name="online replay")
+    return _buffer(settings, space, action_dim, capacity, "online replay")
 
 
 def demo_buffer(settings: HybridSettings, space: gymnasium.spaces.Dict, action_dim: int) -> ReplayBuffer:
     """A ring with the demonstrations, and room for `demo_capacity` rows of interventions before one is overwritten."""
     segments = list(read_demos(settings, space, action_dim)) if settings.demo_paths else []
     capacity = sum(len(segment) + 1 for segment in segments) + min(settings.demo_capacity, 2 * settings.max_steps)
-    buffer = ReplayBuffer(_specs(space), action_dim, capacity, settings.frame_stack, name="demo replay")
+    buffer = _buffer(settings, space, action_dim, capacity, "demo replay")
     for segment in segments:
         buffer.add(segment)
     return buffer
@@ -37,8 +39,17 @@ def read_demos(settings: HybridSettings, space: gymnasium.spaces.Dict, action_di
         DemoError: a file cannot be read, or its observations are not those of the env.
     """
     select = partial(select_observations, image_keys=settings.image_keys, state_keys=settings.state_keys)
-    yield from demos.segments(demos.read_demos(settings.demo_paths, _specs(space), action_dim, select))
+    if encoding := settings.encoding():
+        select = partial(select_maps, select=select, encoding=encoding)
+    yield from demos.segments(demos.read_demos(settings.demo_paths, _specs(settings, space), action_dim, select))
 
 
-def _specs(space: gymnasium.spaces.Dict) -> dict[str, ArraySpec]:
-    return {key: ArraySpec(part.shape, part.dtype) for key, part in space.items()}
+def _buffer(settings: HybridSettings, space: gymnasium.spaces.Dict, action_dim: int, capacity: int, name: str) -> ReplayBuffer:
+    crop_keys = settings.image_keys if settings.encoding() else ()
+    return ReplayBuffer(_specs(settings, space), action_dim, capacity, settings.frame_stack, name, crop_keys)
+
+
+def _specs(settings: HybridSettings, space: gymnasium.spaces.Dict) -> dict[str, ArraySpec]:
+    """Of one observation, without the axis of a frame stack."""
+    shape = np.s_[1:] if settings.frame_stack > 1 else np.s_[:]
+    return {key: ArraySpec(part.shape[shape], part.dtype) for key, part in space.items()}

@@ -57,7 +57,8 @@ class SERLConfig(AlgorithmConfig):
         settings.check()
         self.rollout_fragment_length = settings.fragment_length if self.num_env_runners else 1
         interventions = {"probability": settings.expert_interventions, "noise": settings.expert_noise}
-        self.env_config = settings.env_config() | {"interventions": interventions if settings.expert_interventions else None}
-        self.evaluation_config = {"explore": False, "env_config": settings.env_config() | {"interventions": None}}
+        acting = {"interventions": interventions if settings.expert_interventions else None, "encoding": settings.encoding()}
+        self.env_config = settings.env_config() | acting
+        self.evaluation_config = {"explore": False, "env_config": settings.env_config() | dict.fromkeys(acting)}
         self.evaluation_interval = 1 if settings.evaluate_every else None
         super().validate()

@@ -14,9 +14,10 @@ from ray.rllib.env.env_runner_group import EnvRunnerGroup
 from ray.rllib.evaluation.rollout_worker import RolloutWorker
 from ray.rllib.policy.sample_batch import SampleBatch, convert_ma_batch_to_sample_batch
 
+from serl_ray.data.maps import FrameEncoder
 from serl_ray.data.schema import Segment
 from serl_ray.envs import make_env
-from serl_ray.envs.wrappers import ExpertIntervention
+from serl_ray.envs.wrappers import EncodeFrames, ExpertIntervention, stack_frames
 from serl_ray.rllib.failures import raise_failure, reporting
 from serl_ray.rllib.policy import NEXT_INFOS
 from serl_ray.types import ActionLayout
@@ -27,12 +28,14 @@ class RolloutEnv(gymnasium.Wrapper):
 
     def __init__(self, context: EnvContext) -> None:
         config = dict(context)
-        interventions = config.pop("interventions", None)
+        interventions, encoding, frame_stack = (config.pop(name, None) for name in ("interventions", "encoding", "frame_stack"))
         env = make_env(**config)
         if interventions:
             layout = ActionLayout.from_setup(config["setup_mode"], env.action_space.shape[0])
             env = ExpertIntervention(env, layout, seed=context.worker_index, **interventions)
-        super().__init__(env)
+        if encoding:
+            env = EncodeFrames(env, FrameEncoder(**encoding, seed=context.worker_index))
+        super().__init__(stack_frames(env, frame_stack or 1))
 
 
 @dataclass
@@ -89,29 +92,38 @@ def _collect_remotely(worker: RolloutWorker, weights: ray.ObjectRef, env_steps: 
 
 def _collect(worker: RolloutWorker) -> Fragment:
     batch = convert_ma_batch_to_sample_batch(worker.sample())
-    return Fragment(worker.worker_index, segments_of(batch, worker.worker_index))
+    is_stacked = worker.get_policy().settings.frame_stack > 1
+    return Fragment(worker.worker_index, segments_of(batch, worker.worker_index, is_stacked))
 
 
-def segments_of(batch: SampleBatch, worker: int) -> list[Segment]:
-    """RLlib's batch as segments of executed actions: where a person intervened, it is the person's action that is stored."""
+def segments_of(batch: SampleBatch, worker: int, is_stacked: bool = False) -> list[Segment]:
+    """RLlib's batch as segments of executed actions: where a person intervened, it is the person's action that is stored.
+
+    Of stacked observations (n, T, ...) the newest is kept: the buffer stacks them again.
+    """
     episodes, steps = np.asarray(batch["eps_id"]), np.asarray(batch["t"])
     follows = (episodes[1:] == episodes[:-1]) & (steps[1:] == steps[:-1] + 1)
     starts = [0, *(np.flatnonzero(~follows) + 1)]
-    return [_segment(batch, start, stop, worker) for start, stop in zip(starts, [*starts[1:], len(steps)], strict=True)]
+    newest = np.s_[:, -1] if is_stacked else np.s_[:]
+    observations = {key: (rows[newest], batch["new_obs"][key][newest]) for key, rows in batch["obs"].items()}
+    return [
+        _segment(batch, observations, start, stop, worker) for start, stop in zip(starts, [*starts[1:], len(steps)], strict=True)
+    ]
 
 
-def _segment(batch: SampleBatch, start: int, stop: int, worker: int) -> Segment:
+def _segment(
+    batch: SampleBatch, observations: dict[str, tuple[np.ndarray, np.ndarray]], start: int, stop: int, worker: int
+) -> Segment:
     infos: list[dict[str, Any]] = list(batch[NEXT_INFOS][start:stop])
     actions = np.array(batch["actions"][start:stop], np.float32)
     intervened = np.array([info.get("intervene_action") is not None for info in infos])
     for row in np.flatnonzero(intervened):
         actions[row] = infos[row]["intervene_action"]
     terminateds, truncateds = batch["terminateds"][start:stop], batch["truncateds"][start:stop]
-    observations = {
-        key: np.concatenate([rows[start:stop], batch["new_obs"][key][stop - 1 : stop]]) for key, rows in batch["obs"].items()
-    }
     return Segment(
-        observations=observations,
+        observations={
+            key: np.concatenate([rows[start:stop], next_rows[stop - 1 : stop]]) for key, (rows, next_rows) in observations.items()
+        },
         actions=actions,
         rewards=batch["rewards"][start:stop],
         masks=1.0 - np.asarray(terminateds, np.float32),

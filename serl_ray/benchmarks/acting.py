@@ -1,0 +1,60 @@
+"""How long an action takes, against the trunk pass that it cannot do without."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from serl_ray.agents.sac import SACAgent
+from serl_ray.benchmarks.timing import Row, medians, report
+from serl_ray.data.maps import FrameEncoder
+
+STATE_DIM, ACTION_DIM = 18, 6
+
+
+@dataclass
+class Acting:
+    """Times single actions with one camera, on the CPU as a rollout worker does."""
+
+    output: Path = Path("runs/benchmark")
+    """Folder for acting.json."""
+    crops: int = 4
+    """Crops of a frame that are encoded for the replay."""
+    repeats: int = 50
+    """Of which the median counts."""
+
+    def run(self) -> None:
+        """Times, and reports."""
+        rng = np.random.default_rng(0)
+        agent = SACAgent(("image",), ACTION_DIM, device="cpu")
+        state = {"state": rng.normal(size=STATE_DIM).astype(np.float32)}
+        frame = {"image": rng.integers(0, 256, (128, 128, 3), np.uint8)}
+        encode = FrameEncoder(("image",), "random", self.crops)
+        agent.sample_actions(frame | state)
+        trunk, image = agent.networks.encoder.trunk, torch.as_tensor(frame["image"])[None]
+
+        def encode_and_act() -> None:
+            maps = encode({"image": frame["image"][None]})["image"][0]
+            agent.sample_actions({"image": maps} | state)
+
+        with torch.no_grad():
+            seconds = medians(
+                {
+                    "act": lambda: agent.sample_actions(frame | state),
+                    "trunk": lambda: trunk(image),
+                    "encode_and_act": encode_and_act,
+                    "crops": lambda: trunk(image.expand(self.crops, -1, -1, -1)),
+                },
+                self.repeats,
+            )
+        rows = [
+            Row("action from a frame", 1e3 * seconds["act"], "ms"),
+            Row("bare trunk pass", 1e3 * seconds["trunk"], "ms"),
+            Row("action / bare trunk pass", seconds["act"] / seconds["trunk"], "", "<= 1.3"),
+            Row(f"action and {self.crops} stored maps", 1e3 * seconds["encode_and_act"], "ms"),
+            Row(f"action and {self.crops} maps / bare pass over {self.crops}", seconds["encode_and_act"] / seconds["crops"], ""),
+        ]
+        report("acting", asdict(self), rows, self.output)

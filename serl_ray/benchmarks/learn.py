@@ -1,0 +1,103 @@
+"""How fast and how well each set-up learns: whole runs, by the commands that a person types."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tqdm import tqdm
+
+from serl_ray.benchmarks.timing import machine
+from serl_ray.types import SETUP_MODES
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+CAMERAS = {"single": ("image", "wrist"), "dual": ("image", "left_wrist", "right_wrist")}
+
+
+@dataclass
+class Learn:
+    """Trains on 20 scripted demonstrations, or on none, and evaluates in 50 deterministic episodes."""
+
+    output: Path
+    """Folder for demonstrations, runs and results.jsonl."""
+    env: str = "tabletop"
+    """tabletop or gym-hil."""
+    setup_modes: tuple[Literal[SETUP_MODES], ...] = SETUP_MODES
+    """Set-ups to train."""
+    pixels: bool = False
+    """Learn from every camera and proprioception; by default from state, the object's included."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """A run each."""
+    demos: int = 20
+    """Demonstrations of a run; 0 for what the agent reaches without."""
+    max_steps: int = 4000
+    """Env steps of a run."""
+
+    def run(self) -> None:
+        """Every run is a line of results.jsonl when it ends, and of the table that is printed last."""
+        self.output.mkdir(parents=True, exist_ok=True)
+        total = len(self.setup_modes) * len(self.seeds)
+        outcomes = []
+        for outcome in tqdm(self._outcomes(), total=total, unit="run"):
+            outcomes.append(outcome)
+            with (self.output / "results.jsonl").open("a") as file:
+                file.write(json.dumps(outcome | {"machine": machine()}) + "\n")
+        for outcome in outcomes:
+            print(
+                "| {env} | {setup_mode} | {input} | {demos} | {seed} | {env_steps} | {minutes} | {success:.2f} |".format(
+                    **outcome
+                )
+            )
+
+    def _outcomes(self) -> Iterator[dict[str, object]]:
+        for mode in self.setup_modes:
+            for seed in self.seeds:
+                yield self._outcome(mode, seed)
+
+    def _outcome(self, mode: str, seed: int) -> dict[str, object]:
+        cameras = CAMERAS[mode.split("-")[0]] if self.pixels else ()
+        name = f"{self.env}-{mode}-{'pixels' if self.pixels else 'state'}-demos{self.demos}-seed{seed}"
+        flags = ["--preset", "tabletop", "--env_name", self.env, "--setup_mode", mode]
+        flags += [
+            "--image_keys",
+            *cameras,
+            "--seed",
+            str(seed),
+            "--max_steps",
+            str(self.max_steps),
+            "--evaluation_episodes",
+            "50",
+        ]
+        if self.demos:
+            flags += ["--demo_paths", str(self._demonstrations(name, mode, cameras, seed))]
+        started = time.monotonic()
+        _script("train_hybrid.py", *flags, "--save_dir", str(self.output / name))
+        results = [json.loads(line) for line in (self.output / name / "logs" / "results.jsonl").read_text().splitlines()]
+        return {
+            "env": self.env,
+            "setup_mode": mode,
+            "input": "pixels" if self.pixels else "state",
+            "demos": self.demos,
+            "seed": seed,
+            "env_steps": self.max_steps,
+            "minutes": round((time.monotonic() - started) / 60, 1),
+            "success": results[-1]["evaluation/success_rate"],
+            "curve": {int(r["evaluation/at_step"]): r["evaluation/success_rate"] for r in results if "evaluation/at_step" in r},
+        }
+
+    def _demonstrations(self, name: str, mode: str, cameras: tuple[str, ...], seed: int) -> Path:
+        path = self.output / f"{name}.pkl"
+        if not path.exists():
+            flags = ["--env", self.env, "--setup_mode", mode, "--episodes", str(self.demos), "--seed", str(1000 * seed)]
+            _script("record_demos.py", *flags, "--output", str(path), "--image_keys", *cameras)
+        return path
+
+
+def _script(name: str, *flags: str) -> None:
+    subprocess.run([sys.executable, str(SCRIPTS / name), *flags], check=True)

@@ -1,0 +1,63 @@
+"""How the sections measure and report: medians, and ratios of what one run measured side by side."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+PACKAGES = ("torch", "ray", "numpy", "mujoco", "serl-ray")
+
+
+@dataclass
+class Row:
+    """One line of a section's table; `limit` is what the value should reach, such as "<= 1.25"."""
+
+    name: str
+    value: float
+    unit: str
+    limit: str = ""
+
+
+def medians(functions: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    """Median seconds of each function, after one call to warm up; they take turns, so that a slow minute hits them all."""
+    for function in functions.values():
+        function()
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(repeats):
+        for name, function in functions.items():
+            started = time.perf_counter()
+            function()
+            seconds[name].append(time.perf_counter() - started)
+    return {name: median(times) for name, times in seconds.items()}
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers depend on."""
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cpus": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+        **{package: version(package) for package in PACKAGES},
+    }
+
+
+def report(section: str, configuration: Mapping[str, Any], rows: Sequence[Row], output: Path) -> None:
+    """Prints the table, and writes it with machine, versions and configuration to `output`/SECTION.json."""
+    print(f"\n| {section} | measured | should be |\n|---|---|---|")
+    for row in rows:
+        print(f"| {row.name} | {row.value:.4g} {row.unit} | {row.limit} |")
+    output.mkdir(parents=True, exist_ok=True)
+    content = {"machine": machine(), "configuration": dict(configuration), "rows": [vars(row) for row in rows]}
+    (output / f"{section}.json").write_text(json.dumps(content, indent=2, default=str))
