@@ -77,7 +77,7 @@ def test_losses_and_gradients(recorded_step):
 
 def critic_loss_with_the_originals_entropy(agent, transitions, encoded, noise):
     with torch.no_grad():
-        next_actions, log_prob = agent._act(encoded.next_embedded, noise.critic)
+        next_actions, log_prob = agent._policy(encoded.next_embedded, noise.critic.keep).sample(noise.critic.eps)
         value = losses.soft_min_value(agent.target.critic(encoded.next_target_latents, next_actions), noise.critic_subset)
         target = losses.td_target(transitions["rewards"], transitions["masks"], value, agent.config.discount)
         target = target - agent.networks.temperature() * log_prob

@@ -16,7 +16,7 @@ from serl_ray.agents import checkpoint, losses
 from serl_ray.agents.config import SACConfig
 from serl_ray.agents.noise import NoiseSource, PolicyNoise, UpdateNoise
 from serl_ray.data.augment import crop
-from serl_ray.networks.actor_critic import AgentNetworks
+from serl_ray.networks.actor_critic import AgentNetworks, TanhNormal
 from serl_ray.networks.observation import ObservationSpec, to_tensors
 from serl_ray.types import ActionLayout, Batch
 from serl_ray.utils.device import DEVICE
@@ -150,11 +150,13 @@ class SACAgent:
         self, transitions: Tensors, encoded: Encoded, noise: UpdateNoise, critics_only: bool = False
     ) -> tuple[Tensors, Tensors]:
         """The scalar losses by name, and the metrics."""
-        loss, metrics = self._critic_loss(transitions, encoded, noise)
+        with torch.no_grad():
+            next_policy = self._policy(encoded.next_embedded, noise.critic.keep)
+        loss, metrics = self._critic_loss(transitions, encoded, next_policy, noise)
         loss_terms = {"critic": loss}
         if not critics_only:
             loss_terms["actor"], actor_metrics = self._actor_loss(encoded, noise.actor)
-            loss_terms["temperature"], temperature_metrics = self._temperature_loss(encoded, noise.temperature)
+            loss_terms["temperature"], temperature_metrics = self._temperature_loss(encoded, next_policy, noise.temperature)
             metrics |= actor_metrics | temperature_metrics
         return loss_terms, metrics
 
@@ -173,9 +175,11 @@ class SACAgent:
             next_embedded, next_target_latents = online.embed(next_features), target(next_target_features)
         return Encoded(embedded, next_embedded, online.latents(embedded), next_target_latents)
 
-    def _critic_loss(self, transitions: Tensors, encoded: Encoded, noise: UpdateNoise) -> tuple[torch.Tensor, Tensors]:
+    def _critic_loss(
+        self, transitions: Tensors, encoded: Encoded, next_policy: TanhNormal, noise: UpdateNoise
+    ) -> tuple[torch.Tensor, Tensors]:
         with torch.no_grad():
-            next_actions, next_log_prob = self._act(encoded.next_embedded, noise.critic)
+            next_actions, next_log_prob = next_policy.sample(noise.critic.eps)
             target_q = self.target.critic(encoded.next_target_latents, next_actions)  # (E, B)
             bonus = -self.networks.temperature() * next_log_prob if self.config.backup_entropy else None
             next_value = losses.soft_min_value(target_q, noise.critic_subset, bonus)
@@ -192,22 +196,23 @@ class SACAgent:
         }
 
     def _actor_loss(self, encoded: Encoded, noise: PolicyNoise) -> tuple[torch.Tensor, Tensors]:
-        actions, log_prob = self._act(encoded.embedded, noise)
+        actions, log_prob = self._policy(encoded.embedded, noise.keep).sample(noise.eps)
         q = self.networks.critic(encoded.latents.detach(), actions)
         loss = losses.actor_loss(q, log_prob, self.networks.temperature().detach())
         return loss, {"actor/loss": loss, "actor/entropy": -log_prob.mean()}
 
-    def _temperature_loss(self, encoded: Encoded, noise: PolicyNoise) -> tuple[torch.Tensor, Tensors]:
+    def _temperature_loss(self, encoded: Encoded, next_policy: TanhNormal, noise: PolicyNoise) -> tuple[torch.Tensor, Tensors]:
         with torch.no_grad():
-            _, log_prob = self._act(encoded.next_embedded, noise)
+            if noise.keep:  # another dropout mask than the critic's target had
+                next_policy = self._policy(encoded.next_embedded, noise.keep)
+            _, log_prob = next_policy.sample(noise.eps)
         temperature = self.networks.temperature()
         loss = losses.temperature_loss(temperature, log_prob, self.target_entropy)
         return loss, {"temperature/loss": loss, "temperature/value": temperature}
 
-    def _act(self, embedded: Tensors, noise: PolicyNoise) -> tuple[torch.Tensor, torch.Tensor]:
-        """Sampled actions (B, A) and log-probabilities (B,) with dropout, and no gradient to the image branch."""
-        latents = self.networks.encoder.latents(embedded, noise.keep, stop_image_gradient=True)
-        return self.networks.actor(latents).sample(noise.eps)
+    def _policy(self, embedded: Tensors, keep: Sequence[torch.Tensor] | None) -> TanhNormal:
+        """The policy with dropout, and no gradient to the image branch."""
+        return self.networks.actor(self.networks.encoder.latents(embedded, keep, stop_image_gradient=True))
 
     def _step(self, gradients: dict[str, tuple[torch.Tensor, ...]]) -> None:
         """A parameter that several losses train gets an Adam step from each (REFERENCE section 4.5)."""
