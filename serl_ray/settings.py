@@ -27,6 +27,8 @@ class HybridSettings:
     """Vectors the policy's state is joined from; by default `state`, and without cameras `object_state` too."""
     env_kwargs: dict[str, bool | int | float | str] | None = None
     """Arguments of the env's constructor."""
+    control_hz: float | None = None
+    """Steps a second that the env is held to; None for as many as there are, as for an env that keeps time itself."""
     demo_paths: tuple[str, ...] = ()
     """Demonstrations: pickles of HIL-SERL, Parquet files, folders or patterns of them."""
 
@@ -111,6 +113,8 @@ class HybridSettings:
         for name in ("discount", "tau", "demo_fraction", "expert_interventions"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must lie in [0, 1].")
+        if self.control_hz is not None and not self.control_hz > 0.0:
+            raise ValueError(f"control_hz is {self.control_hz}; choose steps a second above 0, or None for no limit.")
         if self.setup_mode not in SETUP_MODES:
             raise ValueError(f"setup_mode is {self.setup_mode!r}; choose one of {', '.join(SETUP_MODES)}.")
         if self.critic_subsample_size is not None and not 1 <= self.critic_subsample_size <= self.critic_ensemble_size:
@@ -146,6 +150,7 @@ class HybridSettings:
             "state_keys": self.state_keys,
             "env_kwargs": self.env_kwargs,
             "frame_stack": self.frame_stack,
+            "control_hz": self.control_hz,
         }
 
     def encoding(self) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import gymnasium
 
-from serl_ray.envs.wrappers import SelectObservations, stack_frames
+from serl_ray.envs.wrappers import ControlRate, SelectObservations, stack_frames
 from serl_ray.types import SETUP_MODES, ActionLayout
 
 BUNDLED_ENVS = ("tabletop", "gym-hil")
@@ -24,6 +24,7 @@ def make_env(
     state_keys: Sequence[str] | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
     frame_stack: int = 1,
+    control_hz: float | None = None,
 ) -> gymnasium.Env:
     """The env named `env`, with the agent's selection of its observations.
 
@@ -34,10 +35,12 @@ def make_env(
         state_keys: The vectors that its `state` is joined from; None chooses by `default_state_keys`.
         env_kwargs: Arguments of the env's constructor. An env of your own gets these and nothing else.
         frame_stack: Observations that each one holds.
+        control_hz: Steps a second; None for as many as there are.
     """
     built = build_env(env, setup_mode=setup_mode, image_keys=image_keys, env_kwargs=env_kwargs)
     ActionLayout.from_setup(setup_mode, *built.action_space.shape)
-    return stack_frames(SelectObservations(built, image_keys, state_keys), frame_stack)
+    selected = SelectObservations(built, image_keys, state_keys)
+    return stack_frames(ControlRate(selected, control_hz) if control_hz else selected, frame_stack)
 
 
 def build_env(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,6 +70,29 @@ def _check_ranks(spaces: dict[str, gymnasium.spaces.Box], keys: Sequence[str], r
     for key in keys:
         if len(spaces[key].shape) != rank:
             raise ValueError(f"Observation {key!r} has shape {spaces[key].shape}, which is not {what}.")
+
+
+class ControlRate(gymnasium.Wrapper):
+    """Holds a rate by a clock of its own: a step waits for its tick, however long choosing the action has taken.
+
+    A tick that is missed is not made up for: the next one is a period later.
+
+    Args:
+        env: An env whose steps return sooner than a period.
+        control_hz: Steps a second.
+    """
+
+    def __init__(self, env: gymnasium.Env, control_hz: float) -> None:
+        super().__init__(env)
+        self._period = 1.0 / control_hz
+        self._next_tick = 0.0
+
+    def step(self, action: np.ndarray) -> StepResult:
+        """Executes the action (A + G,) at the next tick."""
+        now = time.monotonic()
+        time.sleep(max(self._next_tick - now, 0.0))
+        self._next_tick = max(self._next_tick, now) + self._period
+        return self.env.step(action)
 
 
 class EncodeFrames(gymnasium.ObservationWrapper):

@@ -15,10 +15,12 @@ from serl_ray.rllib import checkpoint
 from serl_ray.rllib.buffers import demo_buffer, online_buffer
 from serl_ray.rllib.config import SERLConfig
 from serl_ray.rllib.evaluator import Evaluator
+from serl_ray.rllib.feed import BatchFeed
 from serl_ray.rllib.metrics import EpisodeLog, MetricsLog
 from serl_ray.rllib.policy import SERLPolicy
 from serl_ray.rllib.sampling import Sampler
 from serl_ray.settings import settings_of
+from serl_ray.types import Batch
 
 
 class SERL(Algorithm):
@@ -50,6 +52,7 @@ class SERL(Algorithm):
         self.online = online_buffer(self.settings, space, action_dim)
         self.rng = np.random.default_rng(self.config.seed)
         self.sampler = Sampler(self.env_runner_group)
+        self.feed = BatchFeed(self._sample_batch, self.agent.device)
         self.evaluator = Evaluator(self.eval_env_runner_group, self.settings.evaluation_episodes)
         self.episodes = EpisodeLog()
         self.metrics_log = MetricsLog()
@@ -76,12 +79,12 @@ class SERL(Algorithm):
         """Takes what the rollout workers have, sends them on, and makes the learner steps that are due."""
         due = self.learner_steps_due()
         if self.settings.max_lead is None or due <= self.settings.utd_ratio * self.settings.max_lead:
-            self.sampler.request(self.env_steps)
+            self.sampler.request(self.env_steps, self.learner_steps)
         for fragment in self.sampler.fetch(timeout=0.0 if due else None):
-            self._store(fragment.segments)
+            self.feed.run(self._store, fragment.segments)
+            self.metrics_log.average({"learner/acting_weights_age": self.learner_steps - fragment.learner_steps})
         due = self.learner_steps_due()
-        for _ in range(min(due, 1) if self.sampler.is_remote else due):
-            self._learn()
+        self._learn(min(due, 1) if self.sampler.is_remote else due)
 
     def learner_steps_due(self) -> int:
         """Learner steps that the env steps so far call for and that have not been made."""
@@ -104,14 +107,20 @@ class SERL(Algorithm):
             self.episodes.add(segment)
             self.env_steps += len(segment)
 
-    def _learn(self) -> None:
-        """One learner step: `cta_ratio - 1` updates of the critics, then a full one, each on a fresh batch (REFERENCE 4)."""
-        s = self.settings
-        for update in range(s.cta_ratio):
-            batch = sample_mixed(self.online, self.demos, s.batch_size, s.demo_fraction, self.rng)
-            metrics = self.policy.learn_on_batch(batch, critics_only=update + 1 < s.cta_ratio)
-        self.metrics_log.average(metrics)
-        self.learner_steps += 1
+    def _learn(self, learner_steps: int) -> None:
+        """Each is `cta_ratio - 1` updates of the critics and then a full one, on batches of their own (REFERENCE section 4)."""
+        cta_ratio = self.settings.cta_ratio
+        updates = learner_steps * cta_ratio
+        for update in range(1, updates + 1):
+            batch = self.feed.next(prepare_another=update < updates or self.sampler.is_remote)
+            is_full = update % cta_ratio == 0
+            metrics = self.policy.learn_on_batch(batch, critics_only=not is_full)
+            if is_full:
+                self.metrics_log.average(metrics)
+                self.learner_steps += 1
+
+    def _sample_batch(self) -> Batch:
+        return sample_mixed(self.online, self.demos, self.settings.batch_size, self.settings.demo_fraction, self.rng)
 
     def _evaluation_is_due(self, env_steps_before: int) -> bool:
         every = self.settings.evaluate_every
@@ -137,8 +146,13 @@ class SERL(Algorithm):
 
     @override(Algorithm)
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        checkpoint.save(self, checkpoint_dir)
+        self.feed.run(checkpoint.save, self, checkpoint_dir)
 
     @override(Algorithm)
     def load_checkpoint(self, checkpoint_dir: str) -> None:
-        checkpoint.load(self, checkpoint_dir)
+        self.feed.run(checkpoint.load, self, checkpoint_dir)
+
+    @override(Algorithm)
+    def cleanup(self) -> None:
+        self.feed.close()
+        super().cleanup()

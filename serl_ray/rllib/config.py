@@ -8,7 +8,7 @@ from typing import Any, Self
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.utils.annotations import override
 
-from serl_ray.rllib.sampling import RolloutEnv
+from serl_ray.rllib.sampling import IN_FLIGHT, RolloutEnv
 from serl_ray.settings import NAMES, check_names, defaults, settings_of
 
 
@@ -33,6 +33,7 @@ class SERLConfig(AlgorithmConfig):
         self.framework("torch").debugging(log_sys_usage=False)
         self.environment(env=RolloutEnv, disable_env_checking=True, normalize_actions=False, clip_actions=True)
         self.env_runners(num_env_runners=0, batch_mode="truncate_episodes", rollout_fragment_length=1)
+        self.env_runners(max_requests_in_flight_per_env_runner=IN_FLIGHT)
         self.fault_tolerance(restart_failed_env_runners=False, ignore_env_runner_failures=False)
         self.evaluation(evaluation_interval=None, evaluation_num_env_runners=0)
         self.experimental(_disable_preprocessor_api=True)

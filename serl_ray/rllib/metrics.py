@@ -21,6 +21,7 @@ METRICS = (
     "learner/steps",
     "learner/steps_per_second",
     "learner/utd_ratio",
+    "learner/acting_weights_age",
     "buffer/online_size",
     "buffer/demo_size",
     "buffer/interventions",

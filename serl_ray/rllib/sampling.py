@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,6 +22,9 @@ from serl_ray.envs.wrappers import EncodeFrames, ExpertIntervention, stack_frame
 from serl_ray.rllib.failures import raise_failure, reporting
 from serl_ray.rllib.policy import NEXT_INFOS
 from serl_ray.types import ActionLayout
+
+IN_FLIGHT = 2
+"""Requests a rollout worker has at a time: one that it works on, and one to go on with."""
 
 
 class RolloutEnv(gymnasium.Wrapper):
@@ -43,57 +47,90 @@ class Fragment:
     """What one request to a rollout worker brings.
 
     Attributes:
-        worker: its index, 0 for the local one.
         segments: consecutive transitions, a segment an episode.
+        number: of the request, counted from 0 for each worker.
+        learner_steps: how many the learner had made when it gave the weights that acted.
     """
 
-    worker: int
     segments: list[Segment]
-
-    @property
-    def num_steps(self) -> int:
-        return sum(len(segment) for segment in self.segments)
+    number: int
+    learner_steps: int
 
 
 class Sampler:
-    """Asks every idle rollout worker for a fragment, and hands over those that are ready."""
+    """Keeps `IN_FLIGHT` requests with every rollout worker, so that none waits for the learner, and hands over what they bring.
+
+    Each request carries the acting weights of its time: a worker swaps them between two steps. Without remote workers a fetch
+    steps the local one.
+    """
 
     def __init__(self, workers: EnvRunnerGroup) -> None:
         self._workers = workers
-        self._idle = list(workers.healthy_env_runner_ids()) if workers.num_remote_env_runners() else []
-        self.is_remote = bool(self._idle)
-        self._versions: dict[int, int] = {}
+        ids = list(workers.healthy_env_runner_ids()) if workers.num_remote_env_runners() else []
+        self.is_remote = bool(ids)
+        self._requested, self._received = dict.fromkeys(ids, 0), dict.fromkeys(ids, 0)
+        self._delivered = dict.fromkeys(ids, 0)
+        self._waiting: dict[tuple[int, int], Fragment] = {}
+        self._weights: tuple[int, ray.ObjectRef] | None = None
+        self._learner_steps = 0
 
-    def request(self, env_steps: int) -> None:
-        """Sends idle workers on with the newest acting weights; `env_steps` is how many the run has made so far."""
-        if not self._idle:
+    def request(self, env_steps: int, learner_steps: int) -> None:
+        """Gives every worker as many requests as it may have.
+
+        Args:
+            env_steps: how many the run has made so far.
+            learner_steps: likewise; the weights are taken anew when it has grown.
+        """
+        self._learner_steps = learner_steps
+        wanting = [
+            worker
+            for worker, requested in self._requested.items()
+            for _ in range(IN_FLIGHT - (requested - self._received[worker]))
+        ]
+        if not wanting:
             return
-        weights = ray.put(self._workers.local_env_runner.get_policy().get_weights())
-        collect = partial(_collect_remotely, weights=weights, env_steps=env_steps)
-        self._workers.foreach_env_runner_async(collect, remote_worker_ids=self._idle)
-        self._idle = []
+        if self._weights is None or self._weights[0] != learner_steps:
+            self._weights = learner_steps, ray.put(self._workers.local_env_runner.get_policy().get_weights())
+        collect = []
+        for worker in wanting:
+            order = {"number": self._requested[worker], "learner_steps": learner_steps}
+            collect.append(partial(_collect_remotely, weights=self._weights[1], env_steps=env_steps, **order))
+            self._requested[worker] += 1
+        self._workers.foreach_env_runner_async(collect, remote_worker_ids=wanting)
 
     def fetch(self, timeout: float | None) -> list[Fragment]:
-        """Fragments that are ready within `timeout` seconds (None: until there is one). A worker's exception is raised here."""
+        """Fragments that are ready within `timeout` seconds (None: until something is); those of one worker in their order.
+
+        Raises:
+            WorkerError: a worker has failed.
+        """
         if not self.is_remote:
-            return [_collect(self._workers.local_env_runner)]
-        ready = self._workers.fetch_ready_async_reqs(timeout_seconds=timeout)
-        self._idle += [worker for worker, _ in ready]
-        return [raise_failure(fragment) for _, fragment in ready]
+            return [Fragment(_collect(self._workers.local_env_runner), 0, self._learner_steps)]
+        for worker, outcome in self._workers.fetch_ready_async_reqs(timeout_seconds=timeout):
+            fragment = raise_failure(outcome)
+            self._waiting[worker, fragment.number] = fragment
+            self._received[worker] += 1
+        return [fragment for worker in self._delivered for fragment in self._in_order(worker)]
+
+    def _in_order(self, worker: int) -> Iterator[Fragment]:
+        """A large fragment may arrive after the smaller one that followed it."""
+        while (fragment := self._waiting.pop((worker, self._delivered[worker]), None)) is not None:
+            self._delivered[worker] += 1
+            yield fragment
 
 
 @reporting
-def _collect_remotely(worker: RolloutWorker, weights: ray.ObjectRef, env_steps: int) -> Fragment:
+def _collect_remotely(worker: RolloutWorker, weights: ray.ObjectRef, env_steps: int, number: int, learner_steps: int) -> Fragment:
     policy = worker.get_policy()
     policy.set_weights(ray.get(weights))
     policy.global_timestep = env_steps
-    return _collect(worker)
+    return Fragment(_collect(worker), number, learner_steps)
 
 
-def _collect(worker: RolloutWorker) -> Fragment:
+def _collect(worker: RolloutWorker) -> list[Segment]:
     batch = convert_ma_batch_to_sample_batch(worker.sample())
     is_stacked = worker.get_policy().settings.frame_stack > 1
-    return Fragment(worker.worker_index, segments_of(batch, worker.worker_index, is_stacked))
+    return segments_of(batch, worker.worker_index, is_stacked)
 
 
 def segments_of(batch: SampleBatch, worker: int, is_stacked: bool = False) -> list[Segment]:

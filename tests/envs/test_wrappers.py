@@ -4,7 +4,7 @@ import pytest
 from fake_envs import FakeEnv
 
 from serl_ray.data.observations import default_state_keys, select_observations
-from serl_ray.envs.wrappers import ExpertIntervention, GripperPenalty, SelectObservations
+from serl_ray.envs.wrappers import ControlRate, ExpertIntervention, GripperPenalty, SelectObservations
 from serl_ray.types import ActionLayout
 
 SINGLE = ActionLayout.from_setup("single-arm-learned-gripper", 7)
@@ -180,3 +180,21 @@ class TestGripperPenalty:
             GripperPenalty(FakeEnv(), SINGLE, penalty=0.1)
         with pytest.raises(ValueError, match="needs a learned gripper"):
             GripperPenalty(FakeEnv(6), ActionLayout.from_setup("single-arm-fixed-gripper", 6))
+
+
+def test_control_rate_waits_for_its_ticks_and_does_not_make_up_for_missed_ones(monkeypatch):
+    now, slept = 100.0, []
+
+    def sleep(seconds):
+        nonlocal now
+        now += seconds
+        slept.append(seconds)
+
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr("time.sleep", sleep)
+    env = ControlRate(FakeEnv(), control_hz=10.0)
+    env.reset(seed=0)
+    for seconds_to_choose_an_action in (0.0, 0.03, 0.25, 0.0, 0.08):
+        now += seconds_to_choose_an_action
+        env.step(np.zeros(7, np.float32))
+    np.testing.assert_allclose(slept, [0.0, 0.07, 0.0, 0.1, 0.02], atol=1e-9)

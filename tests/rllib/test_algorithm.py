@@ -14,6 +14,7 @@ from serl_ray.data.hil_serl import DemoError
 from serl_ray.data.schema import Segment
 from serl_ray.rllib import SERLConfig
 from serl_ray.rllib.metrics import METRICS
+from serl_ray.rllib.sampling import IN_FLIGHT
 
 TESTS = str(Path(__file__).parents[1])
 
@@ -70,7 +71,7 @@ def test_every_set_up_trains_and_reports_every_metric(build, setup_mode, image_k
 def test_learner_steps_follow_env_steps_exactly(build, utd_ratio):
     algorithm = build(config(utd_ratio=utd_ratio))
     for _ in range(3):
-        algorithm.train()
+        assert algorithm.train()["learner/acting_weights_age"] == 0
         assert algorithm.learner_steps == math.floor(utd_ratio * (algorithm.env_steps - 20))
 
 
@@ -105,8 +106,8 @@ def test_a_restored_run_counts_and_remembers(build, tmp_path):
     restored.load_checkpoint(str(tmp_path))
     assert (restored.env_steps, restored.learner_steps) == (algorithm.env_steps, algorithm.learner_steps)
     assert len(restored.online) == len(algorithm.online)
-    algorithm._learn()
-    restored._learn()
+    algorithm._learn(1)
+    restored._learn(1)
     ours, theirs = algorithm.agent.tensors(), restored.agent.tensors()
     assert ours.keys() == theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in ours)
     with pytest.raises(ValueError, match="hidden_dims"):
@@ -118,8 +119,16 @@ def test_remote_workers_sample_while_the_learner_learns(build):
     for _ in range(3):
         result = algorithm.train()
     assert algorithm.env_steps >= 150 and len(algorithm.online) == algorithm.env_steps
-    assert 0 <= algorithm.learner_steps_due() <= algorithm.settings.max_lead + 2 * 2 * 5
+    assert 0 <= algorithm.learner_steps_due() <= algorithm.settings.max_lead + 2 * IN_FLIGHT * 5
     assert result["evaluation/success_rate"] >= 0
+    assert 0 <= result["learner/acting_weights_age"] <= algorithm.learner_steps
+
+
+def test_the_fragments_of_a_worker_are_stored_in_their_order(build):
+    algorithm = build(config(fragment_length=3).env_runners(num_env_runners=1))
+    result = algorithm.train()
+    rows_of_open_episodes = 1
+    assert algorithm.online.state_dict()["written"] <= algorithm.env_steps + result["env/episodes"] + rows_of_open_episodes
 
 
 @pytest.mark.parametrize("workers", [0, 1])

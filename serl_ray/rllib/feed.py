@@ -1,0 +1,51 @@
+"""The thread that owns the replay buffers: it stores what arrives, and samples batches ahead of the learner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import torch
+
+from serl_ray.types import Batch
+
+T = TypeVar("T")
+
+
+class BatchFeed:
+    """Does one thing after the other, in the order in which they are asked for: what is sampled never depends on timing.
+
+    Args:
+        sample: makes a batch.
+        device: of the learner; to a GPU batches are copied from pinned memory, while it works.
+    """
+
+    def __init__(self, sample: Callable[[], Batch], device: torch.device) -> None:
+        self._sample, self._device = sample, device
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._next: Future[Batch] | None = None
+
+    def next(self, prepare_another: bool) -> Batch:
+        """A batch. With `prepare_another` the one after it is sampled at once, from the buffers as they are now."""
+        batch = self._next or self._thread.submit(self._make)
+        self._next = self._thread.submit(self._make) if prepare_another else None
+        return batch.result()
+
+    def run(self, task: Callable[..., T], *args: Any) -> T:
+        """Runs something that reads or writes the buffers, after what was asked for before."""
+        return self._thread.submit(task, *args).result()
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._thread.shutdown()
+
+    def _make(self) -> Batch:
+        batch = self._sample()
+        return _pinned_copy(batch, self._device) if self._device.type == "cuda" else batch
+
+
+def _pinned_copy(batch: Any, device: torch.device) -> Any:
+    if isinstance(batch, dict):
+        return {key: _pinned_copy(value, device) for key, value in batch.items()}
+    return torch.as_tensor(batch).pin_memory().to(device, non_blocking=True)
