@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Iterator
 
 import gymnasium
-import numpy as np
 
+from serl_ray.data.recorder import EpisodeRecorder
 from serl_ray.data.schema import Segment
 from serl_ray.envs.expert import ScriptedExpert
 from serl_ray.evaluate import SUCCESS_RETURN
@@ -38,22 +38,10 @@ def record_successes(env: gymnasium.Env, expert: ScriptedExpert, episodes: int, 
 
 def _play(env: gymnasium.Env, expert: ScriptedExpert, seed: int, name: str) -> Segment:
     observation, _ = env.reset(seed=seed)
-    observations, steps, done = [observation], [], False
+    episode, done = EpisodeRecorder(name, observation), False
     while not done:
         action = expert.act()
-        observation, reward, terminated, truncated, info = env.step(action)
-        observations.append(observation)
-        steps.append((action, reward, terminated, truncated, info.get("grasp_penalty", 0.0)))
-        done = terminated or truncated
-    actions, rewards, terminateds, truncateds, penalties = (np.array(column) for column in zip(*steps, strict=True))
-    return Segment(
-        observations={key: np.stack([o[key] for o in observations]) for key in observations[0]},
-        actions=actions,
-        rewards=rewards,
-        masks=1.0 - terminateds,
-        dones=terminateds | truncateds,
-        truncateds=truncateds,
-        grasp_penalty=penalties,
-        intervened=np.ones(len(steps), bool),
-        episode=name,
-    )
+        result = env.step(action)
+        episode.add(action, result, intervened=True)
+        done = result[2] or result[3]
+    return episode.segment()

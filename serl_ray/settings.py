@@ -79,6 +79,9 @@ class HybridSettings:
     augment_crops: int = 4
     """Crops of a frame that a frozen trunk encodes, once, and that the replay keeps; 1 for the whole frame alone; 0 to keep the
     frames themselves, and to crop and encode them anew in every update (as is done where the trunk is trained)."""
+    episodes_dir: str | None = None
+    """Folder for the frames, states and actions of every episode, as Parquet: to change trunk or cameras later, or to train a
+    classifier. On a cluster, one that every rollout worker sees."""
     frame_stack: int = 1
     """Frames and states an observation holds."""
 

@@ -38,6 +38,8 @@ class Learn:
     """Demonstrations of a run; 0 for what the agent reaches without."""
     max_steps: int = 4000
     """Env steps of a run."""
+    num_workers: int = 0
+    """Rollout workers beside the learner; with cameras one is worth a core."""
 
     def run(self) -> None:
         """Every run is a line of results.jsonl when it ends, and of the table that is printed last."""
@@ -64,16 +66,8 @@ class Learn:
         cameras = CAMERAS[mode.split("-")[0]] if self.pixels else ()
         name = f"{self.env}-{mode}-{'pixels' if self.pixels else 'state'}-demos{self.demos}-seed{seed}"
         flags = ["--preset", "tabletop", "--env_name", self.env, "--setup_mode", mode]
-        flags += [
-            "--image_keys",
-            *cameras,
-            "--seed",
-            str(seed),
-            "--max_steps",
-            str(self.max_steps),
-            "--evaluation_episodes",
-            "50",
-        ]
+        flags += ["--image_keys", *cameras, "--seed", str(seed), "--max_steps", str(self.max_steps)]
+        flags += ["--evaluation_episodes", "50", "--num_workers", str(self.num_workers)]
         if self.demos:
             flags += ["--demo_paths", str(self._demonstrations(name, mode, cameras, seed))]
         started = time.monotonic()

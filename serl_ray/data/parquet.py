@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,16 @@ def write_shards(folder: str | os.PathLike[str], segments: Iterable[Segment]) ->
             writer.close()
     if layout is None:
         raise ValueError(f"{folder}: there is no segment to write.")
+
+
+def write_episode(folder: str | os.PathLike[str], segment: Segment) -> None:
+    """Write one episode to a Parquet file of its own, `EPISODE.parquet`, in a folder that others write to as well."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".episode.", dir=folder) as beside:
+        write_shards(beside, [segment])
+        [shard] = Path(beside).iterdir()
+        shard.rename(folder / f"{segment.episode}.parquet")
 
 
 def read_segments(path: str | os.PathLike[str], keys: Collection[str] | None = None) -> Iterator[Segment]:

@@ -11,6 +11,8 @@ import numpy as np
 
 from serl_ray.data.maps import FrameEncoder
 from serl_ray.data.observations import STATE, check_selection, default_state_keys, select_observations
+from serl_ray.data.parquet import write_episode
+from serl_ray.data.recorder import EpisodeRecorder
 from serl_ray.envs.expert import ScriptedExpert
 from serl_ray.types import ActionLayout
 
@@ -93,6 +95,36 @@ class ControlRate(gymnasium.Wrapper):
         time.sleep(max(self._next_tick - now, 0.0))
         self._next_tick = max(self._next_tick, now) + self._period
         return self.env.step(action)
+
+
+class RecordEpisodes(gymnasium.Wrapper):
+    """Writes every finished episode to a Parquet file: the frames that the replay's maps were made of, and what was executed.
+
+    Args:
+        env: An env with the observations to be kept.
+        folder: Where to; workers may share it.
+        name: Of this worker, the beginning of its files' names.
+    """
+
+    def __init__(self, env: gymnasium.Env, folder: str, name: str) -> None:
+        super().__init__(env)
+        self._folder, self._name = folder, name
+        self._episode: EpisodeRecorder | None = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
+        """Begins an episode; one that has not ended is not written."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._episode = EpisodeRecorder(f"{self._name}-{time.time_ns()}", observation)
+        return observation, info
+
+    def step(self, action: np.ndarray) -> StepResult:
+        """Executes the action (A + G,), and writes the episode where it ends."""
+        result = self.env.step(action)
+        intervention = result[4].get("intervene_action")
+        self._episode.add(action if intervention is None else intervention, result, intervened=intervention is not None)
+        if result[2] or result[3]:
+            write_episode(self._folder, self._episode.segment())
+        return result
 
 
 class EncodeFrames(gymnasium.ObservationWrapper):

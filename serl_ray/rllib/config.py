@@ -58,7 +58,11 @@ class SERLConfig(AlgorithmConfig):
         settings.check()
         self.rollout_fragment_length = settings.fragment_length if self.num_env_runners else 1
         interventions = {"probability": settings.expert_interventions, "noise": settings.expert_noise}
-        acting = {"interventions": interventions if settings.expert_interventions else None, "encoding": settings.encoding()}
+        acting = {
+            "interventions": interventions if settings.expert_interventions else None,
+            "encoding": settings.encoding(),
+            "episodes_dir": settings.episodes_dir,
+        }
         self.env_config = settings.env_config() | acting
         self.evaluation_config = {"explore": False, "env_config": settings.env_config() | dict.fromkeys(acting)}
         self.evaluation_interval = 1 if settings.evaluate_every else None

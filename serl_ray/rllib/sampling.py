@@ -18,7 +18,7 @@ from ray.rllib.policy.sample_batch import SampleBatch, convert_ma_batch_to_sampl
 from serl_ray.data.maps import FrameEncoder
 from serl_ray.data.schema import Segment
 from serl_ray.envs import make_env
-from serl_ray.envs.wrappers import EncodeFrames, ExpertIntervention, stack_frames
+from serl_ray.envs.wrappers import EncodeFrames, ExpertIntervention, RecordEpisodes, stack_frames
 from serl_ray.rllib.failures import raise_failure, reporting
 from serl_ray.rllib.policy import NEXT_INFOS
 from serl_ray.types import ActionLayout
@@ -32,13 +32,18 @@ class RolloutEnv(gymnasium.Wrapper):
 
     def __init__(self, context: EnvContext) -> None:
         config = dict(context)
-        interventions, encoding, frame_stack = (config.pop(name, None) for name in ("interventions", "encoding", "frame_stack"))
+        interventions, encoding, episodes_dir, frame_stack = (
+            config.pop(name, None) for name in ("interventions", "encoding", "episodes_dir", "frame_stack")
+        )
+        seed = 1000 * context.worker_index + context.vector_index
         env = make_env(**config)
         if interventions:
             layout = ActionLayout.from_setup(config["setup_mode"], env.action_space.shape[0])
-            env = ExpertIntervention(env, layout, seed=context.worker_index, **interventions)
+            env = ExpertIntervention(env, layout, seed=seed, **interventions)
+        if episodes_dir:
+            env = RecordEpisodes(env, episodes_dir, f"worker-{context.worker_index}-{context.vector_index}")
         if encoding:
-            env = EncodeFrames(env, FrameEncoder(**encoding, seed=context.worker_index))
+            env = EncodeFrames(env, FrameEncoder(**encoding, seed=seed))
         super().__init__(stack_frames(env, frame_stack or 1))
 
 

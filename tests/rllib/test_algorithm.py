@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import ray
 
+from serl_ray.data import demos
 from serl_ray.data.demos import write_demos
 from serl_ray.data.hil_serl import DemoError
 from serl_ray.data.schema import Segment
@@ -184,3 +185,24 @@ def test_a_rollout_worker_renders_and_runs_torch(build):
     algorithm = build(configuration)
     algorithm.train()
     assert algorithm.online.sample(4, algorithm.rng)["observations"]["image"].std() > 0.1, "maps of what was rendered"
+
+
+def test_the_frames_behind_the_maps_are_kept_on_disk_where_they_are_wanted(build, tmp_path):
+    cameras = {"image_keys": ("front",), "env_kwargs": {"cameras": ("front",)}, "augment_crops": 1}
+    settings = {"training_starts": 100, "steps_per_iteration": 100, "expert_interventions": 0.3}
+    algorithm = build(config(**cameras, **settings, episodes_dir=str(tmp_path / "episodes")))
+    result = algorithm.train()
+    written = list(demos.segments(demos.read_demos(str(tmp_path / "episodes"))))
+    assert len(written) == result["env/episodes"] > 1
+    assert all(segment.observations["front"].dtype == np.uint8 and segment.dones[-1] for segment in written)
+    moved = np.concatenate([np.diff(segment.observations["state"][:, :2], axis=0) for segment in written])
+    np.testing.assert_allclose(moved, 0.3 * np.concatenate([segment.actions[:, :2] for segment in written]), atol=1e-5)
+    assert any(segment.intervened.any() for segment in written)
+
+
+def test_a_worker_with_two_envs_keeps_their_episodes_apart(build):
+    algorithm = build(config(expert_interventions=0.2, training_starts=400).env_runners(num_envs_per_env_runner=2))
+    result = algorithm.train()
+    rows_of_open_episodes = 2
+    assert result["env/steps"] == len(algorithm.online) >= 50
+    assert algorithm.online.state_dict()["written"] <= algorithm.env_steps + result["env/episodes"] + rows_of_open_episodes
