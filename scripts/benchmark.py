@@ -7,9 +7,18 @@ import tyro
 from serl_ray.benchmarks.acting import Acting
 from serl_ray.benchmarks.learn import Learn
 from serl_ray.benchmarks.learner import Learner
+from serl_ray.benchmarks.overhead import Overhead
 from serl_ray.benchmarks.replay import Replay
+from serl_ray.benchmarks.rollout import Rollout
 
-SECTIONS = {"learner": Learner, "replay": Replay, "acting": Acting, "learn": Learn}
+SECTIONS = {
+    "learner": Learner,
+    "replay": Replay,
+    "acting": Acting,
+    "rollout": Rollout,
+    "overhead": Overhead,
+    "learn": Learn,
+}
 
 if __name__ == "__main__":
     tyro.extras.subcommand_cli_from_dict(SECTIONS, use_underscores=True).run()

@@ -85,6 +85,11 @@ class HybridSettings:
     frame_stack: int = 1
     """Frames and states an observation holds."""
 
+    compile: bool = False
+    """Whether the learner runs networks that torch.compile has made, which takes minutes first and a C++ compiler on a CPU."""
+    bfloat16: bool = False
+    """Whether the learner multiplies matrices in bfloat16, for machines that do so faster."""
+
     max_steps: int = 100_000
     """Env steps of the whole run."""
     steps_per_iteration: int = 250
@@ -141,6 +146,8 @@ class HybridSettings:
             self.backup_entropy,
             self.reward_bias,
             self.max_return,
+            compile=self.compile,
+            bfloat16=self.bfloat16,
             networks=networks,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,8 +26,6 @@ SETUPS = {
 
 
 def small_config(**encoder):
-    from dataclasses import replace
-
     return SACConfig(networks=NetworkConfig(replace(SMALL, **encoder), hidden_dims=(16, 16)))
 
 
@@ -113,6 +112,20 @@ def test_a_frozen_trunk_runs_twice_an_update():
     agent.networks.encoder.trunk.register_forward_hook(lambda *_: passes.append(1))
     agent.update(first)
     assert len(passes) == 2
+
+
+@pytest.mark.parametrize(("option", "tolerance"), [("compile", 1e-4), ("bfloat16", 0.05)])
+def test_a_faster_update_is_the_same_update(option, tolerance):
+    rng = np.random.default_rng(7)
+    plain, fast = (
+        SACHybridAgent((), 6, 3, config=replace(small_config(), **options), device="cpu") for options in ({}, {option: True})
+    )
+    for same_batch in [batch(rng, plain, ()) for _ in range(3)]:
+        ours, theirs = plain.update(same_batch), fast.update(same_batch)
+    assert ours == pytest.approx(theirs, rel=tolerance, abs=tolerance)
+    assert option == "compile" or ours != theirs
+    dtypes = {tensor.dtype for tensor in fast.networks.parameters()}
+    assert dtypes == {torch.float32}
 
 
 def test_frames_can_be_stacked():

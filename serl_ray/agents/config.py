@@ -21,6 +21,8 @@ class SACConfig:
         reward_bias: added to every reward.
         max_return: no target is greater; 1 where the only reward is a 1 that ends the episode, None for no bound (the original).
         augment: whether frames are randomly cropped.
+        compile: whether the updates run networks that torch.compile has made.
+        bfloat16: whether the updates multiply matrices in bfloat16.
     """
 
     lr: float = 3e-4
@@ -32,4 +34,6 @@ class SACConfig:
     reward_bias: float = 0.0
     max_return: float | None = None
     augment: bool = True
+    compile: bool = False
+    bfloat16: bool = False
     networks: NetworkConfig = field(default_factory=NetworkConfig)

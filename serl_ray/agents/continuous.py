@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from serl_ray.agents import checkpoint, losses
+from serl_ray.agents.acceleration import autocast, compile_networks
 from serl_ray.agents.config import SACConfig
 from serl_ray.agents.noise import NoiseSource, PolicyNoise, UpdateNoise
 from serl_ray.data.augment import crop
@@ -83,6 +84,7 @@ class SACAgent:
             name: torch.optim.Adam(parameters, lr=self.config.lr, fused=True) for name, parameters in self.parameters.items()
         }
         self.generator = torch.Generator(self.device).manual_seed(self.seed)
+        self._is_compiled = False
         self._noise = NoiseSource(self.networks, self.config.networks, self.layout.continuous_dim, self.generator)
         return self
 
@@ -141,7 +143,11 @@ class SACAgent:
             observations = self._crop(observations, noise.crops[0])
             next_observations = self._crop(next_observations, noise.crops[1])
         transitions = self._transitions(batch)
-        loss_terms, metrics = self.losses(transitions, self._encode(observations, next_observations), noise, critics_only)
+        if self.config.compile and not self._is_compiled:
+            compile_networks(self.networks, self.target)
+            self._is_compiled = True
+        with autocast(self.device, self.config.bfloat16):
+            loss_terms, metrics = self.losses(transitions, self._encode(observations, next_observations), noise, critics_only)
         self._step(self.gradients(loss_terms))
         self._update_target()
         return dict(zip(metrics, torch.stack([value.detach() for value in metrics.values()]).tolist(), strict=True))

@@ -73,7 +73,8 @@ class Actor(nn.Module):
 
     def forward(self, latents: torch.Tensor) -> TanhNormal:
         hidden = self.mlp(latents)
-        return TanhNormal(self.mean(hidden), self.log_std(hidden).exp().clamp(*self.std_bounds))
+        mean, log_std = self.mean(hidden).float(), self.log_std(hidden).float()
+        return TanhNormal(mean, log_std.exp().clamp(*self.std_bounds))
 
 
 class Critic(nn.Module):
@@ -92,7 +93,7 @@ class Critic(nn.Module):
             num_actions = actions.shape[1]
             q = self(latents.repeat_interleave(num_actions, dim=0), actions.flatten(0, 1))
             return q.unflatten(1, (-1, num_actions))  # (E, B, N)
-        return self.value(self.mlp(torch.cat([latents, actions], dim=-1))).squeeze(-1)
+        return self.value(self.mlp(torch.cat([latents, actions], dim=-1))).squeeze(-1).float()
 
 
 class GraspCritic(nn.Module):
@@ -104,7 +105,7 @@ class GraspCritic(nn.Module):
         self.value = linear(config.hidden_dims[-1], grasp_choices)
 
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
-        return self.value(self.mlp(latents))
+        return self.value(self.mlp(latents)).float()
 
 
 class Temperature(nn.Module):

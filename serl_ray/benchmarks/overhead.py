@@ -1,0 +1,63 @@
+"""What the algorithm costs beside its updates."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+from serl_ray.benchmarks.timing import Row, report
+from serl_ray.rllib import SERL
+from serl_ray.settings import HybridSettings
+from serl_ray.training import RunOptions, build, start_ray
+
+
+@dataclass
+class Overhead:
+    """Compares learner steps inside the algorithm with a bare loop over batches that lie ready: state alone, where it counts."""
+
+    output: Path = Path("runs/benchmark")
+    """Folder for overhead.json."""
+    learner_steps: int = 200
+    """Of one measurement."""
+    env_steps: int = 4
+    """Among which they are made."""
+    repeats: int = 5
+    """Of which the median counts."""
+
+    def run(self) -> None:
+        """Times, and reports."""
+        start_ray(RunOptions())
+        settings = HybridSettings(
+            training_starts=400,
+            random_steps=400,
+            steps_per_iteration=self.env_steps,
+            utd_ratio=self.learner_steps / self.env_steps,
+            evaluate_every=0,
+        )
+        algorithm = build(settings, RunOptions())
+        try:
+            while algorithm.env_steps < settings.training_starts:
+                algorithm.train()
+            bare, inside = [], []
+            algorithm.train()
+            for _ in range(self.repeats):
+                bare.append(self._bare_rate(algorithm))
+                inside.append(algorithm.train()["learner/steps_per_second"])
+        finally:
+            algorithm.stop()
+        rows = [
+            Row("bare loop over batches that lie ready", median(bare), "learner steps/s"),
+            Row("inside the algorithm", median(inside), "learner steps/s"),
+            Row("inside the algorithm / bare loop", median(inside) / median(bare), "", ">= 0.95"),
+        ]
+        report("overhead", asdict(self), rows, self.output)
+
+    def _bare_rate(self, algorithm: SERL) -> float:
+        cta_ratio = algorithm.settings.cta_ratio
+        batches = [algorithm.feed.next(prepare_another=False) for _ in range(self.learner_steps * cta_ratio)]
+        started = time.perf_counter()
+        for number, batch in enumerate(batches, start=1):
+            algorithm.agent.update(batch, critics_only=number % cta_ratio != 0)
+        return self.learner_steps / (time.perf_counter() - started)

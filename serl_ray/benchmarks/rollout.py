@@ -1,0 +1,116 @@
+"""How fast a rollout worker steps its env: against a bare loop, and beside a learner that is slow."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from ray.rllib.env.env_context import EnvContext
+
+from serl_ray.benchmarks.timing import Row, report
+from serl_ray.rllib import SERL
+from serl_ray.rllib.sampling import RolloutEnv
+from serl_ray.settings import HybridSettings
+from serl_ray.training import RunOptions, build, start_ray
+
+CAMERAS = {"state": (), "two cameras": ("image", "wrist")}
+
+
+@dataclass
+class Rollout:
+    """Times env steps of the tabletop's pick-up task."""
+
+    output: Path = Path("runs/benchmark")
+    """Folder for rollout.json."""
+    steps: int = 300
+    """Env steps of one measurement."""
+    repeats: int = 3
+    """Of which the median counts."""
+    control_hz: float = 10.0
+    """Rate to be held beside the slow learner."""
+    learner_seconds: float = 1.0
+    """What each of its steps is made to take."""
+
+    def run(self) -> None:
+        """Times, and reports."""
+        start_ray(RunOptions(num_workers=1))
+        rows = []
+        for name, cameras in CAMERAS.items():
+            bare, worker = self._rates(HybridSettings(image_keys=cameras, random_steps=0))
+            rows += [
+                Row(f"{name}: bare loop", bare, "steps/s"),
+                Row(f"{name}: one rollout worker", worker, "steps/s"),
+                Row(f"{name}: one rollout worker / bare loop", worker / bare, "", ">= 0.9"),
+            ]
+        held = self._held_rate() / self.control_hz
+        rows.append(Row(f"rate held at {self.control_hz:g} Hz, learner step {self.learner_seconds:g} s", held, "", ">= 0.95"))
+        report("rollout", asdict(self), rows, self.output)
+
+    def _rates(self, settings: HybridSettings) -> tuple[float, float]:
+        """Median env steps a second of a bare loop, and of an algorithm that does not learn; they take turns."""
+        settings = replace(
+            settings, training_starts=10**9, steps_per_iteration=self.steps, evaluate_every=0, max_steps=10 * self.steps
+        )
+        algorithm = build(settings, RunOptions(num_workers=1))
+        try:
+            algorithm.train()
+            act_and_step = _bare_loop(algorithm)
+            bare, worker = [], []
+            for _ in range(self.repeats):
+                _wait_until_idle(algorithm)
+                started = time.perf_counter()
+                for _ in range(self.steps):
+                    act_and_step()
+                bare.append(self.steps / (time.perf_counter() - started))
+                worker.append(algorithm.train()["env/steps_per_second"])
+        finally:
+            algorithm.stop()
+        return median(bare), median(worker)
+
+    def _held_rate(self) -> float:
+        """Env steps a second with a learner that does little but sleep."""
+        steps = int(20 * self.control_hz)
+        settings = HybridSettings(
+            control_hz=self.control_hz,
+            max_lead=None,
+            training_starts=10,
+            steps_per_iteration=steps,
+            evaluate_every=0,
+            max_steps=10 * steps,
+        )
+        algorithm = build(settings, RunOptions(num_workers=1))
+        learn = algorithm.policy.learn_on_batch
+
+        def learn_slowly(*args: Any, **kwargs: Any) -> dict[str, float]:
+            time.sleep(self.learner_seconds / settings.cta_ratio)
+            return learn(*args, **kwargs)
+
+        algorithm.policy.learn_on_batch = learn_slowly
+        try:
+            algorithm.train()
+            return algorithm.train()["env/steps_per_second"]
+        finally:
+            algorithm.stop()
+
+
+def _bare_loop(algorithm: SERL) -> Callable[[], None]:
+    """One step of the algorithm's env with its agent, in this process."""
+    env = RolloutEnv(EnvContext(algorithm.config.env_config, worker_index=2))
+    observation, _ = env.reset(seed=0)
+
+    def act_and_step() -> None:
+        nonlocal observation
+        observation, _, terminated, truncated, _ = env.step(algorithm.agent.sample_actions(observation))
+        if terminated or truncated:
+            observation, _ = env.reset()
+
+    return act_and_step
+
+
+def _wait_until_idle(algorithm: SERL) -> None:
+    """Until the rollout worker has done what it was asked for; what it brings is in the next iteration."""
+    algorithm.env_runner_group.foreach_env_runner(lambda worker: None, local_env_runner=False)
