@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 from tqdm import tqdm
 
-from serl_ray.agents.checkpoint import load_any_agent
-from serl_ray.envs.make import make_env
 from serl_ray.evaluate import Evaluation, deterministic, record_video, run_episodes
-from serl_ray.rllib.checkpoint import AGENT_DIR, read_run
-from serl_ray.settings import HybridSettings
-from serl_ray.training import CHECKPOINT
+from serl_ray.training import load_policy
 
 
 @dataclass
@@ -34,11 +30,7 @@ class Evaluate:
 
 def main(args: Evaluate) -> Evaluation:
     """Plays, and prints the success rate with its 95 % interval."""
-    path = args.checkpoint / CHECKPOINT if (args.checkpoint / CHECKPOINT).is_dir() else args.checkpoint
-    saved = read_run(path)["settings"]
-    settings = HybridSettings(**{field.name: saved[field.name] for field in fields(HybridSettings)})
-    agent = load_any_agent(path / AGENT_DIR, "cpu")
-    env = make_env(**settings.env_config())
+    agent, env = load_policy(args.checkpoint)
     act = agent.sample_actions if args.sampled else deterministic(agent)
     if args.video:
         outcome = record_video(act, env, args.video, args.episodes, args.seed)

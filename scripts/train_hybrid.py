@@ -9,12 +9,9 @@ from typing import Literal
 
 import tyro
 
-from serl_ray.agents.checkpoint import load_any_agent
-from serl_ray.envs.make import make_env
 from serl_ray.evaluate import deterministic, record_video
-from serl_ray.rllib.checkpoint import AGENT_DIR
 from serl_ray.settings import PRESETS, HybridSettings
-from serl_ray.training import CHECKPOINT, CURVE, RunOptions, options_of, train
+from serl_ray.training import CHECKPOINT, CURVE, RunOptions, load_policy, options_of, train
 
 VIDEO = "policy.mp4"
 
@@ -60,8 +57,8 @@ def write_video(settings: HybridSettings, args: TrainHybrid) -> None:
     """Three episodes of the policy, where the env shows pictures and opening it a second time is no harm (a simulator)."""
     if ":" in settings.env_name:
         return
-    agent = load_any_agent(args.save_dir / CHECKPOINT / AGENT_DIR, "cpu")
-    record_video(deterministic(agent), make_env(**settings.env_config()), args.save_dir / VIDEO, episodes=3)
+    agent, env = load_policy(args.save_dir)
+    record_video(deterministic(agent), env, args.save_dir / VIDEO, episodes=3)
     print(f"Video {args.save_dir / VIDEO}")
 
 

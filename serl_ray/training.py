@@ -13,13 +13,18 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+import gymnasium
 import ray
 from tqdm import tqdm
 
+from serl_ray.agents.checkpoint import load_any_agent
+from serl_ray.agents.sac import SACAgent
+from serl_ray.envs.make import make_env
 from serl_ray.plots import plot_learning_curve
 from serl_ray.rllib import SERL, SERLConfig
+from serl_ray.rllib.checkpoint import AGENT_DIR, read_run
 from serl_ray.run_log import RunLog, read_results
-from serl_ray.settings import HybridSettings
+from serl_ray.settings import NAMES, HybridSettings
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +106,18 @@ def build(settings: HybridSettings, run: RunOptions) -> SERL:
         .debugging(seed=run.seed)
     )
     return config.build_algo()
+
+
+def load_policy(save_dir: Path) -> tuple[SACAgent, gymnasium.Env]:
+    """The agent of a run's checkpoint, on the CPU, and an env like the one it was trained in.
+
+    Args:
+        save_dir: of the run, or the checkpoint in it.
+    """
+    path = save_dir / CHECKPOINT if (save_dir / CHECKPOINT).is_dir() else save_dir
+    saved = read_run(path)["settings"]
+    settings = HybridSettings(**{name: saved[name] for name in NAMES if name in saved})
+    return load_any_agent(path / AGENT_DIR, "cpu"), make_env(**settings.env_config())
 
 
 def options_of(args: Any, options: type[T]) -> T:
