@@ -32,5 +32,22 @@ def plot_learning_curve(results: Sequence[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def plot_success_curves(outcomes: Sequence[dict[str, Any]], path: Path) -> None:
+    """Success over env steps, a panel for each set-up, a line for each run of the benchmark section `learn`, as a PNG."""
+    set_ups = list(dict.fromkeys((outcome["env"], outcome["setup_mode"]) for outcome in outcomes))
+    figure = Figure(figsize=(3.2 * len(set_ups), 3.2), layout="constrained")
+    panels = figure.subplots(1, len(set_ups), sharey=True, squeeze=False)[0]
+    for axes, (env, setup_mode) in zip(panels, set_ups, strict=True):
+        for outcome in outcomes:
+            if (outcome["env"], outcome["setup_mode"]) == (env, setup_mode):
+                steps, rates = zip(*sorted((int(step), rate) for step, rate in outcome["curve"].items()), strict=True)
+                axes.plot(steps, rates, marker="o", label=f"seed {outcome['seed']}")
+        axes.set(title=setup_mode if env == "tabletop" else env, xlabel="env steps", ylim=(-0.03, 1.03))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    panels[0].set_ylabel("success")
+    figure.savefig(path, dpi=110)
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)

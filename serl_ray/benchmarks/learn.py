@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from serl_ray.benchmarks.timing import machine
 from serl_ray.evaluate import deterministic, evaluate
+from serl_ray.plots import plot_success_curves
 from serl_ray.training import load_policy
 from serl_ray.types import SETUP_MODES
 
@@ -46,7 +47,7 @@ class Learn:
     """Rollout workers beside the learner, which then has one that evaluates, too; with cameras they are worth a core."""
 
     def run(self) -> None:
-        """Every run is a line of results.jsonl when it ends, and of the table that is printed last."""
+        """Every run is a line of results.jsonl when it ends, and at last of a table and of curves.png."""
         self.output.mkdir(parents=True, exist_ok=True)
         total = len(self.setup_modes) * len(self.seeds)
         outcomes = []
@@ -54,6 +55,7 @@ class Learn:
             outcomes.append(outcome)
             with (self.output / "results.jsonl").open("a") as file:
                 file.write(json.dumps(outcome | {"machine": machine()}) + "\n")
+        plot_success_curves(outcomes, self.output / "curves.png")
         for outcome in outcomes:
             print(
                 "| {env} | {setup_mode} | {input} | {demos} | {seed} | {env_steps} | {minutes} | {success:.2f} |".format(
