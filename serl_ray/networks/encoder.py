@@ -62,9 +62,11 @@ class ImageHead(nn.Module):
 
     def latent(self, embedded: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
         """Latents (B, image_latent_dim) of what `embed` returns; `keep` (B, C * F) bool is the dropout mask, None for none."""
-        if keep is not None:
-            embedded = embedded * keep / self.keep_probability
-        return torch.tanh(self.norm(self.dense(embedded)))
+        if keep is None:
+            hidden = self.dense(embedded)
+        else:  # what is kept is scaled up after the product, where there is less of it
+            hidden = torch.addmm(self.dense.bias, embedded * keep, self.dense.weight.t(), alpha=1.0 / self.keep_probability)
+        return torch.tanh(self.norm(hidden))
 
 
 class ProprioHead(nn.Sequential):
