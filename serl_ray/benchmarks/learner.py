@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from serl_ray.agents.config import SACConfig
 from serl_ray.agents.sac import SACAgent
 from serl_ray.benchmarks.timing import Row, medians, report
 from serl_ray.types import Batch
@@ -39,6 +40,7 @@ class Learner:
         frames = [self._frames(rng) for _ in range(2)]
         maps = [{"image": np.float16(rng.normal(size=(self.batch_size, 1, 4, 4, 512)))} for _ in range(2)]
         pixel, stored, state = (self._agent(images) for images in (("image",), ("image",), ()))
+        compiled, bfloat16 = self._agent((), compile=True), self._agent((), bfloat16=True)
         pixel_batch, stored_batch, state_batch = (self._batch(rng, images) for images in (frames, maps, ({}, {})))
         pixel.sample_actions(frames[0] | self._state(rng))
         trunk, images = pixel.networks.encoder.trunk, torch.as_tensor(frames[0]["image"], device=pixel.device)
@@ -55,7 +57,14 @@ class Learner:
                 "trunk": trunk_passes,
             },
             self.repeats,
-        ) | medians({"state": lambda: state.update(state_batch)}, 20 * self.repeats)
+        ) | medians(
+            {
+                "state": lambda: state.update(state_batch),
+                "compiled": lambda: compiled.update(state_batch),
+                "bfloat16": lambda: bfloat16.update(state_batch),
+            },
+            20 * self.repeats,
+        )
         rows = [
             Row("learner step, stored maps", 1e3 * seconds["maps"], "ms"),
             Row("learner step, raw pixels", 1e3 * seconds["pixels"], "ms"),
@@ -63,11 +72,13 @@ class Learner:
             Row("raw pixels / stored maps", seconds["pixels"] / seconds["maps"], "", ">= 35"),
             Row("raw pixels / 4 bare trunk passes", seconds["pixels"] / seconds["trunk"], "", "<= 1.25"),
             Row("full update, state alone", 1e3 * seconds["state"], "ms", "<= 10"),
+            Row("full update, state alone, compiled", 1e3 * seconds["compiled"], "ms", "<= 10"),
+            Row("full update, state alone, bfloat16", 1e3 * seconds["bfloat16"], "ms"),
         ]
         report("learner", asdict(self), rows, self.output)
 
-    def _agent(self, image_keys: tuple[str, ...]) -> SACAgent:
-        return SACAgent(image_keys, self.action_dim)
+    def _agent(self, image_keys: tuple[str, ...], **options: bool) -> SACAgent:
+        return SACAgent(image_keys, self.action_dim, config=SACConfig(**options))
 
     def _frames(self, rng: np.random.Generator) -> Observation:
         return {"image": rng.integers(0, 256, (self.batch_size, self.image_size, self.image_size, 3), np.uint8)}

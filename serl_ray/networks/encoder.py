@@ -103,6 +103,8 @@ class Encoder(nn.Module):
             self.proprio = ProprioHead(proprio_dim, config.proprio_latent_dim)
             self.latent_dim += config.proprio_latent_dim
         trunk.requires_grad_(not config.frozen)
+        if config.frozen:
+            trunk.to(memory_format=torch.channels_last)  # in which its frames lie
 
     def features(self, observations: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Runs the trunk where it has not run yet: cameras become maps (B, h, w, T * C), the state (B, T, D) becomes (B, T * D).
