@@ -179,10 +179,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "critic_ensemble_size": 4,
         "training_starts": 100,
         "random_steps": 0,
+        "augment_crops": 2,
     },  # fmt: skip
 }
 """Departures from the defaults, by name. hil-serl: the original's (REFERENCE section 7). tabletop: for the simulator's
-short tasks from state: more critics against overestimation, and values that travel faster."""
+short tasks: more critics against overestimation, values that travel faster, and crops that one core can encode."""
 
 NAMES = tuple(field.name for field in fields(HybridSettings))
 

@@ -79,6 +79,8 @@ class SACAgent:
         self.networks = networks.to(self.device)
         frozen_trunk = self.networks.encoder.trunk if self.config.networks.encoder.frozen else None
         self.target = copy.deepcopy(self.networks, {id(frozen_trunk): frozen_trunk}).requires_grad_(False)
+        pairs = [(t, o) for t, o in zip(self.target.parameters(), self.networks.parameters(), strict=True) if t is not o]
+        self._lagging, self._leading = [t for t, _ in pairs], [o for _, o in pairs]
         self.parameters = self._parameters_of_losses()
         self.optimisers = {
             name: torch.optim.Adam(parameters, lr=self.config.lr, fused=True) for name, parameters in self.parameters.items()
@@ -231,9 +233,7 @@ class SACAgent:
     @torch.no_grad()
     def _update_target(self) -> None:
         """target = tau * new + (1 - tau) * target, for every network."""
-        online, target = list(self.networks.parameters()), list(self.target.parameters())
-        pairs = [(t, o) for t, o in zip(target, online, strict=True) if t is not o]
-        torch._foreach_lerp_([t for t, _ in pairs], [o for _, o in pairs], self.config.tau)
+        torch._foreach_lerp_(self._lagging, self._leading, self.config.tau)
 
     def _tensors(self, observations: Mapping[str, Any]) -> tuple[Tensors, bool]:
         if self.spec is None:
