@@ -19,11 +19,11 @@ class Overhead:
 
     output: Path = Path("runs/benchmark")
     """Folder for overhead.json."""
-    learner_steps: int = 200
+    learner_steps: int = 50
     """Of one measurement."""
-    env_steps: int = 4
+    env_steps: int = 1
     """Among which they are made."""
-    repeats: int = 5
+    repeats: int = 21
     """Of which the median counts."""
 
     def run(self) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import torch
 from ray.rllib.env.env_context import EnvContext
 
 from serl_ray.benchmarks.timing import Row, report
@@ -58,6 +59,7 @@ class Rollout:
         algorithm = build(settings, RunOptions(num_workers=1))
         try:
             algorithm.train()
+            torch.set_num_threads(1)  # as the worker has
             act_and_step = _bare_loop(algorithm)
             bare, worker = [], []
             for _ in range(self.repeats):
