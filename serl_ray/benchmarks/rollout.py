@@ -74,15 +74,13 @@ class Rollout:
         return median(bare), median(worker)
 
     def _held_rate(self) -> float:
-        """Env steps a second with a learner that does little but sleep."""
-        steps = int(20 * self.control_hz)
+        """Env steps a second, over a minute, with a learner that does little but sleep."""
         settings = HybridSettings(
             control_hz=self.control_hz,
             max_lead=None,
             training_starts=10,
-            steps_per_iteration=steps,
+            steps_per_iteration=int(10 * self.control_hz),
             evaluate_every=0,
-            max_steps=10 * steps,
         )
         algorithm = build(settings, RunOptions(num_workers=1))
         learn = algorithm.policy.learn_on_batch
@@ -94,7 +92,10 @@ class Rollout:
         algorithm.policy.learn_on_batch = learn_slowly
         try:
             algorithm.train()
-            return algorithm.train()["env/steps_per_second"]
+            env_steps, started = algorithm.env_steps, time.perf_counter()
+            while time.perf_counter() < started + 60.0:
+                algorithm.train()
+            return (algorithm.env_steps - env_steps) / (time.perf_counter() - started)
         finally:
             algorithm.stop()
 
