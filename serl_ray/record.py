@@ -41,7 +41,6 @@ def _play(env: gymnasium.Env, expert: ScriptedExpert, seed: int, name: str) -> S
     episode, done = EpisodeRecorder(name, observation), False
     while not done:
         action = expert.act()
-        result = env.step(action)
-        episode.add(action, result, intervened=True)
-        done = result[2] or result[3]
-    return episode.segment()
+        observation, reward, terminated, truncated, info = env.step(action)
+        done = episode.add(action, (observation, reward, terminated, truncated, {**info, "intervene_action": action}))
+    return episode.cut()

@@ -1,4 +1,4 @@
-"""From the steps of an episode, one by one, to its segment."""
+"""From the steps of an episode, one by one, to its segments."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import numpy as np
 from serl_ray.data.schema import Segment
 
 Observation = Mapping[str, np.ndarray]
+StepResult = tuple[Observation, float, bool, bool, dict[str, Any]]
 
 
 class EpisodeRecorder:
-    """Collects what an env returns until the episode is over.
+    """Collects what an env returns, until the episode is over or what there is so far is wanted.
 
     Args:
         episode: identity of the episode.
@@ -22,30 +23,34 @@ class EpisodeRecorder:
 
     def __init__(self, episode: str, observation: Observation) -> None:
         self._episode = episode
+        self._first_step = 0
         self._observations = [observation]
         self._steps: list[tuple[Any, ...]] = []
 
     def __len__(self) -> int:
+        """Steps since the last cut."""
         return len(self._steps)
 
-    def add(self, action: np.ndarray, result: tuple[Observation, float, bool, bool, dict[str, Any]], intervened: bool) -> None:
-        """A step.
+    def add(self, action: np.ndarray, result: StepResult) -> bool:
+        """A step; returns whether it was the last of the episode.
 
         Args:
-            action: (A + G,), the one that was executed.
+            action: (A + G,), what the policy chose. Where `info` has an `intervene_action`, that is what was executed.
             result: what `env.step` returned.
-            intervened: whether a person or an expert chose the action.
         """
         observation, reward, terminated, truncated, info = result
+        intervention = info.get("intervene_action")
+        executed = action if intervention is None else intervention
         self._observations.append(observation)
-        self._steps.append((action, reward, terminated, truncated, info.get("grasp_penalty", 0.0), intervened))
+        self._steps.append((executed, reward, terminated, truncated, info.get("grasp_penalty", 0.0), intervention is not None))
+        return terminated or truncated
 
-    def segment(self) -> Segment:
-        """The episode so far."""
+    def cut(self) -> Segment:
+        """The steps since the last cut, at least one; the episode may go on."""
         actions, rewards, terminateds, truncateds, penalties, intervened = (
             np.array(column) for column in zip(*self._steps, strict=True)
         )
-        return Segment(
+        segment = Segment(
             observations={key: np.stack([o[key] for o in self._observations]) for key in self._observations[0]},
             actions=actions,
             rewards=rewards,
@@ -55,4 +60,8 @@ class EpisodeRecorder:
             grasp_penalty=penalties,
             intervened=intervened,
             episode=self._episode,
+            first_step=self._first_step,
         )
+        self._first_step += len(segment)
+        self._observations, self._steps = self._observations[-1:], []
+        return segment

@@ -120,10 +120,8 @@ class RecordEpisodes(gymnasium.Wrapper):
     def step(self, action: np.ndarray) -> StepResult:
         """Executes the action (A + G,), and writes the episode where it ends."""
         result = self.env.step(action)
-        intervention = result[4].get("intervene_action")
-        self._episode.add(action if intervention is None else intervention, result, intervened=intervention is not None)
-        if result[2] or result[3]:
-            write_episode(self._folder, self._episode.segment())
+        if self._episode.add(action, result):
+            write_episode(self._folder, self._episode.cut())
         return result
 
 

@@ -56,7 +56,6 @@ class SERLConfig(AlgorithmConfig):
     def validate(self) -> None:
         settings = settings_of(self)
         settings.check()
-        self.rollout_fragment_length = settings.fragment_length if self.num_env_runners else 1
         interventions = {"probability": settings.expert_interventions, "noise": settings.expert_noise}
         acting = {
             "interventions": interventions if settings.expert_interventions else None,

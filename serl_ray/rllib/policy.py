@@ -10,7 +10,6 @@ import torch
 from ray.rllib.models import ModelCatalog, ModelV2
 from ray.rllib.policy.policy import Policy
 from ray.rllib.policy.torch_policy_v2 import TorchPolicyV2
-from ray.rllib.policy.view_requirement import ViewRequirement
 from ray.rllib.utils.annotations import override
 
 from serl_ray.agents.sac import make_agent
@@ -19,7 +18,6 @@ from serl_ray.settings import settings_of
 from serl_ray.types import ActionLayout, Batch
 from serl_ray.utils.device import pick_device
 
-NEXT_INFOS = "next_infos"
 CPU = torch.device("cpu")
 
 
@@ -42,8 +40,6 @@ class SERLPolicy(TorchPolicyV2):
             self.layout, self.settings.image_keys, self.settings.sac_config(), device=device, seed=seed + worker_index
         )
         self.agent.build(self.model.spec, self.model.networks)
-        # RLlib's `infos` came with the observation that was acted on; what an action led to is in the ones after it.
-        self.view_requirements[NEXT_INFOS] = ViewRequirement("infos", shift=1, used_for_compute_actions=False)
         self.rng = np.random.default_rng([seed, worker_index])
 
     @override(TorchPolicyV2)

@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import gymnasium
-import numpy as np
 import ray
 from ray.rllib.env.env_context import EnvContext
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 from ray.rllib.evaluation.rollout_worker import RolloutWorker
-from ray.rllib.policy.sample_batch import SampleBatch, convert_ma_batch_to_sample_batch
 
 from serl_ray.data.maps import FrameEncoder
 from serl_ray.data.schema import Segment
 from serl_ray.envs import make_env
 from serl_ray.envs.wrappers import EncodeFrames, ExpertIntervention, RecordEpisodes, stack_frames
+from serl_ray.rllib.collector import Collector
 from serl_ray.rllib.failures import raise_failure, reporting
-from serl_ray.rllib.policy import NEXT_INFOS
 from serl_ray.types import ActionLayout
 
 IN_FLIGHT = 2
@@ -110,7 +107,7 @@ class Sampler:
             WorkerError: a worker has failed.
         """
         if not self.is_remote:
-            return [Fragment(_collect(self._workers.local_env_runner), 0, self._learner_steps)]
+            return [Fragment(_collect(self._workers.local_env_runner, 1), 0, self._learner_steps)]
         for worker, outcome in self._workers.fetch_ready_async_reqs(timeout_seconds=timeout):
             fragment = raise_failure(outcome)
             self._waiting[worker, fragment.number] = fragment
@@ -129,50 +126,10 @@ def _collect_remotely(worker: RolloutWorker, weights: ray.ObjectRef, env_steps: 
     policy = worker.get_policy()
     policy.set_weights(ray.get(weights))
     policy.global_timestep = env_steps
-    return Fragment(_collect(worker), number, learner_steps)
+    return Fragment(_collect(worker, policy.settings.fragment_length), number, learner_steps)
 
 
-def _collect(worker: RolloutWorker) -> list[Segment]:
-    batch = convert_ma_batch_to_sample_batch(worker.sample())
-    is_stacked = worker.get_policy().settings.frame_stack > 1
-    return segments_of(batch, worker.worker_index, is_stacked)
-
-
-def segments_of(batch: SampleBatch, worker: int, is_stacked: bool = False) -> list[Segment]:
-    """RLlib's batch as segments of executed actions: where a person intervened, it is the person's action that is stored.
-
-    Of stacked observations (n, T, ...) the newest is kept: the buffer stacks them again.
-    """
-    episodes, steps = np.asarray(batch["eps_id"]), np.asarray(batch["t"])
-    follows = (episodes[1:] == episodes[:-1]) & (steps[1:] == steps[:-1] + 1)
-    starts = [0, *(np.flatnonzero(~follows) + 1)]
-    newest = np.s_[:, -1] if is_stacked else np.s_[:]
-    observations = {key: (rows[newest], batch["new_obs"][key][newest]) for key, rows in batch["obs"].items()}
-    return [
-        _segment(batch, observations, start, stop, worker) for start, stop in zip(starts, [*starts[1:], len(steps)], strict=True)
-    ]
-
-
-def _segment(
-    batch: SampleBatch, observations: dict[str, tuple[np.ndarray, np.ndarray]], start: int, stop: int, worker: int
-) -> Segment:
-    infos: list[dict[str, Any]] = list(batch[NEXT_INFOS][start:stop])
-    actions = np.array(batch["actions"][start:stop], np.float32)
-    intervened = np.array([info.get("intervene_action") is not None for info in infos])
-    for row in np.flatnonzero(intervened):
-        actions[row] = infos[row]["intervene_action"]
-    terminateds, truncateds = batch["terminateds"][start:stop], batch["truncateds"][start:stop]
-    return Segment(
-        observations={
-            key: np.concatenate([rows[start:stop], next_rows[stop - 1 : stop]]) for key, (rows, next_rows) in observations.items()
-        },
-        actions=actions,
-        rewards=batch["rewards"][start:stop],
-        masks=1.0 - np.asarray(terminateds, np.float32),
-        dones=terminateds | truncateds,
-        truncateds=truncateds,
-        grasp_penalty=np.array([info.get("grasp_penalty", 0.0) for info in infos], np.float32),
-        intervened=intervened,
-        episode=f"{worker}-{batch['eps_id'][start]}",
-        first_step=int(batch["t"][start]),
-    )
+def _collect(worker: RolloutWorker, steps: int) -> list[Segment]:
+    if not hasattr(worker, "collector"):
+        worker.collector = Collector(worker)
+    return worker.collector.collect(steps)
