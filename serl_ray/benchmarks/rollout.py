@@ -10,11 +10,10 @@ from statistics import median
 from typing import Any
 
 import torch
-from ray.rllib.env.env_context import EnvContext
 
 from serl_ray.benchmarks.timing import Row, report
 from serl_ray.rllib import SERL
-from serl_ray.rllib.sampling import RolloutEnv
+from serl_ray.rllib.sampling import rollout_env
 from serl_ray.settings import HybridSettings
 from serl_ray.training import RunOptions, build, start_ray
 
@@ -102,7 +101,7 @@ class Rollout:
 
 def _bare_loop(algorithm: SERL) -> Callable[[], None]:
     """One step of the algorithm's env with its agent, in this process."""
-    env = RolloutEnv(EnvContext(algorithm.config.env_config, worker_index=2))
+    env = rollout_env(algorithm.config, worker_index=2)
     observation, _ = env.reset(seed=0)
 
     def act_and_step() -> None:

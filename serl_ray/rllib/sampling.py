@@ -8,6 +8,7 @@ from functools import partial
 
 import gymnasium
 import ray
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.env.env_context import EnvContext
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 from ray.rllib.evaluation.rollout_worker import RolloutWorker
@@ -42,6 +43,11 @@ class RolloutEnv(gymnasium.Wrapper):
         if encoding:
             env = EncodeFrames(env, FrameEncoder(**encoding, seed=seed))
         super().__init__(stack_frames(env, frame_stack or 1))
+
+
+def rollout_env(algorithm_config: AlgorithmConfig, worker_index: int = 0) -> RolloutEnv:
+    """The env that a rollout worker of this config steps."""
+    return RolloutEnv(EnvContext(algorithm_config.env_config, worker_index))
 
 
 @dataclass
