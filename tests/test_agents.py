@@ -103,10 +103,11 @@ def test_the_trunk_learns_from_the_critics_and_only_where_it_may(frozen):
     assert all(torch.equal(lagging[name], after[name]) for name in after) == frozen
 
 
-def test_a_frozen_trunk_runs_twice_an_update():
+@pytest.mark.parametrize("cameras", [("image",), ("a", "b", "c")], ids=len)
+def test_a_frozen_trunk_runs_twice_an_update(cameras):
     rng = np.random.default_rng(4)
-    agent = SACHybridAgent(("image",), 6, 3, config=small_config(), device="cpu")
-    first = batch(rng, agent, ("image",))
+    agent = SACHybridAgent(cameras, 6, 3, config=small_config(), device="cpu")
+    first = batch(rng, agent, cameras)
     agent.sample_actions(first["observations"])
     passes = []
     agent.networks.encoder.trunk.register_forward_hook(lambda *_: passes.append(1))

@@ -113,7 +113,8 @@ class Encoder(nn.Module):
         is used.
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.frozen):
-            features = {key: self._map(observations[key]) for key in self.config.image_keys}
+            maps = self._maps({key: observations[key] for key in self.config.image_keys})
+            features = {key: _batch_innermost(camera.permute(0, 2, 3, 1, 4).flatten(3)) for key, camera in maps.items()}
         if "state" in observations:
             features["state"] = observations["state"].flatten(1)
         return features
@@ -147,16 +148,20 @@ class Encoder(nn.Module):
             latents.append(self.proprio(embedded["state"]))
         return torch.cat(latents, dim=-1)
 
-    def _map(self, images: torch.Tensor) -> torch.Tensor:
-        maps = images[:, :, 0] if images.dtype == torch.float16 else self._run_trunk(images)  # (B, T, h, w, C)
-        return _batch_innermost(maps.permute(0, 2, 3, 1, 4).flatten(3))  # (B, h, w, T * C)
+    def _maps(self, images: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Maps (B, T, h, w, C) of each camera; the frames of all cameras are one batch of the trunk."""
+        frames = {key: self._resized(camera) for key, camera in images.items() if camera.dtype == torch.uint8}
+        maps = {key: camera[:, :, 0] for key, camera in images.items() if key not in frames}
+        if frames:
+            batch_and_time = next(iter(images.values())).shape[:2]
+            encoded = self.trunk(torch.cat(list(frames.values()))).chunk(len(frames))
+            maps |= {key: camera.unflatten(0, batch_and_time) for key, camera in zip(frames, encoded, strict=True)}
+        return maps
 
-    def _run_trunk(self, frames: torch.Tensor) -> torch.Tensor:
-        batch_and_time = frames.shape[:2]
-        frames = frames.flatten(0, 1)  # (B * T, H, W, 3)
-        if frames.shape[1:3] != self.config.image_size:
-            frames = resize(frames, self.config.image_size)
-        return self.trunk(frames).unflatten(0, batch_and_time)
+    def _resized(self, frames: torch.Tensor) -> torch.Tensor:
+        """Frames (B, T, H, W, 3) as the trunk sees them: (B * T, *image_size, 3)."""
+        frames = frames.flatten(0, 1)
+        return frames if frames.shape[1:3] == self.config.image_size else resize(frames, self.config.image_size)
 
 
 def _batch_innermost(maps: torch.Tensor) -> torch.Tensor:
