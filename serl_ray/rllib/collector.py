@@ -15,7 +15,7 @@ from serl_ray.data.schema import Segment
 class Collector:
     """Steps the envs of a rollout worker, one after the other; the actions of all are chosen at once.
 
-    RLlib's own sampler builds batches of what a policy was told; here the replay gets what was executed, and a step costs half.
+    RLlib's own sampler builds batches of what a policy was told to do; here the replay gets what was executed.
     """
 
     def __init__(self, worker: RolloutWorker) -> None:
