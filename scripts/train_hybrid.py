@@ -21,7 +21,7 @@ class Preset:
     """Which defaults the other flags depart from."""
 
     preset: Literal["none", "hil-serl", "tabletop"] = "none"
-    """hil-serl: the hyper-parameters of the original. tabletop: those for the simulator from state."""
+    """hil-serl: the hyper-parameters of the original. tabletop: those for the simulator."""
 
 
 @dataclass

@@ -80,7 +80,7 @@ class NoiseSource:
     def _keep(self, batch_size: int, dim: int) -> torch.Tensor:
         """A dropout mask (B, dim), batch innermost in memory as the embeddings are.
 
-        On a CPU an entry has 16 random bits, four from one draw: a draw each would take as long as the layer that follows.
+        On a CPU an entry has 16 random bits, four from one draw: drawing is what a mask costs there.
         """
         device, dropout = self._generator.device, self._config.encoder.dropout
         if device.type != "cpu":

@@ -167,7 +167,7 @@ class Encoder(nn.Module):
 def _batch_innermost(maps: torch.Tensor) -> torch.Tensor:
     """The same maps (B, h, w, C) as float32, laid out in memory as (C, h, w, B): `ImageHead.embed` multiplies them as they lie.
 
-    One transposition of a matrix, of halves where they are halves, takes a tenth of what a permutation of the axes takes.
+    The one transposition of a matrix, before halves are widened, is cheaper than a permutation of four axes.
     """
     batch_size, height, width, channels = maps.shape
     rows = maps.permute(1, 2, 0, 3).reshape(-1, channels)  # (h * w * B, C)

@@ -31,9 +31,8 @@ class SERLConfig(AlgorithmConfig):
         self.exploration_config = {"type": "StochasticSampling"}
         self.api_stack(enable_rl_module_and_learner=False, enable_env_runner_and_connector_v2=False)
         self.framework("torch").debugging(log_sys_usage=False)
-        self.environment(env=RolloutEnv, disable_env_checking=True, normalize_actions=False, clip_actions=True)
-        self.env_runners(num_env_runners=0, batch_mode="truncate_episodes", rollout_fragment_length=1)
-        self.env_runners(max_requests_in_flight_per_env_runner=IN_FLIGHT)
+        self.environment(env=RolloutEnv, disable_env_checking=True)
+        self.env_runners(num_env_runners=0, max_requests_in_flight_per_env_runner=IN_FLIGHT)
         self.fault_tolerance(restart_failed_env_runners=False, ignore_env_runner_failures=False)
         self.evaluation(evaluation_interval=None, evaluation_num_env_runners=0)
         self.experimental(_disable_preprocessor_api=True)

@@ -76,8 +76,7 @@ class Sampler:
         self._workers = workers
         ids = list(workers.healthy_env_runner_ids()) if workers.num_remote_env_runners() else []
         self.is_remote = bool(ids)
-        self._requested, self._received = dict.fromkeys(ids, 0), dict.fromkeys(ids, 0)
-        self._delivered = dict.fromkeys(ids, 0)
+        self._requested, self._delivered = dict.fromkeys(ids, 0), dict.fromkeys(ids, 0)
         self._waiting: dict[tuple[int, int], Fragment] = {}
         self._weights: tuple[int, ray.ObjectRef] | None = None
         self._learner_steps = 0
@@ -93,7 +92,7 @@ class Sampler:
         wanting = [
             worker
             for worker, requested in self._requested.items()
-            for _ in range(IN_FLIGHT - (requested - self._received[worker]))
+            for _ in range(IN_FLIGHT - (requested - self._delivered[worker]))
         ]
         if not wanting:
             return
@@ -117,7 +116,6 @@ class Sampler:
         for worker, outcome in self._workers.fetch_ready_async_reqs(timeout_seconds=timeout):
             fragment = raise_failure(outcome)
             self._waiting[worker, fragment.number] = fragment
-            self._received[worker] += 1
         return [fragment for worker in self._delivered for fragment in self._in_order(worker)]
 
     def _in_order(self, worker: int) -> Iterator[Fragment]:
