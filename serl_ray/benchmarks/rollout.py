@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from serl_ray.benchmarks.timing import Row, report
+from serl_ray.data.maps import FrameEncoder
 from serl_ray.rllib import SERL
 from serl_ray.rllib.sampling import rollout_env
 from serl_ray.settings import HybridSettings
@@ -100,13 +101,15 @@ class Rollout:
 
 
 def _bare_loop(algorithm: SERL) -> Callable[[], None]:
-    """One step of the algorithm's env with its agent, in this process."""
-    env = rollout_env(algorithm.config, worker_index=2)
+    """One step of the algorithm's env with its agent, in this process: encode, act, step."""
+    env, encoding = rollout_env(algorithm.config, worker_index=2), algorithm.settings.encoding()
+    encode = FrameEncoder(**encoding) if encoding else dict
     observation, _ = env.reset(seed=0)
 
     def act_and_step() -> None:
         nonlocal observation
-        observation, _, terminated, truncated, _ = env.step(algorithm.agent.sample_actions(observation))
+        [action] = algorithm.agent.sample_actions(encode({key: value[None] for key, value in observation.items()}))
+        observation, _, terminated, truncated, _ = env.step(action)
         if terminated or truncated:
             observation, _ = env.reset()
 

@@ -6,8 +6,15 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
+Observation = Mapping[str, np.ndarray]
+
 STATE = "state"
 OBJECT_STATE = "object_state"
+
+
+def stack_observations(observations: Sequence[Observation]) -> dict[str, np.ndarray]:
+    """Observations with the same keys as one, with an axis more in front."""
+    return {key: np.stack([observation[key] for observation in observations]) for key in observations[0]}
 
 
 def default_state_keys(available_keys: Collection[str], image_keys: Sequence[str]) -> tuple[str, ...]:
@@ -31,7 +38,7 @@ def check_selection(available_keys: Collection[str], image_keys: Sequence[str], 
 
 
 def select_observations(
-    observations: Mapping[str, np.ndarray], image_keys: Sequence[str], state_keys: Sequence[str] | None = None
+    observations: Observation, image_keys: Sequence[str], state_keys: Sequence[str] | None = None
 ) -> dict[str, np.ndarray]:
     """The agent's observation, of one step or of many at once (any leading dimensions, as in demonstrations).
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from serl_ray.data.observations import Observation, stack_observations
 from serl_ray.data.schema import Segment
 
-Observation = Mapping[str, np.ndarray]
 StepResult = tuple[Observation, float, bool, bool, dict[str, Any]]
 
 
@@ -51,7 +50,7 @@ class EpisodeRecorder:
             np.array(column) for column in zip(*self._steps, strict=True)
         )
         segment = Segment(
-            observations={key: np.stack([o[key] for o in self._observations]) for key in self._observations[0]},
+            observations=stack_observations(self._observations),
             actions=actions,
             rewards=rewards,
             masks=1.0 - terminateds,

@@ -9,7 +9,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from serl_ray.data.maps import FrameEncoder
 from serl_ray.data.observations import STATE, check_selection, default_state_keys, select_observations
 from serl_ray.data.parquet import write_episode
 from serl_ray.data.recorder import EpisodeRecorder
@@ -123,26 +122,6 @@ class RecordEpisodes(gymnasium.Wrapper):
         if self._episode.add(action, result):
             write_episode(self._folder, self._episode.cut())
         return result
-
-
-class EncodeFrames(gymnasium.ObservationWrapper):
-    """Each frame as the maps of its crops, float16 (N, h, w, C): the trunk runs once a frame, for acting and for learning.
-
-    Args:
-        env: An env whose cameras are those of `encode`.
-        encode: The frozen trunk.
-    """
-
-    def __init__(self, env: gymnasium.Env, encode: FrameEncoder) -> None:
-        super().__init__(env)
-        self._encode = encode
-        maps = gymnasium.spaces.Box(-np.inf, np.inf, encode.map_shape, np.float16)
-        self.observation_space = gymnasium.spaces.Dict({**env.observation_space, **dict.fromkeys(encode.image_keys, maps)})
-
-    def observation(self, observation: Observation) -> Observation:
-        """The observation with maps in place of frames."""
-        encoded = self._encode({key: rows[None] for key, rows in observation.items()})
-        return {key: rows[0] for key, rows in encoded.items()}
 
 
 class ExpertIntervention(gymnasium.Wrapper):

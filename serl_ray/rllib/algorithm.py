@@ -77,13 +77,12 @@ class SERL(Algorithm):
     @override(Algorithm)
     def training_step(self) -> None:
         """Takes what the rollout workers have, sends them on, and makes the learner steps that are due."""
-        due = self.learner_steps_due()
-        if self.settings.max_lead is None or due <= self.settings.utd_ratio * self.settings.max_lead:
-            self.sampler.request(self.env_steps, self.learner_steps)
-        for fragment in self.sampler.fetch(timeout=0.0 if due else None):
+        for fragment in self.sampler.fetch(self.learner_steps, wait=not self.learner_steps_due()):
             self.feed.run(self._store, fragment.segments)
             self.metrics_log.average({"learner/acting_weights_age": self.learner_steps - fragment.learner_steps})
         due = self.learner_steps_due()
+        if self.settings.max_lead is None or due <= self.settings.utd_ratio * self.settings.max_lead:
+            self.sampler.request(self.env_steps, self.learner_steps)
         self._learn(min(due, 1) if self.sampler.is_remote else due)
 
     def learner_steps_due(self) -> int:

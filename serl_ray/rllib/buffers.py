@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 
 from serl_ray.data import demos
-from serl_ray.data.maps import select_maps
+from serl_ray.data.maps import FrameEncoder, select_maps
 from serl_ray.data.observations import select_observations
 from serl_ray.data.replay_buffer import ReplayBuffer
 from serl_ray.data.schema import ArraySpec, Segment
@@ -50,6 +50,8 @@ def _buffer(settings: HybridSettings, space: gymnasium.spaces.Dict, action_dim: 
 
 
 def _specs(settings: HybridSettings, space: gymnasium.spaces.Dict) -> dict[str, ArraySpec]:
-    """Of one observation, without the axis of a frame stack."""
-    shape = np.s_[1:] if settings.frame_stack > 1 else np.s_[:]
-    return {key: ArraySpec(part.shape[shape], part.dtype) for key, part in space.items()}
+    """Of one stored observation: the env's, with maps in place of frames where they are encoded."""
+    specs = {key: ArraySpec(part.shape, part.dtype) for key, part in space.items()}
+    if encoding := settings.encoding():
+        specs |= dict.fromkeys(settings.image_keys, ArraySpec(FrameEncoder(**encoding).map_shape, np.float16))
+    return specs

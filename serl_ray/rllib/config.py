@@ -9,7 +9,7 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.utils.annotations import override
 
 from serl_ray.rllib.sampling import IN_FLIGHT, RolloutEnv
-from serl_ray.settings import NAMES, check_names, defaults, settings_of
+from serl_ray.settings import NAMES, HybridSettings, check_names, defaults, settings_of
 
 
 class SERLConfig(AlgorithmConfig):
@@ -55,13 +55,18 @@ class SERLConfig(AlgorithmConfig):
     def validate(self) -> None:
         settings = settings_of(self)
         settings.check()
-        interventions = {"probability": settings.expert_interventions, "noise": settings.expert_noise}
-        acting = {
-            "interventions": interventions if settings.expert_interventions else None,
-            "encoding": settings.encoding(),
-            "episodes_dir": settings.episodes_dir,
-        }
-        self.env_config = settings.env_config() | acting
-        self.evaluation_config = {"explore": False, "env_config": settings.env_config() | dict.fromkeys(acting)}
+        self.env_config = settings.env_config()
+        if not self.in_evaluation:
+            self.env_config |= self._collecting(settings)
+            self.evaluation_config = {"explore": False}
         self.evaluation_interval = 1 if settings.evaluate_every else None
         super().validate()
+
+    def _collecting(self, settings: HybridSettings) -> dict[str, Any]:
+        """What the env of a worker that gathers experience has beside the one that evaluates."""
+        interventions = {"probability": settings.expert_interventions, "noise": settings.expert_noise}
+        return {
+            "interventions": interventions if settings.expert_interventions else None,
+            "episodes_dir": settings.episodes_dir,
+            "frame_stack": 1,  # the collector stacks what it has encoded
+        }

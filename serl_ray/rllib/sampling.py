@@ -13,16 +13,17 @@ from ray.rllib.env.env_context import EnvContext
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 from ray.rllib.evaluation.rollout_worker import RolloutWorker
 
-from serl_ray.data.maps import FrameEncoder
 from serl_ray.data.schema import Segment
 from serl_ray.envs import make_env
-from serl_ray.envs.wrappers import EncodeFrames, ExpertIntervention, RecordEpisodes, stack_frames
+from serl_ray.envs.wrappers import ExpertIntervention, RecordEpisodes
 from serl_ray.rllib.collector import Collector
 from serl_ray.rllib.failures import raise_failure, reporting
 from serl_ray.types import ActionLayout
 
 IN_FLIGHT = 2
 """Requests a rollout worker has at a time: one that it works on, and one to go on with."""
+POLL_SECONDS = 0.005
+"""For how long a fetch waits where all that is asked for is not there yet; the workers are busy meanwhile."""
 
 
 class RolloutEnv(gymnasium.Wrapper):
@@ -30,9 +31,7 @@ class RolloutEnv(gymnasium.Wrapper):
 
     def __init__(self, context: EnvContext) -> None:
         config = dict(context)
-        interventions, encoding, episodes_dir, frame_stack = (
-            config.pop(name, None) for name in ("interventions", "encoding", "episodes_dir", "frame_stack")
-        )
+        interventions, episodes_dir = config.pop("interventions", None), config.pop("episodes_dir", None)
         seed = 1000 * context.worker_index + context.vector_index
         env = make_env(**config)
         if interventions:
@@ -40,9 +39,7 @@ class RolloutEnv(gymnasium.Wrapper):
             env = ExpertIntervention(env, layout, seed=seed, **interventions)
         if episodes_dir:
             env = RecordEpisodes(env, episodes_dir, f"worker-{context.worker_index}-{context.vector_index}")
-        if encoding:
-            env = EncodeFrames(env, FrameEncoder(**encoding, seed=seed))
-        super().__init__(stack_frames(env, frame_stack or 1))
+        super().__init__(env)
 
 
 def rollout_env(algorithm_config: AlgorithmConfig, worker_index: int = 0) -> RolloutEnv:
@@ -79,7 +76,6 @@ class Sampler:
         self._requested, self._delivered = dict.fromkeys(ids, 0), dict.fromkeys(ids, 0)
         self._waiting: dict[tuple[int, int], Fragment] = {}
         self._weights: tuple[int, ray.ObjectRef] | None = None
-        self._learner_steps = 0
 
     def request(self, env_steps: int, learner_steps: int) -> None:
         """Gives every worker as many requests as it may have.
@@ -88,7 +84,6 @@ class Sampler:
             env_steps: how many the run has made so far.
             learner_steps: likewise; the weights are taken anew when it has grown.
         """
-        self._learner_steps = learner_steps
         wanting = [
             worker
             for worker, requested in self._requested.items()
@@ -105,15 +100,19 @@ class Sampler:
             self._requested[worker] += 1
         self._workers.foreach_env_runner_async(collect, remote_worker_ids=wanting)
 
-    def fetch(self, timeout: float | None) -> list[Fragment]:
-        """Fragments that are ready within `timeout` seconds (None: until something is); those of one worker in their order.
+    def fetch(self, learner_steps: int, wait: bool) -> list[Fragment]:
+        """Fragments that are ready, those of one worker in their order; at first there are none.
+
+        Args:
+            learner_steps: how many the run has made so far.
+            wait: for a moment, where not all requests are answered yet.
 
         Raises:
             WorkerError: a worker has failed.
         """
         if not self.is_remote:
-            return [Fragment(_collect(self._workers.local_env_runner, 1), 0, self._learner_steps)]
-        for worker, outcome in self._workers.fetch_ready_async_reqs(timeout_seconds=timeout):
+            return [Fragment(_collect(self._workers.local_env_runner, 1), 0, learner_steps)]
+        for worker, outcome in self._workers.fetch_ready_async_reqs(timeout_seconds=POLL_SECONDS if wait else 0.0):
             fragment = raise_failure(outcome)
             self._waiting[worker, fragment.number] = fragment
         return [fragment for worker in self._delivered for fragment in self._in_order(worker)]

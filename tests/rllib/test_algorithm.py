@@ -91,6 +91,13 @@ def test_what_was_executed_is_stored_and_interventions_go_to_both_buffers(build)
     assert len(algorithm.online) == algorithm.env_steps
 
 
+def test_nobody_intervenes_in_an_evaluation_and_it_is_not_recorded(build, tmp_path):
+    settings = {"expert_interventions": 0.5, "training_starts": 400, "evaluate_every": 50, "evaluation_episodes": 3}
+    result = build(config(**settings, episodes_dir=str(tmp_path))).train()
+    assert result["env/intervention_rate"] > 0.5 and result["evaluation/intervention_rate"] == 0.0
+    assert len(list(demos.segments(demos.read_demos(str(tmp_path))))) == result["env/episodes"]
+
+
 def test_two_runs_of_one_seed_are_equal(build):
     results = []
     for _ in range(2):
@@ -123,6 +130,19 @@ def test_remote_workers_sample_while_the_learner_learns(build):
     assert 0 <= algorithm.learner_steps_due() <= algorithm.settings.max_lead + 2 * IN_FLIGHT * 5
     assert result["evaluation/success_rate"] >= 0
     assert 0 <= result["learner/acting_weights_age"] <= algorithm.learner_steps
+
+
+def test_a_worker_has_all_its_requests_before_the_learner_goes_on(build):
+    algorithm = build(config(fragment_length=5).env_runners(num_env_runners=1))
+    learn, in_flight = algorithm._learn, []
+
+    def count_and_learn(learner_steps):
+        in_flight.append(algorithm.env_runner_group.num_in_flight_async_reqs())
+        learn(learner_steps)
+
+    algorithm._learn = count_and_learn
+    algorithm.train()
+    assert set(in_flight) == {IN_FLIGHT}
 
 
 def test_the_fragments_of_a_worker_are_stored_in_their_order(build):

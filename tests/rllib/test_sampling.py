@@ -42,7 +42,7 @@ def test_fragments_that_overtake_wait_for_the_one_before(workers):
     for ready in ([1], [0], [3], [], [2]):
         sampler.request(env_steps=0, learner_steps=0)
         workers.ready = ready
-        delivered.append([fragment.number for fragment in sampler.fetch(timeout=0.0)])
+        delivered.append([fragment.number for fragment in sampler.fetch(learner_steps=0, wait=False)])
     assert delivered == [[], [0, 1], [], [], [2, 3]]
     assert workers.asked == [0, 1, 2, 3]
 
