@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import gymnasium
 import ray
+import torch
 from tqdm import tqdm
 
 from serl_ray.agents.checkpoint import load_any_agent
@@ -85,15 +86,16 @@ def check_save_dir(run: RunOptions) -> None:
 
 
 def start_ray(run: RunOptions) -> None:
-    """Joins the cluster of a submitted job, else starts Ray here with room for every worker."""
+    """Joins the cluster of a submitted job, else starts Ray here, with room for every worker and a core for each that acts."""
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     if ray.is_initialized():
         return
     if "RAY_ADDRESS" in os.environ:
         ray.init(logging_level=logging.WARNING)
         return
-    workers = run.num_workers + run.evaluation_worker
-    ray.init(num_cpus=max(os.cpu_count() or 1, workers + 2), include_dashboard=False, logging_level=logging.WARNING)
+    cores, workers = os.cpu_count() or 1, run.num_workers + run.evaluation_worker
+    torch.set_num_threads(max(min(torch.get_num_threads(), cores - run.num_workers), 1))
+    ray.init(num_cpus=max(cores, workers + 2), include_dashboard=False, logging_level=logging.WARNING)
 
 
 def build(settings: HybridSettings, run: RunOptions) -> SERL:

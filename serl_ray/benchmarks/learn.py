@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -45,6 +45,8 @@ class Learn:
     """Episodes an evaluation during training; 50 others, played at the end, count."""
     num_workers: int = 0
     """Rollout workers beside the learner, which then has one that evaluates, too; with cameras they are worth a core."""
+    settings: dict[str, str] = field(default_factory=dict)
+    """Options of train_hybrid.py, on top of the preset tabletop, and their values: batch_size 32 augment_crops 0."""
 
     def run(self) -> None:
         """Every run is a line of results.jsonl when it ends, and at last of a table and of curves.png."""
@@ -76,6 +78,8 @@ class Learn:
         flags += ["--evaluation_episodes", str(self.curve_episodes), "--num_workers", str(self.num_workers)]
         if self.num_workers:
             flags.append("--evaluation_worker")
+        for option, value in self.settings.items():
+            flags += [f"--{option}", *value.split()]
         if self.demos:
             flags += ["--demo_paths", str(self._demonstrations(name, mode, cameras, seed))]
         started = time.monotonic()
@@ -88,6 +92,7 @@ class Learn:
             "setup_mode": mode,
             "input": "pixels" if self.pixels else "state",
             "demos": self.demos,
+            "settings": self.settings,
             "seed": seed,
             "env_steps": self.max_steps,
             "minutes": round(minutes, 1),
