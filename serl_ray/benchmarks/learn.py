@@ -20,7 +20,7 @@ from serl_ray.training import load_policy
 from serl_ray.types import SETUP_MODES
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-CAMERAS = {"single": ("image", "wrist"), "dual": ("image", "left_wrist", "right_wrist")}
+CAMERAS = {"single": ("image", "wrist"), "dual": ("left_wrist", "right_wrist")}
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Learn:
     setup_modes: tuple[Literal[SETUP_MODES], ...] = SETUP_MODES
     """Set-ups to train."""
     pixels: bool = False
-    """Learn from every camera and proprioception; by default from state, the object's included."""
+    """Learn from two cameras and proprioception; by default from state, the object's included."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """A run each."""
     demos: int = 20
