@@ -182,16 +182,16 @@ PRESETS: dict[str, dict[str, Any]] = {
         "tau": 0.01,
         "batch_size": 128,
         "critic_ensemble_size": 4,
-        "init_temperature": 1e-3,
         "min_return": 0.0,
         "training_starts": 100,
         "random_steps": 0,
         "augment_crops": 2,
+        "fragment_length": 30,
     },  # fmt: skip
 }
 """Departures from the defaults, by name. hil-serl: the original's (REFERENCE section 7). tabletop: for the simulator's
-short tasks: more critics against overestimation, values that travel faster and start within what returns can be, less noise at
-the start, and crops that one core can encode."""
+short tasks and its fast steps: more critics against overestimation, values that travel faster and start within what returns can
+be, crops that one core can encode, and fewer requests."""
 
 NAMES = tuple(field.name for field in fields(HybridSettings))
 

@@ -15,7 +15,7 @@ from serl_ray.benchmarks.timing import Row, report
 from serl_ray.data.maps import FrameEncoder
 from serl_ray.rllib import SERL
 from serl_ray.rllib.sampling import rollout_env
-from serl_ray.settings import HybridSettings
+from serl_ray.settings import PRESETS, HybridSettings
 from serl_ray.training import RunOptions, build, start_ray
 
 CAMERAS = {"state": (), "two cameras": ("image", "wrist")}
@@ -27,7 +27,7 @@ class Rollout:
 
     output: Path = Path("runs/benchmark")
     """Folder for rollout.json."""
-    steps: int = 300
+    steps: int = 240
     """Env steps of one measurement."""
     repeats: int = 3
     """Of which the median counts."""
@@ -41,7 +41,7 @@ class Rollout:
         start_ray(RunOptions(num_workers=1))
         rows = []
         for name, cameras in CAMERAS.items():
-            bare, worker = self._rates(HybridSettings(image_keys=cameras, random_steps=0))
+            bare, worker = self._rates(HybridSettings(image_keys=cameras, **PRESETS["tabletop"]))
             rows += [
                 Row(f"{name}: bare loop", bare, "steps/s"),
                 Row(f"{name}: one rollout worker", worker, "steps/s"),
@@ -68,6 +68,7 @@ class Rollout:
                 for _ in range(self.steps):
                     act_and_step()
                 bare.append(self.steps / (time.perf_counter() - started))
+                algorithm.train()  # begins with what the worker had done before, and ends amid its work, as the next one does
                 worker.append(algorithm.train()["env/steps_per_second"])
         finally:
             algorithm.stop()
@@ -117,5 +118,5 @@ def _bare_loop(algorithm: SERL) -> Callable[[], None]:
 
 
 def _wait_until_idle(algorithm: SERL) -> None:
-    """Until the rollout worker has done what it was asked for; what it brings is in the next iteration."""
+    """Until the rollout worker has done what it was asked for."""
     algorithm.env_runner_group.foreach_env_runner(lambda worker: None, local_env_runner=False)
