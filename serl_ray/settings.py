@@ -97,7 +97,7 @@ class HybridSettings:
     steps_per_iteration: int = 250
     """Env steps between two results."""
     fragment_length: int = 10
-    """Env steps a remote rollout worker hands over at once."""
+    """Steps of each of its envs that a remote rollout worker hands over at once."""
     max_lead: int | None = 100
     """Env steps that remote rollout workers may be ahead of the learner; None on a robot, which must not wait."""
     expert_interventions: float = 0.0

@@ -45,6 +45,8 @@ class RunOptions:
     """Of the initial weights, the exploration, the envs and the batches."""
     num_workers: int = 0
     """Remote rollout workers; 0 steps the env in this process, and runs of one seed are then equal."""
+    envs_per_worker: int = 1
+    """Envs that a rollout worker steps one after the other; their frames and actions are one batch of the networks."""
     evaluation_worker: bool = False
     """Whether evaluation has a process of its own, and so does not stop training."""
     checkpoint_every: int = 5000
@@ -103,7 +105,7 @@ def build(settings: HybridSettings, run: RunOptions) -> SERL:
     config = (
         SERLConfig()
         .training(**vars(settings))
-        .env_runners(num_env_runners=run.num_workers)
+        .env_runners(num_env_runners=run.num_workers, num_envs_per_env_runner=run.envs_per_worker)
         .evaluation(evaluation_num_env_runners=int(run.evaluation_worker))
         .debugging(seed=run.seed)
     )

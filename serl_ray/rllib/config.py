@@ -58,7 +58,7 @@ class SERLConfig(AlgorithmConfig):
         self.env_config = settings.env_config()
         if not self.in_evaluation:
             self.env_config |= self._collecting(settings)
-            self.evaluation_config = {"explore": False}
+            self.evaluation_config = {"explore": False, "num_envs_per_env_runner": 1}
         self.evaluation_interval = 1 if settings.evaluate_every else None
         super().validate()
 
