@@ -52,8 +52,6 @@ class HybridSettings:
     """Whether the critic's target counts the next action's entropy."""
     reward_bias: float = 0.0
     """Added to every reward."""
-    min_return: float | None = None
-    """No target value of the critics is less: 0 where no reward is negative. None for no bound, as the original."""
     max_return: float | None = 1.0
     """No target value is greater: 1 where the only reward is a 1 that ends the episode. None for no bound, as the original."""
     cta_ratio: int = 2
@@ -123,8 +121,6 @@ class HybridSettings:
         for name in ("discount", "tau", "demo_fraction", "expert_interventions"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must lie in [0, 1].")
-        if self.min_return is not None and self.max_return is not None and self.min_return >= self.max_return:
-            raise ValueError(f"min_return is {self.min_return}; it must be less than max_return, {self.max_return}.")
         if self.control_hz is not None and not self.control_hz > 0.0:
             raise ValueError(f"control_hz is {self.control_hz}; choose steps a second above 0, or None for no limit.")
         if self.setup_mode not in SETUP_MODES:
@@ -149,7 +145,6 @@ class HybridSettings:
             self.critic_subsample_size,
             self.backup_entropy,
             self.reward_bias,
-            self.min_return,
             self.max_return,
             compile=self.compile,
             bfloat16=self.bfloat16,
@@ -182,7 +177,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "tau": 0.01,
         "batch_size": 128,
         "critic_ensemble_size": 4,
-        "min_return": 0.0,
         "training_starts": 100,
         "random_steps": 0,
         "augment_crops": 2,
@@ -190,8 +184,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     },  # fmt: skip
 }
 """Departures from the defaults, by name. hil-serl: the original's (REFERENCE section 7). tabletop: for the simulator's
-short tasks and its fast steps: more critics against overestimation, values that travel faster and start within what returns can
-be, crops that one core can encode, and fewer requests."""
+short tasks and its fast steps: more critics against overestimation, values that travel faster, crops that one core can encode,
+and fewer requests."""
 
 NAMES = tuple(field.name for field in fields(HybridSettings))
 

@@ -19,7 +19,6 @@ class SACConfig:
         critic_subsample_size: members of the ensemble in the target; None for all.
         backup_entropy: whether the target counts the next action's entropy.
         reward_bias: added to every reward.
-        min_return: no target of the critics is less; 0 where no reward is negative, None for no bound (the original).
         max_return: no target is greater; 1 where the only reward is a 1 that ends the episode, None for no bound (the original).
         augment: whether frames are randomly cropped.
         compile: whether the updates run networks that torch.compile has made.
@@ -33,7 +32,6 @@ class SACConfig:
     critic_subsample_size: int | None = None
     backup_entropy: bool = False
     reward_bias: float = 0.0
-    min_return: float | None = None
     max_return: float | None = None
     augment: bool = True
     compile: bool = False

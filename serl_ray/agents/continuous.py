@@ -192,12 +192,7 @@ class SACAgent:
             bonus = -self.networks.temperature() * next_log_prob if self.config.backup_entropy else None
             next_value = losses.soft_min_value(target_q, noise.critic_subset, bonus)
             target = losses.td_target(
-                transitions["rewards"],
-                transitions["masks"],
-                next_value,
-                self.config.discount,
-                self.config.min_return,
-                self.config.max_return,
+                transitions["rewards"], transitions["masks"], next_value, self.config.discount, self.config.max_return
             )
         q = self.networks.critic(encoded.latents, self.layout.continuous(transitions["actions"]))  # (E, B)
         loss = losses.critic_loss(q, target)

@@ -59,9 +59,7 @@ class SACHybridAgent(SACAgent):
             next_target_q = self.target.grasp_critic(encoded.next_target_latents)
             next_value = losses.double_dqn_value(next_q, next_target_q)
             rewards = transitions["rewards"] + transitions["grasp_penalty"]
-            target = losses.td_target(
-                rewards, transitions["masks"], next_value, self.config.discount, max_return=self.config.max_return
-            )
+            target = losses.td_target(rewards, transitions["masks"], next_value, self.config.discount, self.config.max_return)
         q = self.networks.grasp_critic(encoded.latents)  # (B, K)
         loss = losses.grasp_critic_loss(q, self.layout.grasp_ids(transitions["actions"]), target)
         metrics = {"grasp_critic/loss": loss, "grasp_critic/q_mean": q.mean(), "grasp_critic/target_mean": target.mean()}

@@ -7,20 +7,15 @@ import torch.nn.functional as F
 
 
 def td_target(
-    rewards: torch.Tensor,
-    masks: torch.Tensor,
-    next_values: torch.Tensor,
-    discount: float,
-    min_return: float | None = None,
-    max_return: float | None = None,
+    rewards: torch.Tensor, masks: torch.Tensor, next_values: torch.Tensor, discount: float, max_return: float | None = None
 ) -> torch.Tensor:
-    """y = r + discount * mask * V(s'), all (B,), from `min_return` to `max_return`. A time-out has mask 1 and bootstraps.
+    """y = r + discount * mask * V(s'), all (B,), and at most `max_return`. A time-out has mask 1 and bootstraps.
 
-    Differs from the original, which has no bounds: with rewards of 0 and 1 a return below 0 or above 1 is an error of
-    extrapolation, which bootstrapping would feed back.
+    Differs from the original, which has no bound: with rewards of 0 and 1 a return above 1 is an error of extrapolation, which
+    bootstrapping would feed back.
     """
     target = rewards + discount * masks * next_values
-    return target if min_return is None and max_return is None else target.clamp(min_return, max_return)
+    return target if max_return is None else target.clamp(max=max_return)
 
 
 def soft_min_value(
