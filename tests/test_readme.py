@@ -15,7 +15,7 @@ COMMANDS = [line.strip() for line in README.splitlines() if line.startswith("   
 SMALLER = {
     "--episodes 20": "--episodes 2",
     "--episodes 50": "--episodes 2",
-    "--max_steps 3500": "--max_steps 130 --evaluation_episodes 2",
+    "--max_steps 3000": "--max_steps 130 --evaluation_episodes 2",
 }
 ROBOT = "from fake_envs import FakeEnv\n\nclass Robot(FakeEnv):\n    pass\n"
 
