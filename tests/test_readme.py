@@ -55,9 +55,9 @@ def env_steps(output):
 def test_record_train_resume_and_evaluate(folder):
     train = script("train_hybrid")
     assert "2 episodes" in run(script("record_demos"), folder)
-    assert env_steps(run(train, folder)) >= 130
-    resumed = env_steps(run(train.replace("--max_steps 130", "--max_steps 160 --resume"), folder))
-    assert resumed >= 160
+    trained = env_steps(run(train, folder))
+    resumed = env_steps(run(train.replace("--max_steps 130", "--max_steps 240 --resume"), folder))
+    assert 130 <= trained < 240 <= resumed
     assert "in 2 episodes" in run(script("evaluate"), folder)
     run_folder, results = folder / "hybrid_ckpt", folder / "hybrid_ckpt" / "logs" / "results.jsonl"
     for left in (run_folder / "learning_curve.png", run_folder / "policy.mp4", folder / "out.mp4"):
