@@ -32,6 +32,15 @@ class HybridSettings:
     demo_paths: tuple[str, ...] = ()
     """Demonstrations: pickles of HIL-SERL, Parquet files, folders or patterns of them."""
 
+    classifier: str | None = None
+    """Folder of a reward classifier, whose verdict is the reward; None for the env's own reward."""
+    success_frames: int = 1
+    """Frames in a row that the classifier must call a success."""
+    success_gate: str | None = None
+    """What proprioception must say of a success, too: "state[6] > 0.04"."""
+    positives_dir: str | None = None
+    """Folder for the frames of every step that the classifier called a success while gathering experience, for review."""
+
     lr: float = 3e-4
     """Adam's step size, for every loss."""
     batch_size: int = 256
@@ -76,6 +85,8 @@ class HybridSettings:
     """Image trunk: random, imagenet, or a weights file (the original's resnet10_params.pkl, .safetensors, .pt)."""
     frozen: bool = True
     """Whether the trunk keeps its weights; otherwise the critics train it."""
+    image_latent_dim: int = 256
+    """Numbers that a camera's image is condensed to, before they meet the action in the critics."""
     augment_crops: int = 4
     """Crops of a frame that a frozen trunk encodes, once, and that the replay keeps; 1 for the whole frame alone; 0 to keep the
     frames themselves, and to crop and encode them anew in every update (as is done where the trunk is trained)."""
@@ -111,7 +122,8 @@ class HybridSettings:
         """Raises ValueError with the option, the value, the limit and the mend."""
         at_least = {
             "lr": 0.0, "batch_size": 2, "critic_ensemble_size": 1, "init_temperature": 1e-8, "cta_ratio": 1, "utd_ratio": 0.0,
-            "training_starts": 1, "random_steps": 0, "capacity": 2, "demo_capacity": 2, "augment_crops": 0, "frame_stack": 1,
+            "training_starts": 1, "random_steps": 0, "capacity": 2, "demo_capacity": 2, "image_latent_dim": 1, "augment_crops": 0,
+            "frame_stack": 1,
             "max_steps": 1, "steps_per_iteration": 1, "fragment_length": 1, "expert_noise": 0.0, "evaluate_every": 0,
             "evaluation_episodes": 1,
         }  # fmt: skip
@@ -133,7 +145,13 @@ class HybridSettings:
 
     def sac_config(self) -> SACConfig:
         """What of this the agent needs."""
-        encoder = EncoderConfig(tuple(self.image_keys), frame_stack=self.frame_stack, trunk=self.trunk, frozen=self.frozen)
+        encoder = EncoderConfig(
+            tuple(self.image_keys),
+            frame_stack=self.frame_stack,
+            trunk=self.trunk,
+            frozen=self.frozen,
+            image_latent_dim=self.image_latent_dim,
+        )
         networks = NetworkConfig(
             encoder, tuple(self.hidden_dims), self.critic_ensemble_size, init_temperature=self.init_temperature
         )
@@ -161,7 +179,13 @@ class HybridSettings:
             "env_kwargs": self.env_kwargs,
             "frame_stack": self.frame_stack,
             "control_hz": self.control_hz,
+            "learned_reward": self._learned_reward(),
         }
+
+    def _learned_reward(self) -> dict[str, Any] | None:
+        if self.classifier is None:
+            return None
+        return {"classifier": self.classifier, "success_frames": self.success_frames, "gate": self.success_gate}
 
     def encoding(self) -> dict[str, Any] | None:
         """The arguments of `FrameEncoder` where the replay holds maps in place of frames; None where it holds the frames."""
@@ -173,19 +197,20 @@ class HybridSettings:
 PRESETS: dict[str, dict[str, Any]] = {
     "hil-serl": {"discount": 0.97, "training_starts": 100, "random_steps": 0, "max_return": None},
     "tabletop": {
-        "discount": 0.9,
         "tau": 0.01,
         "batch_size": 128,
         "critic_ensemble_size": 4,
         "training_starts": 100,
         "random_steps": 0,
+        "image_latent_dim": 50,
         "augment_crops": 2,
         "fragment_length": 30,
     },  # fmt: skip
 }
 """Departures from the defaults, by name. hil-serl: the original's (REFERENCE section 7). tabletop: for the simulator's
-short tasks and its fast steps: more critics against overestimation, values that travel faster, crops that one core can encode,
-and fewer requests."""
+short tasks and its fast steps: more critics against overestimation, values that travel faster, images condensed as much as in
+DrQ-v2 (arXiv 2107.09645), so that critics do not overlook the action beside them, crops that one core can encode, and fewer
+requests."""
 
 NAMES = tuple(field.name for field in fields(HybridSettings))
 

@@ -47,7 +47,7 @@ class FrameEncoder:
     @torch.inference_mode()
     def __call__(self, observations: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The observations (n, ...) with maps in place of the frames."""
-        frames = torch.stack([torch.as_tensor(observations[key]) for key in self.image_keys])  # (cameras, n, H, W, 3)
+        frames = torch.from_numpy(np.stack([observations[key] for key in self.image_keys]))  # (cameras, n, H, W, 3)
         frames = frames.unsqueeze(2).expand(-1, -1, self._crops, -1, -1, -1)
         crops = crop(frames, self._draw(frames.shape[1]).expand(*frames.shape[:3], 2))  # (cameras, n, N, H, W, 3)
         maps = torch.cat([self._encode(chunk) for chunk in crops.flatten(0, 2).split(CHUNK)])
