@@ -5,6 +5,7 @@ from __future__ import annotations
 import tyro
 
 from serl_ray.benchmarks.acting import Acting
+from serl_ray.benchmarks.classifier import Classifier
 from serl_ray.benchmarks.learn import Learn
 from serl_ray.benchmarks.learner import Learner
 from serl_ray.benchmarks.overhead import Overhead
@@ -18,6 +19,7 @@ SECTIONS = {
     "rollout": Rollout,
     "overhead": Overhead,
     "learn": Learn,
+    "classifier": Classifier,
 }
 
 if __name__ == "__main__":

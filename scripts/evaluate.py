@@ -24,13 +24,16 @@ class Evaluate:
     """Sample actions, as in training; by default the policy's mode acts."""
     video: Path | None = None
     """Where to write a video of the episodes, such as out.mp4."""
+    classifier: Path | None = None
+    """A reward classifier to judge the episodes by; by default what the policy was trained with."""
     seed: int = 20_000
     """Of the episodes."""
 
 
 def main(args: Evaluate) -> Evaluation:
     """Plays, and prints the success rate with its 95 % interval."""
-    agent, env = load_policy(args.checkpoint)
+    overrides = {"classifier": str(args.classifier)} if args.classifier else {}
+    agent, env = load_policy(args.checkpoint, **overrides)
     act = agent.sample_actions if args.sampled else deterministic(agent)
     if args.video:
         outcome = record_video(act, env, args.video, args.episodes, args.seed)

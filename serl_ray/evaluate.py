@@ -20,11 +20,12 @@ Act = Callable[[dict[str, np.ndarray]], np.ndarray]
 
 @dataclass
 class Episode:
-    """One episode's outcome."""
+    """One episode's outcome; true_success is what the env itself says where the reward is learned."""
 
     success: bool
     steps: int
     interventions: int
+    true_success: bool = False
 
 
 @dataclass
@@ -36,6 +37,10 @@ class Evaluation:
     @property
     def success_rate(self) -> float:
         return float(np.mean([episode.success for episode in self.episodes]))
+
+    @property
+    def true_success_rate(self) -> float:
+        return float(np.mean([episode.true_success for episode in self.episodes]))
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -55,8 +60,9 @@ class Evaluation:
 
     def __str__(self) -> str:
         low, high = self.interval
+        truth = "" if self.true_success_rate == self.success_rate else f"({self.true_success_rate:.2f} in truth) "
         return (
-            f"success {self.success_rate:.2f} [{low:.2f}, {high:.2f}] in {len(self.episodes)} episodes, "
+            f"success {self.success_rate:.2f} [{low:.2f}, {high:.2f}] {truth}in {len(self.episodes)} episodes, "
             f"{self.mean_steps:.1f} steps, {self.intervention_rate:.0%} interventions"
         )
 
@@ -66,6 +72,7 @@ class Evaluation:
             "evaluation/success_rate": self.success_rate,
             "evaluation/success_low": low,
             "evaluation/success_high": high,
+            "evaluation/true_success_rate": self.true_success_rate,
             "evaluation/mean_steps": self.mean_steps,
             "evaluation/intervention_rate": self.intervention_rate,
             "evaluation/episodes": float(len(self.episodes)),
@@ -97,6 +104,7 @@ def run_episodes(
         if on_frame:
             on_frame(env)
         episode.success = earned >= SUCCESS_RETURN
+        episode.true_success = bool(info.get("success", episode.success))
         yield episode
 
 

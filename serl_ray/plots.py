@@ -11,7 +11,14 @@ from matplotlib.figure import Figure
 
 Panel = tuple[str, Sequence[tuple[str, str]]]
 PANELS: tuple[Panel, ...] = (
-    ("success rate", (("env/success_rate", "training"), ("evaluation/success_rate", "evaluation"))),
+    (
+        "success rate",
+        (
+            ("env/success_rate", "training"),
+            ("evaluation/success_rate", "evaluation"),
+            ("evaluation/true_success_rate", "evaluation, in truth"),
+        ),
+    ),
     ("steps an episode", (("env/mean_steps", "training"), ("evaluation/mean_steps", "evaluation"))),
     ("Q (1 is the most that 0/1 rewards allow)", (("critic/q_mean", "mean"), ("critic/q_max", "greatest"))),
     ("entropy", (("actor/entropy", "policy"),)),

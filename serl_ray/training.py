@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import shutil
@@ -14,10 +13,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import gymnasium
-import ray
 import torch
 from tqdm import tqdm
 
+from serl_ray import cluster
 from serl_ray.agents.checkpoint import load_any_agent
 from serl_ray.agents.sac import SACAgent
 from serl_ray.envs.make import make_env
@@ -26,8 +25,6 @@ from serl_ray.rllib import SERL, SERLConfig
 from serl_ray.rllib.checkpoint import AGENT_DIR, read_run
 from serl_ray.run_log import RunLog, read_results
 from serl_ray.settings import NAMES, HybridSettings
-
-logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 CHECKPOINT = "checkpoint"
@@ -88,16 +85,10 @@ def check_save_dir(run: RunOptions) -> None:
 
 
 def start_ray(run: RunOptions) -> None:
-    """Joins the cluster of a submitted job, else starts Ray here, with room for every worker and a core for each that acts."""
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-    if ray.is_initialized():
-        return
-    if "RAY_ADDRESS" in os.environ:
-        ray.init(logging_level=logging.WARNING)
-        return
-    cores, workers = os.cpu_count() or 1, run.num_workers + run.evaluation_worker
-    torch.set_num_threads(max(min(torch.get_num_threads(), cores - run.num_workers), 1))
-    ray.init(num_cpus=max(cores, workers + 2), include_dashboard=False, logging_level=logging.WARNING)
+    """Ray with room for every worker; where it starts here, the learner leaves a core to each that acts."""
+    if cluster.start_ray(run.num_workers + run.evaluation_worker):
+        cores = os.cpu_count() or 1
+        torch.set_num_threads(max(min(torch.get_num_threads(), cores - run.num_workers), 1))
 
 
 def build(settings: HybridSettings, run: RunOptions) -> SERL:
@@ -112,15 +103,16 @@ def build(settings: HybridSettings, run: RunOptions) -> SERL:
     return config.build_algo()
 
 
-def load_policy(save_dir: Path) -> tuple[SACAgent, gymnasium.Env]:
+def load_policy(save_dir: Path, **overrides: Any) -> tuple[SACAgent, gymnasium.Env]:
     """The agent of a run's checkpoint, on the CPU, and an env like the one it was trained in.
 
     Args:
         save_dir: of the run, or the checkpoint in it.
+        overrides: settings in which the env differs.
     """
     path = save_dir / CHECKPOINT if (save_dir / CHECKPOINT).is_dir() else save_dir
     saved = read_run(path)["settings"]
-    settings = HybridSettings(**{name: saved[name] for name in NAMES if name in saved})
+    settings = HybridSettings(**{name: saved[name] for name in NAMES if name in saved} | overrides)
     return load_any_agent(path / AGENT_DIR, "cpu"), make_env(**settings.env_config())
 
 

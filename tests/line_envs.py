@@ -27,7 +27,7 @@ class LineEnv(gymnasium.Env):
         self.point = self.point + 0.3 * np.asarray(action[:2], np.float64)
         self.steps += 1
         success = bool(np.abs(self.goal - self.point).max() < 0.2)
-        info = {"grasp_penalty": -0.02 * float(abs(action[-1]) > 0.5)}
+        info = {"grasp_penalty": -0.02 * float(abs(action[-1]) > 0.5), "success": success}
         return self._observe(), float(success), success, not success and self.steps >= self.horizon, info
 
     def expert_action(self):

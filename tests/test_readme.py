@@ -16,6 +16,10 @@ SMALLER = {
     "--episodes 20": "--episodes 2",
     "--episodes 50": "--episodes 2",
     "--max_steps 3000": "--max_steps 130 --evaluation_episodes 2",
+    "--max_steps 4000": "--max_steps 130 --evaluation_episodes 2",
+    "--episodes 40": "--episodes 10",
+    "--output_dir classifier_ckpt": "--output_dir classifier_ckpt --num_epochs 8 --lr 0.001 --augment_crops 1",
+    "--output data/judged.pkl": "--output data/judged.pkl --episodes 2",
 }
 ROBOT = "from fake_envs import FakeEnv\n\nclass Robot(FakeEnv):\n    pass\n"
 
@@ -63,6 +67,15 @@ def test_record_train_resume_and_evaluate(folder):
     for left in (run_folder / "learning_curve.png", run_folder / "policy.mp4", folder / "out.mp4"):
         assert left.stat().st_size > 1000
     assert [json.loads(line)["env/steps"] for line in results.read_text().splitlines()][-1] == resumed
+
+
+def test_frames_classifier_and_a_policy_by_its_verdict(folder):
+    frames, classifier, judged, train = (smaller(command) for command in COMMANDS if "classifier" in command)
+    assert re.search(r"[1-9]\d* success and [1-9]\d* failure frames of 10 episodes", run(frames, folder))
+    report = run(classifier, folder)
+    assert float(re.search(r"AUC ([\d.]+)", report)[1]) > 0.9 and "too few to promise it" in report
+    assert "2 episodes" in run(judged, folder)
+    assert env_steps(run(train, folder)) >= 130
 
 
 def test_check_env(folder):

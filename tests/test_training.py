@@ -26,7 +26,7 @@ SMALL = {"batch_size": 64, "hidden_dims": (32, 32), "training_starts": 50, "rand
 def test_a_run_learns_from_demonstrations_and_experience(tmp_path):
     env = build_env("line_envs:LineEnv", setup_mode=MODE)
     expert = ScriptedExpert(env, ActionLayout.from_setup(MODE, 7), noise=0.2)
-    write_demos(tmp_path / "demos.pkl", record_successes(env, expert, episodes=10, seed=0))
+    write_demos(tmp_path / "demos.pkl", record_successes(env, expert.act, episodes=10, seed=0))
     settings = HybridSettings(
         env_name="line_envs:LineEnv",
         setup_mode=MODE,

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import ray.data
-from ray.exceptions import RayError
 
 from serl_ray.data.hil_serl import DemoError, demo_error, read_pickle_segments, write_pickle
 from serl_ray.data.parquet import read_segments, write_shards
+from serl_ray.data.reading import plain_errors
 from serl_ray.data.schema import TRANSITION_FIELDS, ArraySpec, Segment
 
 PICKLES = (".pkl", ".pickle")
@@ -78,11 +78,9 @@ def read_demos(
 
 def segments(dataset: ray.data.Dataset) -> Iterator[Segment]:
     """The segments of a dataset from `read_demos`, as they arrive."""
-    try:
+    with plain_errors(DemoError):
         for row in dataset.iter_rows():
             yield _from_row(row)
-    except RayError as error:
-        raise _user_error(error) from None
 
 
 def find_files(paths: str | Sequence[str]) -> list[str]:
@@ -173,11 +171,3 @@ def _from_row(row: dict[str, Any]) -> Segment:
     prefix = "observations."
     observations = {name.removeprefix(prefix): rows for name, rows in row.items() if name.startswith(prefix)}
     return Segment(observations=observations, **{name: value for name, value in row.items() if not name.startswith(prefix)})
-
-
-def _user_error(error: RayError) -> Exception:
-    """The `DemoError` at the bottom of what Ray wraps around it, or `error` itself."""
-    cause: Any = error
-    while cause is not None and type(cause) is not DemoError:
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    return error if cause is None else DemoError(str(cause).splitlines()[0])  # Ray adds lines

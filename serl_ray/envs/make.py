@@ -9,7 +9,9 @@ from typing import Any
 
 import gymnasium
 
+from serl_ray.envs.learned_reward import LearnedReward
 from serl_ray.envs.wrappers import ControlRate, SelectObservations, stack_frames
+from serl_ray.networks.classifier import RewardClassifier
 from serl_ray.types import SETUP_MODES, ActionLayout
 
 BUNDLED_ENVS = ("tabletop", "gym-hil")
@@ -25,6 +27,7 @@ def make_env(
     env_kwargs: Mapping[str, Any] | None = None,
     frame_stack: int = 1,
     control_hz: float | None = None,
+    learned_reward: Mapping[str, Any] | None = None,
 ) -> gymnasium.Env:
     """The env named `env`, with the agent's selection of its observations.
 
@@ -36,11 +39,21 @@ def make_env(
         env_kwargs: Arguments of the env's constructor. An env of your own gets these and nothing else.
         frame_stack: Observations that each one holds.
         control_hz: Steps a second; None for as many as there are.
+        learned_reward: Arguments of `LearnedReward`, for a classifier's reward; None for the env's own.
     """
-    built = build_env(env, setup_mode=setup_mode, image_keys=image_keys, env_kwargs=env_kwargs)
+    cameras = all_cameras(image_keys, learned_reward)
+    built = build_env(env, setup_mode=setup_mode, image_keys=cameras, env_kwargs=env_kwargs)
     ActionLayout.from_setup(setup_mode, *built.action_space.shape)
+    if learned_reward:
+        built = LearnedReward(built, **learned_reward)
     selected = SelectObservations(built, image_keys, state_keys)
     return stack_frames(ControlRate(selected, control_hz) if control_hz else selected, frame_stack)
+
+
+def all_cameras(image_keys: Sequence[str], learned_reward: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """The agent's cameras, and those that only the classifier looks at."""
+    seen = RewardClassifier.load(learned_reward["classifier"], device="cpu").image_keys if learned_reward else ()
+    return tuple(dict.fromkeys((*image_keys, *seen)))
 
 
 def build_env(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from functools import cache
 from pathlib import Path
@@ -34,15 +35,29 @@ def build_trunk(source: str, width: int = 64) -> nn.Module:
         FileNotFoundError: the file is not there.
         ConnectionError: the ImageNet weights cannot be downloaded from here.
     """
+    trunk = trunk_without_weights(source, width)
     if source == "imagenet":
-        return _imagenet_trunk()
-    trunk = ResNet10(width)
-    if source == "random":
+        _load_imagenet(trunk)
+    elif source == "random":
         _say_that_it_is_random()
         _randomise(trunk)
     else:
         load_trunk(trunk, Path(source).expanduser())
     return trunk
+
+
+def trunk_without_weights(source: str, width: int = 64) -> ResNet10 | ImageNetResNet18:
+    """The architecture that `source` stands for, for tensors that a checkpoint holds."""
+    return ImageNetResNet18() if source == "imagenet" else ResNet10(width)
+
+
+def fingerprint(trunk: nn.Module) -> str:
+    """A short hash of a trunk's tensors: maps of trunks with the same fingerprint may be mixed."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(trunk.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def load_trunk(trunk: ResNet10, path: Path) -> None:
@@ -77,8 +92,7 @@ def _randomise(trunk: ResNet10) -> None:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
 
 
-def _imagenet_trunk() -> ImageNetResNet18:
-    trunk = ImageNetResNet18()
+def _load_imagenet(trunk: ImageNetResNet18) -> None:
     try:
         state = ResNet18_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
     except (URLError, OSError) as error:
@@ -87,4 +101,3 @@ def _imagenet_trunk() -> ImageNetResNet18:
             f"{ResNet18_Weights.IMAGENET1K_V1.url} into {torch.hub.get_dir()}/checkpoints, or choose another trunk."
         ) from error
     trunk.load_state_dict({name: tensor for name, tensor in state.items() if not name.startswith("fc.")})
-    return trunk

@@ -65,8 +65,10 @@ class SERLConfig(AlgorithmConfig):
     def _collecting(self, settings: HybridSettings) -> dict[str, Any]:
         """What the env of a worker that gathers experience has beside the one that evaluates."""
         interventions = {"probability": settings.expert_interventions, "noise": settings.expert_noise}
+        learned_reward = self.env_config["learned_reward"]
         return {
             "interventions": interventions if settings.expert_interventions else None,
+            "learned_reward": learned_reward and learned_reward | {"positives_dir": settings.positives_dir},
             "episodes_dir": settings.episodes_dir,
             "frame_stack": 1,  # the collector stacks what it has encoded
         }

@@ -40,6 +40,7 @@ METRICS = (
     "evaluation/success_rate",
     "evaluation/success_low",
     "evaluation/success_high",
+    "evaluation/true_success_rate",
     "evaluation/mean_steps",
     "evaluation/intervention_rate",
     "evaluation/episodes",

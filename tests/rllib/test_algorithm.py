@@ -13,6 +13,7 @@ from serl_ray.data import demos
 from serl_ray.data.demos import write_demos
 from serl_ray.data.hil_serl import DemoError
 from serl_ray.data.schema import Segment
+from serl_ray.networks.classifier import RewardClassifier
 from serl_ray.rllib import SERLConfig
 from serl_ray.rllib.metrics import METRICS
 from serl_ray.rllib.sampling import IN_FLIGHT
@@ -96,6 +97,20 @@ def test_nobody_intervenes_in_an_evaluation_and_it_is_not_recorded(build, tmp_pa
     result = build(config(**settings, episodes_dir=str(tmp_path))).train()
     assert result["env/intervention_rate"] > 0.5 and result["evaluation/intervention_rate"] == 0.0
     assert len(list(demos.segments(demos.read_demos(str(tmp_path))))) == result["env/episodes"]
+
+
+def test_a_classifier_rewards_everywhere_and_its_positives_are_kept_of_experience_alone(build, tmp_path, monkeypatch):
+    (tmp_path / "classifier").mkdir()
+    RewardClassifier(["front"], device="cpu").save(tmp_path / "classifier")
+    after_two_steps = lambda self, observation: (0.5, bool(observation["front"].max() >= 2))  # noqa: E731
+    monkeypatch.setattr(RewardClassifier, "predict_success", after_two_steps)
+    learned = {"classifier": str(tmp_path / "classifier"), "positives_dir": str(tmp_path / "positives")}
+    settings = {"evaluate_every": 50, "evaluation_episodes": 4, "training_starts": 400, "env_kwargs": {"cameras": ("front",)}}
+    result = build(config(**settings, **learned)).train()
+    kept = list((tmp_path / "positives").rglob("*.png"))
+    assert {path.stem for path in kept} == {"0002"} and result["env/success_rate"] >= 0.5
+    assert result["env/episodes"] / 2 < len(kept) <= result["env/episodes"]
+    assert result["evaluation/success_rate"] >= 0.5 and result["evaluation/true_success_rate"] < 0.5
 
 
 def test_two_runs_of_one_seed_are_equal(build):

@@ -53,6 +53,7 @@ class TabletopEnv(gymnasium.Env[Observation, np.ndarray]):
             `right_wrist` (two). Without cameras nothing is rendered and no OpenGL is needed.
         image_size: side of an observed image, pixels.
         max_steps: an episode is truncated after so many steps.
+        rewards: False for an env that cannot tell, as most robots: the reward stays 0, success ends nothing, and `info` tells.
 
     Raises:
         ValueError: for an unknown set-up or camera.
@@ -61,7 +62,9 @@ class TabletopEnv(gymnasium.Env[Observation, np.ndarray]):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
     render_mode = "rgb_array"
 
-    def __init__(self, setup_mode: str, cameras: Sequence[str] = (), image_size: int = 128, max_steps: int = 100) -> None:
+    def __init__(
+        self, setup_mode: str, cameras: Sequence[str] = (), image_size: int = 128, max_steps: int = 100, rewards: bool = True
+    ) -> None:
         if setup_mode not in SETUP_MODES:
             raise ValueError(f"setup_mode is {setup_mode!r}; choose one of {', '.join(SETUP_MODES)}.")
         num_arms = 2 if setup_mode.startswith("dual") else 1
@@ -73,7 +76,7 @@ class TabletopEnv(gymnasium.Env[Observation, np.ndarray]):
         self._task = task(self._model, self._data, self._arms)
         self._layout = ActionLayout.from_setup(setup_mode, sum(7 if spec.has_gripper else 6 for spec in specs))
         self._views = _choose_views(cameras, num_arms)
-        self._image_size, self._max_steps, self._num_steps = image_size, max_steps, 0
+        self._image_size, self._max_steps, self._num_steps, self._rewards = image_size, max_steps, 0, rewards
         self._renderers: dict[int, OffscreenRenderer] = {}
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (self._layout.action_dim,), np.float32)
         self.observation_space = self._make_observation_space()
@@ -98,7 +101,8 @@ class TabletopEnv(gymnasium.Env[Observation, np.ndarray]):
         self._num_steps += 1
         success = self._task.is_success()
         info = {"success": success, "grasp_penalty": GRASP_PENALTY * num_useless}
-        return self._observe(), float(success), success, not success and self._num_steps >= self._max_steps, info
+        terminated = success and self._rewards
+        return self._observe(), float(terminated), terminated, not terminated and self._num_steps >= self._max_steps, info
 
     def expert_action(self) -> np.ndarray:
         """The scripted expert's action (A + G,), float32, for the scene as it is now, however it came to be so."""

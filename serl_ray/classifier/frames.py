@@ -1,0 +1,183 @@
+"""Labelled frames: pickles, Parquet episodes or pictures, read by Ray Data and checked where they enter."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import imageio.v3 as imageio
+import numpy as np
+import ray.data
+
+from serl_ray.data.maps import FrameEncoder
+from serl_ray.data.parquet import read_segments
+from serl_ray.data.pickles import load_pickle
+
+PICKLES = (".pkl", ".pickle")
+PARQUET = (".parquet",)
+PICTURES = (".png", ".jpg", ".jpeg")
+NOTES = ("_label", "_episode", "_source", "_is_hard", "_sizes")
+"""What a row says of its frame beside the cameras; _sizes is that of each camera, as text."""
+READ_BLOCKS = 64
+"""Read tasks, at most: a picture is too small for one of its own."""
+
+
+class FrameError(ValueError):
+    """A file of labelled frames does not hold what it should. The message names the file, the frame and the key."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder of frames.
+
+    Attributes:
+        folder: pickles (lists of `{"observations": {camera: (H, W, 3) uint8}}`, with or without `labels` and `episode`), Parquet
+            files of episodes, and pictures. A picture's folder bears the name of its camera, and the folders above that name its
+            episode; with one camera the camera's folder may be left out.
+        label: of its frames: 0 failure, num_classes - 1 success.
+        is_hard: whether these are reviewed mistakes, to be trained on and never held out.
+    """
+
+    folder: str
+    label: int
+    is_hard: bool = False
+
+
+def read_frames(sources: Sequence[Source], image_keys: Sequence[str], num_classes: int = 2) -> ray.data.Dataset:
+    """A lazy dataset, a row a frame: the cameras (H, W, 3) uint8 by key, and `NOTES`.
+
+    Raises:
+        FileNotFoundError: a folder is not there, or has no frames.
+        FrameError: a file does not fit; raised as the data are read (see `plain_errors`).
+    """
+    items = [
+        {"path": str(path), "folder": source.folder, "label": source.label, "is_hard": source.is_hard}
+        for source in sources
+        for path in find_files(source.folder, image_keys)
+    ]
+    dataset = ray.data.from_items(items, override_num_blocks=min(len(items), READ_BLOCKS))
+    dataset.context.execution_options.preserve_order = True
+    return dataset.flat_map(partial(_read_rows, image_keys=tuple(image_keys), num_classes=num_classes))
+
+
+def encode_frames(dataset: ray.data.Dataset, encoding: Mapping[str, Any]) -> ray.data.Dataset:
+    """The dataset with a frozen trunk's maps (N, h, w, C) float16 in place of the frames; `encoding` is for `FrameEncoder`."""
+    return dataset.map_batches(partial(_encode, encoding=dict(encoding)), batch_size=32)
+
+
+def find_files(folder: str, image_keys: Sequence[str]) -> list[Path]:
+    """The files of frames under a folder; of pictures, those of the first camera."""
+    root = Path(folder).expanduser().absolute()
+    if not root.is_dir():
+        raise FileNotFoundError(f"{folder}: there is no such folder.")
+    files = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in (*PICKLES, *PARQUET, *PICTURES)]
+    others = image_keys[1:]
+    files = [path for path in files if not (path.suffix.lower() in PICTURES and path.parent.name in others)]
+    if not files:
+        raise FileNotFoundError(f"{folder}: no frames there. Put .pkl, .parquet, .png or .jpg files into it.")
+    return files
+
+
+def _encode(batch: dict[str, np.ndarray], encoding: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return FrameEncoder(**encoding)(batch)
+
+
+def _read_rows(item: dict[str, Any], image_keys: tuple[str, ...], num_classes: int) -> Iterator[dict[str, Any]]:
+    path, label, suffix = item["path"], item["label"], Path(item["path"]).suffix.lower()
+    try:
+        if suffix in PICKLES:
+            rows = _from_pickle(path, label, image_keys)
+        elif suffix in PARQUET:
+            rows = _from_parquet(path, label, image_keys)
+        else:
+            rows = _from_picture(path, item["folder"], label, image_keys)
+        for row in rows:
+            _check(row, label, image_keys, num_classes)
+            sizes = ", ".join(f"{key} {'x'.join(map(str, row[key].shape[:2]))}" for key in image_keys)
+            yield row | {"_is_hard": item["is_hard"], "_sizes": sizes}
+    except FrameError:
+        raise
+    except (ValueError, OSError) as error:
+        raise FrameError(str(error) if path in str(error) else f"{path}: {error}") from error
+
+
+def _row(frames: Mapping[str, Any], label: Any, episode: str, source: str) -> dict[str, Any]:
+    return {**frames, "_label": label, "_episode": episode, "_source": source}
+
+
+def _from_pickle(path: str, label: int, image_keys: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    items = load_pickle(path)
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise FrameError(f"{path}: expected a list of dicts with 'observations', found {type(items).__name__}.")
+    for index, item in enumerate(items):
+        source = f"{path}: frame {index}"
+        observations = item.get("observations")
+        if not isinstance(observations, dict):
+            raise FrameError(
+                f"{source}: expected 'observations', a dict of cameras, found {', '.join(map(str, item)) or 'nothing'}."
+            )
+        frames = {key: _without_time(_camera(observations, key, source)) for key in image_keys}
+        yield _row(frames, item.get("labels", label), str(item.get("episode", path)), source)
+
+
+def _from_parquet(path: str, label: int, image_keys: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    for segment in read_segments(path, image_keys):
+        for step in range(len(segment) + 1):
+            frames = {key: segment.observations[key][step] for key in image_keys}
+            yield _row(frames, label, segment.episode, f"{path}: episode {segment.episode}, step {segment.first_step + step}")
+
+
+def _from_picture(path: str, folder: str, label: int, image_keys: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    picture, first_camera = Path(path), image_keys[0]
+    has_camera_folder = picture.parent.name == first_camera
+    if not has_camera_folder and len(image_keys) > 1:
+        raise FrameError(
+            f"{path}: with several cameras a picture lies in a folder of its camera's name, such as {folder}/{first_camera}."
+        )
+    camera_folder = picture.parent
+    above = camera_folder.parent if has_camera_folder else camera_folder
+    files = {key: above / key / picture.name if has_camera_folder else picture for key in image_keys}
+    if missing := [str(file) for file in files.values() if not file.is_file()]:
+        raise FrameError(f"{path}: there is no {missing[0]} beside it. Every camera needs a picture of the same name.")
+    episode = os.path.relpath(above, Path(folder).expanduser().absolute())
+    frames = {key: imageio.imread(file) for key, file in files.items()}
+    yield _row(frames, label, path if episode == "." else f"{folder}: {episode}", path)
+
+
+def _camera(observations: Mapping[str, Any], key: str, source: str) -> Any:
+    if key not in observations:
+        raise FrameError(f"{source}: there is no camera {key!r}; it has {', '.join(map(str, observations)) or 'none'}.")
+    return observations[key]
+
+
+def _without_time(frame: Any) -> Any:
+    """The original's pickles have a time axis of length 1."""
+    return frame[0] if np.ndim(frame) == 4 and len(frame) == 1 else frame
+
+
+def _check(row: dict[str, Any], folder_label: int, image_keys: tuple[str, ...], num_classes: int) -> None:
+    source = row["_source"]
+    for key in image_keys:
+        frame = row[key]
+        if (
+            not isinstance(frame, np.ndarray)
+            or frame.dtype != np.uint8
+            or frame.ndim != 3
+            or frame.shape[2] != 3
+            or not frame.size
+        ):
+            found = f"{frame.shape} {frame.dtype}" if isinstance(frame, np.ndarray) else type(frame).__name__
+            raise FrameError(f"{source}: camera {key!r}: expected a uint8 array (H, W, 3), found {found}.")
+    label = np.asarray(row["_label"])
+    if label.size != 1 or label.item() not in range(num_classes):
+        raise FrameError(f"{source}: label: expected a number from 0 to {num_classes - 1}, found {row['_label']!r}.")
+    row["_label"] = int(label.item())
+    if num_classes == 2 and row["_label"] != folder_label:
+        raise FrameError(
+            f"{source}: label: {row['_label']} in a folder of label {folder_label} (0 failure, 1 success). "
+            "Move the frame, or mend its label."
+        )

@@ -1,0 +1,162 @@
+"""The training loop of the reward classifier, as every Ray Train worker runs it (REFERENCE section 8)."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray.data
+import ray.train
+import ray.train.torch
+import torch
+from ray.experimental import tqdm_ray
+from safetensors.torch import save_file
+from torch import nn
+
+from serl_ray.classifier.frames import NOTES
+from serl_ray.data.augment import crop, draw_offsets
+from serl_ray.networks.classifier import ClassifierNetwork, RewardClassifier, classifier_loss
+from serl_ray.networks.encoder import EncoderConfig
+from serl_ray.networks.observation import to_tensors
+
+BEST_FILE = "best.safetensors"
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """What the loop needs to know beside its data.
+
+    Attributes:
+        num_frames: of the training set, over all workers.
+        patience: epochs without a better held-out loss after which training stops.
+    """
+
+    encoder: EncoderConfig
+    num_classes: int
+    num_frames: int
+    batch_size: int
+    num_epochs: int
+    lr: float
+    patience: int
+    seed: int
+
+
+class LabelledFrames:
+    """Frames or stored maps (n, ...) of each camera in memory, and their classes (n,)."""
+
+    def __init__(self, shard: ray.data.DataIterator | ray.data.Dataset) -> None:
+        blocks = list(shard.iter_batches(batch_size=EVALUATION_BATCH, batch_format="numpy"))
+        keys = [key for key in (blocks[0] if blocks else {}) if key not in NOTES]
+        self.cameras = {key: np.concatenate([block[key] for block in blocks]) for key in keys}
+        self.labels = torch.as_tensor(np.concatenate([block["_label"] for block in blocks])).long() if blocks else torch.empty(0)
+
+    def whole(self, start: int) -> dict[str, np.ndarray]:
+        """Some frames from `start` on, as they are: of stored maps the first crop, which is the whole frame."""
+        return {key: rows[start : start + EVALUATION_BATCH] for key, rows in self.cameras.items()}
+
+    def cropped(self, indices: np.ndarray, generator: torch.Generator) -> dict[str, Any]:
+        """Frames under a random crop each, the same for all cameras: cut out here, or drawn among the stored ones."""
+        offsets, choice = draw_offsets((len(indices),), generator), torch.rand(len(indices), generator=generator).numpy()
+        cameras = {}
+        for key, rows in self.cameras.items():
+            if rows.dtype == np.uint8:
+                cameras[key] = crop(torch.as_tensor(rows[indices]), offsets)
+            else:
+                cameras[key] = rows[indices, (choice * rows.shape[1]).astype(int)][:, None]
+        return cameras
+
+
+class LogitsOfFrames(nn.Module):
+    """The network from frames to logits, as one module, so that gradients of several workers are averaged."""
+
+    def __init__(self, network: ClassifierNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, observations: dict[str, torch.Tensor], keep: list[torch.Tensor] | None = None) -> torch.Tensor:
+        return self.network(self.network.encoder.features(observations), keep)
+
+
+def balanced_batches(labels: torch.Tensor, num_classes: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Without end, indices (batch_size,) with equally many of every class, drawn with replacement as in the original."""
+    by_class = [np.flatnonzero(labels.numpy() == label) for label in range(num_classes)]
+    if empty := [label for label, indices in enumerate(by_class) if not len(indices)]:
+        raise ValueError(f"A worker has no frames of class {empty[0]}: record more, or train with fewer workers.")
+    sizes = [len(part) for part in np.array_split(np.arange(batch_size), num_classes)]
+    while True:
+        yield np.concatenate([rng.choice(indices, size) for indices, size in zip(by_class, sizes, strict=True)])
+
+
+def train_loop(config: LoopConfig) -> None:
+    """Trains, and hands over the parameters of the epoch with the least held-out loss, with the history of both losses."""
+    context = ray.train.get_context()
+    rank, world_size = context.get_world_rank(), context.get_world_size()
+    torch.set_num_threads(max((os.cpu_count() or 1) // context.get_local_world_size(), 1))
+    trainer = _Trainer(config, rank, world_size)
+    history: list[dict[str, float]] = []
+    best, best_epoch = {}, 0
+    epochs = range(config.num_epochs)
+    for epoch in tqdm_ray.tqdm(epochs, desc="epochs", total=config.num_epochs) if rank == 0 else epochs:
+        history.append({"train_loss": trainer.epoch(), "held_out_loss": trainer.held_out_loss()})
+        if not best or history[-1]["held_out_loss"] < history[best_epoch]["held_out_loss"]:
+            best, best_epoch = copy.deepcopy(trainer.classifier.network.state_dict()), epoch
+        elif epoch - best_epoch >= config.patience:
+            break
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = None
+        if rank == 0:
+            save_file({name: tensor.cpu().contiguous() for name, tensor in best.items()}, Path(folder) / BEST_FILE)
+            checkpoint = ray.train.Checkpoint.from_directory(folder)
+        ray.train.report({"history": history, "best_epoch": best_epoch}, checkpoint=checkpoint)
+
+
+class _Trainer:
+    """One worker's share of the data, the network, and its optimiser."""
+
+    def __init__(self, config: LoopConfig, rank: int, world_size: int) -> None:
+        self._frames = LabelledFrames(ray.train.get_dataset_shard("train"))
+        self._held_out = LabelledFrames(ray.train.get_dataset_shard("held_out"))
+        self._generator = torch.Generator().manual_seed(config.seed + rank)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            device = ray.train.torch.get_device()
+            keys = config.encoder.image_keys
+            self.classifier = RewardClassifier(keys, num_classes=config.num_classes, encoder=config.encoder, device=device)
+        self._logits = ray.train.torch.prepare_model(LogitsOfFrames(self.classifier.network))
+        trained = [p for p in self.classifier.network.parameters() if p.requires_grad]
+        self._optimiser = torch.optim.Adam(trained, lr=config.lr)
+        rng = np.random.default_rng((config.seed, rank))
+        share = -(-config.batch_size // world_size)
+        self._batches = balanced_batches(self._frames.labels, config.num_classes, share, rng)
+        self._steps = math.ceil(config.num_frames / config.batch_size)
+
+    def epoch(self) -> float:
+        """As many steps as it takes to see as many frames as there are; the mean loss."""
+        return float(np.mean([self._step(next(self._batches)) for _ in range(self._steps)]))
+
+    @torch.no_grad()
+    def held_out_loss(self) -> float:
+        """The mean over classes of each one's mean loss, without dropout or crops."""
+        labels = self._held_out.labels
+        starts = range(0, len(labels), EVALUATION_BATCH)
+        logits = torch.cat([self.classifier.logits(self._held_out.whole(start)).cpu() for start in starts])
+        return float(np.mean([classifier_loss(logits[labels == label], labels[labels == label]) for label in labels.unique()]))
+
+    def _step(self, indices: np.ndarray) -> float:
+        device, network = self.classifier.device, self.classifier.network
+        observations, _ = to_tensors(self._frames.cropped(indices, self._generator), self.classifier.spec, device)
+        dims = [*(head.embedding_dim for head in network.encoder.heads), self.classifier.hidden_dim]
+        keep = [torch.rand((len(indices), dim), generator=self._generator).to(device) < network.keep_probability for dim in dims]
+        loss = classifier_loss(self._logits(observations, keep), self._frames.labels[indices].to(device))
+        self._optimiser.zero_grad()
+        loss.backward()
+        self._optimiser.step()
+        return loss.item()

@@ -1,0 +1,158 @@
+"""Whole trainings: the classifier can be trusted, says so, and comes back from disk as it was."""
+
+import json
+import logging
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+import ray
+from classifier.frame_files import frame, items, write, write_folders
+
+from serl_ray.classifier.frames import FrameError
+from serl_ray.classifier.train import ClassifierSettings, train_classifier
+from serl_ray.networks.classifier import RewardClassifier
+
+FEW = {"num_epochs": 12, "batch_size": 16, "lr": 1e-3, "augment_crops": 2, "held_out": 0.34}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local_ray():
+    ray.init(num_cpus=6, include_dashboard=False)
+    yield
+    ray.shutdown()
+
+
+def settings(root, name, **options):
+    folders = {"success_dir": str(root / "success"), "failure_dir": str(root / "failure")}
+    return ClassifierSettings(**{**folders, "output_dir": root / name, **FEW, **options})
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return write_folders(tmp_path_factory.mktemp("frames"))
+
+
+@pytest.fixture(scope="module")
+def outcome(root):
+    return train_classifier(settings(root, "one"))
+
+
+def fresh(n=40):
+    rng = np.random.default_rng(99)
+    is_success = np.arange(n) % 2 == 1
+    return {"image": np.stack([frame(rng, success) for success in is_success])}, is_success
+
+
+def test_it_tells_success_from_failure(outcome):
+    observations, is_success = fresh()
+    _, verdicts = outcome.classifier.predict_success(observations)
+    assert np.array_equal(verdicts, is_success)
+    assert outcome.metrics["auc"] == 1.0
+
+
+def test_the_folder_holds_all_that_it_takes(root, outcome):
+    described = json.loads((root / "one" / "classifier.json").read_text())
+    assert described["image_keys"] == ["image"] and described["threshold"] == outcome.threshold.value
+    assert described["promise"]["failures"] == outcome.threshold.failures
+    assert len(described["trunk_fingerprint"]) == 16 and described["settings"]["seed"] == 0
+    assert {path.name for path in (root / "one").iterdir()} == {
+        "classifier.safetensors", "classifier.json", "report.png", "most_wrong.png"
+    }  # fmt: skip
+    for picture in ("report.png", "most_wrong.png"):
+        assert imageio.imread(root / "one" / picture).std() > 5
+
+
+def test_held_out_episodes_are_in_neither_loss_nor_doubt(root, outcome):
+    described = json.loads((root / "one" / "classifier.json").read_text())
+    assert len(described["held_out_episodes"]) == 2
+    assert described["metrics"]["held_out_failures"] == 2 * 6
+
+
+def test_a_loaded_classifier_predicts_the_same(root, outcome):
+    observations, _ = fresh()
+    loaded = RewardClassifier.load(root / "one", device="cpu")
+    for mine, theirs in zip(outcome.classifier.predict_success(observations), loaded.predict_success(observations), strict=True):
+        assert np.array_equal(mine, theirs)
+
+
+def test_few_frames_promise_nothing(outcome):
+    assert not outcome.threshold.is_promised  # 12 failures bound a rate by 0.22 at best
+
+
+def test_two_workers_come_to_the_same(root):
+    two = train_classifier(settings(root, "two", num_workers=2))
+    observations, is_success = fresh()
+    assert two.metrics["auc"] == 1.0
+    assert np.array_equal(two.classifier.predict_success(observations)[1], is_success)
+
+
+def test_a_trunk_can_be_trained(root):
+    trained = train_classifier(settings(root, "trunk", frozen=False, num_epochs=1))
+    conv = trained.classifier.network.encoder.trunk.conv1.weight
+    untrained = RewardClassifier(["image"], device="cpu").network.encoder.trunk.conv1.weight
+    assert not np.array_equal(conv.detach().numpy(), untrained.detach().numpy())
+
+
+def test_three_classes(tmp_path):
+    rng = np.random.default_rng(1)
+    for episode in range(4):
+        bright = [
+            {"observations": {"image": np.full((24, 24, 3), level, np.uint8)}} for level in (20, 120, 230) for _ in range(4)
+        ]
+        for index, item in enumerate(bright):
+            item["labels"] = index // 4
+            item["observations"]["image"] = item["observations"]["image"] + rng.integers(0, 20, (24, 24, 3), dtype=np.uint8)
+        write(tmp_path / "success" / f"{episode}.pkl", bright[8:])
+        write(tmp_path / "failure" / f"{episode}.pkl", bright[:8])
+        for item in bright:
+            item["episode"] = f"e{episode}"
+    outcome = train_classifier(settings(tmp_path, "out", num_classes=3, batch_size=18, num_epochs=30))
+    assert outcome.metrics["auc"] >= 0.99
+    logits = outcome.classifier.logits({"image": np.full((24, 24, 3), 130, np.uint8)})
+    assert logits.shape == (3,) and int(logits.argmax()) == 1
+
+
+def test_hard_negatives_are_trained_on_and_never_held_out(tmp_path, caplog):
+    root = write_folders(tmp_path, episodes=3, frames=3)
+    rng = np.random.default_rng(5)
+    write(root / "hard" / "mistakes.pkl", items(rng, 4, 0, "mistakes"))
+    with caplog.at_level(logging.INFO):
+        outcome = train_classifier(settings(root, "out", hard_negatives=(str(root / "hard"),), num_epochs=1))
+    assert outcome.threshold.failures == 3
+    assert any("training: 16 frames of 3 episodes, 10 of class 0, 6 of class 1" in record.message for record in caplog.records)
+
+
+def test_frames_of_two_sizes_are_refused(tmp_path):
+    root = write_folders(tmp_path, episodes=2, frames=1)
+    write(root / "success" / "z.pkl", [{"observations": {"image": np.zeros((30, 24, 3), np.uint8)}}])
+    with pytest.raises(FrameError, match="z.pkl: frame 0: frames are image 30x24, but in .* image 24x24"):
+        train_classifier(settings(root, "out"))
+    assert not (root / "out").exists()
+
+
+def test_one_episode_is_refused(tmp_path):
+    root = write_folders(tmp_path, episodes=1)
+    with pytest.raises(ValueError, match="of one episode"):
+        train_classifier(settings(root, "out"))
+    assert not (root / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"batch_size": 1}, "batch_size is 1; it must be at least 2"),
+        ({"held_out": 0.0}, "held_out is 0.0"),
+        ({"max_false_positive_rate": 1.5}, "max_false_positive_rate is 1.5"),
+        ({"image_keys": ()}, "image_keys is empty"),
+        ({"num_classes": 1}, "num_classes is 1"),
+    ],
+)
+def test_options_out_of_range_are_refused(tmp_path, options, said):
+    with pytest.raises(ValueError, match=said):
+        settings(tmp_path, "out", **options).check()
+
+
+def test_a_classifier_is_not_overwritten(root, outcome):
+    with pytest.raises(FileExistsError, match="is there and not empty"):
+        settings(root, "one").check()

@@ -1,0 +1,79 @@
+"""What driving leaves behind."""
+
+import gymnasium
+import numpy as np
+import pytest
+from line_envs import LineEnv
+
+from serl_ray.data.pickles import load_pickle
+from serl_ray.envs.expert import ScriptedExpert, StrayingExpert
+from serl_ray.record import record_frames, record_successes
+from serl_ray.types import ActionLayout
+
+LAYOUT = ActionLayout.from_setup("single-arm-learned-gripper", 7)
+
+
+class Endless(gymnasium.Wrapper):
+    """Tells success in info alone, and goes on after it."""
+
+    def step(self, action):
+        observation, reward, _, truncated, info = self.env.step(action)
+        return observation, 0.0, False, truncated, info | {"success": bool(reward)}
+
+
+def frames(folder, kind, name="e"):
+    path = folder / kind / f"{name}.pkl"
+    return load_pickle(path) if path.exists() else []
+
+
+def test_an_episode_leaves_frames_of_both_kinds(tmp_path):
+    env = Endless(LineEnv(cameras=("image",)))
+    counts = record_frames(env, ScriptedExpert(env, LAYOUT).act, ("image",), tmp_path, "e", seed=1, linger=4)
+    success, failure = frames(tmp_path, "success"), frames(tmp_path, "failure")
+    assert counts == {"success": len(success), "failure": len(failure)} and len(success) == 5
+    assert {item["labels"] for item in success} == {1} and {item["labels"] for item in failure} == {0}
+    assert {item["episode"] for item in success + failure} == {"e"}
+    steps = [int(item["observations"]["image"].max()) for item in failure + success]  # a frame shows its step
+    assert steps == list(range(len(steps)))
+
+
+def test_an_env_that_ends_at_success_leaves_one_frame_of_it(tmp_path):
+    env = LineEnv(cameras=("image",))
+    counts = record_frames(env, ScriptedExpert(env, LAYOUT).act, ("image",), tmp_path, "e", seed=1)
+    assert counts["success"] == 1
+
+
+def test_an_episode_that_fails_leaves_failures_alone(tmp_path):
+    env = LineEnv(cameras=("image",))
+    counts = record_frames(env, lambda: np.zeros(7, np.float32), ("image",), tmp_path, "e", seed=1)
+    assert counts == {"success": 0, "failure": 21} and not (tmp_path / "success").exists()
+
+
+def test_an_expert_that_strays_fails_where_a_good_one_succeeds():
+    def successes(share):
+        env = LineEnv()
+        expert = StrayingExpert(env, LAYOUT, seed=2, share=share, within=1)
+        succeeded = 0
+        for seed in range(20):
+            expert.begin()
+            env.reset(seed=seed)
+            done = False
+            while not done:
+                _, reward, terminated, truncated, _ = env.step(expert.act())
+                done = terminated or truncated
+            succeeded += reward
+        return succeeded
+
+    assert successes(0.0) == 20
+    assert successes(1.0) <= 10
+
+
+def test_what_a_person_did_is_what_is_recorded():
+    class Driven(LineEnv):
+        def step(self, action):
+            expert = self.expert_action()
+            observation, reward, terminated, truncated, info = super().step(expert)
+            return observation, reward, terminated, truncated, info | {"intervene_action": expert}
+
+    [segment] = record_successes(Driven(), lambda: np.zeros(7, np.float32), episodes=1, seed=0)
+    assert np.abs(segment.actions[:, :2]).max() == pytest.approx(1.0) and segment.intervened.all()
