@@ -49,7 +49,7 @@ def plot_success_curves(outcomes: Sequence[dict[str, Any]], path: Path) -> None:
             if (outcome["env"], outcome["setup_mode"]) == (env, setup_mode):
                 steps, rates = zip(*sorted((int(step), rate) for step, rate in outcome["curve"].items()), strict=True)
                 axes.plot(steps, rates, marker="o", label=f"seed {outcome['seed']}")
-        axes.set(title=setup_mode if env == "tabletop" else env, xlabel="env steps", ylim=(-0.03, 1.03))
+        axes.set(title=setup_mode if env == "tabletop" else env, xlabel="env steps", xlim=(0, None), ylim=(-0.03, 1.03))
         axes.grid(alpha=0.3)
         axes.legend()
     panels[0].set_ylabel("success")

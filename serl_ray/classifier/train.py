@@ -55,8 +55,8 @@ class ClassifierSettings:
     """Epochs without a better held-out loss after which training stops."""
     lr: float = 1e-4
     """Adam's step size."""
-    held_out: float = 0.2
-    """Share of the frames, by whole episodes, that is held out."""
+    held_out: float = 0.3
+    """Share of the frames, by whole episodes, that is held out: the fewer, the less can be promised."""
     max_false_positive_rate: float = 0.01
     """Share of failure frames that may be called a success: the threshold is chosen for it."""
     trunk: str = "random"
