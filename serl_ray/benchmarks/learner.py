@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from serl_ray.agents.acceleration import keep_freed_memory
 from serl_ray.agents.config import SACConfig
 from serl_ray.agents.sac import SACAgent
 from serl_ray.benchmarks.timing import Row, medians, report
@@ -36,6 +37,7 @@ class Learner:
 
     def run(self) -> None:
         """Times, and reports."""
+        keep_freed_memory()
         rng = np.random.default_rng(0)
         frames = [self._frames(rng) for _ in range(2)]
         maps = [{"image": np.float16(rng.normal(size=(self.batch_size, 1, 4, 4, 512)))} for _ in range(2)]

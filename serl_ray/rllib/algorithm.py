@@ -10,6 +10,7 @@ import numpy as np
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.utils.annotations import override
 
+from serl_ray.agents.acceleration import keep_freed_memory
 from serl_ray.data.mixer import sample_mixed
 from serl_ray.rllib import checkpoint
 from serl_ray.rllib.buffers import demo_buffer, online_buffer
@@ -43,6 +44,7 @@ class SERL(Algorithm):
 
     @override(Algorithm)
     def setup(self, config: SERLConfig) -> None:
+        keep_freed_memory()
         super().setup(config)
         self.settings = settings_of(self.config)
         self.policy: SERLPolicy = self.get_policy()
