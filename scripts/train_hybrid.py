@@ -10,8 +10,8 @@ from typing import Literal
 import tyro
 
 from serl_ray.evaluate import deterministic, record_video
-from serl_ray.settings import PRESETS, HybridSettings
-from serl_ray.training import CHECKPOINT, CURVE, RunOptions, load_policy, options_of, train
+from serl_ray.settings import HybridSettings, preset
+from serl_ray.training import CHECKPOINT, CURVE, HybridRunOptions, load_policy, options_of, train
 
 VIDEO = "policy.mp4"
 
@@ -25,21 +25,21 @@ class Preset:
 
 
 @dataclass
-class TrainHybrid(HybridSettings, RunOptions, Preset):
+class TrainHybrid(HybridSettings, HybridRunOptions, Preset):
     """Trains a policy on demonstrations and its own experience."""
 
 
 def parse(argv: list[str]) -> TrainHybrid:
     """The flags, on top of the preset that is among them."""
-    preset, _ = tyro.cli(Preset, args=argv, return_unknown_args=True, add_help=False, use_underscores=True)
-    defaults = TrainHybrid(preset=preset.preset, **PRESETS.get(preset.preset, {}))
+    chosen, _ = tyro.cli(Preset, args=argv, return_unknown_args=True, add_help=False, use_underscores=True)
+    defaults = TrainHybrid(preset=chosen.preset, **preset(chosen.preset, HybridSettings))
     return tyro.cli(TrainHybrid, args=argv, default=defaults, use_underscores=True)
 
 
 def main(args: TrainHybrid) -> None:
     """Trains, then plays the policy for a video, and says what there is and what to do next."""
     settings = options_of(args, HybridSettings)
-    result = train(settings, options_of(args, RunOptions))
+    result = train(settings, options_of(args, HybridRunOptions))
     if result is None:
         print(f"Interrupted. The run is in {args.save_dir / CHECKPOINT}; go on with the same command and --resume.")
         return

@@ -7,9 +7,16 @@ import os
 
 import ray
 
+MIN_OBJECT_STORE = 80 * 2**20
+"""Bytes that Ray's object store has at least."""
 
-def start_ray(num_processes: int) -> bool:
+
+def start_ray(num_processes: int, memory_gb: float | None = None) -> bool:
     """Joins the cluster of a submitted job, else starts Ray here, with room for so many processes beside the tasks that read.
+
+    Args:
+        num_processes: that are wanted at a time.
+        memory_gb: of the object store, from which what does not fit goes to disk; by default Ray chooses.
 
     Returns:
         Whether Ray was started here, by this call.
@@ -20,5 +27,10 @@ def start_ray(num_processes: int) -> bool:
     if "RAY_ADDRESS" in os.environ:
         ray.init(logging_level=logging.WARNING)
         return False
-    ray.init(num_cpus=max(os.cpu_count() or 1, num_processes + 2), include_dashboard=False, logging_level=logging.WARNING)
+    ray.init(
+        num_cpus=max(os.cpu_count() or 1, num_processes + 2),
+        object_store_memory=int(max(memory_gb * 1e9, MIN_OBJECT_STORE)) if memory_gb else None,
+        include_dashboard=False,
+        logging_level=logging.WARNING,
+    )
     return True

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
+
+from serl_ray.held_out import ValueCurve
 
 Panel = tuple[str, Sequence[tuple[str, str]]]
 PANELS: tuple[Panel, ...] = (
@@ -22,20 +25,39 @@ PANELS: tuple[Panel, ...] = (
     ("steps an episode", (("env/mean_steps", "training"), ("evaluation/mean_steps", "evaluation"))),
     ("Q (1 is the most that 0/1 rewards allow)", (("critic/q_mean", "mean"), ("critic/q_max", "greatest"))),
     ("entropy", (("actor/entropy", "policy"),)),
+    ("held-out demonstrations", (("held_out/action_error", "action error"), ("held_out/value_error", "value error"))),
 )
 
 
-def plot_learning_curve(results: Sequence[dict[str, Any]], path: Path) -> None:
-    """Success, episode length, Q and entropy over env steps, as a PNG."""
-    figure = Figure(figsize=(11, 7), layout="constrained")
-    for axes, (title, lines) in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
+def plot_learning_curve(results: Sequence[dict[str, Any]], path: Path, steps: str = "env/steps") -> None:
+    """Success, episode length, Q, entropy and what is held out, as far as there are such, over a count of steps, as a PNG."""
+    panels = [panel for panel in PANELS if any(_is_number(r.get(key)) for r in results for key, _ in panel[1])]
+    figure = Figure(figsize=(11, 3.5 * -(-len(panels) // 2)), layout="constrained")
+    for axes, (title, lines) in zip(figure.subplots(-(-len(panels) // 2), 2, squeeze=False).flat, panels, strict=False):
         for key, label in lines:
-            at = "evaluation/at_step" if key.startswith("evaluation/") else "env/steps"
+            at = "evaluation/at_step" if key.startswith("evaluation/") else steps
             points = sorted({(r[at], r[key]) for r in results if _is_number(r.get(at)) and _is_number(r.get(key))})
             axes.plot([x for x, _ in points], [y for _, y in points], label=label)
-        axes.set(title=title, xlabel="env steps")
+        if title.startswith("Q "):
+            axes.axhline(1.0, color="grey", linestyle=":")
+        axes.set(title=title, xlabel=steps.replace("/", " "))
         axes.grid(alpha=0.3)
         axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def plot_value_curves(curves: Sequence[ValueCurve], path: Path, most: int = 12) -> None:
+    """The values along held-out demonstrations beside what these earned, over the steps that were left, as a PNG."""
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for index, curve in enumerate(curves[:most]):
+        steps_left = np.arange(len(curve.q))[::-1]
+        axes.plot(steps_left, curve.q, color="C0", alpha=0.6, label=None if index else "Q of what was done")
+        axes.plot(steps_left, curve.returns, color="black", linestyle="--", label=None if index else "discounted return")
+    axes.invert_xaxis()
+    axes.set(title="values along held-out demonstrations", xlabel="steps to the end of the episode", ylim=(-0.25, 1.25))
+    axes.grid(alpha=0.3)
+    axes.legend()
     figure.savefig(path, dpi=110)
 
 

@@ -22,13 +22,13 @@ class RunLog:
         self._results = directory / RESULTS
         self._writer = SummaryWriter(str(directory), write_to_disk=True)
 
-    def append(self, result: dict[str, Any]) -> None:
-        """Writes every metric that is known (JSON has no NaN)."""
+    def append(self, result: dict[str, Any], steps: int) -> None:
+        """Writes every metric that is known (JSON has no NaN) after so many steps of the run."""
         known = {name: result[name] for name in METRICS if not math.isnan(result[name])}
         with self._results.open("a") as file:
             file.write(json.dumps(known) + "\n")
         for name, value in known.items():
-            self._writer.add_scalar(name, value, int(result["env/steps"]))
+            self._writer.add_scalar(name, value, steps)
 
     def close(self) -> None:
         self._writer.close()

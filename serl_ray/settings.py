@@ -1,23 +1,30 @@
-"""Every option of hybrid training, once: the attributes of `SERLConfig`, the flags of the scripts, the keys of a sweep."""
+"""Every option of training, once: the attributes of the algorithms' configs, the flags of the scripts, the keys of a sweep."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal
 
-from serl_ray.agents.config import SACConfig
+from serl_ray.agents.config import OBJECTIVES, Objective, SACConfig
 from serl_ray.networks.actor_critic import NetworkConfig
 from serl_ray.networks.encoder import EncoderConfig
 from serl_ray.types import SETUP_MODES
 
 
 @dataclass
-class HybridSettings:
-    """Options of hybrid training. The defaults are DESIGN's, section 6; `PRESETS` has the original's."""
+class TrainingSettings:
+    """What hybrid and offline training share. The defaults are DESIGN's, section 6; `PRESETS` has the original's."""
 
-    env_name: str = "tabletop"
+    at_least: ClassVar[dict[str, float]] = {
+        "lr": 0.0, "batch_size": 2, "critic_ensemble_size": 1, "init_temperature": 1e-8, "cta_ratio": 1, "image_latent_dim": 1,
+        "augment_crops": 0, "frame_stack": 1, "max_steps": 1, "steps_per_iteration": 1, "evaluate_every": 0,
+        "evaluation_episodes": 1,
+    }  # fmt: skip
+    shares: ClassVar[tuple[str, ...]] = ("discount", "tau")
+
+    env_name: str | None = "tabletop"
     """tabletop, gym-hil, or package.module:Class for an env of your own."""
     setup_mode: Literal[SETUP_MODES] = "single-arm-learned-gripper"
     """How many arms there are, and whether their grippers are learned."""
@@ -38,9 +45,9 @@ class HybridSettings:
     """Frames in a row that the classifier must call a success."""
     success_gate: str | None = None
     """What proprioception must say of a success, too: "state[6] > 0.04"."""
-    positives_dir: str | None = None
-    """Folder for the frames of every step that the classifier called a success while gathering experience, for review."""
 
+    objective: Objective = "sac"
+    """sac: what critics make of the data. bc: to do what demonstrations do. awac: to do the better of what they do."""
     lr: float = 3e-4
     """Adam's step size, for every loss."""
     batch_size: int = 256
@@ -65,19 +72,6 @@ class HybridSettings:
     """No target value is greater: 1 where the only reward is a 1 that ends the episode. None for no bound, as the original."""
     cta_ratio: int = 2
     """Critic updates a learner step, the last of them together with actor and temperature."""
-    utd_ratio: float = 1.0
-    """Learner steps an env step."""
-
-    training_starts: int = 1000
-    """Online transitions before the first learner step."""
-    random_steps: int = 1000
-    """Env steps with uniformly random actions at the start."""
-    capacity: int = 200_000
-    """Observations the online replay keeps, at most; a run of fewer steps allocates fewer."""
-    demo_capacity: int = 50_000
-    """Observations the demo buffer has room for beside the demonstrations: the interventions."""
-    demo_fraction: float = 0.5
-    """Share of demonstrations and interventions in every batch."""
 
     hidden_dims: tuple[int, ...] = (256, 256)
     """Hidden layers of actor, critics and grasp critic."""
@@ -90,9 +84,6 @@ class HybridSettings:
     augment_crops: int = 4
     """Crops of a frame that a frozen trunk encodes, once, and that the replay keeps; 1 for the whole frame alone; 0 to keep the
     frames themselves, and to crop and encode them anew in every update (as is done where the trunk is trained)."""
-    episodes_dir: str | None = None
-    """Folder for the frames, states and actions of every episode, as Parquet: to change trunk or cameras later, or to train a
-    classifier. On a cluster, one that every rollout worker sees."""
     frame_stack: int = 1
     """Frames and states an observation holds."""
 
@@ -102,41 +93,27 @@ class HybridSettings:
     """Whether the learner multiplies matrices in bfloat16, for machines that do so faster."""
 
     max_steps: int = 100_000
-    """Env steps of the whole run."""
+    """Steps of the whole run: env steps, or learner steps where there is no env to step."""
     steps_per_iteration: int = 250
-    """Env steps between two results."""
-    fragment_length: int = 10
-    """Steps of each of its envs that a remote rollout worker hands over at once."""
-    max_lead: int | None = 100
-    """Env steps that remote rollout workers may be ahead of the learner; None on a robot, which must not wait."""
-    expert_interventions: float = 0.0
-    """Chance at each step that the env's scripted expert takes over, in a person's place; for simulators."""
-    expert_noise: float = 0.2
-    """Noise of that expert, as a share of full scale."""
+    """Of them between two results."""
     evaluate_every: int = 1000
-    """Env steps between evaluations; 0 for none."""
+    """Of them between evaluations; 0 for none."""
     evaluation_episodes: int = 20
     """Deterministic episodes an evaluation."""
 
     def check(self) -> None:
         """Raises ValueError with the option, the value, the limit and the mend."""
-        at_least = {
-            "lr": 0.0, "batch_size": 2, "critic_ensemble_size": 1, "init_temperature": 1e-8, "cta_ratio": 1, "utd_ratio": 0.0,
-            "training_starts": 1, "random_steps": 0, "capacity": 2, "demo_capacity": 2, "image_latent_dim": 1, "augment_crops": 0,
-            "frame_stack": 1,
-            "max_steps": 1, "steps_per_iteration": 1, "fragment_length": 1, "expert_noise": 0.0, "evaluate_every": 0,
-            "evaluation_episodes": 1,
-        }  # fmt: skip
-        for name, least in at_least.items():
+        for name, least in self.at_least.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
-        for name in ("discount", "tau", "demo_fraction", "expert_interventions"):
+        for name in self.shares:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must lie in [0, 1].")
+        for name, choices in (("setup_mode", SETUP_MODES), ("objective", OBJECTIVES)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(choices)}.")
         if self.control_hz is not None and not self.control_hz > 0.0:
             raise ValueError(f"control_hz is {self.control_hz}; choose steps a second above 0, or None for no limit.")
-        if self.setup_mode not in SETUP_MODES:
-            raise ValueError(f"setup_mode is {self.setup_mode!r}; choose one of {', '.join(SETUP_MODES)}.")
         if self.critic_subsample_size is not None and not 1 <= self.critic_subsample_size <= self.critic_ensemble_size:
             raise ValueError(
                 f"critic_subsample_size is {self.critic_subsample_size} of an ensemble of {self.critic_ensemble_size}: "
@@ -145,29 +122,15 @@ class HybridSettings:
 
     def sac_config(self) -> SACConfig:
         """What of this the agent needs."""
-        encoder = EncoderConfig(
-            tuple(self.image_keys),
-            frame_stack=self.frame_stack,
-            trunk=self.trunk,
-            frozen=self.frozen,
-            image_latent_dim=self.image_latent_dim,
-        )
         networks = NetworkConfig(
-            encoder, tuple(self.hidden_dims), self.critic_ensemble_size, init_temperature=self.init_temperature
+            self._among(EncoderConfig), tuple(self.hidden_dims), self.critic_ensemble_size, init_temperature=self.init_temperature
         )
-        return SACConfig(
-            self.lr,
-            self.discount,
-            self.tau,
-            self.target_entropy,
-            self.critic_subsample_size,
-            self.backup_entropy,
-            self.reward_bias,
-            self.max_return,
-            compile=self.compile,
-            bfloat16=self.bfloat16,
-            networks=networks,
-        )
+        return self._among(SACConfig, networks=networks)
+
+    def _among(self, config: type[Any], **others: Any) -> Any:
+        """A config whose fields are named as the options are."""
+        shared = {field.name for field in fields(config)} & {field.name for field in fields(self)}
+        return config(**{name: getattr(self, name) for name in shared}, **others)
 
     def env_config(self) -> dict[str, Any]:
         """The arguments of `envs.make_env`, as a rollout worker gets them."""
@@ -194,6 +157,72 @@ class HybridSettings:
         return {"image_keys": tuple(self.image_keys), "trunk": self.trunk, "crops": self.augment_crops}
 
 
+@dataclass
+class HybridSettings(TrainingSettings):
+    """Options of hybrid training."""
+
+    at_least = TrainingSettings.at_least | {
+        "utd_ratio": 0.0, "training_starts": 1, "random_steps": 0, "capacity": 2, "demo_capacity": 2, "fragment_length": 1,
+        "expert_noise": 0.0, "warmup_steps": 1,
+    }  # fmt: skip
+    shares = (*TrainingSettings.shares, "demo_fraction", "expert_interventions")
+
+    init_from: str | None = None
+    """A run that was trained offline: its policy acts from the first step on, in place of random actions. What it has learnt by
+    imitation it goes on learning, less and less, over the warm-up."""
+    warmup_steps: int = 1000
+    """Env steps, after training has started, over which imitation fades and SAC takes its place, where there is imitation."""
+    utd_ratio: float = 1.0
+    """Learner steps an env step."""
+    training_starts: int = 1000
+    """Online transitions before the first learner step."""
+    random_steps: int = 1000
+    """Env steps with uniformly random actions at the start; none where there is a policy to start from."""
+    capacity: int = 200_000
+    """Observations the online replay keeps, at most; a run of fewer steps allocates fewer."""
+    demo_capacity: int = 50_000
+    """Observations the demo buffer has room for beside the demonstrations: the interventions."""
+    demo_fraction: float = 0.5
+    """Share of demonstrations and interventions in every batch."""
+    episodes_dir: str | None = None
+    """Folder for the frames, states and actions of every episode, as Parquet: to change trunk or cameras later, or to train a
+    classifier. On a cluster, one that every rollout worker sees."""
+    positives_dir: str | None = None
+    """Folder for the frames of every step that the classifier called a success while gathering experience, for review."""
+    fragment_length: int = 10
+    """Steps of each of its envs that a remote rollout worker hands over at once."""
+    max_lead: int | None = 100
+    """Env steps that remote rollout workers may be ahead of the learner; None on a robot, which must not wait."""
+    expert_interventions: float = 0.0
+    """Chance at each step that the env's scripted expert takes over, in a person's place; for simulators."""
+    expert_noise: float = 0.2
+    """Noise of that expert, as a share of full scale."""
+
+
+@dataclass
+class OfflineSettings(TrainingSettings):
+    """Options of offline training: the same algorithm without rollout workers."""
+
+    at_least = TrainingSettings.at_least | {"window": 2}
+    shares = (*TrainingSettings.shares, "held_out")
+
+    env_name: str | None = None
+    """A simulator to evaluate in: tabletop, gym-hil, package.module:Class; None where there is none, as for a robot."""
+    objective: Objective = "awac"
+    cta_ratio: int = 1
+    max_steps: int = 50_000
+    steps_per_iteration: int = 500
+    evaluate_every: int = 5000
+    held_out: float = 0.1
+    """Share of the episodes that are not learned from, but on which actions and values are judged."""
+    streaming: bool = False
+    """Whether demonstrations stream through a window, as they do in any case where memory for all of them is not there."""
+    memory_gb: float | None = None
+    """Memory that demonstrations may take; by default half of what is free. Where they need more, they stream."""
+    window: int = 20_000
+    """Observations that are in memory at a time where demonstrations stream; it is made smaller where memory is not there."""
+
+
 PRESETS: dict[str, dict[str, Any]] = {
     "hil-serl": {"discount": 0.97, "training_starts": 100, "random_steps": 0, "max_return": None},
     "tabletop": {
@@ -212,7 +241,15 @@ short tasks and its fast steps: more critics against overestimation, values that
 DrQ-v2 (arXiv 2107.09645), so that critics do not overlook the action beside them, crops that one core can encode, and fewer
 requests."""
 
-NAMES = tuple(field.name for field in fields(HybridSettings))
+
+def preset(name: str, settings: type[TrainingSettings]) -> dict[str, Any]:
+    """What a preset says of these settings' options; nothing where there is no such preset."""
+    return {option: value for option, value in PRESETS.get(name, {}).items() if option in names_of(settings)}
+
+
+def names_of(settings: type[TrainingSettings]) -> tuple[str, ...]:
+    """The names of all options."""
+    return tuple(field.name for field in fields(settings))
 
 
 def check_names(given: Iterable[str], known: Iterable[str]) -> None:
@@ -224,11 +261,7 @@ def check_names(given: Iterable[str], known: Iterable[str]) -> None:
             raise ValueError(f"There is no option {name!r}. Did you mean {nearest[0]!r}?")
 
 
-def settings_of(config: Any) -> HybridSettings:
-    """The settings among the keys of a config."""
-    return HybridSettings(**{name: config[name] for name in NAMES})
-
-
-def defaults() -> dict[str, Any]:
-    """Every option with its default."""
-    return asdict(HybridSettings())
+def settings_of(config: Any) -> TrainingSettings:
+    """The settings among the keys of an algorithm's config, which names their class."""
+    settings = config["settings_class"]
+    return settings(**{name: config[name] for name in names_of(settings)})

@@ -20,43 +20,53 @@ from serl_ray import cluster
 from serl_ray.agents.checkpoint import load_any_agent
 from serl_ray.agents.sac import SACAgent
 from serl_ray.envs.make import make_env
-from serl_ray.plots import plot_learning_curve
-from serl_ray.rllib import SERL, SERLConfig
-from serl_ray.rllib.checkpoint import AGENT_DIR, read_run
+from serl_ray.held_out import judge
+from serl_ray.plots import plot_learning_curve, plot_value_curves
+from serl_ray.rllib import SERL, OfflineConfig, OfflineSERL, SERLConfig
+from serl_ray.rllib.checkpoint import AGENT_DIR, CHECKPOINT, checkpoint_of, read_run
 from serl_ray.run_log import RunLog, read_results
-from serl_ray.settings import NAMES, HybridSettings
+from serl_ray.settings import OfflineSettings, TrainingSettings, names_of
 
 T = TypeVar("T")
-CHECKPOINT = "checkpoint"
 LOGS = "logs"
 CURVE = "learning_curve.png"
+VALUES = "values.png"
+FAULTY_SHARE = 0.05
+"""Share of values above what can be earned at which somebody is told."""
 
 
 @dataclass
 class RunOptions:
     """What concerns the run and not what it learns."""
 
-    save_dir: Path = Path("hybrid_ckpt")
-    """Folder for checkpoint, logs, learning curve and video."""
+    save_dir: Path = Path("run")
+    """Folder for checkpoint, logs, pictures and video."""
     seed: int = 0
     """Of the initial weights, the exploration, the envs and the batches."""
-    num_workers: int = 0
-    """Remote rollout workers; 0 steps the env in this process, and runs of one seed are then equal."""
-    envs_per_worker: int = 1
-    """Envs that a rollout worker steps one after the other; their frames and actions are one batch of the networks."""
     evaluation_worker: bool = False
     """Whether evaluation has a process of its own, and so does not stop training."""
     checkpoint_every: int = 5000
-    """Env steps between checkpoints; there is always one at the end."""
+    """Steps between checkpoints; there is always one at the end."""
     resume: bool = False
     """Go on from the checkpoint in save_dir."""
 
 
-def train(settings: HybridSettings, run: RunOptions) -> dict[str, Any] | None:
+@dataclass
+class HybridRunOptions(RunOptions):
+    """With an env to step."""
+
+    save_dir: Path = Path("hybrid_ckpt")
+    num_workers: int = 0
+    """Remote rollout workers; 0 steps the env in this process, and runs of one seed are then equal."""
+    envs_per_worker: int = 1
+    """Envs that a rollout worker steps one after the other; their frames and actions are one batch of the networks."""
+
+
+def train(settings: TrainingSettings, run: RunOptions) -> dict[str, Any] | None:
     """Trains until `max_steps` and returns the last result, an evaluation among it; None where it was interrupted, and saved."""
     settings.check()
     check_save_dir(run)
-    start_ray(run)
+    start_ray(settings, run)
     algorithm, log = build(settings, run), RunLog(run.save_dir / LOGS)
     try:
         if run.resume:
@@ -67,11 +77,11 @@ def train(settings: HybridSettings, run: RunOptions) -> dict[str, Any] | None:
         if algorithm.should_stop:
             return None
         result = algorithm.evaluate_now()
-        log.append(result)
+        log.append(result, algorithm.steps)
+        _draw(algorithm, run.save_dir)
     finally:
         algorithm.stop()
         log.close()
-    plot_learning_curve(read_results(run.save_dir / LOGS), run.save_dir / CURVE)
     return result
 
 
@@ -84,23 +94,22 @@ def check_save_dir(run: RunOptions) -> None:
         raise FileExistsError(f"{run.save_dir} holds a run already. Choose another --save_dir, or go on with it by --resume.")
 
 
-def start_ray(run: RunOptions) -> None:
+def start_ray(settings: TrainingSettings, run: RunOptions) -> None:
     """Ray with room for every worker; where it starts here, the learner leaves a core to each that acts."""
-    if cluster.start_ray(run.num_workers + run.evaluation_worker):
+    num_workers = run.num_workers if isinstance(run, HybridRunOptions) else 0
+    memory_gb = settings.memory_gb if isinstance(settings, OfflineSettings) else None
+    if cluster.start_ray(num_workers + run.evaluation_worker, memory_gb):
         cores = os.cpu_count() or 1
-        torch.set_num_threads(max(min(torch.get_num_threads(), cores - run.num_workers), 1))
+        torch.set_num_threads(max(min(torch.get_num_threads(), cores - num_workers), 1))
 
 
-def build(settings: HybridSettings, run: RunOptions) -> SERL:
+def build(settings: TrainingSettings, run: RunOptions) -> SERL:
     """The algorithm, not yet restored."""
-    config = (
-        SERLConfig()
-        .training(**vars(settings))
-        .env_runners(num_env_runners=run.num_workers, num_envs_per_env_runner=run.envs_per_worker)
-        .evaluation(evaluation_num_env_runners=int(run.evaluation_worker))
-        .debugging(seed=run.seed)
-    )
-    return config.build_algo()
+    config = OfflineConfig() if isinstance(settings, OfflineSettings) else SERLConfig()
+    if isinstance(run, HybridRunOptions):
+        config.env_runners(num_env_runners=run.num_workers, num_envs_per_env_runner=run.envs_per_worker)
+    config.training(**vars(settings)).evaluation(evaluation_num_env_runners=int(run.evaluation_worker))
+    return config.debugging(seed=run.seed).build_algo()
 
 
 def load_policy(save_dir: Path, **overrides: Any) -> tuple[SACAgent, gymnasium.Env]:
@@ -110,9 +119,11 @@ def load_policy(save_dir: Path, **overrides: Any) -> tuple[SACAgent, gymnasium.E
         save_dir: of the run, or the checkpoint in it.
         overrides: settings in which the env differs.
     """
-    path = save_dir / CHECKPOINT if (save_dir / CHECKPOINT).is_dir() else save_dir
+    path = checkpoint_of(save_dir)
     saved = read_run(path)["settings"]
-    settings = HybridSettings(**{name: saved[name] for name in NAMES if name in saved} | overrides)
+    settings = TrainingSettings(**{name: saved[name] for name in names_of(TrainingSettings) if name in saved} | overrides)
+    if settings.env_name is None:
+        raise ValueError(f"{save_dir} was trained without an env. Name one to play its policy in: --env_name tabletop.")
     return load_any_agent(path / AGENT_DIR, "cpu"), make_env(**settings.env_config())
 
 
@@ -131,16 +142,29 @@ def save(algorithm: SERL, save_dir: Path) -> None:
     new.rename(current)
 
 
-def _loop(algorithm: SERL, log: RunLog, settings: HybridSettings, run: RunOptions) -> None:
-    with tqdm(total=settings.max_steps, initial=algorithm.env_steps, unit="step", dynamic_ncols=True) as bar:
-        while algorithm.env_steps < settings.max_steps and not algorithm.should_stop:
-            before = algorithm.env_steps
+def _loop(algorithm: SERL, log: RunLog, settings: TrainingSettings, run: RunOptions) -> None:
+    is_told = settings.max_return is None
+    with tqdm(total=settings.max_steps, initial=algorithm.steps, unit="step", dynamic_ncols=True) as bar:
+        while algorithm.steps < settings.max_steps and not algorithm.should_stop:
+            before = algorithm.steps
             result = algorithm.train()
-            log.append(result)
-            bar.update(algorithm.env_steps - before)
+            log.append(result, algorithm.steps)
+            bar.update(algorithm.steps - before)
             bar.set_postfix_str(_summary(result))
-            if algorithm.env_steps // run.checkpoint_every > before // run.checkpoint_every:
+            if not is_told and (is_told := result["critic/q_over_bound"] > FAULTY_SHARE):
+                tqdm.write(
+                    f"{result['critic/q_over_bound']:.0%} of the values are above {settings.max_return}, which none can be."
+                )
+            if algorithm.steps // run.checkpoint_every > before // run.checkpoint_every:
                 save(algorithm, run.save_dir)
+
+
+def _draw(algorithm: SERL, save_dir: Path) -> None:
+    offline = isinstance(algorithm, OfflineSERL)
+    plot_learning_curve(read_results(save_dir / LOGS), save_dir / CURVE, "learner/steps" if offline else "env/steps")
+    if offline and algorithm.data.held_out:
+        judgement = judge(algorithm.agent, algorithm.data.held_out, algorithm.settings.discount)
+        plot_value_curves(judgement.curves, save_dir / VALUES)
 
 
 def _summary(result: dict[str, Any]) -> str:
@@ -150,6 +174,7 @@ def _summary(result: dict[str, Any]) -> str:
         "q": result["critic/q_mean"],
         "entropy": result["actor/entropy"],
         "interventions": result["env/intervention_rate"],
+        "action error": result["held_out/action_error"],
     }
     return " ".join(f"{name} {value:.2f}" for name, value in shown.items() if not math.isnan(value))
 

@@ -18,6 +18,7 @@ import torch
 from parity import PARITY_DIR, AgentRecording, Recording, assert_close, recordings
 
 from serl_ray.agents import losses
+from serl_ray.agents.transitions import transition_tensors
 from serl_ray.data.augment import crop
 from serl_ray.data.pickles import load_pickle
 from serl_ray.networks.actor_critic import Actor, Critic, GraspCritic, NetworkConfig, Temperature
@@ -60,7 +61,7 @@ def test_the_folder_has_recordings():
 def test_losses_and_gradients(recorded_step):
     recording, agent, step, critics_only = recorded_step
     batch, noise = recording.batch(step), recording.noise(step)
-    transitions = agent._transitions(batch)
+    transitions = transition_tensors(batch, agent.layout, agent.config.reward_bias, agent.device)
     encoded = agent._encode(*(agent._tensors(batch[key])[0] for key in ("observations", "next_observations")))
     ours, _ = agent.losses(transitions, encoded, noise, critics_only)
     if agent.config.backup_entropy:

@@ -15,7 +15,7 @@ from serl_ray.envs.expert import ScriptedExpert
 from serl_ray.envs.make import build_env
 from serl_ray.record import record_successes
 from serl_ray.settings import HybridSettings
-from serl_ray.training import RunOptions, load_policy, train
+from serl_ray.training import HybridRunOptions, load_policy, train
 from serl_ray.types import ActionLayout
 
 TESTS = Path(__file__).parent
@@ -38,7 +38,7 @@ def test_a_run_learns_from_demonstrations_and_experience(tmp_path):
     )
     ray.init(num_cpus=2, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": str(TESTS)}})
     try:
-        result = train(settings, RunOptions(save_dir=tmp_path / "run"))
+        result = train(settings, HybridRunOptions(save_dir=tmp_path / "run"))
     finally:
         ray.shutdown()
     assert result["evaluation/success_rate"] >= 0.9

@@ -15,14 +15,18 @@ from torch import nn
 from serl_ray.agents import checkpoint, losses
 from serl_ray.agents.acceleration import autocast, compile_networks
 from serl_ray.agents.config import SACConfig
+from serl_ray.agents.imitation import actor_imitation_loss
 from serl_ray.agents.noise import NoiseSource, PolicyNoise, UpdateNoise
-from serl_ray.data.augment import crop
+from serl_ray.agents.transitions import transition_tensors
+from serl_ray.data.augment import crop_frames
 from serl_ray.networks.actor_critic import AgentNetworks, TanhNormal
 from serl_ray.networks.observation import ObservationSpec, to_tensors
 from serl_ray.types import ActionLayout, Batch
 from serl_ray.utils.device import DEVICE
 
 Tensors = dict[str, torch.Tensor]
+BOUND_TOLERANCE = 0.05
+"""Values that should be `max_return` come out above it by as much."""
 
 
 @dataclass
@@ -46,6 +50,9 @@ class SACAgent:
         lr: Adam's step size.
         config: the other hyper-parameters; `lr` and `image_keys` above win over its own.
         seed: of the initial weights and of all noise.
+
+    Attributes:
+        imitation_share: how much of the actor's loss is imitation, from 1 (all, as at first where the objective says so) to 0.
     """
 
     def __init__(
@@ -70,6 +77,11 @@ class SACAgent:
         self.seed = seed
         self.target_entropy = -layout.action_dim / 2 if config.target_entropy is None else config.target_entropy
         self.spec: ObservationSpec | None = None
+        self.imitation_share = float(self._imitates)
+
+    @property
+    def _imitates(self) -> bool:
+        return self.config.objective != "sac"
 
     def build(self, spec: ObservationSpec, networks: AgentNetworks | None = None) -> Self:
         """Makes the networks (unless they are given), their targets and the optimisers for observations of these sizes."""
@@ -91,11 +103,11 @@ class SACAgent:
         return self
 
     def _parameters_of_losses(self) -> dict[str, list[nn.Parameter]]:
-        """What each loss trains. The image heads learn from the critics alone, the proprio branch from the actor too."""
+        """What each loss trains. The image heads learn from critics and from imitation, the proprio branch from the actor too."""
         n = self.networks
         return {
             "critic": n.trained(n.encoder, n.critic),
-            "actor": n.trained(n.encoder.proprio, n.actor),
+            "actor": n.trained(n.encoder if self._imitates else n.encoder.proprio, n.actor),
             "temperature": n.trained(n.temperature),
         }
 
@@ -122,6 +134,14 @@ class SACAgent:
     def _grasp_ids(self, latents: torch.Tensor) -> torch.Tensor | None:
         return None
 
+    @torch.no_grad()
+    def q_values(self, observations: Mapping[str, Any], actions: np.ndarray) -> np.ndarray:
+        """Q (E, B) of env actions (B, A + G), of which the critics see the continuous part."""
+        tensors, _ = self._tensors(observations)
+        latents = self.networks.encoder(self.networks.encoder.features(tensors))
+        actions = torch.as_tensor(actions, dtype=torch.float32, device=self.device)
+        return self.networks.critic(latents, self.layout.continuous(actions)).cpu().numpy()
+
     def update(self, batch: Batch, critics_only: bool = False, noise: UpdateNoise | None = None) -> dict[str, float]:
         """One gradient step: all gradients at the same old parameters, then each loss's own Adam step, then the targets.
 
@@ -142,9 +162,9 @@ class SACAgent:
             size = len(batch["actions"])
             noise = self._noise.update(size, not critics_only, self.config.critic_subsample_size, self.config.augment)
         if noise.crops is not None:
-            observations = self._crop(observations, noise.crops[0])
-            next_observations = self._crop(next_observations, noise.crops[1])
-        transitions = self._transitions(batch)
+            observations = crop_frames(observations, noise.crops[0])
+            next_observations = crop_frames(next_observations, noise.crops[1])
+        transitions = transition_tensors(batch, self.layout, self.config.reward_bias, self.device)
         if self.config.compile and not self._is_compiled:
             compile_networks(self.networks, self.target)
             self._is_compiled = True
@@ -163,14 +183,19 @@ class SACAgent:
         loss, metrics = self._critic_loss(transitions, encoded, next_policy, noise)
         loss_terms = {"critic": loss}
         if not critics_only:
-            loss_terms["actor"], actor_metrics = self._actor_loss(encoded, noise.actor)
+            loss_terms["actor"], actor_metrics = self._actor_loss(transitions, encoded, noise.actor)
+            metrics |= actor_metrics
+        if not critics_only and self.imitation_share < 1.0:
             loss_terms["temperature"], temperature_metrics = self._temperature_loss(encoded, next_policy, noise.temperature)
-            metrics |= actor_metrics | temperature_metrics
+            metrics |= temperature_metrics
         return loss_terms, metrics
 
     def gradients(self, loss_terms: Tensors) -> dict[str, tuple[torch.Tensor, ...]]:
         """The gradient of each loss with respect to the parameters it trains."""
-        return {name: torch.autograd.grad(loss, self.parameters[name], retain_graph=True) for name, loss in loss_terms.items()}
+        return {
+            name: torch.autograd.grad(loss, self.parameters[name], retain_graph=True, allow_unused=self._imitates)
+            for name, loss in loss_terms.items()
+        }
 
     def _encode(self, observations: Tensors, next_observations: Tensors) -> Encoded:
         """Two trunk passes where the trunk is frozen, a third through the lagging target trunk where it is trained."""
@@ -196,18 +221,32 @@ class SACAgent:
             )
         q = self.networks.critic(encoded.latents, self.layout.continuous(transitions["actions"]))  # (E, B)
         loss = losses.critic_loss(q, target)
-        return loss, {
-            "critic/loss": loss,
-            "critic/q_mean": q.mean(),
-            "critic/q_max": q.max(),
-            "critic/target_mean": target.mean(),
-        }
+        metrics = {"critic/loss": loss, "critic/q_mean": q.mean(), "critic/q_max": q.max(), "critic/target_mean": target.mean()}
+        if self.config.max_return is not None:
+            metrics["critic/q_over_bound"] = (q > self.config.max_return + BOUND_TOLERANCE).float().mean()
+        return loss, metrics
 
-    def _actor_loss(self, encoded: Encoded, noise: PolicyNoise) -> tuple[torch.Tensor, Tensors]:
+    def _actor_loss(self, transitions: Tensors, encoded: Encoded, noise: PolicyNoise) -> tuple[torch.Tensor, Tensors]:
+        """SAC's loss, `imitation_share` of it replaced by that of imitation."""
+        share = self.imitation_share
         actions, log_prob = self._policy(encoded.embedded, noise.keep).sample(noise.eps)
-        q = self.networks.critic(encoded.latents.detach(), actions)
-        loss = losses.actor_loss(q, log_prob, self.networks.temperature().detach())
-        return loss, {"actor/loss": loss, "actor/entropy": -log_prob.mean()}
+        loss = log_prob.new_zeros(())
+        if share < 1.0:
+            q = self.networks.critic(encoded.latents.detach(), actions)
+            loss = losses.actor_loss(q, log_prob, self.networks.temperature().detach())
+        metrics = {"actor/entropy": -log_prob.mean()}
+        if share > 0.0:
+            imitation = self._imitation_loss(transitions, encoded, noise)
+            loss = (1.0 - share) * loss + share * imitation
+            metrics["actor/imitation_loss"] = imitation
+        return loss, metrics | {"actor/loss": loss}
+
+    def _imitation_loss(self, transitions: Tensors, encoded: Encoded, noise: PolicyNoise) -> torch.Tensor:
+        """Differs from the original's behaviour cloning, whose image heads stay as they were made (REFERENCE section 10.10)."""
+        policy = self.networks.actor(self.networks.encoder.latents(encoded.embedded, noise.keep))
+        actions, is_demo = self.layout.continuous(transitions["actions"]), transitions["is_demo"]
+        weighted = self.config.objective == "awac"
+        return actor_imitation_loss(policy, self.networks.critic, encoded.latents, actions, is_demo, weighted)
 
     def _temperature_loss(self, encoded: Encoded, next_policy: TanhNormal, noise: PolicyNoise) -> tuple[torch.Tensor, Tensors]:
         with torch.no_grad():
@@ -240,22 +279,6 @@ class SACAgent:
             encoder = self.config.networks.encoder
             self.build(ObservationSpec.from_observation(observations, encoder.image_keys, encoder.frame_stack))
         return to_tensors(observations, self.spec, self.device)
-
-    def _crop(self, observations: Tensors, offsets: torch.Tensor) -> Tensors:
-        frames = {key: images for key, images in observations.items() if images.dtype == torch.uint8}  # stored maps are cropped
-        return observations | {key: crop(images, offsets) for key, images in frames.items()}
-
-    def _transitions(self, batch: Batch) -> Tensors:
-        keys = ("actions", "rewards", "masks")
-        if missing := [key for key in keys if key not in batch]:
-            raise ValueError(f"The batch has no {', '.join(missing)}; it holds {', '.join(batch)}.")
-        tensors = {key: torch.as_tensor(batch[key], dtype=torch.float32, device=self.device) for key in keys}
-        tensors["rewards"] = tensors["rewards"] + self.config.reward_bias
-        if tensors["actions"].shape[-1] != self.layout.action_dim:
-            raise ValueError(
-                f"The batch's actions have {tensors['actions'].shape[-1]} dimensions, the agent's {self.layout.action_dim}."
-            )
-        return tensors
 
     def tensors(self) -> Tensors:
         """Everything that training changes, by name: networks, targets, optimisers, and the state of the noise generator."""

@@ -10,8 +10,9 @@ from torch import nn
 from serl_ray.agents import losses
 from serl_ray.agents.config import SACConfig
 from serl_ray.agents.continuous import Encoded, SACAgent, Tensors
+from serl_ray.agents.imitation import choice_imitation_loss
 from serl_ray.agents.noise import UpdateNoise
-from serl_ray.types import ActionLayout, Batch
+from serl_ray.types import ActionLayout
 from serl_ray.utils.device import DEVICE
 
 
@@ -60,13 +61,11 @@ class SACHybridAgent(SACAgent):
             next_value = losses.double_dqn_value(next_q, next_target_q)
             rewards = transitions["rewards"] + transitions["grasp_penalty"]
             target = losses.td_target(rewards, transitions["masks"], next_value, self.config.discount, self.config.max_return)
-        q = self.networks.grasp_critic(encoded.latents)  # (B, K)
-        loss = losses.grasp_critic_loss(q, self.layout.grasp_ids(transitions["actions"]), target)
-        metrics = {"grasp_critic/loss": loss, "grasp_critic/q_mean": q.mean(), "grasp_critic/target_mean": target.mean()}
-        return loss, metrics
-
-    def _transitions(self, batch: Batch) -> Tensors:
-        if "grasp_penalty" not in batch:
-            raise ValueError("The batch has no grasp_penalty, which learned grippers need (zeros where the env has none).")
-        penalty = torch.as_tensor(batch["grasp_penalty"], dtype=torch.float32, device=self.device)
-        return super()._transitions(batch) | {"grasp_penalty": penalty}
+        q, grasp_ids = self.networks.grasp_critic(encoded.latents), self.layout.grasp_ids(transitions["actions"])  # (B, K), (B,)
+        loss = losses.grasp_critic_loss(q, grasp_ids, target)
+        metrics = {"grasp_critic/q_mean": q.mean(), "grasp_critic/target_mean": target.mean()}
+        if self.imitation_share > 0.0:
+            imitation = choice_imitation_loss(q, grasp_ids, transitions["is_demo"])
+            loss = loss + self.imitation_share * imitation
+            metrics["grasp_critic/imitation_loss"] = imitation
+        return loss, metrics | {"grasp_critic/loss": loss}

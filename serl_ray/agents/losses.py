@@ -54,3 +54,13 @@ def double_dqn_value(next_q: torch.Tensor, next_target_q: torch.Tensor) -> torch
 def grasp_critic_loss(q: torch.Tensor, grasp_ids: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Mean of (Q(s, choice) - y)^2; q (B, K), grasp_ids and target (B,)."""
     return F.mse_loss(q.gather(1, grasp_ids[:, None]).squeeze(1), target)
+
+
+def imitation_loss(log_prob: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """-log pi(a|s) of demonstrated actions (B,), by their weights (B,), which count against their sum (0 without any)."""
+    return -(weights * log_prob).sum() / weights.sum().clamp(min=1e-8)
+
+
+def advantage_weights(advantages: torch.Tensor, temperature: float) -> torch.Tensor:
+    """exp(A(s, a) / temperature) of the actions of a batch (B,), the greatest being 1 (AWAC, arXiv 2006.09359, eq. 13)."""
+    return ((advantages - advantages.max()) / temperature).exp()

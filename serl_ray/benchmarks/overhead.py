@@ -10,7 +10,7 @@ from statistics import median
 from serl_ray.benchmarks.timing import Row, report
 from serl_ray.rllib import SERL
 from serl_ray.settings import HybridSettings
-from serl_ray.training import RunOptions, build, start_ray
+from serl_ray.training import HybridRunOptions, build, start_ray
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Overhead:
 
     def run(self) -> None:
         """Times, and reports."""
-        start_ray(RunOptions())
+        start_ray(HybridSettings(), HybridRunOptions())
         settings = HybridSettings(
             training_starts=400,
             random_steps=400,
@@ -36,7 +36,7 @@ class Overhead:
             utd_ratio=self.learner_steps / self.env_steps,
             evaluate_every=0,
         )
-        algorithm = build(settings, RunOptions())
+        algorithm = build(settings, HybridRunOptions())
         try:
             while algorithm.env_steps < settings.training_starts:
                 algorithm.train()

@@ -16,7 +16,7 @@ from serl_ray.data.maps import FrameEncoder
 from serl_ray.rllib import SERL
 from serl_ray.rllib.sampling import rollout_env
 from serl_ray.settings import PRESETS, HybridSettings
-from serl_ray.training import RunOptions, build, start_ray
+from serl_ray.training import HybridRunOptions, build, start_ray
 
 CAMERAS = {"state": (), "two cameras": ("image", "wrist")}
 
@@ -38,7 +38,7 @@ class Rollout:
 
     def run(self) -> None:
         """Times, and reports."""
-        start_ray(RunOptions(num_workers=1))
+        start_ray(HybridSettings(), HybridRunOptions(num_workers=1))
         rows = []
         for name, cameras in CAMERAS.items():
             bare, worker = self._rates(HybridSettings(image_keys=cameras, **PRESETS["tabletop"]))
@@ -56,7 +56,7 @@ class Rollout:
         settings = replace(
             settings, training_starts=10**9, steps_per_iteration=self.steps, evaluate_every=0, max_steps=10 * self.steps
         )
-        algorithm = build(settings, RunOptions(num_workers=1))
+        algorithm = build(settings, HybridRunOptions(num_workers=1))
         try:
             algorithm.train()
             torch.set_num_threads(1)  # as the worker has
@@ -83,7 +83,7 @@ class Rollout:
             steps_per_iteration=int(10 * self.control_hz),
             evaluate_every=0,
         )
-        algorithm = build(settings, RunOptions(num_workers=1))
+        algorithm = build(settings, HybridRunOptions(num_workers=1))
         learn = algorithm.policy.learn_on_batch
 
         def learn_slowly(*args: Any, **kwargs: Any) -> dict[str, float]:

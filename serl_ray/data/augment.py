@@ -31,5 +31,11 @@ def crop(images: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
     return frames[each, rows[:, :, None], columns[:, None, :]].reshape(images.shape)
 
 
+def crop_frames(observations: dict[str, torch.Tensor], offsets: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Observations whose frames are cropped, all cameras at the same offsets (B, T, 2); stored maps have been, and stay."""
+    frames = {key: images for key, images in observations.items() if images.dtype == torch.uint8}
+    return observations | {key: crop(images, offsets) for key, images in frames.items()}
+
+
 def _source_indices(size: int, offsets: torch.Tensor) -> torch.Tensor:
     return (torch.arange(size, device=offsets.device) + offsets[:, None] - CROP_PADDING).clamp(0, size - 1)

@@ -15,7 +15,7 @@ def sample_mixed(
 ) -> Batch:
     """`batch_size` transitions of which `demo_count` are demonstrations: online first, then demonstrations, as in RLPD.
 
-    A side that is empty is made up for by the other one.
+    A side that is empty is made up for by the other one. `is_demo` (B,) bool says which is which.
     """
     num_demos = demo_count(batch_size, demo_fraction)
     if not len(online) and not len(demos):
@@ -30,6 +30,7 @@ def sample_mixed(
         online.sample_into(_part(batch, slice(num_online)), rng)
     if num_demos:
         demos.sample_into(_part(batch, slice(num_online, None)), rng)
+    batch["is_demo"] = np.arange(batch_size) >= num_online
     return batch
 
 

@@ -73,7 +73,7 @@ class ReplayBuffer:
         self.crop_keys = frozenset(crop_keys)
         self._num_crops = max((observation_spec[key].shape[0] for key in crop_keys), default=1)
         specs = _row_specs(self.observation_spec, action_dim)
-        _reserve_memory(name, self.observation_spec, capacity, capacity * sum(spec.nbytes for spec in specs.values()))
+        _reserve_memory(name, self.observation_spec, capacity, capacity * row_bytes(self.observation_spec, action_dim))
         self._rows = {column: np.zeros((capacity, *spec.shape), spec.dtype) for column, spec in specs.items()}
         self._observations = {key: self._rows[f"observations/{key}"] for key in self.observation_spec}
         self._next_row, self._previous_row, self._valid = (self._rows[link] for link in ("next_row", "previous_row", "valid"))
@@ -265,6 +265,11 @@ class ReplayBuffer:
 
 def _gather(ring: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
     np.take(ring, rows, axis=0, out=out, mode="clip")  # the other modes go through a copy
+
+
+def row_bytes(observation_spec: Mapping[str, ArraySpec], action_dim: int) -> int:
+    """What a ring takes for each observation it keeps."""
+    return sum(spec.nbytes for spec in _row_specs(observation_spec, action_dim).values())
 
 
 def _row_specs(observation_spec: Mapping[str, ArraySpec], action_dim: int) -> dict[str, ArraySpec]:

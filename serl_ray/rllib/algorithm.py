@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ray.rllib.utils.annotations import override
 
 from serl_ray.agents.acceleration import keep_freed_memory
 from serl_ray.data.mixer import sample_mixed
+from serl_ray.data.replay_buffer import ReplayBuffer
 from serl_ray.rllib import checkpoint
 from serl_ray.rllib.buffers import demo_buffer, online_buffer
 from serl_ray.rllib.config import SERLConfig
@@ -49,32 +51,59 @@ class SERL(Algorithm):
         self.settings = settings_of(self.config)
         self.policy: SERLPolicy = self.get_policy()
         self.agent = self.policy.agent
+        self.rng = np.random.default_rng(self.config.seed)
+        self.env_steps = self.learner_steps = self.interventions = 0
+        self._prepare()
+        self.feed = BatchFeed(self._sample_batch, self.agent.device)
+        self.evaluator = Evaluator(self.eval_env_runner_group, self.settings.evaluation_episodes)
+        self.metrics_log = MetricsLog()
+        self.should_stop = False
+
+    def _prepare(self) -> None:
+        """The replay buffers, the workers' requests, and the policy to start from."""
         space, action_dim = self.policy.observation_space, self.policy.layout.action_dim
         self.demos = demo_buffer(self.settings, space, action_dim)
         self.online = online_buffer(self.settings, space, action_dim)
-        self.rng = np.random.default_rng(self.config.seed)
         self.sampler = Sampler(self.env_runner_group)
-        self.feed = BatchFeed(self._sample_batch, self.agent.device)
-        self.evaluator = Evaluator(self.eval_env_runner_group, self.settings.evaluation_episodes)
+        self._prepares_ahead = self.sampler.is_remote
         self.episodes = EpisodeLog()
-        self.metrics_log = MetricsLog()
-        self.env_steps = self.learner_steps = self.interventions = 0
-        self.should_stop = False
+        if self.settings.init_from:
+            checkpoint.start_from(self.agent, Path(self.settings.init_from))
+
+    @property
+    def steps(self) -> int:
+        """What the length of a run is counted in."""
+        return self.env_steps
+
+    @property
+    def buffers(self) -> dict[str, ReplayBuffer]:
+        """What a checkpoint keeps of the data, by name."""
+        return {"online_replay": self.online, "demo_replay": self.demos}
 
     @override(Algorithm)
     def step(self) -> dict[str, Any]:
-        started, env_steps, learner_steps = time.monotonic(), self.env_steps, self.learner_steps
-        goal = min(env_steps + self.settings.steps_per_iteration, max(self.settings.max_steps, env_steps + 1))
-        while self.env_steps < goal and not self.should_stop:
+        if not self.steps and self.settings.evaluate_every and self._starts_trained():
+            self.evaluator.start(self.policy.get_weights(), 0)
+        started, env_steps, learner_steps, steps = time.monotonic(), self.env_steps, self.learner_steps, self.steps
+        goal = min(steps + self.settings.steps_per_iteration, max(self.settings.max_steps, steps + 1))
+        waited = self.feed.seconds_waited
+        while self.steps < goal and not self.should_stop:
             self.training_step()
-        if self._evaluation_is_due(env_steps):
-            self.evaluator.start(self.policy.get_weights(), self.env_steps)
+        if self._evaluation_is_due(steps):
+            self._evaluate()
         seconds = time.monotonic() - started
         rates = {
             "env/steps_per_second": (self.env_steps - env_steps) / seconds,
             "learner/steps_per_second": (self.learner_steps - learner_steps) / seconds,
+            "learner/data_wait": (self.feed.seconds_waited - waited) / seconds,
         }
         return self._result(rates)
+
+    def _starts_trained(self) -> bool:
+        return self.settings.init_from is not None
+
+    def _evaluate(self) -> None:
+        self.evaluator.start(self.policy.get_weights(), self.steps)
 
     @override(Algorithm)
     def training_step(self) -> None:
@@ -95,7 +124,7 @@ class SERL(Algorithm):
     def evaluate_now(self) -> dict[str, float]:
         """Waits for the evaluation of the policy as it is, and returns its metrics."""
         self.evaluator.wait()
-        self.evaluator.start(self.policy.get_weights(), self.env_steps)
+        self._evaluate()
         self.metrics_log.set(self.evaluator.wait())
         return self._result({})
 
@@ -111,39 +140,46 @@ class SERL(Algorithm):
     def _learn(self, learner_steps: int) -> None:
         """Each is `cta_ratio - 1` updates of the critics and then a full one, on batches of their own (REFERENCE section 4)."""
         cta_ratio = self.settings.cta_ratio
+        self.agent.imitation_share = self.imitation_share()
         updates = learner_steps * cta_ratio
         for update in range(1, updates + 1):
-            batch = self.feed.next(prepare_another=update < updates or self.sampler.is_remote)
+            batch = self.feed.next(prepare_another=update < updates or self._prepares_ahead)
             is_full = update % cta_ratio == 0
             metrics = self.policy.learn_on_batch(batch, critics_only=not is_full)
             if is_full:
                 self.metrics_log.average(metrics)
                 self.learner_steps += 1
 
+    def imitation_share(self) -> float:
+        """How much of the actor's loss is imitation: all of it when training starts, none once `warmup_steps` are over."""
+        if self.settings.objective == "sac":
+            return 0.0
+        trained = max(self.env_steps - self.settings.training_starts, 0)
+        return max(1.0 - trained / self.settings.warmup_steps, 0.0)
+
     def _sample_batch(self) -> Batch:
         return sample_mixed(self.online, self.demos, self.settings.batch_size, self.settings.demo_fraction, self.rng)
 
-    def _evaluation_is_due(self, env_steps_before: int) -> bool:
+    def _evaluation_is_due(self, steps_before: int) -> bool:
         every = self.settings.evaluate_every
-        return bool(every) and self.env_steps // every > env_steps_before // every
+        return bool(every) and self.steps // every > steps_before // every
 
     def _result(self, rates: dict[str, float]) -> dict[str, Any]:
         if finished := self.evaluator.finished():
             self.metrics_log.set(finished)
+        counts = {"env/steps": float(self.env_steps), "learner/steps": float(self.learner_steps)}
+        self.metrics_log.set({**rates, **counts, **self._counts(), "actor/imitation_share": self.imitation_share()})
+        return {**self.metrics_log.result(), "timesteps_total": self.steps}
+
+    def _counts(self) -> dict[str, float]:
         learning_steps = max(self.env_steps - self.settings.training_starts, 0)
-        self.metrics_log.set(
-            {
-                **rates,
-                **self.episodes.metrics(),
-                "env/steps": float(self.env_steps),
-                "learner/steps": float(self.learner_steps),
-                "learner/utd_ratio": self.learner_steps / learning_steps if learning_steps else math.nan,
-                "buffer/online_size": float(len(self.online)),
-                "buffer/demo_size": float(len(self.demos)),
-                "buffer/interventions": float(self.interventions),
-            }
-        )
-        return {**self.metrics_log.result(), "timesteps_total": self.env_steps}
+        return {
+            **self.episodes.metrics(),
+            "learner/utd_ratio": self.learner_steps / learning_steps if learning_steps else math.nan,
+            "buffer/online_size": float(len(self.online)),
+            "buffer/demo_size": float(len(self.demos)),
+            "buffer/interventions": float(self.interventions),
+        }
 
     @override(Algorithm)
     def save_checkpoint(self, checkpoint_dir: str) -> None:

@@ -1,56 +1,58 @@
-"""The two replay buffers of a run, and the demonstrations that fill the second."""
+"""The replay buffers of a run, and the demonstrations that fill them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 
 import gymnasium
 import numpy as np
+import ray.data
 
 from serl_ray.data import demos
 from serl_ray.data.maps import FrameEncoder, select_maps
 from serl_ray.data.observations import select_observations
 from serl_ray.data.replay_buffer import ReplayBuffer
-from serl_ray.data.schema import ArraySpec, Segment
-from serl_ray.settings import HybridSettings
+from serl_ray.data.schema import ArraySpec
+from serl_ray.settings import HybridSettings, TrainingSettings
 
 
 def online_buffer(settings: HybridSettings, space: gymnasium.spaces.Dict, action_dim: int) -> ReplayBuffer:
     """A ring for the run's own experience. It is no larger than the run, with a row more for each of its episodes."""
-    capacity = min(settings.capacity, 2 * settings.max_steps)
-    return _buffer(settings, space, action_dim, capacity, "online replay")
+    return make_buffer(settings, space, action_dim, min(settings.capacity, 2 * settings.max_steps), "online replay")
 
 
 def demo_buffer(settings: HybridSettings, space: gymnasium.spaces.Dict, action_dim: int) -> ReplayBuffer:
     """A ring with the demonstrations, and room for `demo_capacity` rows of interventions before one is overwritten."""
-    segments = list(read_demos(settings, space, action_dim)) if settings.demo_paths else []
+    segments = list(demos.segments(read_demos(settings, space, action_dim))) if settings.demo_paths else []
     capacity = sum(len(segment) + 1 for segment in segments) + min(settings.demo_capacity, 2 * settings.max_steps)
-    buffer = _buffer(settings, space, action_dim, capacity, "demo replay")
+    buffer = make_buffer(settings, space, action_dim, capacity, "demo replay")
     for segment in segments:
         buffer.add(segment)
     return buffer
 
 
-def read_demos(settings: HybridSettings, space: gymnasium.spaces.Dict, action_dim: int) -> Iterator[Segment]:
-    """The demonstrations as the agent sees them: its cameras, and its state vectors joined; the rest is left where it was read.
+def read_demos(settings: TrainingSettings, space: gymnasium.spaces.Dict, action_dim: int) -> ray.data.Dataset:
+    """Segments as the agent sees them: its cameras, and its state vectors joined; the rest is left where it was read.
 
-    Raises:
-        DemoError: a file cannot be read, or its observations are not those of the env.
+    Iterating over `demos.segments` of it raises a DemoError where a file cannot be read, or where its observations are not those
+    of the space.
     """
     select = partial(select_observations, image_keys=settings.image_keys, state_keys=settings.state_keys)
     if encoding := settings.encoding():
         select = partial(select_maps, select=select, encoding=encoding)
-    yield from demos.segments(demos.read_demos(settings.demo_paths, _specs(settings, space), action_dim, select))
+    return demos.read_demos(settings.demo_paths, observation_specs(settings, space), action_dim, select)
 
 
-def _buffer(settings: HybridSettings, space: gymnasium.spaces.Dict, action_dim: int, capacity: int, name: str) -> ReplayBuffer:
+def make_buffer(
+    settings: TrainingSettings, space: gymnasium.spaces.Dict, action_dim: int, capacity: int, name: str
+) -> ReplayBuffer:
+    """An empty ring for observations of this space."""
     crop_keys = settings.image_keys if settings.encoding() else ()
-    return ReplayBuffer(_specs(settings, space), action_dim, capacity, settings.frame_stack, name, crop_keys)
+    return ReplayBuffer(observation_specs(settings, space), action_dim, capacity, settings.frame_stack, name, crop_keys)
 
 
-def _specs(settings: HybridSettings, space: gymnasium.spaces.Dict) -> dict[str, ArraySpec]:
-    """Of one stored observation: the env's, with maps in place of frames where they are encoded."""
+def observation_specs(settings: TrainingSettings, space: gymnasium.spaces.Dict) -> dict[str, ArraySpec]:
+    """Of one stored observation: the space's, with maps in place of frames where they are encoded."""
     specs = {key: ArraySpec(part.shape, part.dtype) for key, part in space.items()}
     if encoding := settings.encoding():
         specs |= dict.fromkeys(settings.image_keys, ArraySpec(FrameEncoder(**encoding).map_shape, np.float16))

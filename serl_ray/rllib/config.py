@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Self
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.utils.annotations import override
 
+from serl_ray.rllib import checkpoint
 from serl_ray.rllib.sampling import IN_FLIGHT, RolloutEnv
-from serl_ray.settings import NAMES, HybridSettings, check_names, defaults, settings_of
+from serl_ray.settings import HybridSettings, TrainingSettings, check_names, names_of, settings_of
 
 
 class SERLConfig(AlgorithmConfig):
@@ -22,11 +24,14 @@ class SERLConfig(AlgorithmConfig):
     seed are equal.
     """
 
+    settings_class: type[TrainingSettings] = HybridSettings
+
     def __init__(self, algo_class: type | None = None) -> None:
         from serl_ray.rllib.algorithm import SERL
 
         super().__init__(algo_class=algo_class or SERL)
-        for name, value in defaults().items():
+        self.settings_class = type(self).settings_class
+        for name, value in vars(self.settings_class()).items():
             setattr(self, name, value)
         self.exploration_config = {"type": "StochasticSampling"}
         self.api_stack(enable_rl_module_and_learner=False, enable_env_runner_and_connector_v2=False)
@@ -39,8 +44,8 @@ class SERLConfig(AlgorithmConfig):
 
     @override(AlgorithmConfig)
     def training(self, **settings: Any) -> Self:
-        """Sets options of `HybridSettings` by name; ValueError for an unknown one, with the nearest."""
-        check_names(settings, NAMES)
+        """Sets options of the settings by name; ValueError for an unknown one, with the nearest."""
+        check_names(settings, names_of(self.settings_class))
         for name, value in settings.items():
             setattr(self, name, tuple(value) if isinstance(value, list) else value)
         return self
@@ -57,10 +62,21 @@ class SERLConfig(AlgorithmConfig):
         settings.check()
         self.env_config = settings.env_config()
         if not self.in_evaluation:
-            self.env_config |= self._collecting(settings)
+            self._prepare(settings)
             self.evaluation_config = {"explore": False, "num_envs_per_env_runner": 1}
-        self.evaluation_interval = 1 if settings.evaluate_every else None
+        self.evaluation_interval = 1 if settings.evaluate_every and settings.env_name else None
         super().validate()
+
+    def _prepare(self, settings: HybridSettings) -> None:
+        """What a run has, and its evaluation has not."""
+        self.env_config |= self._collecting(settings)
+        if settings.init_from:
+            path = checkpoint.checkpoint_of(Path(settings.init_from))
+            saved = checkpoint.read_run(path)["settings"]
+            checkpoint.check_match(path, saved, settings)
+            self.random_steps = 0
+            if settings.objective == "sac":
+                self.objective = saved["objective"]
 
     def _collecting(self, settings: HybridSettings) -> dict[str, Any]:
         """What the env of a worker that gathers experience has beside the one that evaluates."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -19,18 +20,25 @@ class BatchFeed:
     Args:
         sample: makes a batch.
         device: of the learner; to a GPU batches are copied from pinned memory, while it works.
+
+    Attributes:
+        seconds_waited: for batches that were not ready when they were wanted.
     """
 
     def __init__(self, sample: Callable[[], Batch], device: torch.device) -> None:
         self._sample, self._device = sample, device
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._next: Future[Batch] | None = None
+        self.seconds_waited = 0.0
 
     def next(self, prepare_another: bool) -> Batch:
         """A batch. With `prepare_another` the one after it is sampled at once, from the buffers as they are now."""
         batch = self._next or self._thread.submit(self._make)
         self._next = self._thread.submit(self._make) if prepare_another else None
-        return batch.result()
+        started = time.monotonic()
+        made = batch.result()
+        self.seconds_waited += time.monotonic() - started
+        return made
 
     def run(self, task: Callable[..., T], *args: Any) -> T:
         """Runs something that reads or writes the buffers, after what was asked for before."""

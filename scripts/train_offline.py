@@ -1,0 +1,61 @@
+"""Trains a policy on demonstrations alone."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from serl_ray.settings import OfflineSettings, preset
+from serl_ray.training import CHECKPOINT, CURVE, RunOptions, options_of, train
+
+
+@dataclass
+class Preset:
+    """Which defaults the other flags depart from."""
+
+    preset: Literal["none", "tabletop"] = "none"
+    """tabletop: networks and batches for the simulator."""
+
+
+@dataclass
+class TrainOffline(OfflineSettings, RunOptions, Preset):
+    """Trains a policy on demonstrations alone."""
+
+    save_dir: Path = Path("offline_ckpt")
+
+
+def parse(argv: list[str]) -> TrainOffline:
+    """The flags, on top of the preset that is among them."""
+    chosen, _ = tyro.cli(Preset, args=argv, return_unknown_args=True, add_help=False, use_underscores=True)
+    defaults = TrainOffline(preset=chosen.preset, **preset(chosen.preset, OfflineSettings))
+    return tyro.cli(TrainOffline, args=argv, default=defaults, use_underscores=True)
+
+
+def main(args: TrainOffline) -> None:
+    """Trains, and says how good the policy is as far as can be told, and what to do next."""
+    result = train(options_of(args, OfflineSettings), options_of(args, RunOptions))
+    if result is None:
+        print(f"Interrupted. The run is in {args.save_dir / CHECKPOINT}; go on with the same command and --resume.")
+        return
+    print(f"After {int(result['learner/steps'])} learner steps:")
+    if not math.isnan(result["evaluation/success_rate"]):
+        low, high = result["evaluation/success_low"], result["evaluation/success_high"]
+        print(f"success {result['evaluation/success_rate']:.2f} [{low:.2f}, {high:.2f}] in {args.env_name};")
+    if not math.isnan(result["held_out/action_error"]):
+        print(
+            f"on held-out demonstrations an action error of {result['held_out/action_error']:.3f} of full scale, "
+            f"values wrong by {result['held_out/value_error']:.3f}, at most {result['held_out/q_max']:.2f}."
+        )
+    print(f"Checkpoint {args.save_dir / CHECKPOINT}, learning curve {args.save_dir / CURVE}")
+    print(f"Next, with the flags of this run: python scripts/train_hybrid.py --init_from {args.save_dir}")
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    main(parse(sys.argv[1:]))

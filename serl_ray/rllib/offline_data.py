@@ -1,0 +1,107 @@
+"""Demonstrations for offline training: read and encoded once by Ray Data, held out in part, in memory or as a stream."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import partial
+
+import gymnasium
+import numpy as np
+import psutil
+import ray.data
+from ray.data.expressions import col
+
+from serl_ray.data import demos
+from serl_ray.data.hil_serl import DemoError
+from serl_ray.data.observations import select_observations
+from serl_ray.data.reading import plain_errors
+from serl_ray.data.replay_buffer import row_bytes
+from serl_ray.data.schema import Segment
+from serl_ray.data.streaming import DemoStream
+from serl_ray.rllib.buffers import make_buffer, observation_specs, read_demos
+from serl_ray.settings import OfflineSettings
+from serl_ray.types import Batch
+
+logger = logging.getLogger(__name__)
+
+MAX_HELD_OUT = 50
+"""Episodes that are held out at most: they stay in memory."""
+
+
+@dataclass
+class OfflineData:
+    """What offline training learns from, and what it is judged on.
+
+    Attributes:
+        sample: (batch size, random generator) -> a batch.
+        held_out: segments of episodes that no batch has.
+        num_transitions: that are learned from.
+        streams: whether they stream from disk.
+    """
+
+    sample: Callable[[int, np.random.Generator], Batch]
+    held_out: list[Segment]
+    num_transitions: int
+    streams: bool
+
+
+def demo_spaces(settings: OfflineSettings) -> tuple[gymnasium.spaces.Dict, gymnasium.spaces.Box]:
+    """The spaces of an env like the one in which the first demonstration was recorded."""
+    [path, *_] = demos.find_files(settings.demo_paths)
+    select = partial(select_observations, image_keys=settings.image_keys, state_keys=settings.state_keys)
+    first = next(iter(demos.read_file(path, select=select)))
+    observations = {}
+    for key, spec in first.observation_spec.items():
+        low, high = (0, 255) if spec.dtype == np.uint8 else (-np.inf, np.inf)
+        observations[key] = gymnasium.spaces.Box(low, high, spec.shape, spec.dtype)
+    return gymnasium.spaces.Dict(observations), gymnasium.spaces.Box(-1.0, 1.0, first.actions.shape[1:], np.float32)
+
+
+def load_offline_data(settings: OfflineSettings, space: gymnasium.spaces.Dict, action_dim: int, seed: int) -> OfflineData:
+    """Reads, checks and encodes all demonstrations; those that are to be learned from go into a buffer, or stream.
+
+    Raises:
+        DemoError: a file does not fit, or nothing is left to learn from.
+    """
+    with plain_errors(DemoError):
+        dataset = read_demos(settings, space, action_dim).materialize()
+    lengths = _episode_lengths(dataset)
+    held_out = _held_out(list(lengths), settings.held_out)
+    num_transitions = sum(steps for episode, steps in lengths.items() if episode not in held_out)
+    if not num_transitions:
+        raise DemoError(f"{len(lengths)} episode(s), all held out: record more demonstrations, or set held_out to 0.")
+    judged = list(demos.segments(dataset.filter(expr=col("episode").is_in(sorted(held_out))))) if held_out else []
+    make = partial(make_buffer, settings, space, action_dim)
+    rows, bytes_a_row = num_transitions + dataset.count(), row_bytes(observation_specs(settings, space), action_dim)
+    granted = settings.memory_gb * 1e9 if settings.memory_gb else psutil.virtual_memory().available / 2
+    streams = settings.streaming or rows * bytes_a_row > granted
+    logger.info(
+        "%d episodes, %d of them held out; %d transitions, %.2f GB, %s.",
+        len(lengths), len(held_out), num_transitions, rows * bytes_a_row / 1e9, "streaming" if streams else "in memory",
+    )  # fmt: skip
+    if streams:
+        window = make(max(min(settings.window, rows, int(granted / bytes_a_row)), 2), "window")
+        return OfflineData(DemoStream(dataset, window, held_out, seed).sample, judged, num_transitions, streams)
+    buffer = make(rows + 1, "demo replay")
+    for segment in demos.segments(dataset):
+        if segment.episode not in held_out:
+            buffer.add(segment)
+    return OfflineData(buffer.sample, judged, num_transitions, streams)
+
+
+def _episode_lengths(dataset: ray.data.Dataset) -> dict[str, int]:
+    """Transitions of each episode, in the order of the data."""
+    lengths: dict[str, int] = {}
+    for row in dataset.select_columns(["episode", "rewards"]).iter_rows():
+        lengths[row["episode"]] = lengths.get(row["episode"], 0) + len(row["rewards"])
+    return lengths
+
+
+def _held_out(episodes: list[str], share: float) -> Collection[str]:
+    """At least one episode where a share is wanted, spread evenly over all."""
+    if not share:
+        return frozenset()
+    number = min(max(round(share * len(episodes)), 1), MAX_HELD_OUT)
+    return frozenset(episodes[int(place)] for place in np.linspace(0, len(episodes) - 1, number + 2)[1:-1])
