@@ -62,7 +62,12 @@ def plot_value_curves(curves: Sequence[ValueCurve], path: Path, most: int = 12) 
 
 
 def plot_success_curves(outcomes: Sequence[dict[str, Any]], path: Path) -> None:
-    """Success over env steps, a panel for each set-up, a line for each run of the benchmark section `learn`, as a PNG."""
+    """Success over env steps, a panel for each set-up, a line for each run, as a PNG.
+
+    Args:
+        outcomes: `env`, `setup_mode`, `label`, and `curve`, {env steps: success rate}.
+        path: of the picture.
+    """
     set_ups = list(dict.fromkeys((outcome["env"], outcome["setup_mode"]) for outcome in outcomes))
     figure = Figure(figsize=(3.2 * len(set_ups), 3.2), layout="constrained")
     panels = figure.subplots(1, len(set_ups), sharey=True, squeeze=False)[0]
@@ -70,7 +75,7 @@ def plot_success_curves(outcomes: Sequence[dict[str, Any]], path: Path) -> None:
         for outcome in outcomes:
             if (outcome["env"], outcome["setup_mode"]) == (env, setup_mode):
                 steps, rates = zip(*sorted((int(step), rate) for step, rate in outcome["curve"].items()), strict=True)
-                axes.plot(steps, rates, marker="o", label=f"seed {outcome['seed']}")
+                axes.plot(steps, rates, marker="o", label=outcome["label"])
         axes.set(title=setup_mode if env == "tabletop" else env, xlabel="env steps", xlim=(0, None), ylim=(-0.03, 1.03))
         axes.grid(alpha=0.3)
         axes.legend()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,14 +11,12 @@ from typing import Literal
 
 from tqdm import tqdm
 
+from serl_ray.benchmarks.commands import cameras_of, run_script, words
 from serl_ray.benchmarks.timing import machine
 from serl_ray.evaluate import deterministic, evaluate
 from serl_ray.plots import plot_success_curves
 from serl_ray.training import load_policy
 from serl_ray.types import SETUP_MODES
-
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-CAMERAS = {"single": ("image", "wrist"), "dual": ("left_wrist", "right_wrist")}
 
 
 @dataclass
@@ -71,19 +67,18 @@ class Learn:
                 yield self._outcome(mode, seed)
 
     def _outcome(self, mode: str, seed: int) -> dict[str, object]:
-        cameras = CAMERAS[mode.split("-")[0]] if self.pixels else ()
+        cameras = cameras_of(mode) if self.pixels else ()
         name = f"{self.env}-{mode}-{'pixels' if self.pixels else 'state'}-demos{self.demos}-seed{seed}"
         flags = ["--preset", "tabletop", "--env_name", self.env, "--setup_mode", mode]
         flags += ["--image_keys", *cameras, "--seed", str(seed), "--max_steps", str(self.max_steps)]
         flags += ["--evaluation_episodes", str(self.curve_episodes), "--num_workers", str(self.num_workers)]
         if self.num_workers:
             flags.append("--evaluation_worker")
-        for option, value in self.settings.items():
-            flags += [f"--{option}", *value.split()]
+        flags += words(self.settings)
         if self.demos:
             flags += ["--demo_paths", str(self._demonstrations(name, mode, cameras, seed))]
         started = time.monotonic()
-        _script("train_hybrid.py", *flags, "--save_dir", str(self.output / name))
+        run_script("train_hybrid.py", *flags, "--save_dir", str(self.output / name))
         minutes = (time.monotonic() - started) / 60
         agent, env = load_policy(self.output / name)
         results = [json.loads(line) for line in (self.output / name / "logs" / "results.jsonl").read_text().splitlines()]
@@ -94,6 +89,7 @@ class Learn:
             "demos": self.demos,
             "settings": self.settings,
             "seed": seed,
+            "label": f"seed {seed}",
             "env_steps": self.max_steps,
             "minutes": round(minutes, 1),
             "success": evaluate(deterministic(agent), env, episodes=50, seed=20_000).success_rate,
@@ -104,9 +100,5 @@ class Learn:
         path = self.output / f"{name}.pkl"
         if not path.exists():
             flags = ["--env", self.env, "--setup_mode", mode, "--episodes", str(self.demos), "--seed", str(1000 * seed)]
-            _script("record_demos.py", *flags, "--output", str(path), "--image_keys", *cameras)
+            run_script("record_demos.py", *flags, "--output", str(path), "--image_keys", *cameras)
         return path
-
-
-def _script(name: str, *flags: str) -> None:
-    subprocess.run([sys.executable, str(SCRIPTS / name), *flags], check=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator
 
 import numpy as np
 import ray.data
@@ -41,7 +41,11 @@ class DemoStream:
             self._room -= len(segment) + 1
         return self._window.sample(batch_size, rng)
 
-    def _endless(self) -> Iterator[Segment]:
+    def close(self) -> None:
+        """Ends the reading that is under way; Ray must still be there."""
+        self._segments.close()
+
+    def _endless(self) -> Generator[Segment, None, None]:
         for number in itertools.count():
             shuffled = self._dataset.randomize_block_order(seed=self._seed + number)
             for segment in segments(shuffled):

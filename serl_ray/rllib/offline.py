@@ -86,3 +86,9 @@ class OfflineSERL(SERL):
 
     def _counts(self) -> dict[str, float]:
         return {"buffer/demo_size": float(self.data.num_transitions)}
+
+    @override(SERL)
+    def cleanup(self) -> None:
+        super().cleanup()
+        if self.data.stream:
+            self.data.stream.close()

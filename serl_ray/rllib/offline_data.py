@@ -38,13 +38,13 @@ class OfflineData:
         sample: (batch size, random generator) -> a batch.
         held_out: segments of episodes that no batch has.
         num_transitions: that are learned from.
-        streams: whether they stream from disk.
+        stream: where batches come from if not all demonstrations are in memory.
     """
 
     sample: Callable[[int, np.random.Generator], Batch]
     held_out: list[Segment]
     num_transitions: int
-    streams: bool
+    stream: DemoStream | None = None
 
 
 def demo_spaces(settings: OfflineSettings) -> tuple[gymnasium.spaces.Dict, gymnasium.spaces.Box]:
@@ -83,12 +83,13 @@ def load_offline_data(settings: OfflineSettings, space: gymnasium.spaces.Dict, a
     )  # fmt: skip
     if streams:
         window = make(max(min(settings.window, rows, int(granted / bytes_a_row)), 2), "window")
-        return OfflineData(DemoStream(dataset, window, held_out, seed).sample, judged, num_transitions, streams)
+        stream = DemoStream(dataset, window, held_out, seed)
+        return OfflineData(stream.sample, judged, num_transitions, stream)
     buffer = make(rows + 1, "demo replay")
     for segment in demos.segments(dataset):
         if segment.episode not in held_out:
             buffer.add(segment)
-    return OfflineData(buffer.sample, judged, num_transitions, streams)
+    return OfflineData(buffer.sample, judged, num_transitions)
 
 
 def _episode_lengths(dataset: ray.data.Dataset) -> dict[str, int]:

@@ -1,0 +1,131 @@
+"""How well each objective does on demonstrations alone, and what becomes of its policy when it learns on from experience."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from statistics import mean
+from typing import Literal
+
+from tqdm import tqdm
+
+from serl_ray.agents.config import OBJECTIVES
+from serl_ray.benchmarks.commands import cameras_of, run_script, words
+from serl_ray.benchmarks.timing import machine
+from serl_ray.evaluate import deterministic, evaluate
+from serl_ray.plots import plot_success_curves
+from serl_ray.run_log import read_results
+from serl_ray.settings import OfflineSettings
+from serl_ray.training import load_policy
+from serl_ray.types import SETUP_MODES
+
+Run = tuple[str, str, int]
+"""Set-up, objective, seed."""
+
+
+@dataclass
+class Objectives:
+    """Trains on scripted demonstrations with noise, offline, and evaluates in 50 deterministic episodes."""
+
+    output: Path
+    """Folder for demonstrations, runs, results.jsonl and online.png."""
+    setup_modes: tuple[Literal[SETUP_MODES], ...] = SETUP_MODES
+    """Set-ups to train."""
+    objectives: tuple[Literal[OBJECTIVES], ...] = OBJECTIVES
+    """Objectives to compare."""
+    pixels: bool = False
+    """Learn from two cameras and proprioception; by default from state, the object's included."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """A run each, on the same demonstrations."""
+    demos: int = 50
+    """Demonstrations."""
+    max_steps: int = 2000
+    """Learner steps of a run."""
+    online_steps: int = 0
+    """Env steps by which the runs of the default objective go on learning from experience, once they are trained."""
+    jobs: int = 2
+    """Runs at a time, a thread each."""
+    settings: dict[str, str] = field(default_factory=dict)
+    """Options of train_offline.py, on top of the preset tabletop, and their values."""
+
+    def run(self) -> None:
+        """Every run is a line of results.jsonl when it ends, and the means over seeds are a table at last."""
+        self.output.mkdir(parents=True, exist_ok=True)
+        for mode in self.setup_modes:
+            self._record(mode)
+        runs = list(product(self.setup_modes, self.objectives, self.seeds))
+        outcomes = {run: outcome for run, outcome in self._side_by_side(self._offline, runs)}
+        print(f"\n| set-up | {' | '.join(self.objectives)} |\n|---|{'---|' * len(self.objectives)}")
+        for mode in self.setup_modes:
+            successes = ([outcomes[mode, objective, seed]["success"] for seed in self.seeds] for objective in self.objectives)
+            print(f"| {mode} | {' | '.join(f'{mean(s):.2f} ({min(s):.2f} to {max(s):.2f})' for s in successes)} |")
+        if self.online_steps:
+            self._learn_on([run for run in runs if run[1] == OfflineSettings.objective])
+
+    def _learn_on(self, runs: list[Run]) -> None:
+        outcomes = [outcome for _, outcome in self._side_by_side(self._online, runs)]
+        plot_success_curves(outcomes, self.output / "online.png")
+        for outcome in outcomes:
+            print(f"{outcome['setup_mode']}, seed {outcome['seed']}: success by env steps {outcome['curve']}")
+
+    def _side_by_side(self, train: object, runs: list[Run]) -> Iterator[tuple[Run, dict[str, object]]]:
+        """Runs and their outcomes as they end."""
+        with ThreadPoolExecutor(self.jobs) as pool:
+            futures = {pool.submit(train, *run): run for run in runs}
+            for future in tqdm(as_completed(futures), total=len(runs), unit="run"):
+                outcome = future.result()
+                with (self.output / "results.jsonl").open("a") as file:
+                    file.write(json.dumps(outcome | {"machine": machine()}) + "\n")
+                yield futures[future], outcome
+
+    def _offline(self, mode: str, objective: str, seed: int) -> dict[str, object]:
+        folder, started = self._folder(mode, objective, seed), time.monotonic()
+        if not folder.exists():
+            flags = ["--objective", objective, "--max_steps", str(self.max_steps), "--evaluate_every", str(self.max_steps)]
+            run_script("train_offline.py", *self._common(mode, seed), *flags, "--save_dir", str(folder), threads=1)
+        minutes = (time.monotonic() - started) / 60
+        agent, env = load_policy(folder)
+        success = evaluate(deterministic(agent), env, episodes=50, seed=20_000).success_rate
+        return self._outcome(mode, seed) | {"objective": objective, "minutes": round(minutes, 1), "success": success}
+
+    def _online(self, mode: str, objective: str, seed: int) -> dict[str, object]:
+        folder = self._folder(mode, objective, seed)
+        online = folder.with_name(f"{folder.name}-online")
+        flags = ["--init_from", str(folder), "--max_steps", str(self.online_steps), "--evaluate_every", "250"]
+        flags += ["--evaluation_episodes", "50", "--save_dir", str(online)]
+        if not online.exists():
+            run_script("train_hybrid.py", *self._common(mode, seed), *flags, threads=1)
+        results = [r for r in read_results(online / "logs") if "evaluation/at_step" in r]
+        curve = {int(r["evaluation/at_step"]): r["evaluation/success_rate"] for r in results}
+        return self._outcome(mode, seed) | {"objective": f"{objective}, then online", "curve": curve}
+
+    def _common(self, mode: str, seed: int) -> list[str]:
+        flags = ["--preset", "tabletop", "--env_name", "tabletop", "--setup_mode", mode, "--demo_paths", str(self._demos(mode))]
+        cameras = cameras_of(mode) if self.pixels else ()
+        return [*flags, "--image_keys", *cameras, "--seed", str(seed), *words(self.settings)]
+
+    def _outcome(self, mode: str, seed: int) -> dict[str, object]:
+        described = {"env": "tabletop", "input": "pixels" if self.pixels else "state", "demos": self.demos}
+        return described | {
+            "setup_mode": mode,
+            "seed": seed,
+            "label": f"seed {seed}",
+            "learner_steps": self.max_steps,
+            "settings": self.settings,
+        }
+
+    def _folder(self, mode: str, objective: str, seed: int) -> Path:
+        return self.output / f"{mode}-{'pixels' if self.pixels else 'state'}-{objective}-seed{seed}"
+
+    def _demos(self, mode: str) -> Path:
+        return self.output / f"{mode}.pkl"
+
+    def _record(self, mode: str) -> None:
+        if not self._demos(mode).exists():
+            flags = ["--setup_mode", mode, "--episodes", str(self.demos), "--image_keys", *cameras_of(mode)]
+            run_script("record_demos.py", *flags, "--output", str(self._demos(mode)))

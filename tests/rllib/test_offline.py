@@ -1,0 +1,148 @@
+"""Offline training on a small env: it learns, it holds out, it goes on where it was, and a hybrid run can start from it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+import torch
+
+from serl_ray.data.demos import write_demos
+from serl_ray.data.hil_serl import DemoError
+from serl_ray.envs.expert import ScriptedExpert
+from serl_ray.envs.make import build_env
+from serl_ray.evaluate import deterministic, evaluate
+from serl_ray.record import record_successes
+from serl_ray.rllib import OfflineConfig, SERLConfig
+from serl_ray.types import ActionLayout
+
+TESTS = str(Path(__file__).parents[1])
+MODE, ENV = "single-arm-learned-gripper", "line_envs:LineEnv"
+SMALL = {"setup_mode": MODE, "batch_size": 32, "hidden_dims": (32, 32), "lr": 1e-3}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local_ray():
+    ray.init(num_cpus=4, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": TESTS}})
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory):
+    """A folder with 24 demonstrations of the expert."""
+    path = tmp_path_factory.mktemp("offline") / "demos"
+    env = build_env(ENV, setup_mode=MODE, env_kwargs={"cameras": ("front",)})
+    expert = ScriptedExpert(env, ActionLayout.from_setup(MODE, 7), noise=0.2)
+    write_demos(path, record_successes(env, expert.act, episodes=24, seed=0))
+    return str(path)
+
+
+@pytest.fixture
+def build():
+    algorithms = []
+
+    def build(configuration):
+        algorithms.append(configuration.debugging(seed=3).build_algo())
+        return algorithms[-1]
+
+    yield build
+    for algorithm in algorithms:
+        algorithm.stop()
+
+
+def offline(demos, **settings):
+    settings = {"steps_per_iteration": 60, "max_steps": 600, "evaluate_every": 0, "state_keys": ("state",)} | SMALL | settings
+    return OfflineConfig().training(demo_paths=(demos,), **settings)
+
+
+@pytest.mark.parametrize("objective", ["bc", "awac"])
+def test_a_policy_from_demonstrations_alone(build, demos, objective):
+    settings = {"env_name": ENV, "evaluate_every": 600, "evaluation_episodes": 40, "steps_per_iteration": 600}
+    algorithm = build(offline(demos, objective=objective, **settings))
+    result = algorithm.train()
+    assert result["evaluation/success_rate"] >= 0.9 and result["evaluation/at_step"] == 600
+    assert result["env/steps"] == 0 and math.isnan(result["env/success_rate"])
+    assert result["held_out/action_error"] < 0.25 and 0.3 < result["held_out/q_mean"] < 1.1
+    assert result["learner/data_wait"] < 0.5 and result["actor/imitation_share"] == 1.0
+
+
+def test_without_an_env_the_demonstrations_say_what_the_spaces_are(build, demos):
+    algorithm = build(offline(demos, image_keys=("front",), augment_crops=1, batch_size=4, steps_per_iteration=2))
+    assert algorithm.policy.observation_space["front"].shape == (32, 32, 3)
+    assert algorithm.policy.action_space.shape == (7,)
+    assert algorithm.train()["learner/steps"] == 2
+    assert not math.isnan(algorithm.evaluate_now()["held_out/action_error"])
+
+
+def test_no_batch_has_what_is_held_out(build, demos):
+    for streaming in (False, True):
+        algorithm = build(offline(demos, held_out=0.25, streaming=streaming, window=40))
+        held_out = np.concatenate([segment.observations["state"] for segment in algorithm.data.held_out])
+        assert len(algorithm.data.held_out) == 6 and bool(algorithm.data.stream) == streaming
+        seen = np.concatenate([algorithm._sample_batch()["observations"]["state"] for _ in range(60)])
+        assert not {tuple(row) for row in held_out.tolist()} & {tuple(row) for row in seen.tolist()}
+        assert len({tuple(row) for row in seen.tolist()}) >= 0.9 * algorithm.data.num_transitions
+
+
+def test_what_needs_more_memory_than_is_granted_streams(build, demos):
+    algorithm = build(offline(demos, memory_gb=1e-6))
+    assert algorithm.data.stream and algorithm.data.stream._window.nbytes <= 1e3
+    assert algorithm.train()["learner/steps"] == 60
+    assert not build(offline(demos)).data.stream
+
+
+def test_a_restored_run_goes_on_to_the_last_bit(build, demos, tmp_path):
+    straight, saved, restored = (build(offline(demos)) for _ in range(3))
+    for _ in range(2):
+        straight.train()
+    saved.train()
+    saved.save_checkpoint(str(tmp_path))
+    restored.load_checkpoint(str(tmp_path))
+    restored.train()
+    ours, theirs = straight.agent.tensors(), restored.agent.tensors()
+    assert restored.learner_steps == 120
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_what_cannot_be_learned_from_is_refused(demos, tmp_path):
+    with pytest.raises(ValueError, match="demo_paths is empty"):
+        OfflineConfig().training(**SMALL).build_algo()
+    with pytest.raises(ValueError, match="'objectiv'.*'objective'"):
+        OfflineConfig().training(objectiv="bc")
+    with pytest.raises(ValueError, match="objective is 'cql'"):
+        offline(demos, objective="cql").build_algo()
+    env = build_env(ENV, setup_mode=MODE)
+    expert = ScriptedExpert(env, ActionLayout.from_setup(MODE, 7))
+    write_demos(tmp_path / "one.pkl", record_successes(env, expert.act, episodes=1, seed=0))
+    with pytest.raises(DemoError, match="1 episode.*all held out"):
+        offline(str(tmp_path / "one.pkl")).build_algo()
+
+
+def test_a_hybrid_run_starts_with_the_policy_and_imitation_fades(build, demos, tmp_path):
+    trained = build(offline(demos, objective="bc"))
+    for _ in range(5):
+        trained.train()
+    trained.save_checkpoint(str(tmp_path))
+    online = {"env_name": ENV, "init_from": str(tmp_path), "training_starts": 20, "warmup_steps": 100, "max_steps": 300}
+    online |= {"steps_per_iteration": 60, "evaluate_every": 60, "evaluation_episodes": 20, "state_keys": ("state",)}
+    algorithm = build(SERLConfig().training(demo_paths=(demos,), **online, **SMALL))
+    env = build_env(ENV, setup_mode=MODE)
+    by_hand = evaluate(deterministic(trained.agent), env, episodes=20).success_rate
+    before = algorithm.agent.tensors()
+    assert all(
+        torch.equal(before[name], tensor) for name, tensor in trained.agent.networks.state_dict(prefix="networks.").items()
+    )
+    assert algorithm.settings.random_steps == 0 and algorithm.settings.objective == "bc"
+    shares, rates = [], []
+    for _ in range(3):
+        result = algorithm.train()
+        shares.append(result["actor/imitation_share"])
+        rates.append(result["env/success_rate"])
+    assert by_hand >= 0.9 and min(rates) >= 0.7
+    assert shares == [pytest.approx(0.6), 0.0, 0.0]
+    with pytest.raises(ValueError, match=r"hidden_dims \[32, 32\], this run has \[8, 8\]"):
+        SERLConfig().training(**online, **(SMALL | {"hidden_dims": (8, 8)})).build_algo()

@@ -1,0 +1,120 @@
+"""Imitation: its losses by hand, what it trains, and that nothing of it is left when its share is 0."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from test_agents import batch, small_config
+
+from serl_ray.agents import losses
+from serl_ray.agents.config import SACConfig
+from serl_ray.agents.imitation import CHOICE_TEMPERATURE, CHOICE_WEIGHT, FULL_SCALE, actor_imitation_loss, choice_imitation_loss
+from serl_ray.agents.sac import SACAgent, SACHybridAgent
+from serl_ray.networks.actor_critic import TanhNormal
+
+
+def small_agent(objective="bc", cameras=(), **config):
+    return SACHybridAgent(cameras, 6, 3, config=replace(small_config(), objective=objective, **config), device="cpu")
+
+
+def test_the_imitation_loss_is_the_weighted_mean_of_the_negative_log_likelihood():
+    log_prob, weights = torch.tensor([1.0, -2.0, 5.0]), torch.tensor([1.0, 3.0, 0.0])
+    assert losses.imitation_loss(log_prob, weights).item() == pytest.approx(-(1.0 - 6.0) / 4.0)
+    assert losses.imitation_loss(log_prob, torch.zeros(3)).item() == 0.0
+
+
+def test_advantages_weigh_exponentially():
+    weights = losses.advantage_weights(torch.tensor([0.3, 0.1, 0.2]), temperature=0.1)
+    torch.testing.assert_close(weights, torch.tensor([1.0, np.exp(-2.0), np.exp(-1.0)], dtype=torch.float32))
+
+
+def test_awac_prefers_the_action_with_the_greater_value_and_bc_does_not():
+    policy = TanhNormal(torch.zeros(2, 1, requires_grad=True), torch.ones(2, 1))
+    actions, latents, is_demo = torch.tensor([[0.5], [-0.5]]), torch.zeros(2, 1), torch.ones(2)
+
+    def pull(weighted):
+        loss = actor_imitation_loss(policy, lambda _, a: a.squeeze(-1)[None], latents, actions, is_demo, weighted)
+        return -torch.autograd.grad(loss, policy.mean)[0].sum().item()
+
+    assert pull(weighted=False) == pytest.approx(0.0, abs=1e-6)
+    assert pull(weighted=True) > 0.4
+
+
+def test_actions_at_full_scale_have_a_finite_loss():
+    policy = TanhNormal(torch.zeros(1, 2), torch.ones(1, 2))
+    at_the_bound, beyond = (torch.full((1, 2), value) for value in (FULL_SCALE, 1.0))
+    arguments = {"critic": None, "latents": torch.zeros(1, 1), "is_demo": torch.ones(1), "weighted": False}
+    loss = actor_imitation_loss(policy, actions=beyond, **arguments)
+    assert torch.isfinite(loss) and loss == actor_imitation_loss(policy, actions=at_the_bound, **arguments)
+
+
+def test_the_choice_loss_is_the_cross_entropy_of_the_values():
+    q, ids = torch.tensor([[0.2, 0.3, 0.1], [0.9, 0.0, 0.5]]), torch.tensor([1, 2])
+    log_softmax = torch.log_softmax(q / CHOICE_TEMPERATURE, dim=1)
+    expected = -CHOICE_WEIGHT * (log_softmax[0, 1] + log_softmax[1, 2]) / 2
+    torch.testing.assert_close(choice_imitation_loss(q, ids, torch.ones(2)), expected)
+
+
+def test_what_is_demonstrated_is_done_in_the_end():
+    networks = replace(small_config().networks, hidden_dims=(64, 64))
+    agent = small_agent("bc", lr=3e-3, networks=networks)
+    shown = batch(np.random.default_rng(0), agent, (), batch_size=4)
+    shown["actions"][:, :6] *= 0.8
+    for _ in range(600):
+        metrics = agent.update(shown)
+    done = agent.sample_actions(shown["observations"], argmax=True)
+    assert np.abs(done - shown["actions"])[:, :6].mean() < 0.05
+    np.testing.assert_array_equal(done[:, 6], shown["actions"][:, 6])
+    assert abs(metrics["grasp_critic/q_mean"]) < 1.0, "values stay values"
+
+
+@pytest.mark.parametrize("objective", ["bc", "awac"])
+def test_imitation_trains_from_pixels(objective):
+    agent = small_agent(objective, ("image",), lr=3e-3)
+    shown = batch(np.random.default_rng(0), agent, ("image",))
+    losses = [agent.update(shown)["actor/imitation_loss"] for _ in range(100)]
+    assert losses[-1] < losses[0] - 2.0
+
+
+@pytest.mark.parametrize("objective", ["bc", "awac"])
+def test_only_demonstrations_are_imitated(objective):
+    agent = small_agent(objective)
+    mixed = batch(np.random.default_rng(1), agent, ())
+    mixed["is_demo"] = np.arange(6) >= 3
+    agent.sample_actions(mixed["observations"])
+    noise = agent._noise.update(6, True, None, True)
+    state = agent.tensors()
+    state = {name: tensor.clone() for name, tensor in state.items()}
+    first = agent.update(mixed, noise=noise)["actor/imitation_loss"]
+    agent.load_tensors(state)
+    mixed["actions"][:3] = -mixed["actions"][:3]
+    assert agent.update(mixed, noise=noise)["actor/imitation_loss"] == pytest.approx(first, rel=1e-5)
+
+
+def test_image_heads_learn_from_imitation_but_not_from_sacs_actor():
+    for objective, learns in (("bc", True), ("sac", False)):
+        agent = small_agent(objective, ("image",))
+        agent.sample_actions(batch(np.random.default_rng(2), agent, ("image",))["observations"])
+        heads = {id(parameter) for parameter in agent.networks.encoder.heads.parameters()}
+        assert (heads <= {id(parameter) for parameter in agent.parameters["actor"]}) == learns
+
+
+def test_without_a_share_of_imitation_an_update_is_that_of_sac():
+    agents = [small_agent(objective, ("image",)) for objective in ("sac", "awac")]
+    agents[1].imitation_share = 0.0
+    for seed in range(3):
+        for agent in agents:
+            agent.update(batch(np.random.default_rng(seed), agent, ("image",)))
+    ours, theirs = (agent.networks.state_dict() for agent in agents)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_while_all_is_imitation_the_temperature_rests():
+    agent = SACAgent((), 6, config=SACConfig(objective="bc"), device="cpu")
+    before = agent.update(batch(np.random.default_rng(3), agent, ()))
+    assert "temperature/loss" not in before
+    agent.imitation_share = 0.5
+    assert "temperature/loss" in agent.update(batch(np.random.default_rng(3), agent, ()))
