@@ -13,6 +13,7 @@ import os
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serl_ray.data.schema import SCALAR_FIELDS, TRANSITION_FIELDS, ArraySpec, Segment
+from serl_ray.data.files import locate
+from serl_ray.data.schema import SCALAR_FIELDS, TRANSITION_FIELDS, ArraySpec, Part, Segment
 
 VERSION = 1
 METADATA_KEY = b"serl_ray"
@@ -97,8 +99,20 @@ def write_episode(folder: str | os.PathLike[str], segment: Segment) -> None:
 
 def read_segments(path: str | os.PathLike[str], keys: Collection[str] | None = None) -> Iterator[Segment]:
     """The segments of one Parquet file in order, with the observations that `keys` names (all by default)."""
+    for read in read_parts(path, keys):
+        for _, segment in read():
+            yield segment
+
+
+def read_parts(path: str | os.PathLike[str], keys: Collection[str] | None = None) -> Iterator[Part]:
+    """The row groups of one Parquet file, to be read one by one while this goes on; arguments as of `read_segments`.
+
+    Raises:
+        ValueError: the file as a whole does not fit. What is wrong in a row group is raised by its part.
+    """
+    file_system, name = locate(path)
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(name, filesystem=file_system)
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path}: cut off, or not a Parquet file ({error}). Copy the file again.") from error
     with file:
@@ -110,9 +124,19 @@ def read_segments(path: str | os.PathLike[str], keys: Collection[str] | None = N
         )
         first_row = 0
         for group in range(file.num_row_groups):
-            table = file.read_row_group(group, columns=_columns(layout)).combine_chunks()
-            yield from _to_segments(table, layout, f"{path}: row {first_row}")
-            first_row += len(table)
+            yield partial(_read_group, file, group, layout, str(path), first_row)
+            first_row += file.metadata.row_group(group).num_rows
+
+
+def _read_group(file: pq.ParquetFile, group: int, layout: Layout, path: str, first_row: int) -> Iterator[tuple[int, Segment]]:
+    where = f"{path}: row {first_row}"
+    try:
+        table = file.read_row_group(group, columns=_columns(layout)).combine_chunks()
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{where}: its row group cannot be read ({error}). Copy the file again.") from error
+    for segment in _to_segments(table, layout, where):
+        yield first_row, segment
+        first_row += len(segment)
 
 
 def _same_layout(layout: Layout | None, segment: Segment) -> Layout:
