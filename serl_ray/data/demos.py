@@ -1,4 +1,4 @@
-"""Demonstrations in and out: HIL-SERL pickles, Parquet shards and LeRobot data sets, read in parallel and checked where they enter."""
+"""Demonstrations in and out: pickles, Parquet shards and LeRobot data sets, read in parallel and checked where they enter."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ import ray.data
 from serl_ray.data.files import expand, suffix
 from serl_ray.data.hil_serl import DemoError, demo_error, read_pickle_parts, write_pickle
 from serl_ray.data.lerobot.folder import LeRobotFolder, folder_of, is_lerobot
-from serl_ray.data.lerobot.reader import LeRobotOptions, read_lerobot_parts
-from serl_ray.data.parquet import read_parts, write_shards
+from serl_ray.data.lerobot.reader import AS_RECORDED, LeRobotOptions, read_lerobot_parts
+from serl_ray.data.parquet import VERSION, read_parts, write_shards
 from serl_ray.data.reading import plain_errors
 from serl_ray.data.schema import TRANSITION_FIELDS, ArraySpec, Part, Segment
 
@@ -151,6 +151,14 @@ def _files_of(name: str) -> list[str]:
     return LeRobotFolder.open(name).data_files() if is_lerobot(name) else []
 
 
+def format_of(file: str) -> str:
+    """The format of a demonstration file, with its version, in words."""
+    if suffix(file) in PICKLES:
+        return "HIL-SERL pickle"
+    folder = folder_of(file)
+    return f"Parquet version {VERSION}" if folder is None else f"LeRobot {folder.version}"
+
+
 def raise_bad(error: DemoError) -> None:
     """The `OnBad` that ends the reading."""
     raise error
@@ -162,7 +170,7 @@ def read_file(
     action_dim: int | None = None,
     select: Select | None = None,
     on_bad: OnBad = raise_bad,
-    lerobot: LeRobotOptions = LeRobotOptions(),
+    lerobot: LeRobotOptions = AS_RECORDED,
 ) -> Iterator[Segment]:
     """The checked segments of one file, without Ray.
 

@@ -36,7 +36,9 @@ def locate(path: str | os.PathLike[str]) -> tuple[FileSystem, str]:
     try:
         return FileSystem.from_uri(str(path))
     except pa.ArrowInvalid as error:
-        raise ValueError(f"{path}: {error}. Give a local path, or a URI that begins with s3://, gs://, hdfs:// or file://.") from error
+        raise ValueError(
+            f"{path}: {error}. Give a local path, or a URI that begins with s3://, gs://, hdfs:// or file://."
+        ) from error
 
 
 def open_input(path: str | os.PathLike[str]) -> BinaryIO:

@@ -197,9 +197,7 @@ def _with_penalty(transition: dict[str, Any]) -> dict[str, Any]:
     return {**infos, **transition} if isinstance(infos, dict) else transition
 
 
-def _numbers(
-    path: str, first: int, transitions: list[dict[str, Any]], key: str, default: np.ndarray | None = None
-) -> np.ndarray:
+def _numbers(path: str, first: int, transitions: list[dict[str, Any]], key: str, default: np.ndarray | None = None) -> np.ndarray:
     """One finite number (n,) of each transition, `default[t]` where transition t has none."""
     numbers = np.empty(len(transitions), np.float64)
     for t, transition in enumerate(transitions):
@@ -210,9 +208,7 @@ def _numbers(
     return numbers
 
 
-def _actions(
-    path: str, first: int, transitions: list[dict[str, Any]], model: tuple[int, tuple[int, ...]] | None
-) -> np.ndarray:
+def _actions(path: str, first: int, transitions: list[dict[str, Any]], model: tuple[int, tuple[int, ...]] | None) -> np.ndarray:
     """Actions (n, A) of the shape of a model, the number of its transition and its shape; by default the first of these."""
     model_index, shape = model or (first, np.asarray(transitions[0]["actions"]).shape)
     for index, transition in enumerate(transitions, first):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import pickle
 import re
 from collections.abc import Callable
-from functools import partial
 from math import prod
 from os import PathLike
 from typing import Any, BinaryIO
@@ -39,7 +38,12 @@ class UnsafePickleError(ValueError):
     """A pickle asks for something other than plain data."""
 
 
-def load_pickle(path: str | PathLike[str], open_input: Callable[[str | PathLike[str]], BinaryIO] = partial(open, mode="rb")) -> Any:
+def open_local(path: str | PathLike[str]) -> BinaryIO:
+    """A local file to read bytes from."""
+    return open(path, "rb")
+
+
+def load_pickle(path: str | PathLike[str], open_input: Callable[[str | PathLike[str]], BinaryIO] = open_local) -> Any:
     """Plain data from a pickle of any protocol.
 
     Numbers, strings, lists, tuples, sets, dicts and numpy arrays come back as they are; ordered and flax dicts as dicts; jax

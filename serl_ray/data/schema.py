@@ -119,4 +119,4 @@ TRANSITION_FIELDS: tuple[str, ...] = tuple(f.name for f in fields(Segment) if f.
 """The fields of a `Segment` that have one row a transition."""
 
 Part = Callable[[], Iterable[tuple[int, Segment]]]
-"""Reads a part of a file that is good or bad as a whole: its segments, each with the number of its first transition in the file."""
+"""Reads a part of a file that is good or bad as a whole: segments, each with the number of its first transition in the file."""

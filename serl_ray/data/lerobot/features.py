@@ -18,7 +18,7 @@ COLUMNS = {
     "grasp_penalty": "complementary_info.discrete_penalty",
     "intervened": "complementary_info.is_intervention",
 }
-"""The columns of the fields that are one number each: names of LeRobot's own HIL-SERL, but for the time-outs and masks it lacks."""
+"""The columns of the fields that are one number each: names of LeRobot's own HIL-SERL, time-outs and masks aside."""
 OBSERVATION, IMAGES = "observation.", "observation.images."
 PICTURES = ("image", "video")
 INDICES = ("timestamp", "frame_index", "episode_index", "index", "task_index")

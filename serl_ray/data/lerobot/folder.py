@@ -70,7 +70,9 @@ class LeRobotFolder:
         if missing := [key for key in ("codebase_version", "fps", "features", "data_path") if key not in info]:
             raise ValueError(f"{path}: {', '.join(missing)} missing, which LeRobot {V2} and {V3} have.")
         if not re.match(r"v(2\.[01]|3\.\d)", folder.version):
-            raise ValueError(f"{path}: codebase_version {folder.version}, this serl_ray reads {V2} and {V3}. Convert it with LeRobot.")
+            raise ValueError(
+                f"{path}: codebase_version {folder.version}, this serl_ray reads {V2} and {V3}. Convert it with LeRobot."
+            )
         return folder
 
     @property

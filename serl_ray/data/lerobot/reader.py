@@ -1,12 +1,12 @@
 """Segments from LeRobot data sets.
 
-A row has no observation after its action: that is the row after it. The last row of an episode has none, so where its mask is 0
-(the episode was terminated, and the value of what follows does not count) its own frame stands for it, as in LeRobot's own HIL-SERL;
-otherwise its transition is left out. What a data set has no column for is as follows:
+A row has no observation after its action: that is in the next row. The last row of an episode has none. Where its mask is 0 (the
+episode was terminated, the value of what follows does not count) its own frame stands for it, as in LeRobot's own HIL-SERL;
+otherwise its transition is left out. What stands for a column that a data set lacks:
 
-    next.reward                            an error, or 1 in the last row and 0 before it with `episodes_succeed`
+    next.reward                            an error; with `episodes_succeed` 1 in the last row and 0 before it
     next.done                              true in the last row of an episode
-    next.truncated                         false; where next.done is lacking too, an episode without a reward above 0 at its end ran out of time
+    next.truncated                         false; without next.done as well, true where an episode ends without a reward above 0
     next.mask                              0 where an episode is done and not truncated, else 1
     complementary_info.discrete_penalty    0
     complementary_info.is_intervention     false
@@ -45,6 +45,9 @@ class LeRobotOptions:
 
     episodes_succeed: bool = False
     rescale_actions: bool = False
+
+
+AS_RECORDED = LeRobotOptions()
 
 
 def read_lerobot_parts(
@@ -145,8 +148,7 @@ class _EpisodeReader:
                     first_row + start,
                     Segment(
                         observations={key: array[rows] for key, array in frames.items()},
-                        episode=f"{self._folder.root}#{_episode_of(table)}",
-                        first_step=start,
+                        episode=f"{self._folder.root}#{_episode_of(table)}" + (f"+{start}" if start else ""),
                         **{name: column[start:stop] for name, column in columns.items()},
                     ),
                 )
@@ -219,7 +221,7 @@ def _numbers(table: pa.Table, column: str, dtype: np.dtype) -> np.ndarray:
     if array.null_count:
         raise ValueError(f"Column {column} has {array.null_count} empty places. Record the episode again, or leave it out.")
     numbers = array.to_numpy(zero_copy_only=False)
-    return (numbers != 0) if dtype == bool else numbers.astype(dtype)
+    return (numbers != 0) if dtype.kind == "b" else numbers.astype(dtype)
 
 
 def _pictures(table: pa.Table, column: str, where: str) -> np.ndarray:

@@ -44,7 +44,10 @@ class LeRobotFormat:
     task: str = "demonstration"
 
 
-def write_lerobot(root: Path, segments: Iterable[Segment], style: LeRobotFormat = LeRobotFormat()) -> None:
+EXACT = LeRobotFormat()
+
+
+def write_lerobot(root: Path, segments: Iterable[Segment], style: LeRobotFormat = EXACT) -> None:
     """Write each segment as an episode of a data set in the folder `root`, which must not exist.
 
     Raises:
@@ -152,7 +155,8 @@ class _Writer:
         specs, action_dim = segment.observation_spec, segment.actions.shape[1]
         if specs != self._specs or action_dim != self._action_dim:
             raise ValueError(
-                f"Episode {segment.episode!r} has {_told(specs, action_dim)}; those before it {_told(self._specs, self._action_dim)}."
+                f"Episode {segment.episode!r} has {_told(specs, action_dim)}; "
+                f"those before it {_told(self._specs, self._action_dim)}."
             )
 
     def _columns(self, segment: Segment) -> dict[str, np.ndarray]:
@@ -200,7 +204,9 @@ class _Writer:
         """The files that hold the next episode, as v3.0 says it."""
         chunk, index = divmod(self._num_files, CHUNK)
         prefixes = ["data", *(f"videos/{key}" for key in self._videos)]
-        return {f"{prefix}/{name}": number for prefix in prefixes for name, number in zip(("chunk_index", "file_index"), (chunk, index))}
+        return {
+            f"{prefix}/{name}": number for prefix in prefixes for name, number in (("chunk_index", chunk), ("file_index", index))
+        }
 
     def _write_episode(self, length: int, place: dict[str, Any], measured: stats.Stats) -> None:
         episode = {"episode_index": self._num_episodes, "tasks": [self._style.task], "length": length}
