@@ -230,4 +230,6 @@ def _pictures(table: pa.Table, column: str, where: str) -> np.ndarray:
     if any(picture is None or picture["bytes"] is None for picture in pictures):
         raise ValueError(f"{where}: a picture is not in the file but beside it. Embed the pictures with LeRobot.")
     frames = np.stack([np.asarray(imageio.imread(picture["bytes"])) for picture in pictures])
+    if frames.dtype != np.uint8:
+        raise ValueError(f"{where}: expected pictures of uint8, found {frames.dtype}. Leave this camera out of the data set.")
     return frames[..., None] if frames.ndim == 3 else frames
