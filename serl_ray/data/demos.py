@@ -186,12 +186,22 @@ def read_file(
     with _handing(path, on_bad):
         for read in _parts(path, recorded_spec, lerobot):
             with _handing(path, on_bad):
-                for first_transition, segment in read():
-                    with _handing(path, on_bad):
-                        if select is not None:
-                            segment = replace(segment, observations=select(segment.observations))
-                        _validate(path, first_transition, segment, observation_spec, action_dim)
-                        yield segment
+                yield from [_checked(path, first, segment, observation_spec, action_dim, select) for first, segment in read()]
+
+
+def _checked(
+    path: str,
+    first: int,
+    segment: Segment,
+    observation_spec: Mapping[str, ArraySpec] | None,
+    action_dim: int | None,
+    select: Select | None,
+) -> Segment:
+    """What the agent sees of a segment, the transitions of which are numbered from `first`."""
+    if select is not None:
+        segment = replace(segment, observations=select(segment.observations))
+    _validate(path, first, segment, observation_spec, action_dim)
+    return segment
 
 
 @contextmanager

@@ -73,9 +73,11 @@ def parents(path: str) -> list[str]:
 
 
 def is_file(path: str) -> bool:
-    """Whether there is a file at a path or URI."""
+    """Whether there is a file at a path or URI; a pattern is none."""
     if not is_uri(path):
         return os.path.isfile(path)
+    if WILDCARD.search(_split_query(path)[0]):
+        return False
     file_system, name = locate(path)
     return file_system.get_file_info(name).type == FileType.File
 

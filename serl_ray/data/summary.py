@@ -104,9 +104,9 @@ class Summary:
     def draw(self, path: str | Path) -> None:
         """A picture: histograms of lengths and actions, and frames of a few episodes, a row an episode and camera."""
         strips = [(f"episode {e}, {key}", frames) for e, strip in enumerate(self._strips) for key, frames in strip.items()]
-        figure = Figure(figsize=(12, 6 + 1.5 * len(strips)), layout="constrained")
+        figure = Figure(figsize=(12, 4 + 1.5 * len(strips)), layout="constrained")
         above, *below = figure.subfigures(
-            2 if strips else 1, 1, height_ratios=[6, 1.5 * len(strips)] if strips else [1], squeeze=False
+            2 if strips else 1, 1, height_ratios=[4, 1.5 * len(strips)] if strips else [1], squeeze=False
         )[:, 0]
         left, right = above.subplots(1, 2)
         left.hist(self.lengths, bins=min(30, max(self.lengths)))
