@@ -119,7 +119,8 @@ class LeRobotFolder:
         return join(self.root, fill(str(self.info[template]), values, join(self.root, INFO)))
 
     def _episode_tables(self) -> Iterator[dict[str, Any]]:
-        for path in expand(join(self.root, "meta/episodes") + "/*/*.parquet"):
+        chunks = expand(join(self.root, "meta/episodes"))
+        for path in (file for chunk in chunks for file in expand(chunk)):
             file_system, name = locate(path)
             with pq.ParquetFile(name, filesystem=file_system) as file:
                 columns = [name for name in file.schema_arrow.names if not name.startswith("stats/")]
