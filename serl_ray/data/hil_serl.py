@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from itertools import pairwise
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
+from serl_ray.data.files import open_input
 from serl_ray.data.pickles import load_pickle
-from serl_ray.data.schema import SCALAR_FIELDS, ArraySpec, Segment
+from serl_ray.data.schema import SCALAR_FIELDS, ArraySpec, Part, Segment
 
 REQUIRED = ("observations", "actions", "next_observations", "rewards", "dones")
 IMAGE_CHANNELS = (1, 3, 4)
@@ -25,8 +28,8 @@ def demo_error(path: str, index: int, key: str, expected: str, found: str) -> De
     return DemoError(f"{path}: transition {index}: {key}: expected {expected}, found {found}.")
 
 
-def read_pickle_segments(path: str, observation_spec: Mapping[str, ArraySpec] | None = None) -> Iterator[tuple[int, Segment]]:
-    """The segments of a HIL-SERL pickle, each with the index of its first transition.
+def read_pickle_parts(path: str, observation_spec: Mapping[str, ArraySpec] | None = None) -> Iterator[Part]:
+    """The episodes of a HIL-SERL pickle, from one done to the next, to be read in order.
 
     A segment ends where an episode is done, and where the next transition does not start from the observation that this one led
     to. The format has no episode names, so each segment is its own episode. A time axis of length 1 is dropped.
@@ -36,20 +39,38 @@ def read_pickle_segments(path: str, observation_spec: Mapping[str, ArraySpec] | 
         observation_spec: the keys to keep, with their shapes and dtypes; by default every key of the first transition, as it is.
     """
     transitions = _load_transitions(path)
-    frames: list[dict[str, np.ndarray]] = []
-    next_frames: list[dict[str, np.ndarray]] = []
-    for index, transition in enumerate(transitions):
-        _check_keys(path, index, transition)
-        observation_spec = observation_spec or _infer_spec(path, transition["observations"])
-        for role, rows in (("observations", frames), ("next_observations", next_frames)):
-            rows.append(_read_observation(path, index, role, transition[role], observation_spec))
-    columns = _read_columns(path, transitions)
-    starts = [0] + [t for t in range(1, len(frames)) if columns["dones"][t - 1] or not _is_same(frames[t], next_frames[t - 1])]
-    for start, stop in zip(starts, [*starts[1:], len(frames)], strict=True):
-        rows = [*frames[start:stop], next_frames[stop - 1]]
-        observations = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
-        stretch: dict[str, Any] = {name: column[start:stop] for name, column in columns.items()}
-        yield start, Segment(observations=observations, episode=f"{path}#{start}", **stretch)
+    reader = _EpisodeReader(path, observation_spec)
+    starts = [0, *(t for t in range(1, len(transitions)) if _ends_episode(transitions[t - 1])), len(transitions)]
+    for start, stop in pairwise(starts):
+        yield partial(reader.read, start, transitions[start:stop])
+
+
+class _EpisodeReader:
+    """Reads the episodes of a file. The first good one says what observations and actions the others must have."""
+
+    def __init__(self, path: str, observation_spec: Mapping[str, ArraySpec] | None) -> None:
+        self._path, self._spec = path, observation_spec
+        self._model_action: tuple[int, tuple[int, ...]] | None = None
+
+    def read(self, first: int, transitions: list[Any]) -> list[tuple[int, Segment]]:
+        """The segments of an episode whose first transition is number `first` of the file."""
+        path, spec, frames, next_frames = self._path, self._spec, [], []
+        for index, transition in enumerate(transitions, first):
+            _check_keys(path, index, transition)
+            spec = spec or _infer_spec(path, index, transition["observations"])
+            for role, rows in (("observations", frames), ("next_observations", next_frames)):
+                rows.append(_read_observation(path, index, role, transition[role], spec))
+        columns = _read_columns(path, first, transitions, self._model_action)
+        self._spec, self._model_action = spec, self._model_action or (first, columns["actions"].shape[1:])
+        gaps = [t for t in range(1, len(frames)) if columns["dones"][t - 1] or not _is_same(frames[t], next_frames[t - 1])]
+        segments = []
+        for start, stop in pairwise([0, *gaps, len(frames)]):
+            rows = [*frames[start:stop], next_frames[stop - 1]]
+            observations = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+            stretch: dict[str, Any] = {name: column[start:stop] for name, column in columns.items()}
+            number = first + start
+            segments.append((number, Segment(observations=observations, episode=f"{path}#{number}", **stretch)))
+        return segments
 
 
 def write_pickle(path: str | PathLike[str], segments: Iterable[Segment]) -> None:
@@ -78,11 +99,17 @@ def _with_time_axis(frame: np.ndarray) -> np.ndarray:
 
 
 def _load_transitions(path: str) -> list[Any]:
-    transitions = load_pickle(path)
+    transitions = load_pickle(path, open_input)
     if not isinstance(transitions, list) or not transitions:
         found = "an empty list" if transitions == [] else f"a {type(transitions).__name__}"
         raise DemoError(f"{path}: expected a list of transitions, found {found}. Record demonstrations with record_demos.py.")
     return transitions
+
+
+def _ends_episode(transition: Any) -> bool:
+    """Whether a transition, which may be anything, says that an episode is over."""
+    flags = [np.asarray(transition.get(key, 0)) for key in ("dones", "truncateds")] if isinstance(transition, dict) else []
+    return any(flag.size == 1 and flag.dtype.kind in "biuf" and bool(flag.item()) for flag in flags)
 
 
 def _check_keys(path: str, index: int, transition: Any) -> None:
@@ -101,7 +128,7 @@ def _check_keys(path: str, index: int, transition: Any) -> None:
                 raise demo_error(path, index, f"{role}[{key!r}]", "an array", f"a dict: flatten it, {mend}")
 
 
-def _infer_spec(path: str, observation: Mapping[str, Any]) -> dict[str, ArraySpec]:
+def _infer_spec(path: str, index: int, observation: Mapping[str, Any]) -> dict[str, ArraySpec]:
     """The spec of a file's first observation, where nobody says what to expect."""
     specs = {}
     for key, value in observation.items():
@@ -109,7 +136,7 @@ def _infer_spec(path: str, observation: Mapping[str, Any]) -> dict[str, ArraySpe
         is_stacked = array.ndim == 2 or (array.ndim == 4 and array.dtype == np.uint8)
         spec = ArraySpec(array.shape[1:] if is_stacked else array.shape, array.dtype)
         if len(spec.shape) == 3 and (spec.dtype != np.uint8 or spec.shape[-1] not in IMAGE_CHANNELS):
-            raise demo_error(path, 0, f"observations[{key!r}]", "an image (height, width, channels) of uint8", str(spec))
+            raise demo_error(path, index, f"observations[{key!r}]", "an image (height, width, channels) of uint8", str(spec))
         specs[key] = spec
     return specs
 
@@ -144,20 +171,23 @@ def _is_same(frame: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -
     return all(np.array_equal(frame[key], other[key]) for key in frame)
 
 
-def _read_columns(path: str, transitions: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-    """The fields that are not observations: actions (n, A), the others (n,)."""
-    rewards = _numbers(path, transitions, "rewards")
-    ended = _numbers(path, transitions, "dones") != 0
-    masks = _numbers(path, transitions, "masks", 1.0 - ended)
-    truncateds = _numbers(path, transitions, "truncateds", ended & (masks == 1)) != 0
+def _read_columns(
+    path: str, first: int, transitions: list[dict[str, Any]], model_action: tuple[int, tuple[int, ...]] | None
+) -> dict[str, np.ndarray]:
+    """The fields that are not observations: actions (n, A), the others (n,). Transition 0 of these is number `first`."""
+    zeros = np.zeros(len(transitions))
+    rewards = _numbers(path, first, transitions, "rewards")
+    ended = _numbers(path, first, transitions, "dones") != 0
+    masks = _numbers(path, first, transitions, "masks", 1.0 - ended)
+    truncateds = _numbers(path, first, transitions, "truncateds", ended & (masks == 1)) != 0
     return {
-        "actions": _actions(path, transitions),
+        "actions": _actions(path, first, transitions, model_action),
         "rewards": rewards,
         "masks": masks,
         "dones": ended | truncateds,
         "truncateds": truncateds,
-        "grasp_penalty": _numbers(path, [_with_penalty(t) for t in transitions], "grasp_penalty", np.zeros(len(transitions))),
-        "intervened": _numbers(path, transitions, "intervened", np.zeros(len(transitions))) != 0,
+        "grasp_penalty": _numbers(path, first, [_with_penalty(t) for t in transitions], "grasp_penalty", zeros),
+        "intervened": _numbers(path, first, transitions, "intervened", zeros) != 0,
     }
 
 
@@ -167,22 +197,24 @@ def _with_penalty(transition: dict[str, Any]) -> dict[str, Any]:
     return {**infos, **transition} if isinstance(infos, dict) else transition
 
 
-def _numbers(path: str, transitions: list[dict[str, Any]], key: str, default: np.ndarray | None = None) -> np.ndarray:
+def _numbers(path: str, first: int, transitions: list[dict[str, Any]], key: str, default: np.ndarray | None = None) -> np.ndarray:
     """One finite number (n,) of each transition, `default[t]` where transition t has none."""
     numbers = np.empty(len(transitions), np.float64)
-    for index, transition in enumerate(transitions):
-        value = np.asarray(transition[key] if default is None or key in transition else default[index])
+    for t, transition in enumerate(transitions):
+        value = np.asarray(transition[key] if default is None or key in transition else default[t])
         if value.size != 1 or value.dtype.kind not in "biuf" or not np.isfinite(value).all():
-            raise demo_error(path, index, key, "one finite number", repr(transition[key])[:60])
-        numbers[index] = value.item()
+            raise demo_error(path, first + t, key, "one finite number", repr(transition[key])[:60])
+        numbers[t] = value.item()
     return numbers
 
 
-def _actions(path: str, transitions: list[dict[str, Any]]) -> np.ndarray:
-    first = np.asarray(transitions[0]["actions"])
-    for index, transition in enumerate(transitions):
+def _actions(path: str, first: int, transitions: list[dict[str, Any]], model: tuple[int, tuple[int, ...]] | None) -> np.ndarray:
+    """Actions (n, A) of the shape of a model, the number of its transition and its shape; by default the first of these."""
+    model_index, shape = model or (first, np.asarray(transitions[0]["actions"]).shape)
+    for index, transition in enumerate(transitions, first):
         action = np.asarray(transition["actions"])
-        if action.ndim != 1 or action.dtype.kind not in "biuf" or action.shape != first.shape:
-            expected = f"as many numbers as in transition 0, {first.size}," if index else "a vector of numbers"
-            raise demo_error(path, index, "actions", expected.rstrip(","), f"{action.dtype} of shape {action.shape}")
+        if action.ndim != 1 or action.dtype.kind not in "biuf" or action.shape != shape:
+            as_before = f"as many numbers as in transition {model_index}, {shape[0] if shape else 1}"
+            expected = "a vector of numbers" if index == model_index else as_before
+            raise demo_error(path, index, "actions", expected, f"{action.dtype} of shape {action.shape}")
     return np.stack([np.asarray(transition["actions"], np.float32) for transition in transitions])

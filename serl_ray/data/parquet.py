@@ -13,6 +13,7 @@ import os
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serl_ray.data.schema import SCALAR_FIELDS, TRANSITION_FIELDS, ArraySpec, Segment
+from serl_ray.data.files import locate
+from serl_ray.data.schema import SCALAR_FIELDS, TRANSITION_FIELDS, ArraySpec, Part, Segment
 
 VERSION = 1
 METADATA_KEY = b"serl_ray"
@@ -97,8 +99,20 @@ def write_episode(folder: str | os.PathLike[str], segment: Segment) -> None:
 
 def read_segments(path: str | os.PathLike[str], keys: Collection[str] | None = None) -> Iterator[Segment]:
     """The segments of one Parquet file in order, with the observations that `keys` names (all by default)."""
+    for read in read_parts(path, keys):
+        for _, segment in read():
+            yield segment
+
+
+def read_parts(path: str | os.PathLike[str], keys: Collection[str] | None = None) -> Iterator[Part]:
+    """The segments of one Parquet file, to be read one by one; arguments as of `read_segments`.
+
+    Raises:
+        ValueError: the file as a whole does not fit. What is wrong with a segment is raised by its part.
+    """
+    file_system, name = locate(path)
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(name, filesystem=file_system)
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path}: cut off, or not a Parquet file ({error}). Copy the file again.") from error
     with file:
@@ -110,9 +124,31 @@ def read_segments(path: str | os.PathLike[str], keys: Collection[str] | None = N
         )
         first_row = 0
         for group in range(file.num_row_groups):
-            table = file.read_row_group(group, columns=_columns(layout)).combine_chunks()
-            yield from _to_segments(table, layout, f"{path}: row {first_row}")
-            first_row += len(table)
+            yield from _group_parts(file, group, layout, str(path), first_row)
+            first_row += file.metadata.row_group(group).num_rows
+
+
+def _group_parts(file: pq.ParquetFile, group: int, layout: Layout, path: str, first_row: int) -> Iterator[Part]:
+    """The segments of a row group; one that raises where it cannot be read."""
+    where = f"{path}: row {first_row}"
+    try:
+        table = file.read_row_group(group, columns=_columns(layout)).combine_chunks()
+        stops = _stops(table, layout, where)
+    except (ValueError, pa.ArrowException, OSError) as error:
+        yield partial(_refuse, where, error)
+        return
+    for start, stop in zip([0, *stops[:-1]], stops, strict=True):
+        yield partial(_read_part, table.slice(start, stop - start), layout, path, first_row + int(start))
+
+
+def _read_part(table: pa.Table, layout: Layout, path: str, first_row: int) -> list[tuple[int, Segment]]:
+    return [(first_row, _to_segment(table, layout, f"{path}: row {first_row}"))]
+
+
+def _refuse(where: str, error: Exception) -> list[tuple[int, Segment]]:
+    if where in str(error):
+        raise error
+    raise ValueError(f"{where}: its row group cannot be read ({error}). Copy the file again.") from error
 
 
 def _same_layout(layout: Layout | None, segment: Segment) -> Layout:
@@ -151,15 +187,14 @@ def _to_table(segment: Segment, layout: Layout) -> pa.Table:
     return pa.table(columns).select(_columns(layout)).replace_schema_metadata({METADATA_KEY: layout.to_json()})
 
 
-def _to_segments(table: pa.Table, layout: Layout, where: str) -> Iterator[Segment]:
-    """Cut a row group after each row that has a final observation."""
+def _stops(table: pa.Table, layout: Layout, where: str) -> np.ndarray:
+    """Where to cut a row group: after each row that has a final observation."""
     finals = {key: table.column(f"final_observations.{key}").combine_chunks() for key in layout.observations}
     is_last = np.logical_and.reduce([final.is_valid().to_numpy(zero_copy_only=False) for final in finals.values()])
     stops = np.flatnonzero(is_last) + 1
     if not len(stops) or stops[-1] != len(table):
         raise ValueError(f"{where}: its row group of {len(table)} rows ends without final observations. Keep row groups whole.")
-    for start, stop in zip([0, *stops[:-1]], stops, strict=True):
-        yield _to_segment(table.slice(start, stop - start), layout, where)
+    return stops
 
 
 def _to_segment(table: pa.Table, layout: Layout, where: str) -> Segment:

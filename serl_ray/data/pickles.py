@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from math import prod
 from os import PathLike
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -38,17 +38,26 @@ class UnsafePickleError(ValueError):
     """A pickle asks for something other than plain data."""
 
 
-def load_pickle(path: str | PathLike[str]) -> Any:
+def open_local(path: str | PathLike[str]) -> BinaryIO:
+    """A local file to read bytes from."""
+    return open(path, "rb")
+
+
+def load_pickle(path: str | PathLike[str], open_input: Callable[[str | PathLike[str]], BinaryIO] = open_local) -> Any:
     """Plain data from a pickle of any protocol.
 
     Numbers, strings, lists, tuples, sets, dicts and numpy arrays come back as they are; ordered and flax dicts as dicts; jax
     arrays as numpy arrays. Arrays use the bytes of the file, so they are read-only; one array in the file is one array here.
 
+    Args:
+        path: the pickle.
+        open_input: opens it, where it is not a local file.
+
     Raises:
         UnsafePickleError: the file names anything else, which is not imported.
         ValueError: the file is cut off, or is no pickle.
     """
-    with open(path, "rb") as file:
+    with open_input(path) as file:
         try:
             return _plain(_DataUnpickler(file).load(), {})
         except UnsafePickleError as error:

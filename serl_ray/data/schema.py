@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from math import prod
 
@@ -117,3 +117,6 @@ class Segment:
 
 TRANSITION_FIELDS: tuple[str, ...] = tuple(f.name for f in fields(Segment) if f.name == "actions" or f.name in SCALAR_FIELDS)
 """The fields of a `Segment` that have one row a transition."""
+
+Part = Callable[[], Iterable[tuple[int, Segment]]]
+"""Reads a part of a file that is good or bad as a whole: segments, each with the number of its first transition in the file."""

@@ -5,7 +5,6 @@ from functools import partial
 
 import numpy as np
 import pytest
-import ray
 from stamped import ACTION_DIM, SPEC, assert_same, stamped_segment
 
 from serl_ray.data.demos import find_files, read_demos, read_file, segments, write_demos
@@ -15,13 +14,6 @@ from serl_ray.data.schema import ArraySpec
 
 IMAGE = ArraySpec((4, 4, 3), np.uint8)
 STATE = ArraySpec((3,), np.float32)
-
-
-@pytest.fixture(scope="module")
-def local_ray():
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 def recorded():

@@ -1,0 +1,86 @@
+"""From one format of demonstrations to another, an episode at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from serl_ray.data.demos import PICKLES, completed, find_files, raise_bad, read_file, warn_dropped
+from serl_ray.data.files import locate, suffix
+from serl_ray.data.hil_serl import DemoError, write_pickle
+from serl_ray.data.lerobot.folder import LeRobotFolder, is_lerobot
+from serl_ray.data.lerobot.reader import LeRobotOptions
+from serl_ray.data.lerobot.writer import LeRobotFormat, write_lerobot
+from serl_ray.data.parquet import write_shards
+from serl_ray.data.schema import Segment
+
+Format = Literal["pickle", "parquet", "lerobot"]
+
+
+class Episodes:
+    """The episodes of some demonstrations, read one by one beside a progress bar.
+
+    Args:
+        paths: as of `find_files`.
+        options: how to read LeRobot data sets.
+        skip_bad: drop episodes that do not fit and warn of them at the end, in place of raising.
+    """
+
+    def __init__(self, paths: str | Sequence[str], options: LeRobotOptions, skip_bad: bool = False) -> None:
+        self.files, self._options, self._skip_bad = find_files(paths), options, skip_bad
+        self._total = _count(paths, self.files)
+        self.num_episodes = self.num_transitions = 0
+        self.errors: list[DemoError] = []
+
+    def __iter__(self) -> Iterator[Segment]:
+        on_bad = self.errors.append if self._skip_bad else raise_bad
+        with tqdm(total=self._total, unit="episode") as bar:
+            for file in self.files:
+                for segment in read_file(file, on_bad=on_bad, lerobot=self._options):
+                    self.num_episodes += 1
+                    self.num_transitions += len(segment)
+                    yield segment
+                    bar.update()
+        warn_dropped(self.errors, self.num_episodes)
+
+
+def convert(source: str, target: Path, to: Format, style: LeRobotFormat, options: LeRobotOptions, skip_bad: bool) -> Episodes:
+    """Write the demonstrations at `source`, of any format, to `target`; returns what was read.
+
+    Each segment becomes an episode. Nothing is held in memory but one of them, except that a pickle is written whole.
+
+    Raises:
+        FileExistsError: there is something at `target`.
+        FileNotFoundError: there is nothing at `source`.
+        DemoError: an episode does not fit.
+    """
+    episodes = Episodes(source, options, skip_bad)
+    with completed(target) as unfinished:
+        if to == "pickle":
+            write_pickle(unfinished, episodes)
+        elif to == "parquet":
+            unfinished.mkdir()
+            write_shards(unfinished, episodes)
+        else:
+            write_lerobot(unfinished, episodes, style)
+    return episodes
+
+
+def _count(paths: str | Sequence[str], files: Sequence[str]) -> int | None:
+    """How many episodes there are, where that can be told without reading them."""
+    if isinstance(paths, str) and is_lerobot(paths):
+        return len(LeRobotFolder.open(paths).episodes)
+    if len(files) > 100 or any(suffix(file) in PICKLES for file in files):
+        return None
+    total = 0
+    for file in files:
+        file_system, name = locate(file)
+        try:
+            total += pq.read_metadata(name, filesystem=file_system).num_row_groups
+        except (ValueError, OSError):
+            return None
+    return total

@@ -1,0 +1,124 @@
+"""Files by local path or by URI: s3://, gs://, hdfs:// and file://, as pyarrow's file systems read them."""
+
+from __future__ import annotations
+
+import glob
+import io
+import os
+import re
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+from typing import BinaryIO
+from urllib.parse import quote, unquote
+
+import pyarrow as pa
+from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
+
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+WILDCARD = re.compile(r"[*\[]")
+"""In a URI; a question mark begins its query there, which may say `?region=eu-west-1`."""
+
+
+def is_uri(path: str | os.PathLike[str]) -> bool:
+    """Whether a path names a file system of its own."""
+    return SCHEME.match(str(path)) is not None
+
+
+def locate(path: str | os.PathLike[str]) -> tuple[FileSystem, str]:
+    """The file system of a path or URI, and the name of the file in it.
+
+    Raises:
+        ValueError: pyarrow has no file system for the URI.
+    """
+    if not is_uri(path):
+        return LocalFileSystem(), os.path.abspath(path)
+    try:
+        return FileSystem.from_uri(str(path))
+    except pa.ArrowInvalid as error:
+        raise ValueError(
+            f"{path}: {error}. Give a local path, or a URI that begins with s3://, gs://, hdfs:// or file://."
+        ) from error
+
+
+def open_input(path: str | os.PathLike[str]) -> BinaryIO:
+    """A file to read from, which can seek."""
+    if not is_uri(path):
+        return open(path, "rb")
+    file_system, name = locate(path)
+    return io.BufferedReader(file_system.open_input_file(name))
+
+
+def suffix(path: str | os.PathLike[str]) -> str:
+    """The ending of a file's name, without the query of a URI."""
+    return PurePosixPath(_split_query(str(path))[0]).suffix
+
+
+def join(folder: str, relative: str) -> str:
+    """The path of what lies at `relative` in a folder."""
+    if not is_uri(folder):
+        return os.path.join(folder, relative)
+    base, query = _split_query(folder)
+    return f"{base.rstrip('/')}/{quote(relative)}{query}"
+
+
+def parents(path: str) -> list[str]:
+    """The folders above a file, the nearest first; of a URI without its host or bucket."""
+    if not is_uri(path):
+        return [str(folder) for folder in PurePosixPath(os.path.abspath(path)).parents]
+    base, query = _split_query(path)
+    scheme, _, rest = base.partition("://")
+    folders = [folder for folder in PurePosixPath(rest).parents if str(folder) != "."]
+    return [f"{scheme}://{folder}{query}" for folder in folders]
+
+
+def is_file(path: str) -> bool:
+    """Whether there is a file at a path or URI; a pattern is none."""
+    if not is_uri(path):
+        return os.path.isfile(path)
+    if WILDCARD.search(_split_query(path)[0]):
+        return False
+    file_system, name = locate(path)
+    return file_system.get_file_info(name).type == FileType.File
+
+
+def expand(path: str) -> list[str]:
+    """The files and folders that a path stands for, sorted: a file itself, what lies in a folder, what matches a pattern."""
+    if is_uri(path):
+        return _expand_uri(path)
+    if os.path.isfile(path):
+        return [os.path.abspath(path)]
+    pattern = os.path.join(glob.escape(path), "*") if os.path.isdir(path) else path
+    return [os.path.abspath(name) for name in sorted(glob.glob(pattern, recursive=True))]
+
+
+def _expand_uri(uri: str) -> list[str]:
+    base, query = _split_query(uri)
+    wildcard = WILDCARD.search(base)
+    if wildcard:
+        folder, pattern = base[: wildcard.start()].rpartition("/")[0], unquote(base[base.rfind("/", 0, wildcard.start()) + 1 :])
+    else:
+        folder, pattern = base.rstrip("/"), "*"
+    file_system, root = locate(folder + query)
+    info = file_system.get_file_info(root)
+    if info.type == FileType.File:
+        return [uri]
+    parts = pattern.split("/")
+    selector = FileSelector(root, allow_not_found=True, recursive=len(parts) > 1 or "**" in parts)
+    names = sorted(os.path.relpath(found.path, root) for found in file_system.get_file_info(selector))
+    return [join(folder + query, name) for name in names if _matches(name.split("/"), parts)]
+
+
+def _matches(names: Sequence[str], patterns: Sequence[str]) -> bool:
+    """Whether a path matches a pattern folder by folder; `**` stands for any number of folders."""
+    if not patterns:
+        return not names
+    if patterns[0] == "**":
+        return _matches(names, patterns[1:]) or (len(names) > 0 and _matches(names[1:], patterns))
+    return len(names) > 0 and fnmatchcase(names[0], patterns[0]) and _matches(names[1:], patterns[1:])
+
+
+def _split_query(uri: str) -> tuple[str, str]:
+    """A URI without its query, and the query with its question mark; a local path has none."""
+    base, mark, query = uri.partition("?") if is_uri(uri) else (uri, "", "")
+    return base, mark + query

@@ -1,0 +1,84 @@
+"""Which column of a LeRobot data set is which field of a segment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from serl_ray.data.hil_serl import IMAGE_CHANNELS
+from serl_ray.data.schema import ArraySpec
+
+ACTION, REWARD, DONE = "action", "next.reward", "next.done"
+COLUMNS = {
+    "rewards": REWARD,
+    "dones": DONE,
+    "truncateds": "next.truncated",
+    "masks": "next.mask",
+    "grasp_penalty": "complementary_info.discrete_penalty",
+    "intervened": "complementary_info.is_intervention",
+}
+"""The columns of the fields that are one number each: names of LeRobot's own HIL-SERL, time-outs and masks aside."""
+OBSERVATION, IMAGES = "observation.", "observation.images."
+PICTURES = ("image", "video")
+INDICES = ("timestamp", "frame_index", "episode_index", "index", "task_index")
+
+
+def is_image(spec: ArraySpec) -> bool:
+    """Whether an observation is kept as a picture."""
+    return len(spec.shape) == 3 and spec.dtype == np.uint8 and spec.shape[-1] in IMAGE_CHANNELS
+
+
+def column_of(key: str, spec: ArraySpec) -> str:
+    """The column of an observation key."""
+    return (IMAGES if is_image(spec) else OBSERVATION) + key
+
+
+def key_of(column: str, feature: dict[str, Any]) -> str:
+    """The observation key of a column."""
+    prefix = IMAGES if feature["dtype"] in PICTURES and column.startswith(IMAGES) else OBSERVATION
+    return column.removeprefix(prefix)
+
+
+def observed(features: dict[str, dict[str, Any]], path: str) -> dict[str, str]:
+    """The columns that are observations, by the keys they become; text is none.
+
+    Raises:
+        ValueError: two columns would become the same key.
+    """
+    columns: dict[str, str] = {}
+    for column, feature in features.items():
+        is_array = feature["dtype"] in PICTURES or feature["dtype"] not in ("string", "language", "audio")
+        if column.startswith(OBSERVATION) and is_array:
+            key = key_of(column, feature)
+            if key in columns:
+                raise ValueError(f"{path}: {columns[key]} and {column} are both observation {key!r}. Rename one of them.")
+            columns[key] = column
+    return columns
+
+
+def describe(specs: dict[str, ArraySpec], action_dim: int, videos: bool) -> dict[str, dict[str, Any]]:
+    """The features of a data set, in the order of its columns.
+
+    Raises:
+        ValueError: an observation has no place in the format.
+    """
+    features: dict[str, dict[str, Any]] = {}
+    for key, spec in specs.items():
+        if "/" in key or not spec.shape:
+            raise ValueError(f"Observation {key!r}, {spec}: LeRobot has neither names with a slash nor arrays without an axis.")
+        if is_image(spec):
+            names = ["height", "width", "channels"]
+            features[column_of(key, spec)] = _feature("video" if videos else "image", spec.shape, names)
+        else:
+            features[column_of(key, spec)] = _feature(spec.dtype.name, spec.shape)
+    features[ACTION] = _feature("float32", (action_dim,))
+    for field, column in COLUMNS.items():
+        features[column] = _feature("bool" if field in ("dones", "truncateds", "intervened") else "float32", (1,))
+    for column in INDICES:
+        features[column] = _feature("float32" if column == "timestamp" else "int64", (1,))
+    return features
+
+
+def _feature(dtype: str, shape: tuple[int, ...], names: list[str] | None = None) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": list(shape), "names": names}

@@ -1,0 +1,156 @@
+"""What the meta data of a LeRobot folder say: versions 2.1 and 3.0, by local path or URI."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from serl_ray.data.files import expand, is_file, join, locate, open_input, parents
+
+INFO = "meta/info.json"
+V2, V3 = "v2.1", "v3.0"
+CHUNK = 1000
+"""Files in a folder `chunk-...`."""
+DATA_PATH = {
+    V2: "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
+    V3: "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
+}
+VIDEO_PATH = {
+    V2: "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",
+    V3: "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
+}
+PLACEHOLDER = re.compile(r"\{(\w+)(?::0?(\d{1,2})d)?\}")
+DEPTH = 4
+"""Folders above a data file in which the meta data are looked for."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """The frames of an episode in a video.
+
+    Attributes:
+        path: of the video.
+        start: seconds from its beginning to the episode's first frame.
+    """
+
+    path: str
+    start: float
+
+
+@dataclass(frozen=True)
+class LeRobotFolder:
+    """A data set.
+
+    Attributes:
+        root: local path or URI of the folder.
+        info: what `meta/info.json` holds.
+    """
+
+    root: str
+    info: dict[str, Any] = field(repr=False)
+
+    @classmethod
+    def open(cls, root: str) -> LeRobotFolder:
+        """Raises a ValueError where the meta data are of a version that is not read."""
+        path = join(root, INFO)
+        with open_input(path) as file:
+            try:
+                info = json.load(file)
+            except ValueError as error:
+                raise ValueError(f"{path}: not JSON ({error}). Copy the file again.") from error
+        folder = cls(root, info)
+        if missing := [key for key in ("codebase_version", "fps", "features", "data_path") if key not in info]:
+            raise ValueError(f"{path}: {', '.join(missing)} missing, which LeRobot {V2} and {V3} have.")
+        if not re.match(r"v(2\.[01]|3\.\d)", folder.version):
+            raise ValueError(
+                f"{path}: codebase_version {folder.version}, this serl_ray reads {V2} and {V3}. Convert it with LeRobot."
+            )
+        return folder
+
+    @property
+    def version(self) -> str:
+        return str(self.info["codebase_version"])
+
+    @property
+    def is_v3(self) -> bool:
+        return self.version.startswith("v3")
+
+    @cached_property
+    def episodes(self) -> dict[int, dict[str, Any]]:
+        """The meta data of the episodes, without their statistics, by index and in its order."""
+        rows = self._episode_tables() if self.is_v3 else self._json_lines("meta/episodes.jsonl")
+        return {row["episode_index"]: row for row in sorted(rows, key=lambda row: row["episode_index"])}
+
+    def data_files(self) -> list[str]:
+        """The files that hold the rows of the episodes, each once, in the order of the episodes."""
+        return list(dict.fromkeys(self._file("data_path", index, "data") for index in self.episodes))
+
+    def clip(self, episode: int, key: str) -> Clip:
+        """Where the frames of a video feature are."""
+        start = self.episodes[episode][f"videos/{key}/from_timestamp"] if self.is_v3 else 0.0
+        return Clip(self._file("video_path", episode, f"videos/{key}", key), start)
+
+    def action_limits(self) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the greatest value (A,) of each number of the actions, as the statistics have them."""
+        if self.is_v3:
+            with open_input(join(self.root, "meta/stats.json")) as file:
+                stats = [json.load(file)["action"]]
+        else:
+            stats = [row["stats"]["action"] for row in self._json_lines("meta/episodes_stats.jsonl")]
+        return np.min([s["min"] for s in stats], axis=0).ravel(), np.max([s["max"] for s in stats], axis=0).ravel()
+
+    def _file(self, template: str, episode: int, prefix: str, video_key: str = "") -> str:
+        row, chunk_size = self.episodes[episode], int(self.info.get("chunks_size", CHUNK))
+        values = {
+            "episode_index": episode,
+            "episode_chunk": episode // chunk_size,
+            "chunk_index": row.get(f"{prefix}/chunk_index", 0),
+            "file_index": row.get(f"{prefix}/file_index", 0),
+            "video_key": video_key,
+        }
+        return join(self.root, fill(str(self.info[template]), values, join(self.root, INFO)))
+
+    def _episode_tables(self) -> Iterator[dict[str, Any]]:
+        chunks = expand(join(self.root, "meta/episodes"))
+        for path in (file for chunk in chunks for file in expand(chunk)):
+            file_system, name = locate(path)
+            with pq.ParquetFile(name, filesystem=file_system) as file:
+                columns = [name for name in file.schema_arrow.names if not name.startswith("stats/")]
+                yield from file.read(columns=columns).to_pylist()
+
+    def _json_lines(self, relative: str) -> Iterator[dict[str, Any]]:
+        with open_input(join(self.root, relative)) as file:
+            yield from (json.loads(line) for line in file.read().splitlines() if line.strip())
+
+
+def fill(template: str, values: dict[str, Any], path: str) -> str:
+    """A relative path from a template of `path`, which may be anyone's.
+
+    Raises:
+        ValueError: the template asks for something else, or leads out of the folder.
+    """
+    wanted = PLACEHOLDER.sub("", template)
+    if "{" in wanted or "}" in wanted or not {name for name, _ in PLACEHOLDER.findall(template)} <= values.keys():
+        raise ValueError(f"{path}: the path {template!r} asks for something other than {', '.join(values)}.")
+    filled = PLACEHOLDER.sub(lambda found: str(values[found[1]]).zfill(int(found[2] or 0)), template)
+    if PurePosixPath(filled).is_absolute() or ".." in PurePosixPath(filled).parts:
+        raise ValueError(f"{path}: the path {filled!r} leads out of the data set, so nothing of it was read.")
+    return filled
+
+
+def is_lerobot(path: str) -> bool:
+    """Whether a path is a LeRobot folder."""
+    return is_file(join(str(path), INFO))
+
+
+def folder_of(data_file: str) -> LeRobotFolder | None:
+    """The LeRobot folder that a data file lies in."""
+    return next((LeRobotFolder.open(folder) for folder in parents(data_file)[:DEPTH] if is_lerobot(folder)), None)

@@ -1,0 +1,235 @@
+"""Segments from LeRobot data sets.
+
+A row has no observation after its action: that is in the next row. The last row of an episode has none. Where its mask is 0 (the
+episode was terminated, the value of what follows does not count) its own frame stands for it, as in LeRobot's own HIL-SERL;
+otherwise its transition is left out. What stands for a column that a data set lacks:
+
+    next.reward                            an error; with `episodes_succeed` 1 in the last row and 0 before it
+    next.done                              true in the last row of an episode
+    next.truncated                         false; without next.done as well, true where an episode ends without a reward above 0
+    next.mask                              0 where an episode is done and not truncated, else 1
+    complementary_info.discrete_penalty    0
+    complementary_info.is_intervention     false
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import imageio.v3 as imageio
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from serl_ray.data.files import locate
+from serl_ray.data.lerobot.features import ACTION, COLUMNS, DONE, PICTURES, REWARD, observed
+from serl_ray.data.lerobot.folder import LeRobotFolder
+from serl_ray.data.lerobot.video import read_frames
+from serl_ray.data.schema import SCALAR_FIELDS, ArraySpec, Part, Segment
+
+ACTION_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class LeRobotOptions:
+    """How to read a data set that was not made for reinforcement learning.
+
+    Attributes:
+        episodes_succeed: without rewards, take every episode for one that ends in success.
+        rescale_actions: map the least and greatest value that each number of the actions has in the data set to -1 and 1.
+    """
+
+    episodes_succeed: bool = False
+    rescale_actions: bool = False
+
+
+AS_RECORDED = LeRobotOptions()
+
+
+def read_lerobot_parts(
+    folder: LeRobotFolder, path: str, observation_spec: Mapping[str, ArraySpec] | None, options: LeRobotOptions
+) -> Iterator[Part]:
+    """The episodes in a data file, to be read one by one; `observation_spec` names the keys to keep, by default all."""
+    reader = _EpisodeReader(folder, path, observation_spec, options)
+    file_system, name = locate(path)
+    try:
+        file = pq.ParquetFile(name, filesystem=file_system)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path}: cut off, or not a Parquet file ({error}). Copy the file again.") from error
+    with file:
+        for first_row, table in _episode_tables(file, reader.columns(file.schema_arrow.names), path):
+            yield partial(reader.read, first_row, table)
+
+
+def _episode_tables(file: pq.ParquetFile, columns: list[str], path: str) -> Iterator[tuple[int, pa.Table | ValueError]]:
+    """The rows of each episode and the number of its first; an error in place of rows that cannot be read."""
+    first = row = 0
+    pending: list[pa.Table] = []
+    for group in range(file.num_row_groups):
+        try:
+            table = file.read_row_group(group, columns=columns)
+        except (pa.ArrowException, OSError) as error:
+            if pending:
+                yield first, pa.concat_tables(pending)
+            yield row, ValueError(f"{path}: row {row}: its row group cannot be read ({error}). Copy the file again.")
+            pending, row = [], row + file.metadata.row_group(group).num_rows
+            continue
+        for piece in _by_episode(table):
+            if pending and _episode_of(pending[0]) != _episode_of(piece):
+                yield first, pa.concat_tables(pending)
+                pending = []
+            first = first if pending else row
+            pending.append(piece)
+            row += len(piece)
+    if pending:
+        yield first, pa.concat_tables(pending)
+
+
+def _by_episode(table: pa.Table) -> Iterator[pa.Table]:
+    changes = np.flatnonzero(np.diff(table.column("episode_index").to_numpy())) + 1
+    for start, stop in pairwise([0, *changes.tolist(), len(table)]):
+        if stop > start:
+            yield table.slice(start, stop - start)
+
+
+def _episode_of(table: pa.Table) -> int:
+    return int(table.column("episode_index")[0].as_py())
+
+
+class _EpisodeReader:
+    """Makes segments of the rows of an episode."""
+
+    def __init__(
+        self, folder: LeRobotFolder, path: str, observation_spec: Mapping[str, ArraySpec] | None, options: LeRobotOptions
+    ) -> None:
+        self._folder, self._path, self._options = folder, path, options
+        self._features: dict[str, dict[str, Any]] = folder.info["features"]
+        found = observed(self._features, path)
+        self._observed = {key: column for key, column in found.items() if observation_spec is None or key in observation_spec}
+        self._spec = observation_spec or {}
+        self._limits = folder.action_limits() if options.rescale_actions else None
+
+    def columns(self, names: list[str]) -> list[str]:
+        """What to read of the columns of a data file.
+
+        Raises:
+            ValueError: a column is lacking that nothing can stand for.
+        """
+        in_file = [column for column in self._observed.values() if self._features[column]["dtype"] != "video"]
+        needed = [ACTION, "episode_index", "frame_index", *in_file]
+        if missing := [column for column in needed if column not in names]:
+            raise ValueError(f"{self._path}: no column {', '.join(missing)}; it has {', '.join(names)}.")
+        if REWARD not in names and not self._options.episodes_succeed:
+            raise ValueError(
+                f"{self._path}: no rewards (column {REWARD}). If every episode ends in success, convert the data set by "
+                "convert_demos.py --episodes_succeed."
+            )
+        return [*needed, *(column for column in COLUMNS.values() if column in names)]
+
+    def read(self, first_row: int, table: pa.Table | ValueError) -> Iterator[tuple[int, Segment]]:
+        """The segments of an episode, each with the number of its first transition; one ends wherever the episode is done."""
+        if isinstance(table, ValueError):
+            raise table
+        self._check_rows(table)
+        columns = {"actions": self._actions(table), **_scalars(table)}
+        frames = {key: self._observation(table, key) for key in self._observed}
+        cuts = (np.flatnonzero(columns["dones"][:-1]) + 1).tolist()
+        for start, stop in pairwise([0, *cuts, len(table)]):
+            is_terminated = columns["masks"][stop - 1] == 0
+            if not is_terminated:
+                stop -= 1
+            if stop > start:
+                rows = np.r_[start:stop, stop - 1 if is_terminated else stop]
+                yield (
+                    first_row + start,
+                    Segment(
+                        observations={key: array[rows] for key, array in frames.items()},
+                        episode=f"{self._folder.root}#{_episode_of(table)}" + (f"+{start}" if start else ""),
+                        **{name: column[start:stop] for name, column in columns.items()},
+                    ),
+                )
+
+    def _check_rows(self, table: pa.Table) -> None:
+        episode, rows = _episode_of(table), len(table)
+        expected = self._folder.episodes.get(episode, {}).get("length")
+        if rows != expected or (table.column("frame_index").to_numpy() != np.arange(rows)).any():
+            raise ValueError(
+                f"{self._path}: episode {episode} has {rows} rows, frames {table.column('frame_index')[0]} to "
+                f"{table.column('frame_index')[rows - 1]}; the meta data have {expected}. Copy or record the data set again."
+            )
+
+    def _actions(self, table: pa.Table) -> np.ndarray:
+        """Actions (n, A) in [-1, 1]."""
+        actions = _numbers(table, ACTION, np.dtype(np.float32)).reshape(len(table), -1)
+        if self._limits is not None:
+            low, high = self._limits
+            span = np.where(high > low, high - low, 1)
+            actions = np.where(high > low, np.clip(2 * (actions - low) / span - 1, -1, 1), 0).astype(np.float32)
+        is_outside = (np.abs(actions) > 1 + ACTION_TOLERANCE).any(axis=0)
+        if is_outside.any():
+            dim = int(np.argmax(is_outside))
+            raise ValueError(
+                f"{self._path}: episode {_episode_of(table)}: action[{dim}]: expected numbers in [-1, 1], found "
+                f"{actions[:, dim].min():g} to {actions[:, dim].max():g}. Scale the actions to what the env takes, or convert "
+                "the data set by convert_demos.py --rescale_actions, which maps the least and greatest of each to -1 and 1."
+            )
+        return actions
+
+    def _observation(self, table: pa.Table, key: str) -> np.ndarray:
+        """The rows (n, ...) of an observation key."""
+        column = self._observed[key]
+        feature, episode = self._features[column], _episode_of(table)
+        if feature["dtype"] == "video":
+            clip = self._folder.clip(episode, column)
+            return read_frames(clip.path, clip.start, len(table), float(self._folder.info["fps"]))
+        if feature["dtype"] in PICTURES:
+            return _pictures(table, column, f"{self._path}: episode {episode}: {column}")
+        dtype = np.dtype(feature["dtype"])
+        wanted = self._spec[key].dtype if key in self._spec else dtype
+        rows = _numbers(table, column, wanted if wanted.kind == dtype.kind == "f" else dtype)
+        return rows.reshape(len(table), *feature["shape"])
+
+
+def _scalars(table: pa.Table) -> dict[str, np.ndarray]:
+    """The fields (n,) that are one number each; see the top of this module for those that have no column."""
+    n = len(table)
+    is_last = np.arange(n) == n - 1
+    found = {
+        field: _numbers(table, column, SCALAR_FIELDS[field]).reshape(n)
+        for field, column in COLUMNS.items()
+        if column in table.column_names
+    }
+    rewards = found.get("rewards", is_last.astype(np.float32))
+    dones = found.get("dones", is_last)
+    ran_out = np.zeros(n, bool) if DONE in table.column_names else dones & (rewards <= 0)
+    truncateds = found.get("truncateds", ran_out)
+    dones = dones | truncateds
+    zeros = np.zeros(n, np.float32)
+    defaults = {"masks": 1.0 - (dones & ~truncateds), "grasp_penalty": zeros, "intervened": zeros > 0}
+    return {**defaults, **found, "rewards": rewards, "dones": dones, "truncateds": truncateds}
+
+
+def _numbers(table: pa.Table, column: str, dtype: np.dtype) -> np.ndarray:
+    """All numbers of a column, flat, whether they come as such or in lists of lists."""
+    array = table.column(column).combine_chunks()
+    while pa.types.is_nested(array.type):
+        array = array.flatten()
+    if array.null_count:
+        raise ValueError(f"Column {column} has {array.null_count} empty places. Record the episode again, or leave it out.")
+    numbers = array.to_numpy(zero_copy_only=False)
+    return (numbers != 0) if dtype.kind == "b" else numbers.astype(dtype)
+
+
+def _pictures(table: pa.Table, column: str, where: str) -> np.ndarray:
+    """Frames (n, H, W, C) uint8 from PNG or JPEG bytes."""
+    pictures = table.column(column).to_pylist()
+    if any(picture is None or picture["bytes"] is None for picture in pictures):
+        raise ValueError(f"{where}: a picture is not in the file but beside it. Embed the pictures with LeRobot.")
+    frames = np.stack([np.asarray(imageio.imread(picture["bytes"])) for picture in pictures])
+    if frames.dtype != np.uint8:
+        raise ValueError(f"{where}: expected pictures of uint8, found {frames.dtype}. Leave this camera out of the data set.")
+    return frames[..., None] if frames.ndim == 3 else frames

@@ -1,0 +1,70 @@
+"""Statistics of the columns of a LeRobot data set, as its meta data hold them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Stats = dict[str, dict[str, np.ndarray]]
+MAX_FRAMES = 100
+"""Frames of an episode that are measured, evenly spaced."""
+
+
+def measure(columns: dict[str, np.ndarray], pictures: set[str]) -> Stats:
+    """Least, greatest, mean, standard deviation and count of an episode's columns (n, ...).
+
+    Those of pictures are of each channel, (C, 1, 1), in [0, 1]; those of other columns have the shape of a row.
+    """
+    return {name: _of_pictures(rows) if name in pictures else _of_rows(rows) for name, rows in columns.items()}
+
+
+def merge(total: Stats | None, episode: Stats) -> Stats:
+    """The statistics of all episodes so far and of one more."""
+    if total is None:
+        return episode
+    return {name: _merge(total[name], stats) for name, stats in episode.items()}
+
+
+def to_json(stats: Stats) -> dict[str, Any]:
+    """Statistics as lists of numbers."""
+    return {name: {measure: value.tolist() for measure, value in values.items()} for name, values in stats.items()}
+
+
+def _of_rows(rows: np.ndarray) -> dict[str, np.ndarray]:
+    rows = rows[:, None] if rows.ndim == 1 else rows
+    return _measure(rows, (0,), len(rows))
+
+
+def _of_pictures(frames: np.ndarray) -> dict[str, np.ndarray]:
+    chosen = frames[np.linspace(0, len(frames) - 1, min(len(frames), MAX_FRAMES)).round().astype(int)] / 255.0
+    stats = _measure(chosen, (0, 1, 2), len(chosen))
+    return {name: value if name == "count" else value[:, None, None] for name, value in stats.items()}
+
+
+def _measure(rows: np.ndarray, axes: tuple[int, ...], count: int) -> dict[str, np.ndarray]:
+    numbers = rows.astype(np.float64)
+    return {
+        "min": numbers.min(axis=axes),
+        "max": numbers.max(axis=axes),
+        "mean": numbers.mean(axis=axes),
+        "std": numbers.std(axis=axes),
+        "count": np.array([count]),
+    }
+
+
+def _merge(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Mean and variance of two samples together, from those of each."""
+    share = other["count"] / (one["count"] + other["count"])
+    share = share.reshape((1,) * one["mean"].ndim)
+    mean = (1 - share) * one["mean"] + share * other["mean"]
+    variance = (1 - share) * (one["std"] ** 2 + (one["mean"] - mean) ** 2) + share * (
+        other["std"] ** 2 + (other["mean"] - mean) ** 2
+    )
+    return {
+        "min": np.minimum(one["min"], other["min"]),
+        "max": np.maximum(one["max"], other["max"]),
+        "mean": mean,
+        "std": np.sqrt(variance),
+        "count": one["count"] + other["count"],
+    }

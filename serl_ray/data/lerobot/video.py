@@ -1,0 +1,85 @@
+"""Frames in and out of videos."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from serl_ray.data.files import open_input
+
+CODEC, PIXELS = "libx264", "yuv420p"
+QUALITY = {"crf": "18", "g": "10"}
+"""Visually lossless, and a frame to begin from at every tenth."""
+
+
+class VideoWriter:
+    """Writes frames (H, W, 3) uint8 to an mp4 as H.264, which is lossy.
+
+    Args:
+        path: of the video.
+        fps: frames a second.
+        shape: (H, W, 3), H and W even.
+    """
+
+    def __init__(self, path: Path, fps: int, shape: tuple[int, ...]) -> None:
+        height, width, channels = shape
+        if height % 2 or width % 2 or channels != 3:
+            raise ValueError(
+                f"{path.name}: a video needs an even height and width and 3 channels, not {shape}. Leave out --videos."
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._container = av.open(str(path), "w")
+        self._stream = self._container.add_stream(CODEC, rate=fps, options=QUALITY)
+        self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, PIXELS
+        self._stream.time_base = self._time_base = Fraction(1, fps)
+        self.num_frames = 0
+
+    def add(self, frames: np.ndarray) -> None:
+        """Append frames (n, H, W, 3)."""
+        for pixels in frames:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            frame.pts, frame.time_base = self.num_frames, self._time_base
+            self._container.mux(self._stream.encode(frame))
+            self.num_frames += 1
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._container.mux(self._stream.encode())
+        self._container.close()
+
+
+def read_frames(path: str, start: float, count: int, fps: float) -> np.ndarray:
+    """Frames (count, H, W, 3) uint8, each the one whose time is nearest to its own.
+
+    Args:
+        path: the video, a local path or a URI.
+        start: seconds from its beginning to the first of the frames.
+        count: how many.
+        fps: frames a second.
+
+    Raises:
+        ValueError: it is no video, or a frame is not in it.
+    """
+    frames: list[np.ndarray | None] = [None] * count
+    try:
+        with open_input(path) as file, av.open(file) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            container.seek(max(0, int((start - 0.5 / fps) / stream.time_base)), stream=stream)
+            for frame in container.decode(stream):
+                index = round((frame.time - start) * fps)
+                if index >= count:
+                    break
+                if index >= 0 and frames[index] is None:
+                    frames[index] = frame.to_ndarray(format="rgb24")
+    except (av.FFmpegError, IndexError) as error:
+        raise ValueError(f"{path}: cut off, or not a video ({error}). Copy the file again.") from error
+    if missing := [index for index, frame in enumerate(frames) if frame is None]:
+        raise ValueError(
+            f"{path}: no frame at {start + missing[0] / fps:.3f} s, frame {missing[0]} of {count} of an episode at {fps} Hz. "
+            "The video is too short, or of another frame rate."
+        )
+    return np.stack(frames)

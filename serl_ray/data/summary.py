@@ -1,0 +1,153 @@
+"""What demonstrations hold, in numbers and in a picture; gathered segment by segment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from serl_ray.data.lerobot.features import is_image
+from serl_ray.data.schema import ArraySpec, Segment
+
+BINS = np.linspace(-1, 1, 42)
+"""Edges of the histograms of actions; a zero is in the middle of the middle bin."""
+STRIP_EPISODES, STRIP_FRAMES = 3, 8
+
+
+@dataclass
+class Gripper:
+    """The commands of a dimension whose values are all -1, 0 or 1."""
+
+    closes: int = 0
+    holds: int = 0
+    opens: int = 0
+    switches: int = 0
+
+    def add(self, commands: np.ndarray) -> None:
+        """The commands (n,) of a segment; a switch is a command other than the one before it, holds aside."""
+        moves = commands[commands != 0]
+        self.closes += int((moves < 0).sum())
+        self.opens += int((moves > 0).sum())
+        self.holds += len(commands) - len(moves)
+        self.switches += int((np.diff(moves) != 0).sum())
+
+
+@dataclass
+class Summary:
+    """Counts and extremes of segments. Those of one episode that follow each other count as one.
+
+    Attributes:
+        grippers: dimensions of the actions that are grippers; None takes those whose values are all -1, 0 or 1.
+    """
+
+    grippers: Sequence[int] | None = None
+    lengths: list[int] = field(default_factory=list)
+    specs: list[dict[str, ArraySpec]] = field(default_factory=list)
+    num_intervened: int = 0
+    _successes: list[bool] = field(default_factory=list)
+    _episode: str | None = None
+    _strips: list[dict[str, np.ndarray]] = field(default_factory=list)
+    _actions: list[_Dimension] = field(default_factory=list)
+
+    @property
+    def num_transitions(self) -> int:
+        return sum(self.lengths)
+
+    @property
+    def success_share(self) -> float:
+        """The share of episodes whose last reward is above 0."""
+        return float(np.mean(self._successes))
+
+    def add(self, segment: Segment) -> None:
+        """Take a segment in."""
+        if segment.episode == self._episode and segment.first_step > 0:
+            self.lengths[-1] += len(segment)
+            self._successes[-1] = bool(segment.rewards[-1] > 0)
+        else:
+            self.lengths.append(len(segment))
+            self._successes.append(bool(segment.rewards[-1] > 0))
+            if len(self._strips) < STRIP_EPISODES:
+                self._strips.append(_strip(segment))
+        self._episode = segment.episode
+        if segment.observation_spec not in self.specs:
+            self.specs.append(segment.observation_spec)
+        self.num_intervened += int(segment.intervened.sum())
+        missing = segment.actions.shape[1] - len(self._actions)
+        self._actions += [_Dimension() for _ in range(missing)]
+        for dimension, numbers in zip(self._actions, segment.actions.T, strict=False):
+            dimension.add(numbers)
+
+    def lines(self) -> Iterator[str]:
+        """The summary as text."""
+        lengths = self.lengths
+        yield f"{len(lengths)} episodes, {self.num_transitions} transitions"
+        yield f"length      min {min(lengths)}, median {np.median(lengths):g}, max {max(lengths)}"
+        yield f"success     {self.success_share:.2f} of the episodes (a reward above 0 at the end)"
+        yield f"intervened  {self.num_intervened / self.num_transitions:.2f} of the transitions"
+        for index, specs in enumerate(self.specs):
+            if index:
+                yield "other episodes have"
+            yield from (f"observation {key}: {spec}" for key, spec in specs.items())
+        for index, dimension in enumerate(self._actions):
+            text = f"action[{index}]   {dimension.low:+.3f} to {dimension.high:+.3f}"
+            if self._is_gripper(index):
+                gripper = dimension.gripper
+                text += (
+                    f", gripper: closes {gripper.closes}, holds {gripper.holds}, opens {gripper.opens}, "
+                    f"{gripper.switches / len(lengths):.1f} switches an episode"
+                )
+            yield text
+
+    def draw(self, path: str | Path) -> None:
+        """A picture: histograms of lengths and actions, and frames of a few episodes, a row an episode and camera."""
+        strips = [(f"episode {e}, {key}", frames) for e, strip in enumerate(self._strips) for key, frames in strip.items()]
+        figure = Figure(figsize=(12, 4 + 1.5 * len(strips)), layout="constrained")
+        above, *below = figure.subfigures(
+            2 if strips else 1, 1, height_ratios=[4, 1.5 * len(strips)] if strips else [1], squeeze=False
+        )[:, 0]
+        left, right = above.subplots(1, 2)
+        left.hist(self.lengths, bins=min(30, max(self.lengths)))
+        left.set(xlabel="length (steps)", ylabel="episodes")
+        shares = np.stack([dimension.counts / dimension.counts.sum() for dimension in self._actions])
+        image = right.imshow(shares, aspect="auto", extent=(-1, 1, len(shares) - 0.5, -0.5), cmap="magma")
+        right.set(xlabel="action", ylabel="dimension", yticks=range(len(shares)))
+        above.colorbar(image, ax=right, label="share of the transitions")
+        if strips:
+            axes = below[0].subplots(len(strips), 1, squeeze=False)[:, 0]
+            for axis, (title, frames) in zip(axes, strips, strict=True):
+                axis.imshow(np.concatenate(frames, axis=1), cmap="gray")
+                axis.set_title(title, fontsize=8)
+                axis.axis("off")
+        figure.savefig(path, dpi=100)
+
+    def _is_gripper(self, index: int) -> bool:
+        if self.grippers is not None:
+            return index in self.grippers
+        dimension = self._actions[index]
+        return dimension.is_ternary and dimension.low < dimension.high
+
+
+@dataclass
+class _Dimension:
+    """One number of the actions."""
+
+    low: float = np.inf
+    high: float = -np.inf
+    is_ternary: bool = True
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(len(BINS) - 1))
+    gripper: Gripper = field(default_factory=Gripper)
+
+    def add(self, numbers: np.ndarray) -> None:
+        self.low, self.high = min(self.low, float(numbers.min())), max(self.high, float(numbers.max()))
+        self.is_ternary &= bool(np.isin(numbers, (-1, 0, 1)).all())
+        self.counts += np.histogram(numbers.clip(-1, 1), BINS)[0]
+        self.gripper.add(np.round(numbers))
+
+
+def _strip(segment: Segment) -> dict[str, np.ndarray]:
+    """A few frames of every camera of an episode, (at most STRIP_FRAMES, H, W, C)."""
+    chosen = np.unique(np.linspace(0, len(segment), STRIP_FRAMES).round().astype(int))
+    return {key: segment.observations[key][chosen] for key, spec in segment.observation_spec.items() if is_image(spec)}

@@ -1,0 +1,58 @@
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import imageio.v3 as imageio
+import numpy as np
+from stamped import stamped_segment
+
+from serl_ray.data.demos import write_demos
+from serl_ray.data.summary import Summary
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "inspect_demos.py"
+
+
+def recorded():
+    """Two episodes: a success of 6 steps whose gripper moves, and a failure of 3."""
+    grip = np.array([-1, 0, -1, 1, 0, -1])
+    success = stamped_segment(1, 0, 6, done=True)
+    success = replace(success, actions=np.stack([np.linspace(-0.5, 0.5, 6), grip], 1), rewards=np.arange(6) == 5)
+    failure = replace(stamped_segment(2, 0, 3, done=True), actions=np.zeros((3, 2)), rewards=np.zeros(3))
+    return [success, failure]
+
+
+def test_the_numbers_are_those_of_the_segments():
+    summary = Summary()
+    for segment in recorded():
+        summary.add(segment)
+    text = "\n".join(summary.lines())
+    assert summary.lengths == [6, 3] and summary.success_share == 0.5
+    assert "2 episodes, 9 transitions" in text
+    assert "min 3, median 4.5, max 6" in text
+    assert "intervened  0.33" in text
+    assert "observation image: uint8 of shape (2, 2, 3)" in text
+    assert "action[0]   -0.500 to +0.500\n" in text
+    assert "action[1]   -1.000 to +1.000, gripper: closes 3, holds 5, opens 1, 1.0 switches an episode" in text
+
+
+def test_segments_of_one_episode_count_as_one():
+    whole, summary = recorded()[0], Summary()
+    for start, stop in ((0, 2), (2, 6)):
+        summary.add(whole.slice(start, stop))
+    assert summary.lengths == [6] and summary.success_share == 1
+
+
+def test_the_script_prints_and_draws_every_format(tmp_path):
+    write_demos(tmp_path / "a.pkl", recorded())
+    write_demos(tmp_path / "shards", recorded())
+    (tmp_path / "bad.pkl").write_bytes(b"no pickle")
+    paths = [tmp_path / name for name in ("a.pkl", "shards", "bad.pkl")]
+    flags = ["--setup_mode", "single-arm-learned-gripper", "--output", tmp_path / "out" / "a.png", "--skip_bad"]
+    done = subprocess.run([*map(str, [sys.executable, SCRIPT, *paths, *flags])], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "1 of 5 episodes dropped: " in done.stderr and "bad.pkl: cut off, or not a pickle" in done.stderr
+    assert "2 file(s) of HIL-SERL pickle, 1 file(s) of Parquet version 1" in done.stdout
+    assert "4 episodes, 18 transitions" in done.stdout
+    picture = imageio.imread(tmp_path / "out" / "a.png")
+    assert picture.std() > 10

@@ -1,0 +1,262 @@
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stamped import assert_same, stamped_segment
+from test_parquet import random_segment
+
+from serl_ray.data.demos import find_files, read_demos, read_file, segments
+from serl_ray.data.hil_serl import DemoError
+from serl_ray.data.lerobot import writer
+from serl_ray.data.lerobot.folder import LeRobotFolder, fill
+from serl_ray.data.lerobot.reader import LeRobotOptions
+from serl_ray.data.lerobot.writer import LeRobotFormat, write_lerobot
+from serl_ray.data.schema import ArraySpec
+
+VERSIONS = ("v2.1", "v3.0")
+SPEC = {
+    "front": ArraySpec((6, 4, 3), np.uint8),
+    "gray": ArraySpec((4, 6, 1), np.uint8),
+    "state": ArraySpec((3,), np.float32),
+    "one": ArraySpec((1,), np.float64),
+    "grid": ArraySpec((2, 1, 3), np.float16),
+    "count": ArraySpec((2,), np.int64),
+}
+
+
+def after_lerobot(segment):
+    """The segment as it comes back: what was seen last is its last frame again, or its last transition is gone."""
+    if segment.masks[-1] == 0:
+        frames = {key: np.concatenate([rows[:-1], rows[-2:-1]]) for key, rows in segment.observations.items()}
+        return [replace(segment, observations=frames)]
+    return [segment.slice(0, len(segment) - 1)] if len(segment) > 1 else []
+
+
+def read(folder, **options):
+    return [segment for file in find_files(str(folder)) for segment in read_file(file, **options)]
+
+
+def episode(n=5, number=0, **changes):
+    return replace(stamped_segment(number, 0, n, done=True), **changes)
+
+
+def frames_of(n, size=(32, 48), seed=0):
+    """Smooth pictures (n, H, W, 3) of a brightness of their own, which a video keeps nearly."""
+    base = np.linspace(40, 60, size[0] * size[1]).reshape(*size, 1)
+    return (base + 10 * np.arange(n)[:, None, None, None] + seed * np.ones(3)).astype(np.uint8)
+
+
+@given(
+    lengths=st.lists(st.integers(1, 7), min_size=1, max_size=4),
+    keys=st.sets(st.sampled_from(sorted(SPEC)), min_size=1, max_size=4),
+    version=st.sampled_from(VERSIONS),
+    seed=st.integers(0, 2**31),
+)
+@settings(deadline=None, max_examples=40)
+def test_what_is_written_is_read_to_the_bit_but_for_the_last_observation(tmp_path_factory, lengths, keys, version, seed):
+    rng = np.random.default_rng(seed)
+    recorded = [random_segment(rng, n, {key: SPEC[key] for key in keys}, 3, f"{i}") for i, n in enumerate(lengths)]
+    recorded = [replace(segment, truncateds=segment.truncateds & segment.dones) for segment in recorded]
+    for segment, front in ((s, s.observations["front"]) for s in recorded if "front" in keys):
+        segment.observations["front"] = rng.integers(0, 256, front.shape, dtype=np.uint8)
+    folder = tmp_path_factory.mktemp("sets") / "set"
+    write_lerobot(folder, recorded, LeRobotFormat(version))
+    expected = [kept for segment in recorded for kept in after_lerobot(segment)]
+    for found, wanted in zip(read(folder), expected, strict=True):
+        assert_same(found, wanted, ids=False)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_videos_hold_every_frame_in_its_place(tmp_path, version):
+    recorded = [
+        episode(n, observations={"front": frames_of(n + 1, seed=20 * i), "state": np.zeros((n + 1, 2), np.float32)})
+        for i, n in enumerate((5, 1, 12))
+    ]
+    write_lerobot(tmp_path / "set", recorded, LeRobotFormat(version, videos=True, fps=15))
+    for found, segment in zip(read(tmp_path / "set"), recorded, strict=True):
+        [wanted] = after_lerobot(segment)
+        difference = found.observations["front"].astype(int) - wanted.observations["front"].astype(int)
+        assert found.observation_spec == wanted.observation_spec
+        assert np.abs(difference).max() <= 4  # a neighbour would be 10 away
+    info = json.loads((tmp_path / "set" / "meta" / "info.json").read_text())
+    assert info["features"]["observation.images.front"]["dtype"] == "video"
+    assert info["features"]["observation.images.front"]["info"]["video.codec"] == "h264"
+
+
+def test_v3_has_many_episodes_in_a_file_and_says_where(tmp_path, monkeypatch):
+    recorded = [episode(n, n, observations={"front": frames_of(n + 1)}) for n in (4, 6, 3)]
+    write_lerobot(tmp_path / "set", recorded, LeRobotFormat(videos=True, fps=10))
+    rows = pq.read_table(tmp_path / "set" / "meta/episodes/chunk-000/file-000.parquet").to_pylist()
+    key = "videos/observation.images.front"
+    assert [row["length"] for row in rows] == [4, 6, 3]
+    assert [(row["dataset_from_index"], row["dataset_to_index"]) for row in rows] == [(0, 4), (4, 10), (10, 13)]
+    assert [(row[f"{key}/from_timestamp"], row[f"{key}/to_timestamp"]) for row in rows] == [(0, 0.4), (0.4, 1.0), (1.0, 1.3)]
+    assert rows[0]["stats/action/count"] == [4]
+    data = pq.read_table(tmp_path / "set" / "data/chunk-000/file-000.parquet")
+    assert data.column("index").to_pylist() == list(range(13))
+    np.testing.assert_allclose(data.column("timestamp").to_numpy()[4:7], [0, 0.1, 0.2], atol=1e-6)
+    tasks = pq.read_table(tmp_path / "set" / "meta/tasks.parquet").to_pandas()
+    assert tasks.loc["demonstration"].task_index == 0
+
+    monkeypatch.setattr(writer, "FILE_MB", 0)
+    monkeypatch.setattr(writer, "CHUNK", 2)
+    write_lerobot(tmp_path / "small", recorded, LeRobotFormat(videos=True))
+    names = [file.split("data/")[1] for file in find_files(str(tmp_path / "small"))]
+    assert names == ["chunk-000/file-000.parquet", "chunk-000/file-001.parquet", "chunk-001/file-000.parquet"]
+    assert [len(segment) for segment in read(tmp_path / "small")] == [4, 6, 3]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_statistics_are_those_of_the_data(tmp_path, version):
+    recorded = [episode(n, number=n) for n in (4, 9)]
+    write_lerobot(tmp_path / "set", recorded, LeRobotFormat(version))
+    actions = np.concatenate([segment.actions for segment in recorded])
+    low, high = LeRobotFolder.open(str(tmp_path / "set")).action_limits()
+    np.testing.assert_array_equal([low, high], [actions.min(axis=0), actions.max(axis=0)])
+    if version == "v3.0":
+        stats = json.loads((tmp_path / "set" / "meta/stats.json").read_text())
+        images = np.concatenate([segment.observations["image"][:-1] for segment in recorded]) / 255
+        np.testing.assert_allclose(stats["action"]["std"], actions.std(axis=0), rtol=1e-5)
+        np.testing.assert_allclose(np.ravel(stats["observation.images.image"]["mean"]), images.mean(axis=(0, 1, 2)))
+        np.testing.assert_allclose(np.ravel(stats["observation.images.image"]["std"]), images.std(axis=(0, 1, 2)), rtol=1e-6)
+        assert np.shape(stats["observation.images.image"]["max"]) == (3, 1, 1)
+        assert stats["next.reward"]["count"] == [13]
+
+
+def rewritten(folder, change):
+    """The data set with the table of each data file changed, as another recorder would have written it."""
+    for path in folder.rglob("data/*/*.parquet"):
+        pq.write_table(change(pq.read_table(path)), path)
+    return folder
+
+
+def without(*columns):
+    return lambda table: table.drop_columns(columns)
+
+
+OURS = ("next.truncated", "next.mask", "complementary_info.discrete_penalty", "complementary_info.is_intervention")
+
+
+def test_what_another_recorder_leaves_out_has_a_default(tmp_path):
+    good, late = episode(4, rewards=[0, 0, 0, 1]), episode(3, rewards=[0, 0, 0])
+    write_lerobot(tmp_path / "a", [good, late])
+    for segment, n in zip(read(rewritten(tmp_path / "a", without(*OURS))), (4, 3), strict=True):
+        assert segment.masks.tolist() == [1.0] * (n - 1) + [0.0]
+        assert not segment.truncateds.any() and not segment.intervened.any() and not segment.grasp_penalty.any()
+    first, second = read(rewritten(tmp_path / "a", without("next.done")))
+    assert first.masks.tolist() == [1, 1, 1, 0]
+    assert len(second) == 2 and not second.dones.any()
+
+
+def test_without_rewards_somebody_must_say_that_episodes_succeed(tmp_path):
+    write_lerobot(tmp_path / "set", [episode(4)])
+    rewritten(tmp_path / "set", without(*OURS, "next.reward", "next.done"))
+    with pytest.raises(DemoError, match=r"no rewards \(column next.reward\).*--episodes_succeed"):
+        read(tmp_path / "set")
+    [segment] = read(tmp_path / "set", lerobot=LeRobotOptions(episodes_succeed=True))
+    assert segment.rewards.tolist() == [0, 0, 0, 1]
+    assert segment.dones.tolist() == [False, False, False, True]
+    assert segment.masks[-1] == 0
+
+
+def test_an_episode_that_is_done_within_is_cut_there(tmp_path):
+    write_lerobot(tmp_path / "set", [episode(6)])
+    done = pa.array([False, True, False, False, False, True])
+    rewritten(tmp_path / "set", lambda t: without(*OURS)(t.set_column(t.column_names.index("next.done"), "next.done", done)))
+    first, second = read(tmp_path / "set")
+    assert (len(first), len(second)) == (2, 4)
+    assert first.episode != second.episode
+    assert first.observations["state"][:, 1].tolist() == [0, 1, 1]
+
+
+def test_actions_of_other_units_are_refused_or_rescaled(tmp_path):
+    actions = np.array([[-40, 0.5, 3], [10, 0.5, 3], [60, -0.5, 3]], np.float32)
+    write_lerobot(tmp_path / "set", [episode(3, actions=actions)])
+    message = r"episode 0: action\[0\]: expected numbers in \[-1, 1\], found -40 to 60.*--rescale_actions"
+    with pytest.raises(DemoError, match=message):
+        read(tmp_path / "set")
+    [segment] = read(tmp_path / "set", lerobot=LeRobotOptions(rescale_actions=True))
+    np.testing.assert_allclose(segment.actions, [[-1, 1, 0], [0, 1, 0], [1, -1, 0]], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "template", ["../{episode_index}", "/etc/{episode_index}", "a/../../{episode_index}", "{episode_index.__class__}", "{secret}"]
+)
+def test_a_data_set_does_not_lead_out_of_its_folder(tmp_path, template):
+    write_lerobot(tmp_path / "set", [episode(3)], LeRobotFormat("v2.1"))
+    path = tmp_path / "set" / "meta" / "info.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "data_path": template}))
+    with pytest.raises(ValueError, match=r"info\.json: the path .*(leads out of the data set|asks for something other than)"):
+        find_files(str(tmp_path / "set"))
+    with pytest.raises(ValueError, match="leads out"):
+        fill("videos/{video_key}/{episode_index:06d}.mp4", {"video_key": "../../..", "episode_index": 1}, "info.json")
+
+
+def test_columns_and_pictures_that_do_not_fit_are_named(tmp_path):
+    write_lerobot(tmp_path / "set", [episode(3)])
+    shutil.copytree(tmp_path / "set", tmp_path / "cut")
+    with pytest.raises(DemoError, match=r"no column observation\.state; it has"):
+        read(rewritten(tmp_path / "cut", without("observation.state")))
+    shutil.copytree(tmp_path / "set", tmp_path / "short")
+    with pytest.raises(DemoError, match=r"episode 0 has 2 rows.*the meta data have 3"):
+        read(rewritten(tmp_path / "short", lambda table: table.slice(0, 2)))
+    info = tmp_path / "set" / "meta" / "info.json"
+    info.write_text(info.read_text().replace('"v3.0"', '"v1.6"'))
+    with pytest.raises(ValueError, match="codebase_version v1.6, this serl_ray reads v2.1 and v3.0"):
+        find_files(str(tmp_path / "set"))
+
+
+def test_a_video_that_is_too_short_is_named(tmp_path):
+    for name, n in (("long", 9), ("short", 4)):
+        write_lerobot(tmp_path / name, [episode(n, observations={"front": frames_of(n + 1)})], LeRobotFormat(videos=True))
+    video = "videos/observation.images.front/chunk-000/file-000.mp4"
+    shutil.copy(tmp_path / "short" / video, tmp_path / "long" / video)
+    with pytest.raises(DemoError, match=r"file-000\.mp4: no frame at 0\.400 s, frame 4 of 9"):
+        read(tmp_path / "long")
+    (tmp_path / "long" / video).write_bytes(b"no video")
+    with pytest.raises(DemoError, match=r"file-000\.mp4: cut off, or not a video"):
+        read(tmp_path / "long")
+
+
+def test_what_has_no_place_in_the_format_is_refused(tmp_path):
+    for n, (observations, message) in enumerate(
+        (
+            ({"a/b": np.zeros((4, 2))}, "names with a slash"),
+            ({"scalar": np.zeros(4)}, "arrays without an axis"),
+            ({"odd": np.zeros((4, 3, 5, 3), np.uint8)}, "even height and width"),
+        )
+    ):
+        with pytest.raises(ValueError, match=message):
+            write_lerobot(tmp_path / str(n), [episode(3, observations=observations)], LeRobotFormat(videos=True))
+    with pytest.raises(ValueError, match="Episode '1' has image .*; those before it"):
+        write_lerobot(tmp_path / "mixed", [episode(3), episode(3, number=1, actions=np.zeros((3, 5)))])
+    with pytest.raises(ValueError, match="no segment to write"):
+        write_lerobot(tmp_path / "empty", [])
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_bad_episode_does_not_hide_the_others(tmp_path, version):
+    recorded = [episode(4, number=i) for i in range(3)]
+    recorded[1].rewards[2] = np.nan
+    write_lerobot(tmp_path / "set", recorded, LeRobotFormat(version))
+    errors = []
+    found = read(tmp_path / "set", on_bad=errors.append)
+    assert [segment.observations["state"][0, 0] for segment in found] == [0, 2]
+    [error] = errors
+    assert "rewards: expected finite numbers" in str(error)
+
+
+def test_training_reads_a_folder_in_parallel(tmp_path, local_ray):
+    recorded = [episode(n, number=n) for n in (3, 5)]
+    write_lerobot(tmp_path / "set", recorded, LeRobotFormat("v2.1"))
+    spec = {"image": ArraySpec((2, 2, 3), np.uint8), "state": ArraySpec((2,), np.float32)}
+    for found, segment in zip(segments(read_demos(str(tmp_path / "set"), spec, 2)), recorded, strict=True):
+        [wanted] = after_lerobot(segment)
+        assert found.observation_spec == spec
+        np.testing.assert_array_equal(found.observations["image"], wanted.observations["image"])
