@@ -9,6 +9,7 @@ from serl_ray.benchmarks.classifier import Classifier
 from serl_ray.benchmarks.learn import Learn
 from serl_ray.benchmarks.learner import Learner
 from serl_ray.benchmarks.objectives import Objectives
+from serl_ray.benchmarks.offline import Offline
 from serl_ray.benchmarks.overhead import Overhead
 from serl_ray.benchmarks.replay import Replay
 from serl_ray.benchmarks.rollout import Rollout
@@ -20,6 +21,7 @@ SECTIONS = {
     "rollout": Rollout,
     "overhead": Overhead,
     "learn": Learn,
+    "offline": Offline,
     "objectives": Objectives,
     "classifier": Classifier,
 }

@@ -37,7 +37,9 @@ class TrainingSettings:
     control_hz: float | None = None
     """Steps a second that the env is held to; None for as many as there are, as for an env that keeps time itself."""
     demo_paths: tuple[str, ...] = ()
-    """Demonstrations: pickles of HIL-SERL, Parquet files, folders or patterns of them."""
+    """Demonstrations: pickles of HIL-SERL, Parquet files, folders, patterns and URIs of such, LeRobot data sets."""
+    skip_bad: bool = False
+    """Whether demonstrations in which something is wrong are left out, by whole episodes, and counted."""
 
     classifier: str | None = None
     """Folder of a reward classifier, whose verdict is the reward; None for the env's own reward."""

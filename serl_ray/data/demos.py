@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import tempfile
@@ -22,10 +21,8 @@ from serl_ray.data.hil_serl import DemoError, demo_error, read_pickle_parts, wri
 from serl_ray.data.lerobot.folder import LeRobotFolder, folder_of, is_lerobot
 from serl_ray.data.lerobot.reader import AS_RECORDED, LeRobotOptions, read_lerobot_parts
 from serl_ray.data.parquet import VERSION, read_parts, write_shards
-from serl_ray.data.reading import plain_errors
+from serl_ray.data.reading import plain_errors, warn_dropped
 from serl_ray.data.schema import TRANSITION_FIELDS, ArraySpec, Part, Segment
-
-logger = logging.getLogger(__name__)
 
 PICKLES = (".pkl", ".pickle")
 PARQUET = ".parquet"
@@ -115,20 +112,6 @@ def segments(dataset: ray.data.Dataset) -> Iterator[Segment]:
                 num_good += 1
                 yield _from_row(row)
     warn_dropped(errors, num_good)
-
-
-def warn_dropped(errors: Sequence[str | DemoError], num_good: int) -> None:
-    """Say how many episodes were dropped, and why the first was.
-
-    Raises:
-        DemoError: all of them were.
-    """
-    if not errors:
-        return
-    message = f"{len(errors)} of {len(errors) + num_good} episodes dropped: {errors[0]}"
-    if not num_good:
-        raise DemoError(f"{message} Nothing is left.")
-    logger.warning(message)
 
 
 def find_files(paths: str | Sequence[str]) -> list[str]:

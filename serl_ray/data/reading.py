@@ -1,12 +1,18 @@
-"""What reading by Ray Data has in common: the errors of its tasks, as they were raised there."""
+"""What reading by Ray Data has in common: the errors of its tasks as they were raised there, and what was left out for one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import ray.data
 from ray.exceptions import RayError
+
+from serl_ray.data.hil_serl import DemoError
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -24,3 +30,44 @@ def _bottom(error: RayError, kind: type[Exception]) -> Exception:
     while cause is not None and type(cause) is not kind:
         cause = getattr(cause, "cause", None) or cause.__cause__
     return error if cause is None else kind(str(cause).splitlines()[0])  # Ray adds lines
+
+
+def keep_good(dataset: ray.data.Dataset) -> ray.data.Dataset:
+    """What is left of a dataset that was told to skip what is bad, materialised, after the same warning as of `segments`.
+
+    Raises:
+        DemoError: nothing is left.
+    """
+    errors: list[str] = []
+    num_good = 0
+    for row in dataset.map(_noted).iter_rows():
+        errors += row["errors"]
+        num_good += row["is_good"]
+    warn_dropped(errors, num_good)
+    return dataset.filter(_is_good).map(_without_errors).materialize()
+
+
+def _noted(row: dict[str, Any]) -> dict[str, Any]:
+    return {"errors": list(row.get("errors", ())), "is_good": _is_good(row)}
+
+
+def _is_good(row: dict[str, Any]) -> bool:
+    return row.get("episode") is not None
+
+
+def _without_errors(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "errors"}
+
+
+def warn_dropped(errors: Sequence[str | DemoError], num_good: int) -> None:
+    """Say how many episodes were dropped, and why the first was.
+
+    Raises:
+        DemoError: all of them were.
+    """
+    if not errors:
+        return
+    message = f"{len(errors)} of {len(errors) + num_good} episodes dropped: {errors[0]}"
+    if not num_good:
+        raise DemoError(f"{message} Nothing is left.")
+    logger.warning(message)

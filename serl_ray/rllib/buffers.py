@@ -40,7 +40,7 @@ def read_demos(settings: TrainingSettings, space: gymnasium.spaces.Dict, action_
     select = partial(select_observations, image_keys=settings.image_keys, state_keys=settings.state_keys)
     if encoding := settings.encoding():
         select = partial(select_maps, select=select, encoding=encoding)
-    return demos.read_demos(settings.demo_paths, observation_specs(settings, space), action_dim, select)
+    return demos.read_demos(settings.demo_paths, observation_specs(settings, space), action_dim, select, settings.skip_bad)
 
 
 def make_buffer(

@@ -16,7 +16,7 @@ from ray.data.expressions import col
 from serl_ray.data import demos
 from serl_ray.data.hil_serl import DemoError
 from serl_ray.data.observations import select_observations
-from serl_ray.data.reading import plain_errors
+from serl_ray.data.reading import keep_good, plain_errors
 from serl_ray.data.replay_buffer import row_bytes
 from serl_ray.data.schema import Segment
 from serl_ray.data.streaming import DemoStream
@@ -38,12 +38,14 @@ class OfflineData:
         sample: (batch size, random generator) -> a batch.
         held_out: segments of episodes that no batch has.
         num_transitions: that are learned from.
+        num_bytes: that these take, encoded.
         stream: where batches come from if not all demonstrations are in memory.
     """
 
     sample: Callable[[int, np.random.Generator], Batch]
     held_out: list[Segment]
     num_transitions: int
+    num_bytes: int
     stream: DemoStream | None = None
 
 
@@ -67,6 +69,8 @@ def load_offline_data(settings: OfflineSettings, space: gymnasium.spaces.Dict, a
     """
     with plain_errors(DemoError):
         dataset = read_demos(settings, space, action_dim).materialize()
+        if settings.skip_bad:
+            dataset = keep_good(dataset)
     lengths = _episode_lengths(dataset)
     held_out = _held_out(list(lengths), settings.held_out)
     num_transitions = sum(steps for episode, steps in lengths.items() if episode not in held_out)
@@ -84,12 +88,12 @@ def load_offline_data(settings: OfflineSettings, space: gymnasium.spaces.Dict, a
     if streams:
         window = make(max(min(settings.window, rows, int(granted / bytes_a_row)), 2), "window")
         stream = DemoStream(dataset, window, held_out, seed)
-        return OfflineData(stream.sample, judged, num_transitions, stream)
+        return OfflineData(stream.sample, judged, num_transitions, rows * bytes_a_row, stream)
     buffer = make(rows + 1, "demo replay")
     for segment in demos.segments(dataset):
         if segment.episode not in held_out:
             buffer.add(segment)
-    return OfflineData(buffer.sample, judged, num_transitions)
+    return OfflineData(buffer.sample, judged, num_transitions, rows * bytes_a_row)
 
 
 def _episode_lengths(dataset: ray.data.Dataset) -> dict[str, int]:

@@ -10,7 +10,7 @@ import pytest
 import ray
 import torch
 
-from serl_ray.data.demos import write_demos
+from serl_ray.data.demos import find_files, read_file, write_demos
 from serl_ray.data.hil_serl import DemoError
 from serl_ray.envs.expert import ScriptedExpert
 from serl_ray.envs.make import build_env
@@ -146,3 +146,16 @@ def test_a_hybrid_run_starts_with_the_policy_and_imitation_fades(build, demos, t
     assert shares == [pytest.approx(0.6), 0.0, 0.0]
     with pytest.raises(ValueError, match=r"hidden_dims \[32, 32\], this run has \[8, 8\]"):
         SERLConfig().training(**online, **(SMALL | {"hidden_dims": (8, 8)})).build_algo()
+
+
+def test_a_bad_demonstration_is_left_out_where_that_is_wanted(build, demos, tmp_path, caplog):
+    segments = list(read_file(find_files(demos)[0]))
+    segments[5].rewards = segments[5].rewards * np.nan
+    write_demos(tmp_path / "some" / "bad.pkl", segments)
+    (tmp_path / "some" / "torn.pkl").write_bytes(b"\x80\x05")
+    with pytest.raises(DemoError, match="rewards"):
+        build(offline(str(tmp_path / "some" / "bad.pkl")))
+    algorithm = build(offline(str(tmp_path / "some"), skip_bad=True, held_out=0.0))
+    assert "2 of 25 episodes dropped" in caplog.text
+    assert algorithm.data.num_transitions == sum(map(len, segments)) - len(segments[5])
+    assert algorithm.train()["learner/steps"] == 60

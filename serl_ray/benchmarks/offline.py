@@ -1,0 +1,145 @@
+"""Whether offline training ever waits for its data, what reading gains by a second core, and what a stream takes of memory."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import ray
+from tqdm import tqdm
+
+from serl_ray.benchmarks.commands import cameras_of, run_script
+from serl_ray.benchmarks.timing import Row, report
+from serl_ray.data import demos
+from serl_ray.data.schema import Segment
+from serl_ray.rllib import OfflineSERL
+from serl_ray.rllib.buffers import read_demos
+from serl_ray.rllib.offline_data import demo_spaces
+from serl_ray.settings import OfflineSettings, preset
+from serl_ray.training import RunOptions, build, start_ray
+
+SETUP_MODE = "single-arm-learned-gripper"
+
+
+@dataclass
+class Offline:
+    """Trains from two cameras on demonstrations in memory, and on a stream of a data set larger than the memory granted."""
+
+    output: Path = Path("runs/benchmark")
+    """Folder for the demonstrations and offline.json."""
+    episodes: int = 20
+    """Recorded demonstrations; those that are read."""
+    copies: int = 20
+    """How often the stream's data set has them, under other names."""
+    memory_gb: float = 0.1
+    """Granted to the stream: its window has as much at most, and Ray's object store."""
+    batch_size: int = 128
+    """Transitions an update."""
+    learner_steps: int = 200
+    """Of each run, after the first 50."""
+
+    def run(self) -> None:
+        """Measures, and reports."""
+        recorded, many = self._data()
+        rows = self._reading(recorded)
+        rows += self._waiting("in memory", recorded)
+        rows += self._waiting("streaming", many, self.memory_gb)
+        report("offline", vars(self), rows, self.output)
+
+    def _data(self) -> tuple[Path, Path]:
+        """The recorded demonstrations, four files, and a data set of many copies, a file each."""
+        recorded, many = self.output / "offline-demos", self.output / "offline-many"
+        if not recorded.exists():
+            single = self.output / "offline-demos.pkl"
+            flags = ["--setup_mode", SETUP_MODE, "--episodes", str(self.episodes), "--image_keys", *cameras_of(SETUP_MODE)]
+            run_script("record_demos.py", *flags, "--output", str(single))
+            segments = list(demos.read_file(str(single)))
+            for part in range(4):
+                demos.write_demos(recorded / f"{part}.pkl", segments[part::4])
+        if not many.exists():
+            segments = [segment for file in demos.find_files(str(recorded)) for segment in demos.read_file(file)]
+            for copy in tqdm(range(self.copies), unit="copy"):
+                demos.write_demos(many / f"{copy:03d}.pkl", (_renamed(segment, copy) for segment in segments))
+        return recorded, many
+
+    def _settings(self, data: Path, memory_gb: float | None = None) -> OfflineSettings:
+        options = preset("tabletop", OfflineSettings) | {"batch_size": self.batch_size}
+        return OfflineSettings(
+            setup_mode=SETUP_MODE,
+            image_keys=cameras_of(SETUP_MODE),
+            demo_paths=(str(data),),
+            memory_gb=memory_gb,
+            held_out=0.05,
+            evaluate_every=0,
+            steps_per_iteration=50,
+            **options,
+        )
+
+    def _reading(self, data: Path) -> list[Row]:
+        """Reading and encoding with one core and with two; the trunk is there before the clock starts."""
+        settings, seconds = self._settings(data), {}
+        for cores in (1, 2):
+            ray.init(num_cpus=cores, include_dashboard=False, logging_level="warning")
+            space, action_space = demo_spaces(settings)
+            for name in ("warm-up", cores):
+                started = time.monotonic()
+                for _ in demos.segments(read_demos(settings, space, action_space.shape[0])):
+                    pass
+                seconds[name] = time.monotonic() - started
+            ray.shutdown()
+        return [
+            Row("reading and encoding, 1 core", seconds[1], "s"),
+            Row("reading and encoding, 2 cores", seconds[2], "s"),
+            Row("2 cores / 1 core", seconds[1] / seconds[2], "", ">= 1.5"),
+        ]
+
+    def _waiting(self, name: str, data: Path, memory_gb: float | None = None) -> list[Row]:
+        settings = self._settings(data, memory_gb)
+        start_ray(settings, RunOptions())
+        with _PeakMemory() as memory:
+            algorithm: OfflineSERL = build(settings, RunOptions())
+            assert bool(algorithm.data.stream) == (memory_gb is not None)
+            algorithm.train()
+            results = [algorithm.train() for _ in range(self.learner_steps // settings.steps_per_iteration)]
+        rows = [
+            Row(f"{name}: share of the time that the learner waits", _mean(results, "learner/data_wait"), "", "<= 0.05"),
+            Row(f"{name}: learner steps a second", _mean(results, "learner/steps_per_second"), ""),
+            Row(f"{name}: size of the data", algorithm.data.num_bytes / 1e9, "GB"),
+            Row(f"{name}: greatest memory of the learner's process beyond that at the start", memory.peak / 1e9, "GB"),
+        ]
+        if memory_gb:
+            rows.append(Row(f"{name}: size of the data / memory granted", algorithm.data.num_bytes / 1e9 / memory_gb, "", ">= 3"))
+        algorithm.stop()
+        ray.shutdown()
+        return rows
+
+
+class _PeakMemory:
+    """The greatest memory of this process, and of what it shares with Ray's object store, beyond what it has at first."""
+
+    def __enter__(self) -> _PeakMemory:
+        self._process, self.peak, self._is_over = psutil.Process(os.getpid()), 0, threading.Event()
+        self._first = self._process.memory_info().rss
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self._is_over.wait(0.05):
+            self.peak = max(self.peak, self._process.memory_info().rss - self._first)
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+
+def _renamed(segment: Segment, copy: int) -> Segment:
+    return Segment(**{**vars(segment), "episode": f"{segment.episode}-{copy}"})
+
+
+def _mean(results: list[dict[str, float]], name: str) -> float:
+    return sum(result[name] for result in results) / len(results)
