@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,9 @@ COLUMNS = {
 """The columns of the fields that are one number each: names of LeRobot's own HIL-SERL, time-outs and masks aside."""
 OBSERVATION, IMAGES = "observation.", "observation.images."
 PICTURES = ("image", "video")
+NO_ARRAYS = ("string", "language", "audio")
+MAX_AXES = 5
+"""Of an array that is no picture, as `datasets` has types for them."""
 INDICES = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 
 
@@ -44,12 +48,13 @@ def observed(features: dict[str, dict[str, Any]], path: str) -> dict[str, str]:
     """The columns that are observations, by the keys they become; text is none.
 
     Raises:
-        ValueError: two columns would become the same key.
+        ValueError: two columns would become the same key, or one has neither numbers, pictures nor text.
     """
     columns: dict[str, str] = {}
     for column, feature in features.items():
-        is_array = feature["dtype"] in PICTURES or feature["dtype"] not in ("string", "language", "audio")
-        if column.startswith(OBSERVATION) and is_array:
+        if column.startswith(OBSERVATION) and feature["dtype"] not in NO_ARRAYS:
+            if feature["dtype"] not in PICTURES and not _is_number(feature["dtype"]):
+                raise ValueError(f"{path}: {column} has dtype {feature['dtype']!r}, neither numbers nor pictures. Take it out.")
             key = key_of(column, feature)
             if key in columns:
                 raise ValueError(f"{path}: {columns[key]} and {column} are both observation {key!r}. Rename one of them.")
@@ -65,19 +70,59 @@ def describe(specs: dict[str, ArraySpec], action_dim: int, videos: bool) -> dict
     """
     features: dict[str, dict[str, Any]] = {}
     for key, spec in specs.items():
-        if "/" in key or not spec.shape:
-            raise ValueError(f"Observation {key!r}, {spec}: LeRobot has neither names with a slash nor arrays without an axis.")
+        column = column_of(key, spec)
+        _check_place(key, spec, videos)
+        if column in features:
+            raise ValueError(
+                f"Observation {key!r}, {spec}: its column {column} is that of another observation. Rename one of them."
+            )
         if is_image(spec):
             names = ["height", "width", "channels"]
-            features[column_of(key, spec)] = _feature("video" if videos else "image", spec.shape, names)
+            features[column] = _feature("video" if videos else "image", spec.shape, names)
         else:
-            features[column_of(key, spec)] = _feature(spec.dtype.name, spec.shape)
+            features[column] = _feature(spec.dtype.name, spec.shape)
     features[ACTION] = _feature("float32", (action_dim,))
     for field, column in COLUMNS.items():
         features[column] = _feature("bool" if field in ("dones", "truncateds", "intervened") else "float32", (1,))
     for column in INDICES:
         features[column] = _feature("float32" if column == "timestamp" else "int64", (1,))
     return features
+
+
+def metadata(features: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """The metadata of a data file. LeRobot v2.1 knows from nothing else that a struct is a picture."""
+    types = {column: _type_of(feature) for column, feature in features.items() if feature["dtype"] != "video"}
+    return {"huggingface": json.dumps({"info": {"features": types}})}
+
+
+def _is_number(dtype: str) -> bool:
+    try:
+        return np.dtype(dtype).kind in "biuf"
+    except TypeError:
+        return False
+
+
+def _type_of(feature: dict[str, Any]) -> dict[str, Any]:
+    dtype, shape = feature["dtype"], feature["shape"]
+    if dtype == "image":
+        return {"_type": "Image"}
+    if len(shape) > 1:
+        return {"shape": shape, "dtype": dtype, "_type": f"Array{len(shape)}D"}
+    value = {"dtype": dtype, "_type": "Value"}
+    return value if shape == [1] else {"feature": value, "length": shape[0], "_type": "Sequence"}
+
+
+def _check_place(key: str, spec: ArraySpec, videos: bool) -> None:
+    if "/" in key or not spec.shape:
+        raise ValueError(f"Observation {key!r}, {spec}: LeRobot has neither names with a slash nor arrays without an axis.")
+    if len(spec.shape) > MAX_AXES or 0 in spec.shape or spec.dtype.kind not in "biuf":
+        raise ValueError(
+            f"Observation {key!r}, {spec}: LeRobot has numbers, of 1 to {MAX_AXES} axes that are not empty. Leave it out."
+        )
+    if videos and is_image(spec) and (spec.shape[0] % 2 or spec.shape[1] % 2 or spec.shape[2] != 3):
+        raise ValueError(
+            f"Observation {key!r}, {spec}: a video needs an even height and width and 3 channels. Leave out --videos."
+        )
 
 
 def _feature(dtype: str, shape: tuple[int, ...], names: list[str] | None = None) -> dict[str, Any]:

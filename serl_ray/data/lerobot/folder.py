@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -59,21 +59,10 @@ class LeRobotFolder:
 
     @classmethod
     def open(cls, root: str) -> LeRobotFolder:
-        """Raises a ValueError where the meta data are of a version that is not read."""
+        """Raises a ValueError where the meta data are of a version that is not read, or broken."""
         path = join(root, INFO)
         with open_input(path) as file:
-            try:
-                info = json.load(file)
-            except ValueError as error:
-                raise ValueError(f"{path}: not JSON ({error}). Copy the file again.") from error
-        folder = cls(root, info)
-        if missing := [key for key in ("codebase_version", "fps", "features", "data_path") if key not in info]:
-            raise ValueError(f"{path}: {', '.join(missing)} missing, which LeRobot {V2} and {V3} have.")
-        if not re.match(r"v(2\.[01]|3\.\d)", folder.version):
-            raise ValueError(
-                f"{path}: codebase_version {folder.version}, this serl_ray reads {V2} and {V3}. Convert it with LeRobot."
-            )
-        return folder
+            return _parsed(root, path, file.read())
 
     @property
     def version(self) -> str:
@@ -87,7 +76,10 @@ class LeRobotFolder:
     def episodes(self) -> dict[int, dict[str, Any]]:
         """The meta data of the episodes, without their statistics, by index and in its order."""
         rows = self._episode_tables() if self.is_v3 else self._json_lines("meta/episodes.jsonl")
-        return {row["episode_index"]: row for row in sorted(rows, key=lambda row: row["episode_index"])}
+        try:
+            return {row["episode_index"]: row for row in sorted(rows, key=lambda row: row["episode_index"])}
+        except KeyError as error:
+            raise ValueError(f"{self.root}: an episode in its meta data has no {error}. Copy the folder meta again.") from error
 
     def data_files(self) -> list[str]:
         """The files that hold the rows of the episodes, each once, in the order of the episodes."""
@@ -95,14 +87,18 @@ class LeRobotFolder:
 
     def clip(self, episode: int, key: str) -> Clip:
         """Where the frames of a video feature are."""
-        start = self.episodes[episode][f"videos/{key}/from_timestamp"] if self.is_v3 else 0.0
+        start = self.episodes[episode].get(f"videos/{key}/from_timestamp") if self.is_v3 else 0.0
+        if start is None:
+            raise ValueError(f"{self.root}: its meta data do not say where episode {episode} begins in the video of {key}.")
         return Clip(self._file("video_path", episode, f"videos/{key}", key), start)
 
+    @cached_property
     def action_limits(self) -> tuple[np.ndarray, np.ndarray]:
         """The least and the greatest value (A,) of each number of the actions, as the statistics have them."""
-        if self.is_v3:
-            with open_input(join(self.root, "meta/stats.json")) as file:
-                stats = [json.load(file)["action"]]
+        of_all = join(self.root, "meta/stats.json")
+        if is_file(of_all):
+            with open_input(of_all) as file:
+                stats = [_json(file.read(), of_all)["action"]]
         else:
             stats = [row["stats"]["action"] for row in self._json_lines("meta/episodes_stats.jsonl")]
         return np.min([s["min"] for s in stats], axis=0).ravel(), np.max([s["max"] for s in stats], axis=0).ravel()
@@ -116,7 +112,10 @@ class LeRobotFolder:
             "file_index": row.get(f"{prefix}/file_index", 0),
             "video_key": video_key,
         }
-        return join(self.root, fill(str(self.info[template]), values, join(self.root, INFO)))
+        path = join(self.root, INFO)
+        if not isinstance(self.info.get(template), str):
+            raise ValueError(f"{path}: no {template}, which says where the files lie. Copy the file again.")
+        return join(self.root, fill(self.info[template], values, path))
 
     def _episode_tables(self) -> Iterator[dict[str, Any]]:
         chunks = expand(join(self.root, "meta/episodes"))
@@ -127,8 +126,49 @@ class LeRobotFolder:
                 yield from file.read(columns=columns).to_pylist()
 
     def _json_lines(self, relative: str) -> Iterator[dict[str, Any]]:
-        with open_input(join(self.root, relative)) as file:
-            yield from (json.loads(line) for line in file.read().splitlines() if line.strip())
+        path = join(self.root, relative)
+        with open_input(path) as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield _json(line, f"{path}, line {number}")
+
+
+@lru_cache(maxsize=8)
+def _parsed(root: str, path: str, text: bytes) -> LeRobotFolder:
+    """A data set by its `info.json`: as long as that stays as it is, the other meta data are read once for all data files."""
+    info = _json(text, path)
+    folder = LeRobotFolder(root, info)
+    if missing := [key for key in ("codebase_version", "fps", "features", "data_path") if key not in info]:
+        raise ValueError(f"{path}: {', '.join(missing)} missing, which LeRobot {V2} and {V3} have.")
+    if not re.match(r"v(2\.[01]|3\.\d)", folder.version):
+        raise ValueError(
+            f"{path}: codebase_version {folder.version}, this serl_ray reads {V2} and {V3}. Convert it with LeRobot."
+        )
+    for key, value, kind in (("fps", info["fps"], int | float), ("chunks_size", info.get("chunks_size", CHUNK), int)):
+        if not isinstance(value, kind) or value <= 0:
+            raise ValueError(f"{path}: {key} is {value!r}, expected a number above 0. Copy the file again.")
+    _check_features(info["features"], path)
+    return folder
+
+
+def _check_features(features: Any, path: str) -> None:
+    if not isinstance(features, dict):
+        raise ValueError(f"{path}: features: expected a description by column, found {features!r:.60}. Copy the file again.")
+    for column, feature in features.items():
+        if not isinstance(feature, dict) or not {"dtype", "shape"} <= feature.keys():
+            raise ValueError(
+                f"{path}: features[{column!r}]: expected a dtype and a shape, found {feature!r:.60}. Copy the file again."
+            )
+
+
+def _json(text: bytes, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{where}: not JSON ({error}). Copy the file again.") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{where}: expected a JSON object, found {value!r:.60}. Copy the file again.")
+    return value
 
 
 def fill(template: str, values: dict[str, Any], path: str) -> str:

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from math import prod
 from typing import Any
 
 import imageio.v3 as imageio
@@ -111,7 +112,7 @@ class _EpisodeReader:
         found = observed(self._features, path)
         self._observed = {key: column for key, column in found.items() if observation_spec is None or key in observation_spec}
         self._spec = observation_spec or {}
-        self._limits = folder.action_limits() if options.rescale_actions else None
+        self._limits = folder.action_limits if options.rescale_actions else None
 
     def columns(self, names: list[str]) -> list[str]:
         """What to read of the columns of a data file.
@@ -191,6 +192,11 @@ class _EpisodeReader:
         dtype = np.dtype(feature["dtype"])
         wanted = self._spec[key].dtype if key in self._spec else dtype
         rows = _numbers(table, column, wanted if wanted.kind == dtype.kind == "f" else dtype)
+        if rows.size != len(table) * prod(feature["shape"]):
+            raise ValueError(
+                f"{self._path}: episode {episode}: {column}: expected an array of shape {feature['shape']} in each row, found "
+                f"{rows.size} numbers in {len(table)} rows. Copy meta and data of the same data set."
+            )
         return rows.reshape(len(table), *feature["shape"])
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from serl_ray.data.lerobot import stats
-from serl_ray.data.lerobot.features import ACTION, COLUMNS, column_of, describe
+from serl_ray.data.lerobot.features import ACTION, COLUMNS, column_of, describe, metadata
 from serl_ray.data.lerobot.folder import CHUNK, DATA_PATH, INFO, V2, V3, VIDEO_PATH
 from serl_ray.data.lerobot.video import CODEC, PIXELS, VideoWriter
 from serl_ray.data.schema import ArraySpec, Segment
@@ -177,7 +177,7 @@ class _Writer:
                 arrays[name] = pa.array([_picture(t, frame) for t, frame in enumerate(columns[name])], PICTURE)
             elif feature["dtype"] != "video":
                 arrays[name] = _to_arrow(columns[name])
-        return pa.table(arrays)
+        return pa.table(arrays, metadata=metadata(self.features))
 
     def _path(self, templates: dict[str, str], key: str = "") -> Path:
         chunk, index = divmod(self._num_files, CHUNK)
