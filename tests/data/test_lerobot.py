@@ -125,6 +125,8 @@ def test_statistics_are_those_of_the_data(tmp_path, version):
         np.testing.assert_allclose(stats["action"]["std"], actions.std(axis=0), rtol=1e-5)
         np.testing.assert_allclose(np.ravel(stats["observation.images.image"]["mean"]), images.mean(axis=(0, 1, 2)))
         np.testing.assert_allclose(np.ravel(stats["observation.images.image"]["std"]), images.std(axis=(0, 1, 2)), rtol=1e-6)
+        for name, limit in (("min", np.min), ("max", np.max)):
+            np.testing.assert_array_equal(np.squeeze(stats["observation.images.image"][name]), limit(images, axis=(0, 1, 2)))
         assert np.shape(stats["observation.images.image"]["max"]) == (3, 1, 1)
         assert stats["next.reward"]["count"] == [13]
 

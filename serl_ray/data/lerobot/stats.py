@@ -31,25 +31,36 @@ def to_json(stats: Stats) -> dict[str, Any]:
     return {name: {measure: value.tolist() for measure, value in values.items()} for name, values in stats.items()}
 
 
-def _of_rows(rows: np.ndarray) -> dict[str, np.ndarray]:
-    rows = rows[:, None] if rows.ndim == 1 else rows
-    return _measure(rows, (0,), len(rows))
-
-
 def _of_pictures(frames: np.ndarray) -> dict[str, np.ndarray]:
-    chosen = frames[np.linspace(0, len(frames) - 1, min(len(frames), MAX_FRAMES)).round().astype(int)] / 255.0
-    stats = _measure(chosen, (0, 1, 2), len(chosen))
-    return {name: value if name == "count" else value[:, None, None] for name, value in stats.items()}
+    """Of frames (n, H, W, C) uint8, from how often each shade occurs: exact, and one frame at a time."""
+    chosen = np.linspace(0, len(frames) - 1, min(len(frames), MAX_FRAMES)).round().astype(int)
+    counts = sum(_shades(frames[t]) for t in chosen)  # (C, 256)
+    shades, occurs = np.arange(256) / 255.0, counts > 0
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    mean = shares @ shades
+    values = {
+        "min": shades[occurs.argmax(axis=1)],
+        "max": shades[255 - occurs[:, ::-1].argmax(axis=1)],
+        "mean": mean,
+        "std": np.sqrt((shares * (shades - mean[:, None]) ** 2).sum(axis=1)),
+    }
+    return {name: value[:, None, None] for name, value in values.items()} | {"count": np.array([len(chosen)])}
 
 
-def _measure(rows: np.ndarray, axes: tuple[int, ...], count: int) -> dict[str, np.ndarray]:
-    numbers = rows.astype(np.float64)
+def _shades(frame: np.ndarray) -> np.ndarray:
+    """How often each shade occurs in each channel of a frame (H, W, C) uint8, (C, 256)."""
+    return np.stack([np.bincount(frame[..., channel].ravel(), minlength=256) for channel in range(frame.shape[-1])])
+
+
+def _of_rows(rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Of rows (n, ...) of numbers."""
+    numbers = (rows[:, None] if rows.ndim == 1 else rows).astype(np.float64)
     return {
-        "min": numbers.min(axis=axes),
-        "max": numbers.max(axis=axes),
-        "mean": numbers.mean(axis=axes),
-        "std": numbers.std(axis=axes),
-        "count": np.array([count]),
+        "min": numbers.min(axis=0),
+        "max": numbers.max(axis=0),
+        "mean": numbers.mean(axis=0),
+        "std": numbers.std(axis=0),
+        "count": np.array([len(rows)]),
     }
 
 
