@@ -26,6 +26,8 @@ class Evaluate:
     """Where to write a video of the episodes, such as out.mp4."""
     classifier: Path | None = None
     """A reward classifier to judge the episodes by; by default what the policy was trained with."""
+    env_name: str | None = None
+    """The env to play in: tabletop, gym-hil, package.module:Class; by default the one it was trained in."""
     seed: int = 20_000
     """Of the episodes."""
 
@@ -33,6 +35,7 @@ class Evaluate:
 def main(args: Evaluate) -> Evaluation:
     """Plays, and prints the success rate with its 95 % interval."""
     overrides = {"classifier": str(args.classifier)} if args.classifier else {}
+    overrides |= {"env_name": args.env_name} if args.env_name else {}
     agent, env = load_policy(args.checkpoint, **overrides)
     act = agent.sample_actions if args.sampled else deterministic(agent)
     if args.video:

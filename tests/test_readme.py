@@ -17,6 +17,8 @@ SMALLER = {
     "--episodes 50": "--episodes 2",
     "--max_steps 3000": "--max_steps 130 --evaluation_episodes 2",
     "--max_steps 4000": "--max_steps 130 --evaluation_episodes 2",
+    "--max_steps 1500": "--max_steps 40 --steps_per_iteration 20 --evaluation_episodes 2",
+    "--max_steps 2500": "--max_steps 130 --evaluation_episodes 2",
     "--episodes 40": "--episodes 10",
     "--output_dir classifier_ckpt": "--output_dir classifier_ckpt --num_epochs 8 --lr 0.001 --augment_crops 1",
     "--output data/judged.pkl": "--output data/judged.pkl --episodes 2",
@@ -69,6 +71,20 @@ def test_record_train_resume_and_evaluate(folder):
     assert [json.loads(line)["env/steps"] for line in results.read_text().splitlines()][-1] == resumed
 
 
+def test_look_at_demonstrations_convert_them_learn_from_them_alone_and_go_on(folder):
+    if not (folder / "data" / "demos.pkl").exists():
+        run(script("record_demos"), folder)
+    assert "2 episodes" in run(script("inspect_demos"), folder)
+    for command in COMMANDS:
+        if "convert_demos" in command:
+            assert "2 episodes" in run(command, folder)
+    assert "action error" in run(script("train_offline"), folder)
+    go_on = next(smaller(command) for command in COMMANDS if "--init_from" in command)
+    assert env_steps(run(go_on, folder)) >= 130
+    for left in ("data/demos.png", "offline_ckpt/learning_curve.png", "offline_ckpt/values.png", "online_ckpt/policy.mp4"):
+        assert (folder / left).stat().st_size > 1000
+
+
 def test_frames_classifier_and_a_policy_by_its_verdict(folder):
     frames, classifier, judged, train = (smaller(command) for command in COMMANDS if "classifier" in command)
     assert re.search(r"[1-9]\d* success and [1-9]\d* failure frames of 10 episodes", run(frames, folder))
@@ -85,5 +101,6 @@ def test_check_env(folder):
 def test_every_flag_that_is_mentioned_exists(folder):
     names = sorted({re.search(r"scripts/(\w+)\.py", command)[1] for command in COMMANDS})
     known = {flag for name in names for flag in re.findall(r"--\w+", run(f"python scripts/{name}.py --help", folder))}
-    known |= set(re.findall(r"--\w+", run("python scripts/benchmark.py learn --help", folder)))
+    for section in ("learn", "objectives", "classifier", "offline"):
+        known |= set(re.findall(r"--\w+", run(f"python scripts/benchmark.py {section} --help", folder)))
     assert set(re.findall(r"--\w\w+", README)) <= known

@@ -6,7 +6,7 @@ otherwise its transition is left out. What stands for a column that a data set l
 
     next.reward                            an error; with `episodes_succeed` 1 in the last row and 0 before it
     next.done                              true in the last row of an episode
-    next.truncated                         false; without next.done as well, true where an episode ends without a reward above 0
+    next.truncated                         true where an episode is done without a reward above 0: it ran out of time
     next.mask                              0 where an episode is done and not truncated, else 1
     complementary_info.discrete_penalty    0
     complementary_info.is_intervention     false
@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from serl_ray.data.files import locate
-from serl_ray.data.lerobot.features import ACTION, COLUMNS, DONE, PICTURES, REWARD, observed
+from serl_ray.data.lerobot.features import ACTION, COLUMNS, PICTURES, REWARD, observed
 from serl_ray.data.lerobot.folder import LeRobotFolder
 from serl_ray.data.lerobot.video import read_frames
 from serl_ray.data.schema import SCALAR_FIELDS, ArraySpec, Part, Segment
@@ -211,8 +211,7 @@ def _scalars(table: pa.Table) -> dict[str, np.ndarray]:
     }
     rewards = found.get("rewards", is_last.astype(np.float32))
     dones = found.get("dones", is_last)
-    ran_out = np.zeros(n, bool) if DONE in table.column_names else dones & (rewards <= 0)
-    truncateds = found.get("truncateds", ran_out)
+    truncateds = found.get("truncateds", dones & (rewards <= 0))
     dones = dones | truncateds
     zeros = np.zeros(n, np.float32)
     defaults = {"masks": 1.0 - (dones & ~truncateds), "grasp_penalty": zeros, "intervened": zeros > 0}
