@@ -25,7 +25,7 @@ from serl_ray.plots import plot_learning_curve, plot_value_curves
 from serl_ray.rllib import SERL, OfflineConfig, OfflineSERL, SERLConfig
 from serl_ray.rllib.checkpoint import AGENT_DIR, CHECKPOINT, checkpoint_of, read_run
 from serl_ray.run_log import RunLog, read_results
-from serl_ray.settings import OfflineSettings, TrainingSettings, names_of
+from serl_ray.settings import HybridSettings, OfflineSettings, TrainingSettings, names_of
 
 T = TypeVar("T")
 LOGS = "logs"
@@ -71,6 +71,8 @@ def train(settings: TrainingSettings, run: RunOptions) -> dict[str, Any] | None:
     try:
         if run.resume:
             algorithm.load_checkpoint(str(run.save_dir / CHECKPOINT))
+        elif isinstance(settings, HybridSettings) and settings.init_from and settings.evaluate_every:
+            log.append(algorithm.evaluate_now(), algorithm.steps)
         with _stop_on_interrupt(algorithm):
             _loop(algorithm, log, settings, run)
         save(algorithm, run.save_dir)

@@ -81,6 +81,8 @@ def test_look_at_demonstrations_convert_them_learn_from_them_alone_and_go_on(fol
     assert "action error" in run(script("train_offline"), folder)
     go_on = next(smaller(command) for command in COMMANDS if "--init_from" in command)
     assert env_steps(run(go_on, folder)) >= 130
+    first = json.loads((folder / "online_ckpt" / "logs" / "results.jsonl").read_text().splitlines()[0])
+    assert first["evaluation/at_step"] == 0 and first["env/steps"] == 0
     for left in ("data/demos.png", "offline_ckpt/learning_curve.png", "offline_ckpt/values.png", "online_ckpt/policy.mp4"):
         assert (folder / left).stat().st_size > 1000
 

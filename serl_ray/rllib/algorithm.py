@@ -82,8 +82,6 @@ class SERL(Algorithm):
 
     @override(Algorithm)
     def step(self) -> dict[str, Any]:
-        if not self.steps and self.settings.evaluate_every and self._starts_trained():
-            self.evaluator.start(self.policy.get_weights(), 0)
         started, env_steps, learner_steps, steps = time.monotonic(), self.env_steps, self.learner_steps, self.steps
         goal = min(steps + self.settings.steps_per_iteration, max(self.settings.max_steps, steps + 1))
         waited = self.feed.seconds_waited
@@ -98,9 +96,6 @@ class SERL(Algorithm):
             "learner/data_wait": (self.feed.seconds_waited - waited) / seconds,
         }
         return self._result(rates)
-
-    def _starts_trained(self) -> bool:
-        return self.settings.init_from is not None
 
     def _evaluate(self) -> None:
         self.evaluator.start(self.policy.get_weights(), self.steps)

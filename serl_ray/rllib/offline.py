@@ -73,9 +73,6 @@ class OfflineSERL(SERL):
     def imitation_share(self) -> float:
         return float(self.settings.objective != "sac")
 
-    def _starts_trained(self) -> bool:
-        return False
-
     def _evaluate(self) -> None:
         if self.data.held_out:
             self.metrics_log.set(judge(self.agent, self.data.held_out, self.settings.discount).metrics())
