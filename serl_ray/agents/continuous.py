@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,26 +17,15 @@ from serl_ray.agents.acceleration import autocast, compile_networks
 from serl_ray.agents.config import SACConfig
 from serl_ray.agents.imitation import actor_imitation_loss
 from serl_ray.agents.noise import NoiseSource, PolicyNoise, UpdateNoise
-from serl_ray.agents.transitions import transition_tensors
+from serl_ray.agents.transitions import Encoded, Tensors, transition_tensors
 from serl_ray.data.augment import crop_frames
 from serl_ray.networks.actor_critic import AgentNetworks, TanhNormal
 from serl_ray.networks.observation import ObservationSpec, to_tensors
 from serl_ray.types import ActionLayout, Batch
 from serl_ray.utils.device import DEVICE
 
-Tensors = dict[str, torch.Tensor]
 BOUND_TOLERANCE = 0.05
 """Values that should be `max_return` come out above it by as much."""
-
-
-@dataclass
-class Encoded:
-    """A batch in the encoder. Embedded is what every dropout mask starts from; latents (B, D) are without dropout."""
-
-    embedded: Tensors
-    next_embedded: Tensors
-    latents: torch.Tensor
-    next_target_latents: torch.Tensor
 
 
 class SACAgent:

@@ -9,9 +9,10 @@ from torch import nn
 
 from serl_ray.agents import losses
 from serl_ray.agents.config import SACConfig
-from serl_ray.agents.continuous import Encoded, SACAgent, Tensors
+from serl_ray.agents.continuous import SACAgent
 from serl_ray.agents.imitation import choice_imitation_loss
 from serl_ray.agents.noise import UpdateNoise
+from serl_ray.agents.transitions import Encoded, Tensors
 from serl_ray.types import ActionLayout
 from serl_ray.utils.device import DEVICE
 

@@ -1,14 +1,28 @@
-"""What of a batch the losses read beside its observations, checked once, on the device."""
+"""What the losses read of a batch, on the device."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from serl_ray.types import ActionLayout, Batch
 
+Tensors = dict[str, torch.Tensor]
 
-def transition_tensors(batch: Batch, layout: ActionLayout, reward_bias: float, device: torch.device) -> dict[str, torch.Tensor]:
+
+@dataclass
+class Encoded:
+    """A batch in the encoder. Embedded is what every dropout mask starts from; latents (B, D) are without dropout."""
+
+    embedded: Tensors
+    next_embedded: Tensors
+    latents: torch.Tensor
+    next_target_latents: torch.Tensor
+
+
+def transition_tensors(batch: Batch, layout: ActionLayout, reward_bias: float, device: torch.device) -> Tensors:
     """`actions` (B, A + G), and `rewards`, `masks`, `is_demo` (1 where the batch does not say) and, where there are grippers,
     `grasp_penalty`, each (B,), all float32.
 
