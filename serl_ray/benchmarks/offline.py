@@ -94,7 +94,7 @@ class Offline:
         return [
             Row("reading and encoding, 1 core", seconds[1], "s"),
             Row("reading and encoding, 2 cores", seconds[2], "s"),
-            Row("2 cores / 1 core", seconds[1] / seconds[2], "", ">= 1.5"),
+            Row("2 cores / 1 core", seconds[1] / seconds[2], ""),
         ]
 
     def _waiting(self, name: str, data: Path, memory_gb: float | None = None) -> list[Row]:
