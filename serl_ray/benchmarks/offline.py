@@ -35,7 +35,7 @@ class Offline:
     """Recorded demonstrations; those that are read."""
     copies: int = 20
     """How often the stream's data set has them, under other names."""
-    memory_gb: float = 0.08
+    memory_gb: float = 0.1
     """Granted to the stream: its window has as much at most, and Ray's object store."""
     batch_size: int = 128
     """Transitions an update."""
@@ -45,7 +45,7 @@ class Offline:
     def run(self) -> None:
         """Measures, and reports."""
         recorded, many = self._data()
-        rows = self._reading(many / "00[0-5].pkl")
+        rows = self._reading(recorded)
         rows += self._waiting("in memory", recorded)
         rows += self._waiting("streaming", many, self.memory_gb)
         report("offline", vars(self), rows, self.output)
@@ -80,7 +80,7 @@ class Offline:
         )
 
     def _reading(self, data: Path) -> list[Row]:
-        """Reading and encoding six files with one core and with two; the trunk is there before the clock starts."""
+        """Reading and encoding four files with one core and with two; the trunk is there before the clock starts."""
         settings, seconds = self._settings(data), {}
         for cores in (1, 2):
             ray.init(num_cpus=cores, include_dashboard=False, logging_level="warning")
