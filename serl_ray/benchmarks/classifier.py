@@ -89,9 +89,8 @@ class Classifier:
         return classifier.predict_success(stack_observations(observations))[1]
 
     def _policies(self, classifier: Path) -> list[Row]:
-        """Trains by the classifier's verdict, on demonstrations that it has judged, and by the true reward, and draws both.
-
-        `info["success"]` tells the truth of either.
+        """Trains by the classifier's verdict, on demonstrations that it has judged, and by the true reward, and draws the success
+        of both in training, as their rewards have it. At the end `info["success"]` tells the truth of either.
         """
         learned = [*NO_REWARDS, "--classifier", str(classifier), "--success_frames", str(self.success_frames)]
         positives = ["--positives_dir", str(self.output / "positives")]
@@ -115,8 +114,8 @@ class Classifier:
             flags += ["--evaluation_worker", "--max_steps", str(self.max_steps), "--evaluation_episodes", "50"]
             run_script("train_hybrid.py", *flags, *reward, *positives, "--save_dir", str(run))
         minutes = (time.monotonic() - started) / 60
-        results = [result for result in read_results(run / "logs") if "evaluation/at_step" in result]
-        curve = {int(result["evaluation/at_step"]): result["evaluation/true_success_rate"] for result in results}
+        results = read_results(run / "logs")
+        curve = {int(result["env/steps"]): result["env/success_rate"] for result in results if "env/success_rate" in result}
         last = {key: results[-1][f"evaluation/{key}_rate"] for key in ("success", "true_success")}
         return {"env": "tabletop", "setup_mode": SETUP_MODE, "label": label, "curve": curve, **last}, minutes
 
