@@ -30,7 +30,7 @@ def autocast(device: torch.device, bfloat16: bool) -> torch.autocast:
 
 
 def keep_freed_memory() -> None:
-    """Lets glibc keep up to 256 MB that an update has freed: the next one needs as much, and new pages cost a tenth of it."""
+    """Lets glibc keep up to 256 MB that an update has freed: the next one needs as much, and new pages take time."""
     if platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL(None)

@@ -119,7 +119,7 @@ class Offline:
 
 
 class _PeakMemory:
-    """The greatest memory of this process, and of what it shares with Ray's object store, beyond what it has at first."""
+    """The greatest memory of this process beyond what it has at first, what it has mapped of Ray's object store included."""
 
     def __enter__(self) -> _PeakMemory:
         self._process, self.peak, self._is_over = psutil.Process(os.getpid()), 0, threading.Event()
