@@ -10,8 +10,9 @@ from typing import Literal
 import tyro
 
 from serl_ray.evaluate import deterministic, record_video
+from serl_ray.rllib.checkpoint import CHECKPOINTS
 from serl_ray.settings import HybridSettings, preset
-from serl_ray.training import CHECKPOINT, CURVE, HybridRunOptions, load_policy, options_of, train
+from serl_ray.training import CURVE, HybridRunOptions, load_policy, options_of, train
 
 VIDEO = "policy.mp4"
 
@@ -41,14 +42,14 @@ def main(args: TrainHybrid) -> None:
     settings = options_of(args, HybridSettings)
     result = train(settings, options_of(args, HybridRunOptions))
     if result is None:
-        print(f"Interrupted. The run is in {args.save_dir / CHECKPOINT}; go on with the same command and --resume.")
+        print(f"Interrupted. The run is saved in {args.save_dir}; go on with the same command and --resume.")
         return
     print(
         f"Success {result['evaluation/success_rate']:.2f} "
         f"[{result['evaluation/success_low']:.2f}, {result['evaluation/success_high']:.2f}] "
         f"after {int(result['env/steps'])} env steps."
     )
-    print(f"Checkpoint {args.save_dir / CHECKPOINT}, learning curve {args.save_dir / CURVE}")
+    print(f"Checkpoints {args.save_dir / CHECKPOINTS}, learning curve {args.save_dir / CURVE}")
     write_video(settings, args)
     print(f"Next: python scripts/evaluate.py --checkpoint {args.save_dir} --episodes 50 --video {args.save_dir}/evaluation.mp4")
 

@@ -11,8 +11,9 @@ from typing import Literal
 
 import tyro
 
+from serl_ray.rllib.checkpoint import CHECKPOINTS
 from serl_ray.settings import OfflineSettings, preset
-from serl_ray.training import CHECKPOINT, CURVE, RunOptions, options_of, train
+from serl_ray.training import CURVE, RunOptions, options_of, train
 
 
 @dataclass
@@ -41,7 +42,7 @@ def main(args: TrainOffline) -> None:
     """Trains, and says how good the policy is as far as can be told, and what to do next."""
     result = train(options_of(args, OfflineSettings), options_of(args, RunOptions))
     if result is None:
-        print(f"Interrupted. The run is in {args.save_dir / CHECKPOINT}; go on with the same command and --resume.")
+        print(f"Interrupted. The run is saved in {args.save_dir}; go on with the same command and --resume.")
         return
     print(f"After {int(result['learner/steps'])} learner steps:")
     if not math.isnan(result["evaluation/success_rate"]):
@@ -52,7 +53,7 @@ def main(args: TrainOffline) -> None:
             f"on held-out demonstrations an action error of {result['held_out/action_error']:.3f} of full scale, "
             f"values wrong by {result['held_out/value_error']:.3f}, at most {result['held_out/q_max']:.2f}."
         )
-    print(f"Checkpoint {args.save_dir / CHECKPOINT}, learning curve {args.save_dir / CURVE}")
+    print(f"Checkpoints {args.save_dir / CHECKPOINTS}, learning curve {args.save_dir / CURVE}")
     print(f"Next, with the flags of this run: python scripts/train_hybrid.py --init_from {args.save_dir}")
 
 

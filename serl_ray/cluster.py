@@ -28,6 +28,7 @@ def start_ray(num_processes: int, memory_gb: float | None = None) -> bool:
         ray.init(logging_level=logging.WARNING)
         return False
     ray.init(
+        "local",
         num_cpus=max(os.cpu_count() or 1, num_processes + 2),
         object_store_memory=int(max(memory_gb * 1e9, MIN_OBJECT_STORE)) if memory_gb else None,
         include_dashboard=False,

@@ -36,6 +36,10 @@ class TrainingSettings:
     """Arguments of the env's constructor."""
     control_hz: float | None = None
     """Steps a second that the env is held to; None for as many as there are, as for an env that keeps time itself."""
+    step_deadline: float | None = 30.0
+    """Seconds an env may take for a step, before its episode is dropped; None for as long as it takes."""
+    reset_deadline: float | None = 600.0
+    """Likewise for a reset, in which a person may put the scene in order."""
     demo_paths: tuple[str, ...] = ()
     """Demonstrations: pickles of HIL-SERL, Parquet files, folders, patterns and URIs of such, LeRobot data sets."""
     skip_bad: bool = False
@@ -114,8 +118,9 @@ class TrainingSettings:
         for name, choices in (("setup_mode", SETUP_MODES), ("objective", OBJECTIVES)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(choices)}.")
-        if self.control_hz is not None and not self.control_hz > 0.0:
-            raise ValueError(f"control_hz is {self.control_hz}; choose steps a second above 0, or None for no limit.")
+        for name, unit in (("control_hz", "steps a second"), ("step_deadline", "seconds"), ("reset_deadline", "seconds")):
+            if getattr(self, name) is not None and not getattr(self, name) > 0.0:
+                raise ValueError(f"{name} is {getattr(self, name)}; choose {unit} above 0, or None for no limit.")
         if self.critic_subsample_size is not None and not 1 <= self.critic_subsample_size <= self.critic_ensemble_size:
             raise ValueError(
                 f"critic_subsample_size is {self.critic_subsample_size} of an ensemble of {self.critic_ensemble_size}: "
@@ -147,6 +152,10 @@ class TrainingSettings:
             "learned_reward": self._learned_reward(),
         }
 
+    def deadlines(self) -> dict[str, float | None]:
+        """The arguments of `envs.guard.Guard`."""
+        return {"step_deadline": self.step_deadline, "reset_deadline": self.reset_deadline}
+
     def _learned_reward(self) -> dict[str, Any] | None:
         if self.classifier is None:
             return None
@@ -165,7 +174,7 @@ class HybridSettings(TrainingSettings):
 
     at_least = TrainingSettings.at_least | {
         "utd_ratio": 0.0, "training_starts": 1, "random_steps": 0, "capacity": 2, "demo_capacity": 2, "fragment_length": 1,
-        "expert_noise": 0.0, "warmup_steps": 1,
+        "expert_noise": 0.0, "warmup_steps": 1, "max_faults": 0,
     }  # fmt: skip
     shares = (*TrainingSettings.shares, "demo_fraction", "expert_interventions")
 
@@ -195,10 +204,19 @@ class HybridSettings(TrainingSettings):
     """Steps of each of its envs that a remote rollout worker hands over at once."""
     max_lead: int | None = 100
     """Env steps that remote rollout workers may be ahead of the learner; None on a robot, which must not wait."""
+    max_faults: int = 5
+    """Episodes in a row that an env may spoil (it raises, is late, returns what is no number or of a wrong shape) before the run
+    ends; each is dropped, counted and reported."""
     expert_interventions: float = 0.0
     """Chance at each step that the env's scripted expert takes over, in a person's place; for simulators."""
     expert_noise: float = 0.2
     """Noise of that expert, as a share of full scale."""
+
+    def answer_deadline(self) -> float | None:
+        """Seconds in which a rollout worker has an answer, if its env keeps its deadlines; None where it has none to keep."""
+        if self.step_deadline is None or self.reset_deadline is None:
+            return None
+        return self.reset_deadline + self.fragment_length * self.step_deadline
 
 
 @dataclass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,12 +22,13 @@ from serl_ray.envs.make import make_env
 from serl_ray.held_out import judge
 from serl_ray.plots import plot_learning_curve, plot_value_curves
 from serl_ray.rllib import SERL, OfflineConfig, OfflineSERL, SERLConfig
-from serl_ray.rllib.checkpoint import AGENT_DIR, CHECKPOINT, checkpoint_of, read_run
-from serl_ray.run_log import RunLog, read_results
-from serl_ray.settings import HybridSettings, OfflineSettings, TrainingSettings, names_of
+from serl_ray.rllib.checkpoint import AGENT_DIR, REPLAY_DIR, checkpoint_of, read_run
+from serl_ray.rllib.failures import WorkerError
+from serl_ray.run_folder import RunFolder
+from serl_ray.run_log import LOGS, RunLog, read_results
+from serl_ray.settings import OfflineSettings, TrainingSettings, names_of
 
 T = TypeVar("T")
-LOGS = "logs"
 CURVE = "learning_curve.png"
 VALUES = "values.png"
 FAULTY_SHARE = 0.05
@@ -45,10 +45,12 @@ class RunOptions:
     """Of the initial weights, the exploration, the envs and the batches."""
     evaluation_worker: bool = False
     """Whether evaluation has a process of its own, and so does not stop training."""
-    checkpoint_every: int = 5000
-    """Steps between checkpoints; there is always one at the end."""
+    checkpoint_every: int = 1000
+    """Steps between checkpoints; there is always one at the start and one at the end."""
+    keep: int = 2
+    """The newest checkpoints that are kept; beside them the one stays whose evaluation had most success."""
     resume: bool = False
-    """Go on from the checkpoint in save_dir."""
+    """Go on from the newest checkpoint in save_dir, and with all the experience that was stored after it."""
 
 
 @dataclass
@@ -63,22 +65,29 @@ class HybridRunOptions(RunOptions):
 
 
 def train(settings: TrainingSettings, run: RunOptions) -> dict[str, Any] | None:
-    """Trains until `max_steps` and returns the last result, an evaluation among it; None where it was interrupted, and saved."""
+    """Trains until `max_steps` and returns the last result, an evaluation among it; None where it was interrupted, and saved.
+
+    Raises:
+        WorkerError: rollout workers cannot go on; the run is saved.
+        LearnerError: the learner's numbers are no numbers any more; the checkpoints are from before.
+    """
     settings.check()
-    check_save_dir(run)
+    folder = RunFolder(run.save_dir, run.keep)
+    folder.check(run.resume)
     start_ray(settings, run)
     algorithm, log = build(settings, run), RunLog(run.save_dir / LOGS)
     try:
-        if run.resume:
-            algorithm.load_checkpoint(str(run.save_dir / CHECKPOINT))
-        elif isinstance(settings, HybridSettings) and settings.init_from and settings.evaluate_every:
-            log.append(algorithm.evaluate_now(), algorithm.steps)
         with _stop_on_interrupt(algorithm):
-            _loop(algorithm, log, settings, run)
-        save(algorithm, run.save_dir)
-        if algorithm.should_stop:
-            return None
-        result = algorithm.evaluate_now()
+            _begin(algorithm, log, folder, run)
+            try:
+                _loop(algorithm, log, folder, run)
+            except WorkerError:
+                folder.save(algorithm)
+                raise
+            folder.save(algorithm)
+            result = algorithm.evaluate_now() if not algorithm.should_stop else {}
+            if algorithm.should_stop:
+                return None
         log.append(result, algorithm.steps)
         _draw(algorithm, run.save_dir)
     finally:
@@ -87,13 +96,18 @@ def train(settings: TrainingSettings, run: RunOptions) -> dict[str, Any] | None:
     return result
 
 
-def check_save_dir(run: RunOptions) -> None:
-    """Neither overwrites a run nor resumes one that is not there."""
-    exists = (run.save_dir / CHECKPOINT).exists()
-    if run.resume and not exists:
-        raise FileNotFoundError(f"There is no checkpoint in {run.save_dir} to resume. Check --save_dir, or leave --resume out.")
-    if exists and not run.resume:
-        raise FileExistsError(f"{run.save_dir} holds a run already. Choose another --save_dir, or go on with it by --resume.")
+def _begin(algorithm: SERL, log: RunLog, folder: RunFolder, run: RunOptions) -> None:
+    """Goes on from the newest checkpoint and what was stored after it, or makes the first, to which a lost run can go back."""
+    if run.resume:
+        algorithm.load_checkpoint(str(checkpoint_of(run.save_dir)))
+        if recovered := algorithm.recover():
+            tqdm.write(
+                f"{recovered} env steps that were made after the last checkpoint are not lost: the learner makes up for them."
+            )
+        return
+    folder.save(algorithm)
+    if getattr(algorithm.settings, "init_from", None) and algorithm.settings.evaluate_every:
+        log.append(algorithm.evaluate_now(), algorithm.steps)
 
 
 def start_ray(settings: TrainingSettings, run: RunOptions) -> None:
@@ -111,7 +125,7 @@ def build(settings: TrainingSettings, run: RunOptions) -> SERL:
     if isinstance(run, HybridRunOptions):
         config.env_runners(num_env_runners=run.num_workers, num_envs_per_env_runner=run.envs_per_worker)
     config.training(**vars(settings)).evaluation(evaluation_num_env_runners=int(run.evaluation_worker))
-    return config.debugging(seed=run.seed).build_algo()
+    return config.debugging(seed=run.seed).keep_replay(run.save_dir / REPLAY_DIR).build_algo()
 
 
 def load_policy(save_dir: Path, **overrides: Any) -> tuple[SACAgent, gymnasium.Env]:
@@ -134,17 +148,8 @@ def options_of(args: Any, options: type[T]) -> T:
     return options(**{field.name: getattr(args, field.name) for field in fields(options)})
 
 
-def save(algorithm: SERL, save_dir: Path) -> None:
-    """Writes a checkpoint beside the old one, and then puts it in its place."""
-    new, current = save_dir / f"{CHECKPOINT}.new", save_dir / CHECKPOINT
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    algorithm.save_checkpoint(str(new))
-    shutil.rmtree(current, ignore_errors=True)
-    new.rename(current)
-
-
-def _loop(algorithm: SERL, log: RunLog, settings: TrainingSettings, run: RunOptions) -> None:
+def _loop(algorithm: SERL, log: RunLog, folder: RunFolder, run: RunOptions) -> None:
+    settings = algorithm.settings
     is_told = settings.max_return is None
     with tqdm(total=settings.max_steps, initial=algorithm.steps, unit="step", dynamic_ncols=True) as bar:
         while algorithm.steps < settings.max_steps and not algorithm.should_stop:
@@ -158,7 +163,7 @@ def _loop(algorithm: SERL, log: RunLog, settings: TrainingSettings, run: RunOpti
                     f"{result['critic/q_over_bound']:.0%} of the values are above {settings.max_return}, which none can be."
                 )
             if algorithm.steps // run.checkpoint_every > before // run.checkpoint_every:
-                save(algorithm, run.save_dir)
+                folder.try_to_save(algorithm)
 
 
 def _draw(algorithm: SERL, save_dir: Path) -> None:

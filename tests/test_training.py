@@ -8,12 +8,14 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import ray
 
 from serl_ray.data.demos import write_demos
 from serl_ray.envs.expert import ScriptedExpert
 from serl_ray.envs.make import build_env
 from serl_ray.record import record_successes
+from serl_ray.rllib.checkpoint import checkpoint_of, read_run
 from serl_ray.settings import HybridSettings
 from serl_ray.training import HybridRunOptions, load_policy, train
 from serl_ray.types import ActionLayout
@@ -48,15 +50,16 @@ def test_a_run_learns_from_demonstrations_and_experience(tmp_path):
     assert (tmp_path / "run" / "learning_curve.png").stat().st_size > 1000
 
 
-def test_control_c_saves_the_run_and_leaves_cleanly(tmp_path):
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_saves_the_run_and_leaves_cleanly(tmp_path, signum):
     flags = ["--env_name", "line_envs:LineEnv", "--max_steps", "100000", "--training_starts", "90000", "--evaluate_every", "0"]
     command = [sys.executable, str(TESTS.parent / "scripts" / "train_hybrid.py"), *flags, "--save_dir", str(tmp_path / "run")]
     run = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(TESTS)}, stdout=subprocess.PIPE, text=True)
     results = tmp_path / "run" / "logs" / "results.jsonl"
     while run.poll() is None and not (results.exists() and results.read_text()):
         time.sleep(0.2)
-    run.send_signal(signal.SIGINT)
+    run.send_signal(signum)
     output, _ = run.communicate()
     assert run.returncode == 0 and "go on with the same command and --resume" in output
-    saved = json.loads((tmp_path / "run" / "checkpoint" / "run.json").read_text())
+    saved = read_run(checkpoint_of(tmp_path / "run"))
     assert saved["counters"]["env_steps"] >= json.loads(results.read_text().splitlines()[-1])["env/steps"] > 0

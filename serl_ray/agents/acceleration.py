@@ -24,6 +24,15 @@ def compile_networks(*networks: AgentNetworks) -> None:
                 part.compile()
 
 
+def adam(parameters: list[nn.Parameter], lr: float) -> torch.optim.Adam:
+    """Adam in one kernel a step, its moments made at once: a checkpoint has the same tensors before its first step as after."""
+    optimiser = torch.optim.Adam(parameters, lr=lr, fused=True)
+    for parameter in parameters:
+        moments = {name: torch.zeros_like(parameter, requires_grad=False) for name in ("exp_avg", "exp_avg_sq")}
+        optimiser.state[parameter] = {"step": torch.zeros((), device=parameter.device), **moments}
+    return optimiser
+
+
 def autocast(device: torch.device, bfloat16: bool) -> torch.autocast:
     """The context of an update's forward passes: matrix products in bfloat16, or all in float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16)

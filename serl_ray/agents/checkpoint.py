@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 
 from serl_ray.agents.config import SACConfig
+from serl_ray.disk import new_folder, read_json, write_file, write_json
 from serl_ray.networks.actor_critic import NetworkConfig
 from serl_ray.networks.encoder import EncoderConfig
 from serl_ray.networks.observation import ObservationSpec
@@ -43,8 +43,8 @@ def agent_tensors(agent: SACAgent) -> dict[str, torch.Tensor]:
 
 def load_agent_tensors(agent: SACAgent, tensors: dict[str, torch.Tensor]) -> None:
     """The reverse of `agent_tensors`, all or nothing."""
-    expected = {name: tensor.shape for name, tensor in agent_tensors(agent).items() if not name.startswith("optimiser.")}
-    found = {name: tensor.shape for name, tensor in tensors.items() if not name.startswith("optimiser.")}
+    expected = {name: tensor.shape for name, tensor in agent_tensors(agent).items()}
+    found = {name: tensor.shape for name, tensor in tensors.items()}
     if expected != found:
         missing, surplus = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
         reshaped = sorted(name for name in expected.keys() & found.keys() if expected[name] != found[name])
@@ -70,28 +70,25 @@ def save_agent(agent: SACAgent, path: Path) -> None:
         "spec": dataclasses.asdict(agent.spec),
         "seed": agent.seed,
     }
-    new = path.with_name(path.name + ".new")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    save_file(tensors, new / TENSORS_FILE)
-    (new / CONFIG_FILE).write_text(json.dumps(description, indent=2))
-    if path.exists():
-        shutil.rmtree(path)
-    new.rename(path)
+    with new_folder(path) as new:
+        write_file(new / TENSORS_FILE, save(tensors))
+        write_json(new / CONFIG_FILE, description)
 
 
 def load_agent(cls: type[A], path: Path, device: torch.device | str) -> A:
     """Builds the agent a folder describes and loads its tensors."""
     description = _describe(path)
-    if description["agent"] != cls.__name__:
-        raise ValueError(
-            f"{path} holds a {description['agent']}, not a {cls.__name__}. Load it with {description['agent']}.load."
-        )
+    if (name := description.get("agent")) != cls.__name__:
+        raise ValueError(f"{path} holds a {name}, not a {cls.__name__}. Load it with {name}.load.")
     agent = cls.__new__(cls)
-    config = config_from_json(description["config"])
-    layout = ActionLayout(**{key: tuple(value) for key, value in description["layout"].items()})
-    agent._setup(layout, config.networks.encoder.image_keys, config.lr, config, device, description["seed"])
-    agent.build(ObservationSpec(**_with_tuples(description["spec"])))
+    try:
+        config = config_from_json(description["config"])
+        layout = ActionLayout(**{key: tuple(value) for key, value in description["layout"].items()})
+        spec = ObservationSpec(**_with_tuples(description["spec"]))
+        agent._setup(layout, config.networks.encoder.image_keys, config.lr, config, device, description["seed"])
+        agent.build(spec)
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise ValueError(f"{path / CONFIG_FILE} is damaged: it describes no agent ({error!r}). Take another copy.") from error
     agent.load_tensors(read_tensors(path))
     return agent
 
@@ -101,22 +98,28 @@ def load_any_agent(path: Path, device: torch.device | str) -> SACAgent:
     from serl_ray.agents.sac import SACAgent, SACHybridAgent
 
     classes = {cls.__name__: cls for cls in (SACAgent, SACHybridAgent)}
-    return load_agent(classes[_describe(path)["agent"]], path, device)
+    name = _describe(path).get("agent")
+    if name not in classes:
+        raise ValueError(f"{path / CONFIG_FILE} names the agent {name!r}; this release has {', '.join(classes)}.")
+    return load_agent(classes[name], path, device)
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     """The tensors in an agent's folder."""
-    if not (path / TENSORS_FILE).is_file():
+    file = path / TENSORS_FILE
+    if not file.is_file():
         raise FileNotFoundError(f"{path} holds no agent: there is no {TENSORS_FILE} in it.")
-    return load_file(path / TENSORS_FILE)
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise ValueError(f"{file} is damaged: it does not hold the tensors it lists ({error}). Take another copy.") from error
 
 
 def _describe(path: Path) -> dict[str, Any]:
-    if not (path / CONFIG_FILE).is_file():
-        raise FileNotFoundError(f"{path} holds no agent: there is no {CONFIG_FILE} in it.")
-    description = json.loads((path / CONFIG_FILE).read_text())
-    if description["format_version"] != FORMAT_VERSION:
-        raise ValueError(f"{path} has format version {description['format_version']}; this release reads {FORMAT_VERSION}.")
+    description = read_json(path / CONFIG_FILE, "agent")
+    if description.get("format_version") != FORMAT_VERSION:
+        version = description.get("format_version")
+        raise ValueError(f"{path} has format version {version!r}; this release reads {FORMAT_VERSION}.")
     return description
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from serl_ray.agents import checkpoint, losses
-from serl_ray.agents.acceleration import autocast, compile_networks
+from serl_ray.agents.acceleration import adam, autocast, compile_networks
 from serl_ray.agents.config import SACConfig
 from serl_ray.agents.imitation import actor_imitation_loss
 from serl_ray.agents.noise import NoiseSource, PolicyNoise, UpdateNoise
@@ -83,9 +83,7 @@ class SACAgent:
         pairs = [(t, o) for t, o in zip(self.target.parameters(), self.networks.parameters(), strict=True) if t is not o]
         self._lagging, self._leading = [t for t, _ in pairs], [o for _, o in pairs]
         self.parameters = self._parameters_of_losses()
-        self.optimisers = {
-            name: torch.optim.Adam(parameters, lr=self.config.lr, fused=True) for name, parameters in self.parameters.items()
-        }
+        self.optimisers = {name: adam(parameters, self.config.lr) for name, parameters in self.parameters.items()}
         self.generator = torch.Generator(self.device).manual_seed(self.seed)
         self._is_compiled = False
         self._noise = NoiseSource(self.networks, self.config.networks, self.layout.continuous_dim, self.generator)

@@ -3,7 +3,7 @@
 Columns: `episode, step, actions, rewards, masks, dones, truncateds, grasp_penalty, intervened`, and for each observation key
 `observations.<key>` (what the policy saw at this step) and `final_observations.<key>` (the observation after the step, null but
 in the last row of a segment). Vectors are lists of numbers; other arrays are raw bytes in C order. Shapes and dtypes are in the
-metadata of the file under `serl_ray`, as JSON. A row group is a segment.
+metadata of the file under `serl_ray`, as JSON. A row group is a segment, or a number of whole ones.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,8 @@ VERSION = 1
 METADATA_KEY = b"serl_ray"
 SHARD_BYTES = 256 * 2**20
 """Observation bytes, before compression, after which a new shard is begun."""
+SEGMENTS_A_GROUP = 64
+"""In a row group of `write_file`, whose segments may be short."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,16 @@ def write_shards(folder: str | os.PathLike[str], segments: Iterable[Segment]) ->
             writer.close()
     if layout is None:
         raise ValueError(f"{folder}: there is no segment to write.")
+
+
+def write_file(path: str | os.PathLike[str], segments: Sequence[Segment]) -> None:
+    """Write segments of one layout, at least one, to one Parquet file."""
+    layout = Layout.of(segments[0])
+    tables = [_to_table(segment, _same_layout(layout, segment)) for segment in segments]
+    with _open_shard(Path(path), tables[0].schema) as writer:
+        for first in range(0, len(tables), SEGMENTS_A_GROUP):
+            group = pa.concat_tables(tables[first : first + SEGMENTS_A_GROUP])
+            writer.write_table(group, row_group_size=len(group))
 
 
 def write_episode(folder: str | os.PathLike[str], segment: Segment) -> None:

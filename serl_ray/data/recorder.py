@@ -30,6 +30,11 @@ class EpisodeRecorder:
         """Steps since the last cut."""
         return len(self._steps)
 
+    @property
+    def interventions(self) -> int:
+        """Of these, the steps that a person made."""
+        return sum(intervened for *_, intervened in self._steps)
+
     def add(self, action: np.ndarray, result: StepResult) -> bool:
         """A step; returns whether it was the last of the episode.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import psutil
@@ -77,14 +76,17 @@ class ReplayBuffer:
         self._rows = {column: np.zeros((capacity, *spec.shape), spec.dtype) for column, spec in specs.items()}
         self._observations = {key: self._rows[f"observations/{key}"] for key in self.observation_spec}
         self._next_row, self._previous_row, self._valid = (self._rows[link] for link in ("next_row", "previous_row", "valid"))
-        self._next_row[:] = self._previous_row[:] = NO_ROW
-        self._written = 0  # rows ever written
-        self._num_valid = 0
         self._tails: dict[str, _Tail] = {}  # oldest first
+        self.clear()
 
     def __len__(self) -> int:
         """Number of transitions that may be sampled."""
         return self._num_valid
+
+    @property
+    def written(self) -> int:
+        """Rows ever written."""
+        return self._written
 
     @property
     def nbytes(self) -> int:
@@ -155,42 +157,12 @@ class ReplayBuffer:
             else:
                 _gather(ring, rows, out[key])
 
-    def state_dict(self) -> dict[str, Any]:
-        """All that later samples depend on, as arrays and integers. Arrays are views: write them out before the next `add`."""
-        size = min(self._written, self.capacity)
-        return {
-            **{column: rows[:size] for column, rows in self._rows.items()},
-            "tail_episodes": np.array(list(self._tails), dtype=np.str_),
-            "tail_positions": np.array([tail.position for tail in self._tails.values()], dtype=np.int64),
-            "tail_steps": np.array([tail.step for tail in self._tails.values()], dtype=np.int64),
-            "written": self._written,
-            "capacity": self.capacity,
-            "frame_stack": self.frame_stack,
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the state of a buffer made with the same arguments; samples then go on exactly as they would have there.
-
-        A ring that has not come round may move to one of another capacity in which it has room, as when a run is made longer.
-        """
-        has_room = state["written"] <= min(state["capacity"], self.capacity)
-        if state["frame_stack"] != self.frame_stack or not (state["capacity"] == self.capacity or has_room):
-            raise ValueError(
-                f"{self.name}: the state has capacity {state['capacity']} ({state['written']} rows written) and frame_stack "
-                f"{state['frame_stack']}, this buffer {self.capacity} and {self.frame_stack}. Choose those of the state."
-            )
-        for column, rows in self._rows.items():
-            saved = state.get(column, np.empty(0))
-            if (saved.shape[1:], saved.dtype) != (rows.shape[1:], rows.dtype):
-                raise ValueError(f"{self.name}: the state has no {column} that is {ArraySpec.of_rows(rows)} a row.")
+    def clear(self) -> None:
+        """Forgets everything. The same segments added anew then give the same samples."""
         self._next_row[:] = self._previous_row[:] = NO_ROW
         self._valid[:] = False
-        for column, rows in self._rows.items():
-            rows[: len(state[column])] = state[column]
-        self._written = int(state["written"])
-        self._num_valid = int(np.count_nonzero(self._valid))
-        tails = zip(state["tail_episodes"], state["tail_positions"], state["tail_steps"], strict=True)
-        self._tails = {str(episode): _Tail(int(position), int(step)) for episode, position, step in tails}
+        self._written = self._num_valid = 0
+        self._tails.clear()
 
     def _check(self, segment: Segment) -> None:
         n = len(segment)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from math import prod
 
@@ -95,11 +95,30 @@ class Segment:
         frames = {key: rows[start : stop + 1] for key, rows in self.observations.items()}
         return replace(self, observations=frames, first_step=self.first_step + start, **columns)
 
+    def continues(self, earlier: Segment) -> bool:
+        """Whether this is what came right after an earlier segment of the same episode."""
+        if self.episode != earlier.episode or self.first_step != earlier.first_step + len(earlier) or earlier.dones[-1]:
+            return False
+        return all(np.array_equal(rows[0], earlier.observations[key][-1]) for key, rows in self.observations.items())
+
     def runs(self, mask: np.ndarray) -> list[Segment]:
         """The longest stretches in which `mask` (n,) is true: an episode with gaps becomes segments without."""
         padded = np.concatenate([[False], np.asarray(mask, bool), [False]])
         edges = np.flatnonzero(padded[1:] != padded[:-1])
         return [self.slice(start, stop) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
+
+    @classmethod
+    def join(cls, segments: Sequence[Segment]) -> Segment:
+        """One segment of several, each of which continues the one before."""
+        first, *rest = segments
+        if not rest:
+            return first
+        columns = {name: np.concatenate([getattr(segment, name) for segment in segments]) for name in TRANSITION_FIELDS}
+        frames = {
+            key: np.concatenate([rows, *(segment.observations[key][1:] for segment in rest)])
+            for key, rows in first.observations.items()
+        }
+        return replace(first, observations=frames, **columns)
 
     def _check_lengths(self) -> None:
         n = len(self)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from ray.rllib.algorithms.algorithm import Algorithm
@@ -14,16 +15,26 @@ from ray.rllib.utils.annotations import override
 from serl_ray.agents.acceleration import keep_freed_memory
 from serl_ray.data.mixer import sample_mixed
 from serl_ray.data.replay_buffer import ReplayBuffer
+from serl_ray.data.replay_log import ReplayLog, read_shards
+from serl_ray.data.schema import Segment
 from serl_ray.rllib import checkpoint
-from serl_ray.rllib.buffers import demo_buffer, online_buffer
+from serl_ray.rllib.buffers import add_in_pieces, demo_buffer, online_buffer
 from serl_ray.rllib.config import SERLConfig
 from serl_ray.rllib.evaluator import Evaluator
+from serl_ray.rllib.failures import FaultLog, LearnerError, WorkerError
 from serl_ray.rllib.feed import BatchFeed
 from serl_ray.rllib.metrics import EpisodeLog, MetricsLog
 from serl_ray.rllib.policy import SERLPolicy
-from serl_ray.rllib.sampling import Sampler
-from serl_ray.settings import settings_of
+from serl_ray.rllib.sampling import RETRY_SECONDS, Sampler
+from serl_ray.settings import names_of, settings_of
 from serl_ray.types import Batch
+
+logger = logging.getLogger(__name__)
+
+EVALUATION_ATTEMPTS = 10
+"""Before a run is without its last evaluation."""
+MAX_PENDING = 64 * 2**20
+"""Bytes of experience that wait in memory for the end of an iteration, when they are written."""
 
 
 class SERL(Algorithm):
@@ -53,20 +64,24 @@ class SERL(Algorithm):
         self.agent = self.policy.agent
         self.rng = np.random.default_rng(self.config.seed)
         self.env_steps = self.learner_steps = self.interventions = 0
+        self.should_stop = False
+        self.faults, self.episodes = FaultLog(), EpisodeLog()
         self._prepare()
         self.feed = BatchFeed(self._sample_batch, self.agent.device)
-        self.evaluator = Evaluator(self.eval_env_runner_group, self.settings.evaluation_episodes)
+        self.evaluator = Evaluator(
+            self.eval_env_runner_group, self.settings.evaluation_episodes, self.faults, lambda: self.should_stop
+        )
         self.metrics_log = MetricsLog()
-        self.should_stop = False
 
     def _prepare(self) -> None:
-        """The replay buffers, the workers' requests, and the policy to start from."""
+        """The replay buffers and their logs, the workers' requests, and the policy to start from."""
         space, action_dim = self.policy.observation_space, self.policy.layout.action_dim
-        self.demos = demo_buffer(self.settings, space, action_dim)
+        replay_dir = Path(self.config.replay_dir or Path(self.logdir) / checkpoint.REPLAY_DIR)
+        self.logs = {name: ReplayLog(replay_dir / name) for name in ("online", "demos")}
         self.online = online_buffer(self.settings, space, action_dim)
-        self.sampler = Sampler(self.env_runner_group)
+        self.demos = demo_buffer(self.settings, space, action_dim, self.logs["demos"])
+        self.sampler = Sampler(self.env_runner_group, self.faults, self.settings.answer_deadline())
         self._prepares_ahead = self.sampler.is_remote
-        self.episodes = EpisodeLog()
         if self.settings.init_from:
             checkpoint.start_from(self.agent, Path(self.settings.init_from))
 
@@ -77,8 +92,8 @@ class SERL(Algorithm):
 
     @property
     def buffers(self) -> dict[str, ReplayBuffer]:
-        """What a checkpoint keeps of the data, by name."""
-        return {"online_replay": self.online, "demo_replay": self.demos}
+        """By name, as the logs."""
+        return {"online": self.online, "demos": self.demos}
 
     @override(Algorithm)
     def step(self) -> dict[str, Any]:
@@ -87,7 +102,8 @@ class SERL(Algorithm):
         waited = self.feed.seconds_waited
         while self.steps < goal and not self.should_stop:
             self.training_step()
-        if self._evaluation_is_due(steps):
+        self.feed.run(self._flush)
+        if self._evaluation_is_due(steps) and not self.should_stop:
             self._evaluate()
         seconds = time.monotonic() - started
         rates = {
@@ -118,19 +134,54 @@ class SERL(Algorithm):
 
     def evaluate_now(self) -> dict[str, float]:
         """Waits for the evaluation of the policy as it is, and returns its metrics."""
-        self.evaluator.wait()
-        self._evaluate()
         self.metrics_log.set(self.evaluator.wait())
-        return self._result({})
+        for _ in range(EVALUATION_ATTEMPTS):
+            self._evaluate()
+            outcome = self.evaluator.wait()
+            if outcome or self.should_stop or self.eval_env_runner_group is None:
+                self.metrics_log.set(outcome)
+                return self._result({})
+            time.sleep(RETRY_SECONDS)
+        raise WorkerError("The evaluation has failed again and again; the messages above say why. The run itself is saved.")
 
-    def _store(self, segments: list[Any]) -> None:
+    def _store(self, segments: list[Segment]) -> None:
         for segment in segments:
-            self.online.add(segment)
-            for intervention in segment.runs(segment.intervened):
-                self.demos.add(intervention)
-                self.interventions += len(intervention)
-            self.episodes.add(segment)
-            self.env_steps += len(segment)
+            self.logs["online"].append(segment)
+            self._remember(segment)
+        if self.logs["online"].pending > MAX_PENDING:
+            self._flush()
+
+    def _remember(self, segment: Segment) -> None:
+        """Everything that comes of an experience, but its own place on disk."""
+        add_in_pieces(self.online, segment)
+        for intervention in segment.runs(segment.intervened):
+            self.logs["demos"].append(intervention)
+            add_in_pieces(self.demos, intervention)
+            self.interventions += len(intervention)
+        self.episodes.add(segment)
+        self.env_steps += len(segment)
+
+    def _flush(self) -> None:
+        """Experience on disk is not lost with the process; where there is no room for it, it stays in memory until there is."""
+        for log in self.logs.values():
+            try:
+                log.flush()
+            except OSError as error:
+                logger.warning("Experience could not be written and stays in memory: %s. Make room; the run goes on.", error)
+
+    def recover(self) -> int:
+        """Takes up what a run has stored after the checkpoint that was loaded; returns the env steps that are back."""
+        before = self.env_steps
+        for log in self.logs.values():
+            shards = log.leftovers()
+            if log is self.logs["online"]:
+                log.shards += shards
+                for segment in read_shards(shards):
+                    self._remember(segment)
+            else:  # its interventions are in the experience, too, and have just been found there
+                for shard in shards:
+                    shard.unlink()
+        return self.env_steps - before
 
     def _learn(self, learner_steps: int) -> None:
         """Each is `cta_ratio - 1` updates of the critics and then a full one, on batches of their own (REFERENCE section 4)."""
@@ -141,6 +192,11 @@ class SERL(Algorithm):
             batch = self.feed.next(prepare_another=update < updates or self._prepares_ahead)
             is_full = update % cta_ratio == 0
             metrics = self.policy.learn_on_batch(batch, critics_only=not is_full)
+            if bad := [name for name, value in metrics.items() if not math.isfinite(value)]:
+                raise LearnerError(
+                    f"{', '.join(bad)} is no finite number after {self.learner_steps} learner steps. The run ends here; its last "
+                    "checkpoint is from before. Go on from it with a smaller --lr, or look for odd values in the data."
+                )
             if is_full:
                 self.metrics_log.average(metrics)
                 self.learner_steps += 1
@@ -163,6 +219,7 @@ class SERL(Algorithm):
         if finished := self.evaluator.finished():
             self.metrics_log.set(finished)
         counts = {"env/steps": float(self.env_steps), "learner/steps": float(self.learner_steps)}
+        counts |= {name: float(count) for name, count in self.faults.counts.items()}
         self.metrics_log.set({**rates, **counts, **self._counts(), "actor/imitation_share": self.imitation_share()})
         return {**self.metrics_log.result(), "timesteps_total": self.steps}
 
@@ -183,6 +240,16 @@ class SERL(Algorithm):
     @override(Algorithm)
     def load_checkpoint(self, checkpoint_dir: str) -> None:
         self.feed.run(checkpoint.load, self, checkpoint_dir)
+
+    @classmethod
+    @override(Algorithm)
+    def from_checkpoint(cls, path: str, **kwargs: Any) -> Self:
+        """The algorithm that a checkpoint describes, going on where it was saved."""
+        config = cls.get_default_config()
+        saved = checkpoint.read_run(Path(path))["settings"]
+        algorithm = config.training(**{name: saved[name] for name in names_of(config.settings_class)}).build_algo()
+        algorithm.restore(path)
+        return algorithm
 
     @override(Algorithm)
     def cleanup(self) -> None:

@@ -12,7 +12,8 @@ from serl_ray.data import demos
 from serl_ray.data.maps import FrameEncoder, select_maps
 from serl_ray.data.observations import select_observations
 from serl_ray.data.replay_buffer import ReplayBuffer
-from serl_ray.data.schema import ArraySpec
+from serl_ray.data.replay_log import ReplayLog
+from serl_ray.data.schema import ArraySpec, Segment
 from serl_ray.settings import HybridSettings, TrainingSettings
 
 
@@ -21,14 +22,23 @@ def online_buffer(settings: HybridSettings, space: gymnasium.spaces.Dict, action
     return make_buffer(settings, space, action_dim, min(settings.capacity, 2 * settings.max_steps), "online replay")
 
 
-def demo_buffer(settings: HybridSettings, space: gymnasium.spaces.Dict, action_dim: int) -> ReplayBuffer:
-    """A ring with the demonstrations, and room for `demo_capacity` rows of interventions before one is overwritten."""
+def demo_buffer(settings: HybridSettings, space: gymnasium.spaces.Dict, action_dim: int, log: ReplayLog) -> ReplayBuffer:
+    """A ring with the demonstrations, which are logged, and room for `demo_capacity` rows of interventions before one is
+    overwritten."""
     segments = list(demos.segments(read_demos(settings, space, action_dim))) if settings.demo_paths else []
     capacity = sum(len(segment) + 1 for segment in segments) + min(settings.demo_capacity, 2 * settings.max_steps)
     buffer = make_buffer(settings, space, action_dim, capacity, "demo replay")
     for segment in segments:
+        log.append(segment)
         buffer.add(segment)
     return buffer
+
+
+def add_in_pieces(buffer: ReplayBuffer, segment: Segment) -> None:
+    """Adds a segment as if it had come bit by bit, as it once did; it may be longer than the buffer."""
+    size = buffer.capacity - 1
+    for start in range(0, len(segment), size):
+        buffer.add(segment.slice(start, min(start + size, len(segment))))
 
 
 def read_demos(settings: TrainingSettings, space: gymnasium.spaces.Dict, action_dim: int) -> ray.data.Dataset:

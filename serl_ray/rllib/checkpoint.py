@@ -1,56 +1,105 @@
-"""A run on disk: the agent, the replay buffers, counters and random states; safetensors and JSON only."""
+"""A run on disk: the agent, the replay, counters and random states; safetensors, Parquet and JSON only.
+
+CHECKPOINT/agent/             networks, targets, temperature, optimisers, noise; the agent's configuration
+CHECKPOINT/replay/online/     what the run has experienced: links to the shards of the run
+CHECKPOINT/replay/demos/      demonstrations and interventions, likewise
+CHECKPOINT/run.json           the rest, and the order of the shards
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
+import platform
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from safetensors.numpy import load_file, save_file
+import torch
 
 from serl_ray.agents.checkpoint import read_tensors
 from serl_ray.agents.sac import SACAgent
-from serl_ray.data.replay_buffer import ReplayBuffer
+from serl_ray.data.replay_log import num_transitions, read_shards
+from serl_ray.disk import read_json, sync, write_json
+from serl_ray.rllib.buffers import add_in_pieces
+from serl_ray.rllib.failures import LearnerError
 from serl_ray.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from serl_ray.rllib.algorithm import SERL
 
-CHECKPOINT = "checkpoint"
+logger = logging.getLogger(__name__)
+
+CHECKPOINTS = "checkpoints"
 """In the folder of a run."""
 AGENT_DIR = "agent"
+REPLAY_DIR = "replay"
 RUN_FILE = "run.json"
+FORMAT_VERSION = 2
 COUNTERS = ("env_steps", "learner_steps", "interventions")
+PARTS = {"settings": dict, "contract": dict, "counters": dict, "episodes": dict, "faults": dict, "random": dict, "replay": dict}
+PACKAGES = ("serl-ray", "torch", "ray", "numpy", "pyarrow")
 MUST_MATCH = ("setup_mode", "image_keys", "state_keys", "frame_stack", "hidden_dims", "critic_ensemble_size", "image_latent_dim")
 
 
 def save(algorithm: SERL, directory: str) -> None:
-    """Writes the run's state into an existing folder."""
+    """Writes the run's state into an existing folder; `run.json` comes last.
+
+    Raises:
+        LearnerError: networks hold what are no numbers; nothing is written.
+    """
     path = Path(directory)
+    check_finite(algorithm.agent)
     algorithm.agent.save(path / AGENT_DIR)
-    for name, buffer in algorithm.buffers.items():
-        _save_buffer(buffer, path / name)
     state = {
+        "format_version": FORMAT_VERSION,
+        "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
         "settings": asdict(algorithm.settings),
+        "contract": contract_of(algorithm),
+        "classifier": classifier_id(algorithm.settings.classifier),
         "counters": {name: getattr(algorithm, name) for name in COUNTERS},
-        "rng": algorithm.rng.bit_generator.state,
+        "episodes": algorithm.episodes.to_json(),
+        "faults": algorithm.faults.counts,
+        "random": {name: generator.bit_generator.state for name, generator in _generators(algorithm).items()},
+        "replay": {name: log.link_into(path / REPLAY_DIR / name) for name, log in algorithm.logs.items()},
     }
-    (path / RUN_FILE).write_text(json.dumps(state, indent=2))
+    write_json(path / RUN_FILE, state)
+    sync(path)
 
 
 def load(algorithm: SERL, directory: str) -> None:
-    """Goes on where `save` left off; ValueError where the checkpoint is of another set-up."""
+    """Goes on where `save` left off.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint, or a part of it is missing.
+        ValueError: it is of another set-up, or damaged; what is wrong is named.
+    """
     path = Path(directory)
     state = read_run(path)
     check_match(path, state["settings"], algorithm.settings)
+    _check_contract(path, state["contract"], contract_of(algorithm))
+    if state.get("classifier") != classifier_id(algorithm.settings.classifier):
+        logger.warning("The rewards in %s are of another classifier than those to come.", path)
+    shards = {name: [path / REPLAY_DIR / name / shard for shard in state["replay"].get(name, [])] for name in algorithm.logs}
+    _check_shards(path, shards, state["counters"])
     algorithm.agent.load_tensors(read_tensors(path / AGENT_DIR))
-    for name, buffer in algorithm.buffers.items():
-        buffer.load_state_dict(_load_buffer(path / name))
-    for name, value in state["counters"].items():
-        setattr(algorithm, name, value)
-    algorithm.rng.bit_generator.state = state["rng"]
+    for name, log in algorithm.logs.items():
+        buffer = algorithm.buffers[name]
+        buffer.clear()
+        for segment in read_shards(shards[name]):
+            add_in_pieces(buffer, segment)
+        log.take_over(shards[name])
+    for name in COUNTERS:
+        setattr(algorithm, name, state["counters"][name])
+    try:
+        for name, generator in _generators(algorithm).items():
+            generator.bit_generator.state = state["random"][name]
+        algorithm.episodes.from_json(state["episodes"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path / RUN_FILE} is damaged ({error!r}). Take another copy of the checkpoint.") from error
+    algorithm.faults.counts |= state["faults"]
     algorithm.policy.global_timestep = algorithm.env_steps
 
 
@@ -61,41 +110,92 @@ def start_from(agent: SACAgent, run: Path) -> None:
     agent.load_tensors({name: tensor for name, tensor in tensors.items() if not _is_network(name)} | trained)
 
 
+def check_finite(agent: SACAgent) -> None:
+    """Raises LearnerError where a network holds what is no number."""
+    for name, tensor in agent.networks.state_dict().items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise LearnerError(f"{name} holds what are no finite numbers, so nothing is saved. Go on from an earlier checkpoint.")
+
+
 def check_match(path: Path, saved: dict[str, Any], settings: TrainingSettings) -> None:
     """Raises ValueError for the first option that decides what networks there are, and differs."""
     ours = json.loads(json.dumps(asdict(settings)))
     for name in MUST_MATCH:
-        if saved[name] != ours[name]:
-            raise ValueError(f"{path} was trained with {name} {saved[name]!r}, this run has {ours[name]!r}: choose the same.")
+        if saved.get(name) != ours[name]:
+            raise ValueError(f"{path} was trained with {name} {saved.get(name)!r}, this run has {ours[name]!r}: choose the same.")
+
+
+def contract_of(algorithm: SERL) -> dict[str, Any]:
+    """What env and agent agree on."""
+    space, layout = algorithm.policy.observation_space, algorithm.policy.layout
+    observations = {key: f"{part.dtype} of shape {tuple(part.shape)}" for key, part in space.items()}
+    return {"observations": observations, "action_dim": layout.action_dim, "control_hz": algorithm.settings.control_hz}
+
+
+def _check_contract(path: Path, saved: dict[str, Any], ours: dict[str, Any]) -> None:
+    for name, theirs in ours.items():
+        if saved.get(name) != theirs:
+            raise ValueError(f"{path} was trained with an env whose {name} are {saved.get(name)!r}; this env has {theirs!r}.")
+
+
+def _check_shards(path: Path, shards: dict[str, list[Path]], counters: dict[str, Any]) -> None:
+    """Finds what is missing or cut off before anything is taken over."""
+    for files in shards.values():
+        if missing := [file.name for file in files if not file.is_file()]:
+            raise FileNotFoundError(f"{path} is incomplete: {', '.join(missing[:3])} is not in {files[0].parent}. Copy it again.")
+    if "online" in shards and (found := num_transitions(shards["online"])) != counters.get("env_steps"):
+        raise ValueError(f"{path} counts {counters.get('env_steps')} env steps, but its replay has {found}: it is damaged.")
+
+
+def classifier_id(folder: str | None) -> str | None:
+    """What tells one trained classifier from another: a hash of what is in its folder."""
+    if folder is None:
+        return None
+    digest = hashlib.sha256()
+    for file in sorted(Path(folder).glob("*.*")):
+        if file.suffix in (".json", ".safetensors"):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def checkpoints_of(run: Path) -> list[Path]:
+    """The checkpoints in a run's folder, the oldest first."""
+    return sorted(path for path in (run / CHECKPOINTS).glob("step-*") if (path / RUN_FILE).is_file())
 
 
 def checkpoint_of(run: Path) -> Path:
-    """The checkpoint of a run's folder, or the folder itself where it is one."""
-    return run / CHECKPOINT if (run / CHECKPOINT).is_dir() else run
+    """The newest checkpoint of a run's folder, or the folder itself where it is a checkpoint."""
+    return ([run] + checkpoints_of(run))[-1]
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """Settings and counters of a checkpoint folder."""
-    if not (path / RUN_FILE).is_file():
-        raise FileNotFoundError(f"{path} holds no checkpoint: there is no {RUN_FILE} in it.")
-    return json.loads((path / RUN_FILE).read_text())
+    """Settings, counters and the rest of `run.json` in a checkpoint.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint.
+        ValueError: it is damaged, or of another version.
+    """
+    state = read_json(path / RUN_FILE, "checkpoint")
+    if state.get("format_version") != FORMAT_VERSION:
+        raise ValueError(f"{path} has format version {state.get('format_version')!r}; this release reads {FORMAT_VERSION}.")
+    wrong = [name for name, kind in PARTS.items() if not isinstance(state.get(name), kind)]
+    wrong += [f"counters.{name}" for name in COUNTERS if not isinstance(state["counters"].get(name), int)] if not wrong else []
+    wrong += [f"replay.{name}" for name, shards in state["replay"].items() if not _are_names(shards)] if not wrong else []
+    if wrong:
+        raise ValueError(
+            f"{path / RUN_FILE} is damaged: {', '.join(wrong)} is missing or wrong. Take another copy of the checkpoint."
+        )
+    return state
 
 
-def _save_buffer(buffer: ReplayBuffer, stem: Path) -> None:
-    state = buffer.state_dict()
-    arrays = {name: np.ascontiguousarray(value) for name, value in state.items() if _is_numeric(value)}
-    rest = {name: np.asarray(value).tolist() for name, value in state.items() if name not in arrays}
-    save_file(arrays, stem.with_suffix(".safetensors"))
-    stem.with_suffix(".json").write_text(json.dumps(rest))
+def _are_names(shards: Any) -> bool:
+    """Whether these are names of files in one folder, and lead nowhere else."""
+    return isinstance(shards, list) and all(isinstance(shard, str) and Path(shard).name == shard for shard in shards)
 
 
-def _load_buffer(stem: Path) -> dict[str, Any]:
-    return load_file(stem.with_suffix(".safetensors")) | json.loads(stem.with_suffix(".json").read_text())
+def _generators(algorithm: SERL) -> dict[str, Any]:
+    return {"batches": algorithm.rng, "random_actions": algorithm.policy.rng}
 
 
 def _is_network(name: str) -> bool:
     return name.startswith(("networks.", "target."))
-
-
-def _is_numeric(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind in "biuf"

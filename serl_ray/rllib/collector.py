@@ -7,12 +7,15 @@ from collections import deque
 from collections.abc import Sequence
 
 import gymnasium
+import numpy as np
 from ray.rllib.evaluation.rollout_worker import RolloutWorker
 
 from serl_ray.data.maps import FrameEncoder
 from serl_ray.data.observations import Observation, stack_observations
-from serl_ray.data.recorder import EpisodeRecorder
+from serl_ray.data.recorder import EpisodeRecorder, StepResult
 from serl_ray.data.schema import Segment
+from serl_ray.envs.guard import EnvFault
+from serl_ray.rllib.failures import Fault
 
 
 class Collector:
@@ -31,32 +34,66 @@ class Collector:
         self._envs: list[gymnasium.Env] = worker.async_env.get_sub_environments()
         self._newest: list[deque[Observation]] = [deque(maxlen=settings.frame_stack) for _ in self._envs]
         self._episodes: dict[int, EpisodeRecorder] = {}
+        self._in_a_row = [0] * len(self._envs)
+        self._faults: list[Fault] = []
+        steps = self._policy.global_timestep  # a worker that joins a run on its way has other episodes than its predecessor had
         for index in range(len(self._envs)):
-            self._begin(index)
+            self._begin(index, seed=1000 * (steps + worker.worker_index) + index if steps else None)
 
-    def collect(self, steps: int) -> list[Segment]:
-        """The next `steps` steps of every env, a segment an episode; where a person intervened, with the person's actions."""
-        segments = []
+    def collect(self, steps: int) -> tuple[list[Segment], list[Fault]]:
+        """The next `steps` steps of every env, a segment an episode; where a person intervened, with the person's actions.
+
+        Where an env is at fault, what is in hand of its episode is dropped, and it begins another.
+
+        Raises:
+            EnvFault: an env has had `max_faults` in a row, with no whole episode between them.
+        """
+        segments: list[Segment] = []
         for _ in range(steps):
             actions, _, _ = self._policy.compute_actions_from_input_dict({"obs": self._stacked()})
-            results = [env.step(action) for env, action in zip(self._envs, actions, strict=True)]
-            observations = self._encode([observation for observation, *_ in results])
-            for index, (action, observation, result) in enumerate(zip(actions, observations, results, strict=True)):
+            stepped = {index: result for index, action in enumerate(actions) if (result := self._step(index, action))}
+            encoded = self._encode([observation for observation, *_ in stepped.values()])
+            for (index, result), observation in zip(stepped.items(), encoded, strict=True):
                 self._newest[index].append(observation)
-                if self._episodes[index].add(action, (observation, *result[1:])):
+                if self._episodes[index].add(actions[index], (observation, *result[1:])):
                     segments.append(self._episodes[index].cut())
+                    self._in_a_row[index] = 0
                     self._begin(index)
-        return segments + [episode.cut() for episode in self._episodes.values() if len(episode)]
+        segments += [episode.cut() for episode in self._episodes.values() if len(episode)]
+        faults, self._faults = self._faults, []
+        return segments, faults
 
-    def _begin(self, index: int) -> None:
-        first, _ = self._envs[index].reset()
+    def _step(self, index: int, action: np.ndarray) -> StepResult | None:
+        """What the env returns; None where it is at fault, and has been reset."""
+        try:
+            return self._envs[index].step(action)
+        except EnvFault as fault:
+            self._drop(index, fault, self._episodes[index])
+            self._begin(index)
+            return None
+
+    def _drop(self, index: int, fault: EnvFault, episode: EpisodeRecorder | None) -> None:
+        """Notes a fault, in the step that follows an episode's others or, without an episode, in a reset."""
+        self._in_a_row[index] += 1
+        if self._in_a_row[index] > self._policy.settings.max_faults:
+            raise fault
+        steps, interventions = (len(episode) + 1, episode.interventions) if episode else (0, 0)
+        self._faults.append(Fault.of(fault, steps, interventions))
+
+    def _begin(self, index: int, seed: int | None = None) -> None:
+        first = None
+        while first is None:
+            try:
+                first, _ = self._envs[index].reset(seed=seed)
+            except EnvFault as fault:
+                self._drop(index, fault, None)
         [observation] = self._encode([first])
         self._newest[index].extend([observation] * self._newest[index].maxlen)
         self._episodes[index] = EpisodeRecorder(f"{self._name}-{uuid.uuid4().hex}", observation)
 
     def _encode(self, observations: Sequence[Observation]) -> list[Observation]:
         """Observations of some envs, with maps in place of frames where the replay holds maps."""
-        if self._encoder is None:
+        if self._encoder is None or not observations:
             return list(observations)
         encoded = self._encoder(stack_observations(observations))
         return [{key: rows[index] for key, rows in encoded.items()} for index in range(len(observations))]

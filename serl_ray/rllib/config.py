@@ -33,12 +33,13 @@ class SERLConfig(AlgorithmConfig):
         self.settings_class = type(self).settings_class
         for name, value in vars(self.settings_class()).items():
             setattr(self, name, value)
+        self.replay_dir: str | None = None
         self.exploration_config = {"type": "StochasticSampling"}
         self.api_stack(enable_rl_module_and_learner=False, enable_env_runner_and_connector_v2=False)
         self.framework("torch").debugging(log_sys_usage=False)
         self.environment(env=RolloutEnv, disable_env_checking=True)
         self.env_runners(num_env_runners=0, max_requests_in_flight_per_env_runner=IN_FLIGHT)
-        self.fault_tolerance(restart_failed_env_runners=False, ignore_env_runner_failures=False)
+        self.fault_tolerance(restart_failed_env_runners=True, delay_between_env_runner_restarts_s=0.0)
         self.evaluation(evaluation_interval=None, evaluation_num_env_runners=0)
         self.experimental(_disable_preprocessor_api=True)
 
@@ -48,6 +49,11 @@ class SERLConfig(AlgorithmConfig):
         check_names(settings, names_of(self.settings_class))
         for name, value in settings.items():
             setattr(self, name, tuple(value) if isinstance(value, list) else value)
+        return self
+
+    def keep_replay(self, folder: Path) -> Self:
+        """Where the run's experience is written as it comes; by default in the folder that RLlib makes for the run."""
+        self.replay_dir = str(folder)
         return self
 
     @override(AlgorithmConfig)
@@ -60,7 +66,7 @@ class SERLConfig(AlgorithmConfig):
     def validate(self) -> None:
         settings = settings_of(self)
         settings.check()
-        self.env_config = settings.env_config()
+        self.env_config = settings.env_config() | settings.deadlines()
         if not self.in_evaluation:
             self._prepare(settings)
             self.evaluation_config = {"explore": False, "num_envs_per_env_runner": 1}

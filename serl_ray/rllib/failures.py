@@ -1,4 +1,4 @@
-"""What goes wrong on a worker is said in the driver, at once and with its traceback.
+"""What goes wrong in a run: what it survives, counted by name, and what ends it.
 
 RLlib writes a remote worker's exception into that worker's log and ends the process; so it is carried over as a value instead.
 """
@@ -6,18 +6,70 @@ RLlib writes a remote worker's exception into that worker's log and ends the pro
 from __future__ import annotations
 
 import functools
+import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from ray.rllib.evaluation.rollout_worker import RolloutWorker
 
+from serl_ray.envs.guard import EnvFault, FaultKind
+
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 
 class WorkerError(RuntimeError):
     """A rollout worker has failed; the message ends with the traceback of what happened there."""
+
+
+class LearnerError(RuntimeError):
+    """The learner's numbers are no numbers any more; what was saved before they were is the best there is."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An episode that was dropped.
+
+    Attributes:
+        steps: of it that were lost; what had been handed over before is kept.
+        interventions: of these, the steps that a person made.
+        text: what happened, with a traceback where the env raised.
+    """
+
+    kind: FaultKind
+    steps: int
+    interventions: int
+    text: str
+
+    @classmethod
+    def of(cls, error: EnvFault, steps: int, interventions: int) -> Fault:
+        text = str(error)
+        if error.__cause__ is not None:
+            text += "\n" + "".join(traceback.format_exception(error.__cause__)).rstrip()
+        return cls(error.kind, steps, interventions, text)
+
+
+class FaultLog:
+    """Counts what a run has survived, and says it at once."""
+
+    def __init__(self) -> None:
+        self.counts = {f"faults/env_{kind}": 0 for kind in get_args(FaultKind)}
+        others = ("steps_dropped", "interventions_dropped", "workers_lost", "evaluations_lost")
+        self.counts |= {f"faults/{name}": 0 for name in others}
+
+    def add(self, worker: int, faults: Iterable[Fault]) -> None:
+        """Episodes that a worker dropped."""
+        for fault in faults:
+            self.counts[f"faults/env_{fault.kind}"] += 1
+            self.counts["faults/steps_dropped"] += fault.steps
+            self.counts["faults/interventions_dropped"] += fault.interventions
+            logger.warning("Rollout worker %d dropped an episode (%d steps). %s", worker, fault.steps, fault.text)
+
+    def lose(self, what: Literal["workers_lost", "evaluations_lost"], text: str) -> None:
+        self.counts[f"faults/{what}"] += 1
+        logger.warning(text)
 
 
 @dataclass

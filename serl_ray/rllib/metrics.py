@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections import defaultdict, deque
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from serl_ray.data.schema import Segment
 from serl_ray.evaluate import SUCCESS_RETURN, Episode
+from serl_ray.rllib.failures import FaultLog
 
 METRICS = (
     "env/steps",
@@ -26,6 +28,7 @@ METRICS = (
     "buffer/online_size",
     "buffer/demo_size",
     "buffer/interventions",
+    *FaultLog().counts,
     "critic/loss",
     "critic/q_mean",
     "critic/q_max",
@@ -107,6 +110,17 @@ class EpisodeLog:
             self._recent.append(Episode(earned >= SUCCESS_RETURN, steps, interventions))
         else:
             self._running[segment.episode] = (earned, steps, interventions)
+
+    def to_json(self) -> dict[str, Any]:
+        """What a run that goes on needs to know of its past."""
+        return {"number": self.num_episodes, "recent": [vars(episode) for episode in self._recent]}
+
+    def from_json(self, described: dict[str, Any]) -> None:
+        """The reverse of `to_json`; episodes that were under way are over."""
+        self.num_episodes = described["number"]
+        self._recent.clear()
+        self._recent.extend(Episode(**episode) for episode in described["recent"])
+        self._running.clear()
 
     def metrics(self) -> dict[str, float]:
         """Running averages over the last episodes."""

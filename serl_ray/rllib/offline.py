@@ -52,6 +52,7 @@ class OfflineSERL(SERL):
     def _prepare(self) -> None:
         space, action_dim = self.policy.observation_space, self.policy.layout.action_dim
         self._prepares_ahead = False
+        self.logs = {}
         self.data = load_offline_data(self.settings, space, action_dim, self.config.seed or 0)
 
     @property

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from math import inf
+from typing import Any
 
 import gymnasium
 import ray
+from ray.exceptions import RayError
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.env.env_context import EnvContext
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
@@ -15,15 +20,20 @@ from ray.rllib.evaluation.rollout_worker import RolloutWorker
 
 from serl_ray.data.schema import Segment
 from serl_ray.envs import make_env
+from serl_ray.envs.guard import Guard
 from serl_ray.envs.wrappers import ExpertIntervention, RecordEpisodes
 from serl_ray.rllib.collector import Collector
-from serl_ray.rllib.failures import raise_failure, reporting
+from serl_ray.rllib.failures import Fault, FaultLog, raise_failure, reporting
 from serl_ray.types import ActionLayout
+
+logger = logging.getLogger(__name__)
 
 IN_FLIGHT = 2
 """Requests a rollout worker has at a time: one that it works on, and one to go on with."""
 POLL_SECONDS = 0.005
 """For how long a fetch waits where all that is asked for is not there yet; the workers are busy meanwhile."""
+RETRY_SECONDS = 1.0
+"""Between requests to a worker that is being replaced."""
 
 
 class RolloutEnv(gymnasium.Wrapper):
@@ -32,6 +42,7 @@ class RolloutEnv(gymnasium.Wrapper):
     def __init__(self, context: EnvContext) -> None:
         config = dict(context)
         interventions, episodes_dir = config.pop("interventions", None), config.pop("episodes_dir", None)
+        deadlines = {name: config.pop(name) for name in ("step_deadline", "reset_deadline")}
         seed = 1000 * context.worker_index + context.vector_index
         env = make_env(**config)
         if interventions:
@@ -39,7 +50,7 @@ class RolloutEnv(gymnasium.Wrapper):
             env = ExpertIntervention(env, layout, seed=seed, **interventions)
         if episodes_dir:
             env = RecordEpisodes(env, episodes_dir, f"worker-{context.worker_index}-{context.vector_index}")
-        super().__init__(env)
+        super().__init__(Guard(env, **deadlines))
 
 
 def rollout_env(algorithm_config: AlgorithmConfig, worker_index: int = 0) -> RolloutEnv:
@@ -53,27 +64,62 @@ class Fragment:
 
     Attributes:
         segments: consecutive transitions, a segment an episode.
+        faults: episodes that were dropped.
         number: of the request, counted from 0 for each worker.
         learner_steps: how many the learner had made when it gave the weights that acted.
+        worker: where it comes from.
     """
 
     segments: list[Segment]
+    faults: list[Fault]
     number: int
     learner_steps: int
+    worker: int = 0
+
+
+@dataclass
+class _Requests:
+    """The requests of one worker.
+
+    Attributes:
+        asked: how many there were.
+        delivered: how many of them need not be waited for any more.
+        in_flight: how many it has at the moment.
+        heard: when it last answered.
+        lost: when a request to it last failed, while it is being replaced.
+    """
+
+    asked: int = 0
+    delivered: int = 0
+    in_flight: int = 0
+    heard: float = field(default_factory=time.monotonic)
+    lost: float | None = None
+
+    @property
+    def wanting(self) -> int:
+        """Requests it may have beside those it has; one at a time, and not at once, while it is being replaced."""
+        if self.lost is None:
+            return IN_FLIGHT - self.in_flight
+        return int(self.in_flight == 0 and time.monotonic() - self.lost > RETRY_SECONDS)
 
 
 class Sampler:
     """Keeps `IN_FLIGHT` requests with every rollout worker, so that none waits for the learner, and hands over what they bring.
 
-    Each request carries the acting weights of its time: a worker swaps them between two steps. Without remote workers a fetch
-    steps the local one.
+    Each request carries the acting weights of its time: a worker swaps them between two steps, and one that has been replaced has
+    them before its first. Without remote workers a fetch steps the local one.
+
+    Args:
+        workers: RLlib's rollout workers.
+        faults: where a lost worker and dropped episodes are noted.
+        deadline: seconds without an answer after which a worker's process is ended; None to wait for as long as it takes.
     """
 
-    def __init__(self, workers: EnvRunnerGroup) -> None:
-        self._workers = workers
+    def __init__(self, workers: EnvRunnerGroup, faults: FaultLog, deadline: float | None = None) -> None:
+        self._workers, self._faults, self._deadline = workers, faults, deadline
         ids = list(workers.healthy_env_runner_ids()) if workers.num_remote_env_runners() else []
         self.is_remote = bool(ids)
-        self._requested, self._delivered = dict.fromkeys(ids, 0), dict.fromkeys(ids, 0)
+        self._requests = {worker: _Requests() for worker in ids}
         self._waiting: dict[tuple[int, int], Fragment] = {}
         self._weights: tuple[int, ray.ObjectRef] | None = None
 
@@ -84,21 +130,18 @@ class Sampler:
             env_steps: how many the run has made so far.
             learner_steps: likewise; the weights are taken anew when it has grown.
         """
-        wanting = [
-            worker
-            for worker, requested in self._requested.items()
-            for _ in range(IN_FLIGHT - (requested - self._delivered[worker]))
-        ]
+        wanting = [worker for worker, requests in self._requests.items() for _ in range(requests.wanting)]
         if not wanting:
             return
         if self._weights is None or self._weights[0] != learner_steps:
             self._weights = learner_steps, ray.put(self._workers.local_env_runner.get_policy().get_weights())
         collect = []
         for worker in wanting:
-            order = {"number": self._requested[worker], "learner_steps": learner_steps}
+            order = {"number": self._requests[worker].asked, "learner_steps": learner_steps}
             collect.append(partial(_collect_remotely, weights=self._weights[1], env_steps=env_steps, **order))
-            self._requested[worker] += 1
-        self._workers.foreach_env_runner_async(collect, remote_worker_ids=wanting)
+            self._requests[worker].asked += 1
+            self._requests[worker].in_flight += 1
+        self._workers.foreach_env_runner_async(collect, remote_worker_ids=wanting, healthy_only=False)
 
     def fetch(self, learner_steps: int, wait: bool) -> list[Fragment]:
         """Fragments that are ready, those of one worker in their order; at first there are none.
@@ -108,20 +151,63 @@ class Sampler:
             wait: for a moment, where not all requests are answered yet.
 
         Raises:
-            WorkerError: a worker has failed.
+            WorkerError: something has failed in a worker that is no fault of its env, or its env is at fault all the time.
         """
         if not self.is_remote:
-            return [Fragment(_collect(self._workers.local_env_runner, 1), 0, learner_steps)]
-        for worker, outcome in self._workers.fetch_ready_async_reqs(timeout_seconds=POLL_SECONDS if wait else 0.0):
-            fragment = raise_failure(outcome)
+            segments, faults = raise_failure(_collect_reporting(self._workers.local_env_runner, 1))
+            self._faults.add(0, faults)
+            return [Fragment(segments, faults, 0, learner_steps)]
+        for worker, outcome in answers(self._workers, POLL_SECONDS if wait else 0.0):
+            self._take(worker, outcome)
+        self._end_silent_workers()
+        return [fragment for worker in self._requests for fragment in self._in_order(worker)]
+
+    def _take(self, worker: int, outcome: Any) -> None:
+        requests = self._requests[worker]
+        requests.in_flight -= 1
+        requests.heard = time.monotonic()
+        if isinstance(outcome, RayError):
+            self._lose(worker, outcome)
+            return
+        fragment = raise_failure(outcome)
+        if requests.lost is not None and fragment.number >= requests.delivered:
+            requests.lost = None
+            logger.warning("Rollout worker %d is back.", worker)
+        if fragment.number >= requests.delivered:
+            self._faults.add(worker, fragment.faults)
             self._waiting[worker, fragment.number] = fragment
-        return [fragment for worker in self._delivered for fragment in self._in_order(worker)]
+
+    def _lose(self, worker: int, error: RayError) -> None:
+        """What the worker had in hand is not waited for; its process is replaced by Ray, as soon as there is room for one."""
+        requests = self._requests[worker]
+        if requests.lost is None:
+            reason = str(error).splitlines()[0]
+            self._faults.lose("workers_lost", f"Rollout worker {worker} is lost, and is being replaced. {reason}")
+            requests.delivered = requests.asked
+            self._waiting = {key: fragment for key, fragment in self._waiting.items() if key[0] != worker}
+        requests.lost = time.monotonic()
+
+    def _end_silent_workers(self) -> None:
+        for worker, requests in self._requests.items():
+            is_late = requests.in_flight and requests.lost is None and time.monotonic() - requests.heard > (self._deadline or inf)
+            if is_late:
+                logger.warning("Rollout worker %d has not answered for %.0f s: its process is ended.", worker, self._deadline)
+                requests.heard = time.monotonic()
+                ray.kill(self._workers._worker_manager.actors()[worker], no_restart=False)
 
     def _in_order(self, worker: int) -> Iterator[Fragment]:
         """A large fragment may arrive after the smaller one that followed it."""
-        while (fragment := self._waiting.pop((worker, self._delivered[worker]), None)) is not None:
-            self._delivered[worker] += 1
+        requests = self._requests[worker]
+        while (fragment := self._waiting.pop((worker, requests.delivered), None)) is not None:
+            requests.delivered += 1
             yield fragment
+
+
+def answers(workers: EnvRunnerGroup, timeout: float) -> Iterator[tuple[int, Any]]:
+    """What has come of requests within `timeout` seconds, by worker; a RayError where the worker was lost."""
+    manager = workers._worker_manager  # the group itself keeps back what has failed
+    for result in manager.fetch_ready_async_reqs(timeout_seconds=timeout, mark_healthy=True):
+        yield result.actor_id, result.get()
 
 
 @reporting
@@ -129,10 +215,14 @@ def _collect_remotely(worker: RolloutWorker, weights: ray.ObjectRef, env_steps: 
     policy = worker.get_policy()
     policy.set_weights(ray.get(weights))
     policy.global_timestep = env_steps
-    return Fragment(_collect(worker, policy.settings.fragment_length), number, learner_steps)
+    segments, faults = _collect(worker, policy.settings.fragment_length)
+    return Fragment(segments, faults, number, learner_steps, worker.worker_index)
 
 
-def _collect(worker: RolloutWorker, steps: int) -> list[Segment]:
+def _collect(worker: RolloutWorker, steps: int) -> tuple[list[Segment], list[Fault]]:
     if not hasattr(worker, "collector"):
         worker.collector = Collector(worker)
     return worker.collector.collect(steps)
+
+
+_collect_reporting = reporting(_collect)

@@ -165,7 +165,7 @@ def test_the_fragments_of_a_worker_are_stored_in_their_order(build):
     algorithm = build(config(fragment_length=3).env_runners(num_env_runners=1))
     result = algorithm.train()
     rows_of_open_episodes = 1
-    assert algorithm.online.state_dict()["written"] <= algorithm.env_steps + result["env/episodes"] + rows_of_open_episodes
+    assert algorithm.online.written <= algorithm.env_steps + result["env/episodes"] + rows_of_open_episodes
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -241,4 +241,4 @@ def test_a_worker_with_two_envs_keeps_their_episodes_apart(build):
     result = algorithm.train()
     rows_of_open_episodes = 2
     assert result["env/steps"] == len(algorithm.online) >= 50
-    assert algorithm.online.state_dict()["written"] <= algorithm.env_steps + result["env/episodes"] + rows_of_open_episodes
+    assert algorithm.online.written <= algorithm.env_steps + result["env/episodes"] + rows_of_open_episodes

@@ -19,6 +19,7 @@ class Policy:
     def __init__(self, frame_stack):
         self.settings = HybridSettings(image_keys=("front",), augment_crops=CROPS, frame_stack=frame_stack)
         self.seen = []
+        self.global_timestep = 0
 
     def compute_actions_from_input_dict(self, input_dict):
         self.seen.append(input_dict["obs"])
@@ -65,14 +66,14 @@ def test_the_frames_of_all_envs_are_one_batch_of_the_trunk(make, trunk_batches):
 
 def test_the_maps_that_are_acted_on_are_stored_with_the_episode_of_their_env(make):
     collector, policy = make()
-    first = collector.collect(3)
+    first, _ = collector.collect(3)
     assert [len(segment) for segment in first] == [3, 3, 3]
     for index, segment in enumerate(first):
         np.testing.assert_allclose(segment.observations["front"][:, 0], whole_frame_maps(range(4)), atol=2e-3, rtol=2e-3)
         acted_on = np.stack([seen["front"][index] for seen in policy.seen])
         np.testing.assert_array_equal(acted_on, segment.observations["front"][:-1])
         np.testing.assert_array_equal(segment.observations["state"][0], policy.seen[0]["state"][index])
-    second = collector.collect(2)
+    second, _ = collector.collect(2)
     assert {segment.episode for segment in first} < {segment.episode for segment in second}
     ended = [segment for segment in second if segment.dones[-1]]
     assert [(len(segment), segment.first_step) for segment in ended] == [(1, 3), (2, 3)]

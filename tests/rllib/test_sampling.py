@@ -4,7 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 import ray
+from ray.exceptions import RayActorError
 
+from serl_ray.rllib import sampling
+from serl_ray.rllib.failures import Fault, FaultLog
 from serl_ray.rllib.sampling import IN_FLIGHT, Fragment, Sampler
 
 
@@ -15,6 +18,7 @@ class Workers:
 
     def __init__(self):
         self.ready, self.asked = [], []
+        self._worker_manager = self
 
     def healthy_env_runner_ids(self):
         return [1]
@@ -22,33 +26,75 @@ class Workers:
     def num_remote_env_runners(self):
         return 1
 
-    def foreach_env_runner_async(self, tasks, remote_worker_ids):
-        assert len(tasks) == len(remote_worker_ids)
+    def foreach_env_runner_async(self, tasks, remote_worker_ids, healthy_only):
+        assert len(tasks) == len(remote_worker_ids) and not healthy_only
         self.asked += [task.keywords["number"] for task in tasks]
 
-    def fetch_ready_async_reqs(self, timeout_seconds):
+    def fetch_ready_async_reqs(self, timeout_seconds, mark_healthy):
         ready, self.ready = self.ready, []
-        return [(1, Fragment([], number, 0)) for number in ready]
+        outcomes = [Fragment([], [], answer, 0, 1) if isinstance(answer, int) else answer for answer in ready]
+        return [SimpleNamespace(actor_id=1, get=lambda outcome=outcome: outcome) for outcome in outcomes]
 
 
 @pytest.fixture
 def workers(monkeypatch):
     monkeypatch.setattr(ray, "put", lambda weights: weights)
+    monkeypatch.setattr(sampling, "RETRY_SECONDS", 0.0)
     return Workers()
 
 
-def test_fragments_that_overtake_wait_for_the_one_before(workers):
-    sampler, delivered = Sampler(workers), []
-    for ready in ([1], [0], [3], [], [2]):
+@pytest.fixture
+def ask(workers):
+    """Requests, answers, and the numbers of what is handed over."""
+    sampler = Sampler(workers, FaultLog())
+
+    def ask(*ready):
         sampler.request(env_steps=0, learner_steps=0)
         workers.ready = ready
-        delivered.append([fragment.number for fragment in sampler.fetch(learner_steps=0, wait=False)])
-    assert delivered == [[], [0, 1], [], [], [2, 3]]
+        return [fragment.number for fragment in sampler.fetch(learner_steps=0, wait=False)]
+
+    ask.counts = sampler._faults.counts
+    return ask
+
+
+def test_fragments_that_overtake_wait_for_the_one_before(workers, ask):
+    assert [ask(1), ask(0), ask(3), ask(), ask(2)] == [[], [0, 1], [], [], [2, 3]]
     assert workers.asked == [0, 1, 2, 3]
 
 
-def test_a_worker_has_no_more_requests_than_it_may(workers):
-    sampler = Sampler(workers)
+def test_a_worker_has_no_more_requests_than_it_may(workers, ask):
     for _ in range(3):
-        sampler.request(env_steps=0, learner_steps=0)
+        ask()
     assert workers.asked == list(range(IN_FLIGHT))
+
+
+def test_a_lost_worker_is_asked_again_until_it_is_back(workers, ask, caplog):
+    dead = RayActorError()
+    assert ask(0) == [0]  # 1 and 2 are in flight
+    assert ask(dead) == [] and workers.asked == [0, 1, 2]
+    assert ask() == [] and workers.asked == [0, 1, 2], "one of its requests is still to fail"
+    assert ask(dead) == []
+    assert ask(dead) == [] and workers.asked == [0, 1, 2, 3], "one at a time"
+    assert ask(4) == [4]
+    assert ask(6, 5) == [5, 6] and workers.asked == [0, 1, 2, 3, 4, 5, 6]
+    assert ask.counts["faults/workers_lost"] == 1
+    assert "Rollout worker 1 is lost" in caplog.text and "Rollout worker 1 is back" in caplog.text
+
+
+def test_what_a_lost_worker_had_answered_late_is_left_alone(workers, ask):
+    dead = RayActorError()
+    ask()
+    assert ask(dead, 0) == []
+    assert ask(2) == [2]
+
+
+def test_dropped_episodes_are_counted_by_name_and_reported(workers, ask, caplog):
+    fragment = Fragment([], [Fault("timeout", 7, 2, "The env's step took longer"), Fault("error", 3, 0, "Broken")], 0, 0, 1)
+    assert ask(fragment) == [0]
+    assert {name: count for name, count in ask.counts.items() if count} == {
+        "faults/env_timeout": 1,
+        "faults/env_error": 1,
+        "faults/steps_dropped": 10,
+        "faults/interventions_dropped": 2,
+    }
+    assert "Rollout worker 1 dropped an episode (7 steps). The env's step took longer" in caplog.text

@@ -1,0 +1,106 @@
+"""Everything that a replay buffer has ever been given, on disk: append-only Parquet shards, in the order in which it came."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from serl_ray.data.parquet import read_segments, write_file
+from serl_ray.data.schema import Segment
+from serl_ray.disk import sync
+
+
+class ReplayLog:
+    """The shards of one buffer, in a folder of a run. A shard is written once and never changed.
+
+    A checkpoint has links to the shards of its time, so it costs what is new, is whole in itself, and can be moved or deleted
+    alone. A buffer that is given the segments of a log again, `read_shards`, gives the same samples as the one that was logged.
+
+    Attributes:
+        shards: in the order in which they were written.
+        pending: bytes of observations that wait in memory to be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.shards: list[Path] = []
+        self._runs: list[list[Segment]] = []  # each of segments that continue one another
+        self.pending = 0
+
+    def append(self, segment: Segment) -> None:
+        """Keeps a segment, in memory at first."""
+        if self._runs and segment.continues(self._runs[-1][-1]):
+            self._runs[-1].append(segment)
+        else:
+            self._runs.append([segment])
+        self.pending += sum(rows.nbytes for rows in segment.observations.values())
+
+    def flush(self) -> None:
+        """Writes what is in memory as the next shard; where that fails (OSError) it stays in memory."""
+        if not self._runs:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        name = f"{len(self.shards):06d}-{uuid.uuid4().hex[:8]}.parquet"
+        new = self.folder / f".{name}"
+        try:
+            write_file(new, [Segment.join(run) for run in self._runs])
+            sync(new)
+            new.rename(self.folder / name)
+            sync(self.folder)
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
+        self.shards.append(self.folder / name)
+        self._runs, self.pending = [], 0
+
+    def link_into(self, folder: Path) -> list[str]:
+        """Puts every shard into a folder; returns their names in order. Nothing is in memory any more."""
+        self.flush()
+        folder.mkdir(parents=True)
+        for shard in self.shards:
+            _link(shard, folder / shard.name)
+        sync(folder)
+        return [shard.name for shard in self.shards]
+
+    def take_over(self, shards: Sequence[Path]) -> None:
+        """Goes on from these shards, in place of what was logged so far."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for shard in shards:
+            if not (self.folder / shard.name).exists():
+                _link(shard, self.folder / shard.name)
+        self.shards = [self.folder / shard.name for shard in shards]
+        self._runs, self.pending = [], 0
+
+    def leftovers(self) -> list[Path]:
+        """Shards in the folder that are not part of the log: what was stored after a checkpoint, by a run that was then lost."""
+        return sorted(set(self.folder.glob("*.parquet")) - set(self.shards))
+
+
+def read_shards(shards: Sequence[Path]) -> Iterator[Segment]:
+    """The segments of shards.
+
+    Raises:
+        ValueError: one is damaged.
+        FileNotFoundError: one is missing.
+    """
+    for shard in shards:
+        yield from read_segments(shard)
+
+
+def num_transitions(shards: Sequence[Path]) -> int:
+    """Of these shards, by what their footers say."""
+    return sum(pq.read_metadata(shard).num_rows for shard in shards)
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for a file, or a copy where the two folders are not of one file system."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+        sync(target)

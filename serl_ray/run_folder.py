@@ -1,0 +1,73 @@
+"""The folder of a run: its checkpoints, of which the newest and the best are kept."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from serl_ray.disk import new_folder
+from serl_ray.rllib import SERL
+from serl_ray.rllib.checkpoint import CHECKPOINTS, REPLAY_DIR, checkpoints_of
+from serl_ray.run_log import LOGS, read_results
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class RunFolder:
+    """Where a run leaves what it makes.
+
+    Attributes:
+        path: the folder.
+        keep: the newest checkpoints that are kept, beside the best.
+    """
+
+    path: Path
+    keep: int
+
+    def check(self, resume: bool) -> None:
+        """Neither overwrites a run nor resumes one that is not there."""
+        exists = bool(checkpoints_of(self.path))
+        if resume and not exists:
+            raise FileNotFoundError(f"There is no checkpoint in {self.path} to resume. Check --save_dir, or leave --resume out.")
+        if exists and not resume:
+            raise FileExistsError(f"{self.path} holds a run already. Choose another --save_dir, or go on with it by --resume.")
+        if self.keep < 1:
+            raise ValueError(f"keep is {self.keep}; it must be at least 1.")
+        self._remove_parts()
+
+    def _remove_parts(self) -> None:
+        """What a process left that was killed while it wrote."""
+        parts = [*self.path.glob(f"{CHECKPOINTS}/.step-*"), *self.path.glob(f"{REPLAY_DIR}/*/.*.parquet")]
+        for part in parts:
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
+
+    def save(self, algorithm: SERL) -> Path:
+        """Writes a checkpoint, which appears when it is whole, and deletes those that are not kept."""
+        checkpoint = self.path / CHECKPOINTS / f"step-{algorithm.steps:09d}"
+        with new_folder(checkpoint) as new:
+            algorithm.save_checkpoint(str(new))
+        for old in checkpoints_of(self.path)[: -self.keep]:
+            if old != self.best():
+                shutil.rmtree(old)
+        return checkpoint
+
+    def try_to_save(self, algorithm: SERL) -> None:
+        """Likewise, but where there is no room the run goes on, with the checkpoints that it has."""
+        try:
+            self.save(algorithm)
+        except OSError as error:
+            logger.warning("No checkpoint could be written: %s. The one before stays; make room, the run goes on.", error)
+
+    def best(self) -> Path | None:
+        """Of the checkpoints, the one whose policy had most success in its evaluation, the newest of equals."""
+        results = read_results(self.path / LOGS)
+        success = {int(r["evaluation/at_step"]): r["evaluation/success_rate"] for r in results if "evaluation/at_step" in r}
+        judged = [path for path in checkpoints_of(self.path) if _step(path) in success]
+        return max(judged, key=lambda path: (success[_step(path)], _step(path)), default=None)
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("step-"))
