@@ -13,6 +13,7 @@ from serl_ray.benchmarks.offline import Offline
 from serl_ray.benchmarks.overhead import Overhead
 from serl_ray.benchmarks.replay import Replay
 from serl_ray.benchmarks.rollout import Rollout
+from serl_ray.benchmarks.soak import Soak
 
 SECTIONS = {
     "learner": Learner,
@@ -24,6 +25,7 @@ SECTIONS = {
     "offline": Offline,
     "objectives": Objectives,
     "classifier": Classifier,
+    "soak": Soak,
 }
 
 if __name__ == "__main__":

@@ -127,6 +127,12 @@ class SERL(Algorithm):
             self.sampler.request(self.env_steps, self.learner_steps)
         self._learn(min(due, 1) if self.sampler.is_remote else due)
 
+    def wait_for_requests(self) -> None:
+        """Stores what remote rollout workers have been asked for, and asks for no more."""
+        while self.sampler.in_flight:
+            for fragment in self.sampler.fetch(self.learner_steps, wait=True):
+                self.feed.run(self._store, fragment.segments)
+
     def learner_steps_due(self) -> int:
         """Learner steps that the env steps so far call for and that have not been made."""
         started = max(self.env_steps - self.settings.training_starts, 0)

@@ -77,7 +77,7 @@ class Collector:
         self._in_a_row[index] += 1
         if self._in_a_row[index] > self._policy.settings.max_faults:
             raise fault
-        steps, interventions = (len(episode) + 1, episode.interventions) if episode else (0, 0)
+        steps, interventions = (len(episode) + 1, episode.interventions) if episode is not None else (0, 0)
         self._faults.append(Fault.of(fault, steps, interventions))
 
     def _begin(self, index: int, seed: int | None = None) -> None:

@@ -99,7 +99,7 @@ class _Requests:
     def wanting(self) -> int:
         """Requests it may have beside those it has; one at a time, and not at once, while it is being replaced."""
         if self.lost is None:
-            return IN_FLIGHT - self.in_flight
+            return IN_FLIGHT - (self.asked - self.delivered)
         return int(self.in_flight == 0 and time.monotonic() - self.lost > RETRY_SECONDS)
 
 
@@ -122,6 +122,11 @@ class Sampler:
         self._requests = {worker: _Requests() for worker in ids}
         self._waiting: dict[tuple[int, int], Fragment] = {}
         self._weights: tuple[int, ray.ObjectRef] | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are not answered."""
+        return sum(requests.in_flight for requests in self._requests.values() if requests.lost is None)
 
     def request(self, env_steps: int, learner_steps: int) -> None:
         """Gives every worker as many requests as it may have.
@@ -183,8 +188,8 @@ class Sampler:
         if requests.lost is None:
             reason = str(error).splitlines()[0]
             self._faults.lose("workers_lost", f"Rollout worker {worker} is lost, and is being replaced. {reason}")
-            requests.delivered = requests.asked
-            self._waiting = {key: fragment for key, fragment in self._waiting.items() if key[0] != worker}
+        self._waiting = {key: fragment for key, fragment in self._waiting.items() if key[0] != worker}
+        requests.delivered = requests.asked
         requests.lost = time.monotonic()
 
     def _end_silent_workers(self) -> None:

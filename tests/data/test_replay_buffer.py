@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from stamped import ACTION_DIM, SPEC, frames, stamped_segment
 
 from serl_ray.data.replay_buffer import ReplayBuffer
-from serl_ray.data.schema import TRANSITION_FIELDS, ArraySpec, Segment
+from serl_ray.data.schema import ArraySpec, Segment
 
 Stored = dict[tuple[int, int], int]
 """(episode, step) of each transition given to the buffer -> step at which its contiguous recording starts."""

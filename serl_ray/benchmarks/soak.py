@@ -1,0 +1,184 @@
+"""Whether a long run stays as it was after its first minutes, and accounts for every step and every intervention."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import gymnasium
+import numpy as np
+import psutil
+import ray
+from matplotlib.figure import Figure
+from ray._private.internal_api import node_stats
+from tqdm import tqdm
+
+from serl_ray.benchmarks.timing import Row, report
+from serl_ray.envs.tabletop import TabletopEnv
+from serl_ray.envs.wrappers import ExpertIntervention
+from serl_ray.rllib import SERL
+from serl_ray.run_folder import RunFolder
+from serl_ray.run_log import LOGS, RunLog
+from serl_ray.settings import PRESETS, HybridSettings
+from serl_ray.training import HybridRunOptions, build, start_ray
+from serl_ray.types import ActionLayout
+
+MODE = "single-arm-learned-gripper"
+SAMPLES = "soak.jsonl"
+PANELS = {
+    "memory, MB": ("learner_mb", "workers_mb", "ray_mb"),
+    "open files": ("learner_files", "workers_files"),
+    "object store, MB": ("object_store_mb",),
+    "steps a second": ("env_steps_per_second", "learner_steps_per_second"),
+}
+
+
+class WatchedEnv(gymnasium.Wrapper):
+    """The pick-up task with an expert in the person's place, and a fault now and then. It keeps an account of its own: a byte a
+    step in a file of `folder`, `i` for an intervention and `.` for any other."""
+
+    def __init__(self, folder: str, break_every: int) -> None:
+        seed = uuid.uuid4().int % 2**32
+        layout = ActionLayout.from_setup(MODE, 7)
+        env = TabletopEnv(setup_mode=MODE, cameras=("wrist",))
+        super().__init__(ExpertIntervention(env, layout, noise=0.2, probability=0.02, seed=seed))
+        self._rng, self._break_every = np.random.default_rng(seed), break_every
+        self._account = (Path(folder) / f"{os.getpid()}-{seed}.steps").open("a", buffering=1)
+
+    def step(self, action: np.ndarray) -> tuple[Any, ...]:
+        """Executes the action (A + G,), or the expert's."""
+        is_broken = self._rng.random() * self._break_every < 1.0
+        result = self.env.step(action)
+        is_intervention = "intervene_action" in result[-1] and not is_broken
+        self._account.write("i" if is_intervention else ".")
+        self._account.flush()
+        if is_broken:
+            raise RuntimeError("the camera has lost its connection, for once")
+        return result
+
+
+@dataclass
+class Soak:
+    """Hybrid training from a camera with two rollout workers that keep their rate, a person and faults."""
+
+    output: Path
+    """Folder for the run, soak.jsonl, soak.png and soak.json."""
+    minutes: float = 120.0
+    """How long."""
+    control_hz: float = 5.0
+    """Env steps a second of each worker."""
+    num_workers: int = 2
+    """Rollout workers."""
+    break_every: int = 2000
+    """Env steps between faults, on average."""
+
+    def run(self) -> None:
+        """Trains, with a sample of everything after each iteration, and reports."""
+        (self.output / "accounts").mkdir(parents=True)
+        settings, run = self._settings(), HybridRunOptions(save_dir=self.output / "run", num_workers=self.num_workers)
+        start_ray(settings, run)
+        algorithm, log, folder = build(settings, run), RunLog(run.save_dir / LOGS), RunFolder(run.save_dir, run.keep)
+        started, samples, total = time.monotonic(), [], 60 * self.minutes
+        with tqdm(total=round(total), unit="s") as bar:
+            while (elapsed := time.monotonic() - started) < total:
+                bar.update(round(elapsed) - bar.n)
+                result = algorithm.train()
+                log.append(result, algorithm.steps)
+                folder.save(algorithm)
+                samples.append(self._sample(result, time.monotonic() - started))
+                with (self.output / SAMPLES).open("a") as file:
+                    file.write(json.dumps(samples[-1]) + "\n")
+        algorithm.wait_for_requests()
+        rows = _flatness(samples) + self._accounts(algorithm)
+        algorithm.stop()
+        _plot(samples, self.output / "soak.png")
+        report("soak", asdict(self), rows, self.output)
+
+    def _settings(self) -> HybridSettings:
+        preset = PRESETS["tabletop"] | {"batch_size": 64, "augment_crops": 1, "fragment_length": 10}
+        return HybridSettings(
+            env_name="serl_ray.benchmarks.soak:WatchedEnv",
+            setup_mode=MODE,
+            image_keys=("wrist",),
+            env_kwargs={"folder": str((self.output / "accounts").absolute()), "break_every": self.break_every},
+            control_hz=self.control_hz,
+            max_lead=None,
+            utd_ratio=0.25,
+            capacity=10_000,
+            demo_capacity=2_000,
+            max_steps=10**9,
+            evaluate_every=0,
+            steps_per_iteration=100,
+            **preset,
+        )
+
+    def _sample(self, result: dict[str, Any], seconds: float) -> dict[str, float]:
+        learner = psutil.Process()
+        others = learner.children(recursive=True)
+        workers = [process for process in others if "RolloutWorker" in process.name() or "Rollout" in " ".join(process.cmdline())]
+        return {
+            "minutes": seconds / 60,
+            "learner_mb": _megabytes([learner]),
+            "workers_mb": _megabytes(workers),
+            "ray_mb": _megabytes([process for process in others if process not in workers]),
+            "learner_files": learner.num_fds(),
+            "workers_files": sum(process.num_fds() for process in workers),
+            "object_store_mb": _object_store_mb(),
+            "env_steps_per_second": result["env/steps_per_second"],
+            "learner_steps_per_second": result["learner/steps_per_second"],
+        }
+
+    def _accounts(self, algorithm: SERL) -> list[Row]:
+        made = "".join(file.read_text() for file in (self.output / "accounts").iterdir())
+        dropped = algorithm.faults.counts
+        stored, interventions = algorithm.env_steps, algorithm.interventions
+        unaccounted = len(made) - stored - dropped["faults/steps_dropped"]
+        unstored = made.count("i") - interventions - dropped["faults/interventions_dropped"]
+        return [
+            Row("env steps made", len(made), ""),
+            Row("env steps stored", stored, ""),
+            Row("env steps dropped by name", dropped["faults/steps_dropped"], ""),
+            Row("env steps unaccounted for", unaccounted, "", "0"),
+            Row("interventions made", made.count("i"), ""),
+            Row("interventions stored", interventions, ""),
+            Row("interventions dropped by name", dropped["faults/interventions_dropped"], ""),
+            Row("interventions unaccounted for", unstored, "", "0"),
+        ]
+
+
+def _megabytes(processes: list[psutil.Process]) -> float:
+    return sum(process.memory_info().rss for process in processes) / 1e6
+
+
+def _object_store_mb() -> float:
+    [node] = ray.nodes()
+    stats = node_stats(node["NodeManagerAddress"], node["NodeManagerPort"], include_memory_info=False)
+    return stats.store_stats.object_store_bytes_used / 1e6
+
+
+def _flatness(samples: list[dict[str, float]]) -> list[Row]:
+    """The last quarter beside the second: in the first, the ring of the replay becomes real memory."""
+    quarter = len(samples) // 4
+    rows = []
+    for name in (name for names in PANELS.values() for name in names):
+        before = median(sample[name] for sample in samples[quarter : 2 * quarter])
+        after = median(sample[name] for sample in samples[-quarter:])
+        rows.append(Row(f"{name}: last quarter / second", after / before, f"(from {before:.4g} to {after:.4g})"))
+    return rows
+
+
+def _plot(samples: list[dict[str, float]], path: Path) -> None:
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    for axes, (title, names) in zip(figure.subplots(2, 2).flat, PANELS.items(), strict=True):
+        for name in names:
+            axes.plot([sample["minutes"] for sample in samples], [sample[name] for sample in samples], label=name)
+        axes.set(title=title, xlabel="minutes", ylim=(0, None))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(path, dpi=110)
