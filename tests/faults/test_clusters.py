@@ -1,0 +1,44 @@
+"""Nodes that are gone, and memory that is full."""
+
+import logging
+
+import numpy as np
+import ray
+from faults.conftest import TESTS, train_until
+from ray.cluster_utils import Cluster
+
+PATHS = {"env_vars": {"PYTHONPATH": TESTS}}
+
+
+def test_a_node_that_is_lost_takes_its_workers_along_and_a_new_one_brings_others(build, caplog):
+    caplog.set_level(logging.WARNING)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    node = cluster.add_node(num_cpus=1, resources={"robot": 1})
+    ray.init(cluster.address, runtime_env=PATHS)
+    try:
+        algorithm = build(workers=1, resources={"robot": 1}, training_starts=4000)
+        algorithm.train()
+        cluster.remove_node(node)
+        before = algorithm.env_steps
+        cluster.add_node(num_cpus=1, resources={"robot": 1})
+        train_until(algorithm, lambda: "is back" in caplog.text)
+        assert algorithm.faults.counts["faults/workers_lost"] == 1
+        assert algorithm.env_steps > before and len(algorithm.online) == algorithm.env_steps
+        algorithm.stop()
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def test_a_full_object_store_does_not_stop_a_run(build):
+    ray.init("local", num_cpus=4, object_store_memory=80 * 2**20, include_dashboard=False, runtime_env=PATHS)
+    try:
+        algorithm = build(workers=2)
+        held = [ray.put(np.full(2**20, index, np.uint8)) for index in range(200)]  # more than the store has
+        for _ in range(3):
+            result = algorithm.train()
+        assert [int(ray.get(reference)[0]) for reference in held[::50]] == [0, 50, 100, 150]
+        assert result["env/steps"] >= 150 and result["learner/steps"] > 0 and not result["faults/workers_lost"]
+        algorithm.stop()
+    finally:
+        ray.shutdown()

@@ -1,0 +1,46 @@
+"""Envs that raise, hang, or return what they may not: the episode is dropped, counted and reported, and the run goes on."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from serl_ray.data.replay_log import num_transitions
+from serl_ray.rllib.failures import WorkerError
+
+pytestmark = pytest.mark.usefixtures("local_ray")
+SAID = {
+    "error": ("env_error", "ConnectionError: the robot does not answer"),
+    "timeout": ("env_timeout", "The env's step took longer than the step_deadline of 0.3 s"),
+    "not_finite": ("env_not_finite", "The env returned observation 'state' with something in it that is no finite number"),
+    "reward_not_finite": ("env_not_finite", "The env returned reward with something in it that is no finite number"),
+    "wrong_shape": ("env_wrong_shape", "The env returned observation 'state' of shape (3,); it must be (4,)"),
+    "no_observation": ("env_error", "The env's step raised KeyError: 'state'"),
+    "wrong_intervention": ("env_wrong_shape", "The env returned info['intervene_action'] of shape (3,); it must be (7,)"),
+}
+
+
+@pytest.mark.parametrize(("fault", "workers"), [*((fault, 0) for fault in SAID), ("error", 1), ("timeout", 1)])
+def test_a_spoilt_episode_is_dropped_counted_and_reported(build, caplog, fault, workers):
+    caplog.set_level(logging.WARNING)
+    kind, message = SAID[fault]
+    kwargs = {"fault": fault, "every": 2}
+    algorithm = build("faulty_envs:FaultyEnv", workers, env_kwargs=kwargs, step_deadline=0.3, steps_per_iteration=60)
+    result = algorithm.train()
+    faults = {name: count for name, count in result.items() if name.startswith("faults/env_") and count}
+    assert faults.keys() == {f"faults/{kind}"} and faults[f"faults/{kind}"] >= 1
+    assert faults[f"faults/{kind}"] <= result["faults/steps_dropped"] <= 3 * faults[f"faults/{kind}"]
+    assert message in caplog.text
+    assert result["env/steps"] >= 60 and result["learner/steps"] > 0
+    assert len(algorithm.online) == algorithm.env_steps == num_transitions(algorithm.logs["online"].shards)
+    batch = algorithm.online.sample(256, np.random.default_rng(0))
+    assert np.isfinite(batch["observations"]["state"]).all() and np.isfinite(batch["rewards"]).all()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_env_that_does_nothing_else_ends_the_run_with_its_traceback(build, workers):
+    algorithm = build("faulty_envs:FaultyEnv", workers, env_kwargs={"fault": "error", "every": 1}, max_faults=3)
+    with pytest.raises(WorkerError, match="(?s)in _faults.*robot does not answer") as raised:
+        algorithm.train()
+    assert "tests/faulty_envs.py" in str(raised.value)
+    assert algorithm.faults.counts["faults/env_error"] <= 3

@@ -1,0 +1,56 @@
+"""Processes that are gone: the run goes on, and what replaces them has the weights of the day."""
+
+import logging
+import os
+import signal
+
+import numpy as np
+import torch
+from faults.conftest import train_until
+
+
+def kill_processes(workers):
+    """Ends the remote workers' processes, as the system does where memory is short."""
+    for pid in workers.foreach_env_runner(lambda worker: os.getpid(), local_env_runner=False):
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_is_replaced_and_acts_with_current_weights(local_ray, build, caplog, tmp_path):
+    caplog.set_level(logging.WARNING)
+    folder = tmp_path / "first actions"
+    folder.mkdir()
+    algorithm = build("faulty_envs:ReportingEnv", 2, env_kwargs={"folder": str(folder)}, random_steps=0, steps_per_iteration=20)
+    train_until(algorithm, lambda: len(list(folder.iterdir())) == 2)
+    first = set(folder.iterdir())
+    with torch.no_grad():  # from now on the policy wants 1 in every dimension
+        algorithm.agent.networks.actor.mean.bias += 20.0
+    before = algorithm.env_steps
+    kill_processes(algorithm.env_runner_group)
+    train_until(algorithm, lambda: len(list(folder.iterdir())) == 4)
+    train_until(algorithm, lambda: caplog.text.count("is back") == 2)
+    for file in set(folder.iterdir()) - first:
+        np.testing.assert_allclose(np.load(file)[4:10], 1.0, atol=0.01)
+    assert all(np.abs(np.load(file)[4:10]).mean() < 0.99 for file in first)
+    assert algorithm.faults.counts["faults/workers_lost"] == 2
+    assert algorithm.env_steps > before and len(algorithm.online) == algorithm.env_steps
+
+
+def test_a_worker_that_blocks_for_good_is_ended_and_replaced(local_ray, build, caplog, tmp_path):
+    caplog.set_level(logging.WARNING)
+    settings = {"step_deadline": 0.5, "reset_deadline": 5.0, "env_kwargs": {"marker": str(tmp_path / "blocked")}}
+    algorithm = build("faulty_envs:BlockedEnv", 1, **settings)
+    algorithm.train()
+    assert (tmp_path / "blocked").exists() and algorithm.env_steps >= 50
+    assert "Rollout worker 1 has not answered for 8 s: its process is ended." in caplog.text
+    assert algorithm.faults.counts["faults/workers_lost"] == 1
+
+
+def test_an_evaluation_worker_that_is_killed_costs_one_evaluation(local_ray, build, caplog):
+    algorithm = build(evaluators=1, evaluate_every=50, evaluation_episodes=2, training_starts=4000)
+    algorithm.train()
+    kill_processes(algorithm.eval_env_runner_group)
+    algorithm.evaluator.wait()
+    assert algorithm.train()["faults/evaluations_lost"] >= 0
+    result = algorithm.evaluate_now()
+    assert result["faults/evaluations_lost"] >= 1 and result["evaluation/at_step"] == algorithm.env_steps == 100
+    assert "An evaluation has failed; training goes on." in caplog.text
