@@ -58,7 +58,10 @@ class SERL(Algorithm):
     @override(Algorithm)
     def setup(self, config: SERLConfig) -> None:
         keep_freed_memory()
-        super().setup(config)
+        try:
+            super().setup(config)
+        except IndexError as error:  # RLlib asks the first of no workers for its spaces
+            raise WorkerError("No rollout worker has started; the messages above say why.") from error
         self.settings = settings_of(self.config)
         self.policy: SERLPolicy = self.get_policy()
         self.agent = self.policy.agent

@@ -34,7 +34,10 @@ def build(tmp_path):
     def build(env="line_envs:LineEnv", workers=0, evaluators=0, resources=None, **settings):
         settings = SMALL | {"steps_per_iteration": 50, "evaluate_every": 0, "fragment_length": 5} | settings
         config = SERLConfig().training(env_name=env, **settings).debugging(seed=3).keep_replay(tmp_path / "replay")
-        config.env_runners(num_env_runners=workers, custom_resources_per_env_runner=resources or {}).evaluation(evaluation_num_env_runners=evaluators)
+        config.env_runners(num_env_runners=workers, custom_resources_per_env_runner=resources or {})
+        config.evaluation(evaluation_num_env_runners=evaluators)
+            evaluation_num_env_runners=evaluators
+        )
         algorithms.append(config.build_algo())
         return algorithms[-1]
 

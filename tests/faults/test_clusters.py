@@ -4,8 +4,9 @@ import logging
 
 import numpy as np
 import ray
-from faults.conftest import TESTS, train_until
 from ray.cluster_utils import Cluster
+
+from faults.conftest import TESTS, train_until
 
 PATHS = {"env_vars": {"PYTHONPATH": TESTS}}
 

@@ -6,6 +6,7 @@ import signal
 
 import numpy as np
 import torch
+
 from faults.conftest import train_until
 
 

@@ -1,0 +1,140 @@
+"""The process that learns is killed, is short of disk, or learns nonsense: what it had saved is whole."""
+
+import json
+import logging
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ray.cluster_utils import Cluster
+
+from faults.conftest import SMALL, TESTS
+from serl_ray.agents.checkpoint import load_any_agent
+from serl_ray.agents.sac import SACAgent
+from serl_ray.data.parquet import read_segments
+from serl_ray.data.replay_log import num_transitions
+from serl_ray.rllib.checkpoint import AGENT_DIR, checkpoint_of, checkpoints_of, read_run
+from serl_ray.rllib.failures import LearnerError
+from serl_ray.run_folder import RunFolder
+from serl_ray.settings import HybridSettings
+from serl_ray.training import HybridRunOptions, train
+
+SCRIPT = Path(TESTS).parent / "scripts" / "train_hybrid.py"
+KILLS = 20
+SAVING = [
+    *("--env_name", "line_envs:LineEnv", "--steps_per_iteration", "5", "--checkpoint_every", "5", "--evaluate_every", "0"),
+    *("--training_starts", "20", "--batch_size", "16", "--hidden_dims", "16", "16", "--utd_ratio", "0.1"),
+    *("--num_workers", "1", "--fragment_length", "1", "--expert_interventions", "0.2"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", TESTS)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "include_dashboard": False})
+    yield cluster
+    cluster.shutdown()
+
+
+def start(cluster, run, *flags):
+    command = [sys.executable, str(SCRIPT), *SAVING, "--save_dir", str(run), *flags]
+    environment = os.environ | {"PYTHONPATH": TESTS, "RAY_ADDRESS": cluster.address, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def env_steps_logged(run):
+    lines = (run / "logs" / "results.jsonl").read_text().split("\n") if (run / "logs" / "results.jsonl").exists() else []
+    return [json.loads(line)["env/steps"] for line in lines if line.endswith("}")]
+
+
+def check_whole(run):
+    """The newest checkpoint can be read, all of it; returns its env steps."""
+    path = checkpoint_of(run)
+    state = read_run(path)
+    load_any_agent(path / AGENT_DIR, "cpu")
+    shards = [path / "replay" / "online" / name for name in state["replay"]["online"]]
+    assert num_transitions(shards) == state["counters"]["env_steps"]
+    return state["counters"]["env_steps"]
+
+
+def test_a_run_that_is_killed_at_any_moment_goes_on_with_all_that_it_had(cluster, tmp_path):
+    run, moments, killed_while_saving = tmp_path / "run", random.Random(0), 0
+    for kill in range(KILLS):
+        before = len(env_steps_logged(run))
+        process = start(cluster, run, *(["--resume"] if kill else []))
+        while len(env_steps_logged(run)) <= before:
+            assert process.poll() is None, process.stdout.read()
+            time.sleep(0.02)
+        time.sleep(moments.uniform(0.0, 0.5))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        killed_while_saving += bool(list(run.glob("checkpoints/.*")) + list(run.glob("replay/*/.*")))
+        logged = env_steps_logged(run)
+        assert logged == sorted(logged), "nothing that was logged has been lost at a resume"
+        assert 0 < check_whole(run) <= max(logged) + 5
+    process = start(cluster, run, "--resume", "--max_steps", "1")
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert killed_while_saving
+    assert check_whole(run) >= max(logged) >= 5 * KILLS
+    assert not list(run.glob("checkpoints/.*")) and not list(run.glob("replay/*/.*"))
+    stored = [(s.episode, s.first_step + t) for shard in (run / "replay" / "online").iterdir() for s in read_segments(shard)
+              for t in range(len(s))]  # fmt: skip
+    assert len(stored) == len(set(stored)) == check_whole(run), "every step once"
+    assert len(checkpoints_of(run)) <= 3
+
+
+@contextmanager
+def full_disk():
+    """No file may grow beyond 2 KB, as far as this process goes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2048, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_full_disk_costs_no_checkpoint_and_no_experience(build, caplog, tmp_path):
+    caplog.set_level(logging.WARNING)
+    algorithm, folder = build(), RunFolder(tmp_path, keep=2)
+    algorithm.train()
+    saved = folder.save(algorithm)
+    with full_disk():
+        algorithm.train()
+        folder.try_to_save(algorithm)
+        algorithm.train()
+    assert "No checkpoint could be written" in caplog.text and "Experience could not be written" in caplog.text
+    assert checkpoints_of(tmp_path) == [saved] and check_whole(tmp_path) == 50
+    assert algorithm.logs["online"].pending and not list(tmp_path.glob("replay/*/.*"))
+    folder.save(algorithm)
+    assert check_whole(tmp_path) == 150
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_learner_that_turns_nan_stops_before_it_overwrites_a_good_checkpoint(monkeypatch, tmp_path):
+    update, updates = SACAgent.update, []
+
+    def poisoned(agent, *args, **kwargs):
+        updates.append(update(agent, *args, **kwargs))
+        if len(updates) == 150:
+            next(agent.networks.actor.parameters()).data.fill_(np.nan)
+        return updates[-1]
+
+    monkeypatch.setattr(SACAgent, "update", poisoned)
+    settings = {**SMALL, "steps_per_iteration": 10, "evaluate_every": 0, "max_steps": 500}
+    run = HybridRunOptions(save_dir=tmp_path / "run", checkpoint_every=10)
+    with pytest.raises(LearnerError, match="no finite number.*smaller --lr|no finite numbers, so nothing is saved"):
+        train(HybridSettings(env_name="line_envs:LineEnv", **settings), run)
+    agent = load_any_agent(checkpoint_of(tmp_path / "run") / AGENT_DIR, "cpu")
+    assert all(np.isfinite(tensor.numpy()).all() for tensor in agent.networks.state_dict().values())
+    assert check_whole(tmp_path / "run") > 0
