@@ -8,7 +8,9 @@ from pathlib import Path
 import tyro
 from tqdm import tqdm
 
+from serl_ray.envs.make import BUNDLED_ENVS
 from serl_ray.evaluate import Evaluation, deterministic, record_video, run_episodes
+from serl_ray.rllib.checkpoint import checkpoint_of, read_run
 from serl_ray.training import load_policy
 
 
@@ -27,7 +29,8 @@ class Evaluate:
     classifier: Path | None = None
     """A reward classifier to judge the episodes by; by default what the policy was trained with."""
     env_name: str | None = None
-    """The env to play in: tabletop, gym-hil, package.module:Class; by default the one it was trained in."""
+    """The env to play in: tabletop, gym-hil, package.module:Class; by default the one it was trained in, if it is one of the
+    first two. Your own is named here, because to make it runs its code."""
     seed: int = 20_000
     """Of the episodes."""
 
@@ -35,7 +38,10 @@ class Evaluate:
 def main(args: Evaluate) -> Evaluation:
     """Plays, and prints the success rate with its 95 % interval."""
     overrides = {"classifier": str(args.classifier)} if args.classifier else {}
-    overrides |= {"env_name": args.env_name} if args.env_name else {}
+    if args.env_name:
+        overrides |= {"env_name": args.env_name}
+    else:
+        check_bundled(args.checkpoint)
     agent, env = load_policy(args.checkpoint, **overrides)
     act = agent.sample_actions if args.sampled else deterministic(agent)
     if args.video:
@@ -45,6 +51,20 @@ def main(args: Evaluate) -> Evaluation:
         outcome = Evaluation(list(tqdm(episodes, total=args.episodes, unit="episode")))
     print(outcome)
     return outcome
+
+
+def check_bundled(checkpoint: Path) -> None:
+    """A checkpoint may be anybody's, so what it names is not imported, and least of all called.
+
+    Raises:
+        SystemExit: it names an env of somebody's own.
+    """
+    settings = read_run(checkpoint_of(checkpoint))["settings"]
+    if settings["env_name"] not in (None, *BUNDLED_ENVS):
+        raise SystemExit(
+            f"{checkpoint} says that it was trained in {settings['env_name']!r}, made with {settings['env_kwargs']}. To play in it "
+            "runs its code: if that is your env, name it by --env_name."
+        )
 
 
 if __name__ == "__main__":
