@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import pickle
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 from torchvision.models import ResNet18_Weights
@@ -64,18 +68,27 @@ def load_trunk(trunk: ResNet10, path: Path) -> None:
     """Loads a weights file into a ResNet10; every tensor of the trunk must be there and fit."""
     if not path.is_file():
         raise FileNotFoundError(f"There is no trunk weights file {path}. Give the path of one, or 'random' or 'imagenet'.")
-    if path.suffix in (".pkl", ".pickle"):
-        state = resnet_state_dict(load_pickle(path))
-    elif path.suffix == ".safetensors":
-        state = load_file(path)
-    elif path.suffix in (".pt", ".pth"):
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    else:
+    if path.suffix not in (".pkl", ".pickle", ".safetensors", ".pt", ".pth"):
         raise ValueError(f"{path}: trunk weights are .pkl (the original's), .safetensors, .pt or .pth, not {path.suffix!r}.")
     try:
-        trunk.load_state_dict(state)
-    except RuntimeError as error:
+        trunk.load_state_dict(_read_state(path))
+    except (RuntimeError, TypeError) as error:
         raise ValueError(f"{path} does not hold the weights of this ResNet-10: {error}") from error
+
+
+def _read_state(path: Path) -> Mapping[str, Any]:
+    if path.suffix in (".pkl", ".pickle"):
+        params = load_pickle(path)
+        if not isinstance(params, dict):
+            raise ValueError(f"{path}: expected a dict of parameters, found a {type(params).__name__}.")
+        return resnet_state_dict(params)
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, EOFError, OSError) as error:
+        reason = str(error).rpartition("WeightsUnpickler error: ")[2].partition("\n")[0]  # torch goes on with how to run it
+        raise ValueError(f"{path}: cut off, or not a file of tensors alone ({reason}).") from error
 
 
 @cache
