@@ -62,8 +62,8 @@ def check_bundled(checkpoint: Path) -> None:
     settings = read_run(checkpoint_of(checkpoint))["settings"]
     if settings["env_name"] not in (None, *BUNDLED_ENVS):
         raise SystemExit(
-            f"{checkpoint} says that it was trained in {settings['env_name']!r}, made with {settings['env_kwargs']}. To play in it "
-            "runs its code: if that is your env, name it by --env_name."
+            f"{checkpoint} says that it was trained in {settings['env_name']!r}, made with {settings['env_kwargs']}. "
+            "To play in it runs its code: if that is your env, name it by --env_name."
         )
 
 

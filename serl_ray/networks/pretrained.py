@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import pickle
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torchvision.models import ResNet18_Weights
 
-from serl_ray.data.pickles import load_pickle
+from serl_ray.data.pickles import MALFORMED, load_pickle
 from serl_ray.networks.flax import resnet_state_dict
 from serl_ray.networks.resnet import ImageNetResNet18, ResNet10
 
@@ -81,14 +81,18 @@ def _read_state(path: Path) -> Mapping[str, Any]:
         params = load_pickle(path)
         if not isinstance(params, dict):
             raise ValueError(f"{path}: expected a dict of parameters, found a {type(params).__name__}.")
-        return resnet_state_dict(params)
+        try:
+            return resnet_state_dict(params)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path} does not hold the weights of a ResNet-10: {error}") from error
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, EOFError, OSError) as error:
-        reason = str(error).rpartition("WeightsUnpickler error: ")[2].partition("\n")[0]  # torch goes on with how to run it
-        raise ValueError(f"{path}: cut off, or not a file of tensors alone ({reason}).") from error
+    except (*MALFORMED, SafetensorError, RuntimeError) as error:
+        asked = re.search(r"GLOBAL (\S+)", str(error))  # torch tells how to run the file, too
+        reason = f"it asks for {asked[1]}" if asked else type(error).__name__
+        raise ValueError(f"{path}: cut off, or not a file of tensors alone ({reason}).") from None
 
 
 @cache
