@@ -210,7 +210,9 @@ def test_shards_with_pickled_objects_are_refused(tmp_path):
             list(read_segments(tmp_path / "shard-00000.parquet"))
 
 
-@pytest.mark.parametrize("spec", [{"dtype": "O"}, {"dtype": "f4,O"}, {"dtype": "(9,)f4"}, {"shape": [-1]}, {"shape": ["x"]}])
+@pytest.mark.parametrize(
+    "spec", [{"dtype": ["f4"]}, {"dtype": "O"}, {"dtype": "f4,O"}, {"dtype": "(9,)f4"}, {"shape": [-1]}, {"shape": ["x"]}]
+)
 def test_shapes_and_dtypes_in_metadata_are_numbers(tmp_path, spec):
     write_shards(tmp_path, [segment()])
     path = tmp_path / "shard-00000.parquet"
@@ -270,7 +272,7 @@ def test_numbers_of_files_in_metadata_are_no_way_out(tmp_path, place):
         LeRobotFolder.open(str(tmp_path / "set")).data_files()
 
 
-@pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "a/b"])
+@pytest.mark.parametrize("name", ["../outside", "/outside", "a/b"])
 def test_an_episode_is_not_written_outside_its_folder(tmp_path, name):
     (tmp_path / "set").mkdir()
     with pytest.raises(ValueError, match=r"set: episode .* cannot be written there"):
