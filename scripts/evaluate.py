@@ -27,7 +27,8 @@ class Evaluate:
     classifier: Path | None = None
     """A reward classifier to judge the episodes by; by default what the policy was trained with."""
     env_name: str | None = None
-    """The env to play in: tabletop, gym-hil, package.module:Class; by default the one it was trained in."""
+    """The env to play in: tabletop, gym-hil, package.module:Class; by default the one it was trained in, if it is one of the
+    first two. Your own is named here, because to make it runs its code."""
     seed: int = 20_000
     """Of the episodes."""
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+from typing import Any
 
 import ray
+from ray._private import ray_constants
 
 MIN_OBJECT_STORE = 80 * 2**20
 """Bytes that Ray's object store has at least."""
@@ -13,6 +15,8 @@ MIN_OBJECT_STORE = 80 * 2**20
 
 def start_ray(num_processes: int, memory_gb: float | None = None) -> bool:
     """Joins the cluster of a submitted job, else starts Ray here, with room for so many processes beside the tasks that read.
+
+    What is started here listens on 127.0.0.1 alone, and has no dashboard.
 
     Args:
         num_processes: that are wanted at a time.
@@ -27,11 +31,22 @@ def start_ray(num_processes: int, memory_gb: float | None = None) -> bool:
     if "RAY_ADDRESS" in os.environ:
         ray.init(logging_level=logging.WARNING)
         return False
-    ray.init(
-        "local",
+    start_here(
         num_cpus=max(os.cpu_count() or 1, num_processes + 2),
         object_store_memory=int(max(memory_gb * 1e9, MIN_OBJECT_STORE)) if memory_gb else None,
-        include_dashboard=False,
-        logging_level=logging.WARNING,
     )
     return True
+
+
+def start_here(**options: Any) -> None:
+    """Starts Ray for this machine alone; `options` are those of `ray.init`.
+
+    By itself Ray listens on every interface, and takes 127.0.0.1 for a name of the machine's outer address. Where it has no
+    clusters, as on macOS, it listens on 127.0.0.1 alone.
+    """
+    has_clusters = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        ray.init(address="local", include_dashboard=False, logging_level=logging.WARNING, **options)
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = has_clusters

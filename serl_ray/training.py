@@ -18,7 +18,7 @@ from tqdm import tqdm
 from serl_ray import cluster
 from serl_ray.agents.checkpoint import load_any_agent
 from serl_ray.agents.sac import SACAgent
-from serl_ray.envs.make import make_env
+from serl_ray.envs.make import BUNDLED_ENVS, make_env
 from serl_ray.held_out import judge
 from serl_ray.plots import plot_learning_curve, plot_value_curves
 from serl_ray.rllib import SERL, OfflineConfig, OfflineSERL, SERLConfig
@@ -133,10 +133,19 @@ def load_policy(save_dir: Path, **overrides: Any) -> tuple[SACAgent, gymnasium.E
 
     Args:
         save_dir: of the run, or the checkpoint in it.
-        overrides: settings in which the env differs.
+        overrides: settings in which the env differs. A checkpoint may be anybody's: an env of somebody's own, whose code would
+            run, must be named here.
+
+    Raises:
+        ValueError: no env is named that may be made.
     """
     path = checkpoint_of(save_dir)
     saved = read_run(path)["settings"]
+    if "env_name" not in overrides and saved.get("env_name") not in (None, *BUNDLED_ENVS):
+        raise ValueError(
+            f"{save_dir} says that it was trained in {saved['env_name']!r}, made with {saved.get('env_kwargs')}. "
+            "To play in it runs its code: if that is your env, name it by --env_name."
+        )
     settings = TrainingSettings(**{name: saved[name] for name in names_of(TrainingSettings) if name in saved} | overrides)
     if settings.env_name is None:
         raise ValueError(f"{save_dir} was trained without an env. Name one to play its policy in: --env_name tabletop.")

@@ -45,7 +45,7 @@ def test_a_run_learns_from_demonstrations_and_experience(tmp_path):
         ray.shutdown()
     assert result["evaluation/success_rate"] >= 0.9
     assert result["critic/q_max"] <= 1.5
-    agent, _ = load_policy(tmp_path / "run")
+    agent, _ = load_policy(tmp_path / "run", env_name=settings.env_name)
     assert agent.layout.action_dim == 7
     assert (tmp_path / "run" / "learning_curve.png").stat().st_size > 1000
 

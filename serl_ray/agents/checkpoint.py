@@ -12,9 +12,10 @@ from safetensors.torch import load_file, save
 
 from serl_ray.agents.config import SACConfig
 from serl_ray.disk import new_folder, read_json, write_file, write_json
-from serl_ray.networks.actor_critic import NetworkConfig
+from serl_ray.networks.actor_critic import AgentNetworks, NetworkConfig
 from serl_ray.networks.encoder import EncoderConfig
 from serl_ray.networks.observation import ObservationSpec
+from serl_ray.networks.pretrained import trunk_without_weights
 from serl_ray.types import ActionLayout
 
 if TYPE_CHECKING:
@@ -86,11 +87,18 @@ def load_agent(cls: type[A], path: Path, device: torch.device | str) -> A:
         layout = ActionLayout(**{key: tuple(value) for key, value in description["layout"].items()})
         spec = ObservationSpec(**_with_tuples(description["spec"]))
         agent._setup(layout, config.networks.encoder.image_keys, config.lr, config, device, description["seed"])
-        agent.build(spec)
+        agent.build(spec, _networks_to_fill(config.networks, layout, spec.state_dim))
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(f"{path / CONFIG_FILE} is damaged: it describes no agent ({error!r}). Take another copy.") from error
     agent.load_tensors(read_tensors(path))
     return agent
+
+
+def _networks_to_fill(config: NetworkConfig, layout: ActionLayout, state_dim: int) -> AgentNetworks:
+    """Networks whose tensors the checkpoint holds, those of the trunk, too: where it came from does not matter any more."""
+    encoder = config.encoder
+    trunk = trunk_without_weights(encoder.trunk, encoder.trunk_width) if encoder.image_keys else None
+    return AgentNetworks(config, layout, state_dim, trunk)
 
 
 def load_any_agent(path: Path, device: torch.device | str) -> SACAgent:

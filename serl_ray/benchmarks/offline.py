@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from serl_ray.benchmarks.commands import cameras_of, run_script
 from serl_ray.benchmarks.timing import Row, report
+from serl_ray.cluster import start_here
 from serl_ray.data import demos
 from serl_ray.data.schema import Segment
 from serl_ray.rllib import OfflineSERL
@@ -83,7 +84,7 @@ class Offline:
         """Reading and encoding four files with one core and with two; the trunk is there before the clock starts."""
         settings, seconds = self._settings(data), {}
         for cores in (1, 2):
-            ray.init(num_cpus=cores, include_dashboard=False, logging_level="warning")
+            start_here(num_cpus=cores)
             space, action_space = demo_spaces(settings)
             for name in ("warm-up", cores):
                 started = time.monotonic()

@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import imageio.v3 as imageio
 import numpy as np
 import ray.data
 
 from serl_ray.data.maps import FrameEncoder
 from serl_ray.data.parquet import read_segments
 from serl_ray.data.pickles import load_pickle
+from serl_ray.data.pictures import decode
 
 PICKLES = (".pkl", ".pickle")
 PARQUET = (".parquet",)
@@ -144,7 +144,7 @@ def _from_picture(path: str, folder: str, label: int, image_keys: tuple[str, ...
     if missing := [str(file) for file in files.values() if not file.is_file()]:
         raise FrameError(f"{path}: there is no {missing[0]} beside it. Every camera needs a picture of the same name.")
     episode = os.path.relpath(above, Path(folder).expanduser().absolute())
-    frames = {key: imageio.imread(file) for key, file in files.items()}
+    frames = {key: decode(file.read_bytes()) for key, file in files.items()}
     yield _row(frames, label, path if episode == "." else f"{folder}: {episode}", path)
 
 

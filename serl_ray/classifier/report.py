@@ -57,7 +57,7 @@ def plot_most_wrong(
         height = min(row[key].shape[0] for key in image_keys)
         axes.imshow(np.concatenate([row[key][:height] for key in image_keys], axis=1))
         source = row["_source"]
-        axes.set_title(f"class {row['_label']}, p(success) {probability:.3f}\n{source[-38:]}", fontsize=7)
+        axes.set_title(f"class {row['_label']}, p(success) {probability:.3f}\n{source[-38:]}", fontsize=7, parse_math=False)
     figure.savefig(path, dpi=110)
 
 

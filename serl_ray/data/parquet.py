@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,11 +22,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serl_ray.data.files import locate
+from serl_ray.data.files import open_parquet
 from serl_ray.data.schema import SCALAR_FIELDS, TRANSITION_FIELDS, ArraySpec, Part, Segment
 
 VERSION = 1
 METADATA_KEY = b"serl_ray"
+NUMBERS = re.compile(r"[<>|=]?[biufc]\d{1,2}")
+"""dtypes that a file may name."""
 SHARD_BYTES = 256 * 2**20
 """Observation bytes, before compression, after which a new shard is begun."""
 SEGMENTS_A_GROUP = 64
@@ -55,6 +58,9 @@ class Layout:
             raise ValueError(
                 f"{path}: written in version {described['version']} of the format, this serl_ray reads version {VERSION}."
             )
+        for key, spec in described["observations"].items():
+            if not NUMBERS.fullmatch(str(spec["dtype"])) or any(type(size) is not int or size < 0 for size in spec["shape"]):
+                raise ValueError(f"{path}: observations[{key!r}]: expected a shape and a dtype of numbers, found {spec}.")
         specs = {key: ArraySpec(spec["shape"], spec["dtype"]) for key, spec in described["observations"].items()}
         return cls(specs, described["action_dim"])
 
@@ -100,13 +106,19 @@ def write_file(path: str | os.PathLike[str], segments: Sequence[Segment]) -> Non
 
 
 def write_episode(folder: str | os.PathLike[str], segment: Segment) -> None:
-    """Write one episode to a Parquet file of its own, `EPISODE.parquet`, in a folder that others write to as well."""
-    folder = Path(folder)
+    """Write one episode to a Parquet file of its own, `EPISODE.parquet`, in a folder that others write to as well.
+
+    Raises:
+        ValueError: the episode has a name that leads out of the folder.
+    """
+    folder, name = Path(folder), f"{segment.episode}.parquet"
+    if Path(name).name != name:
+        raise ValueError(f"{folder}: episode {segment.episode!r} cannot be written there: its name is that of a path.")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".episode.", dir=folder) as beside:
         write_shards(beside, [segment])
         [shard] = Path(beside).iterdir()
-        shard.rename(folder / f"{segment.episode}.parquet")
+        shard.rename(folder / name)
 
 
 def read_segments(path: str | os.PathLike[str], keys: Collection[str] | None = None) -> Iterator[Segment]:
@@ -122,12 +134,7 @@ def read_parts(path: str | os.PathLike[str], keys: Collection[str] | None = None
     Raises:
         ValueError: the file as a whole does not fit. What is wrong with a segment is raised by its part.
     """
-    file_system, name = locate(path)
-    try:
-        file = pq.ParquetFile(name, filesystem=file_system)
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{path}: cut off, or not a Parquet file ({error}). Copy the file again.") from error
-    with file:
+    with open_parquet(path) as file:
         layout = Layout.from_file(file, str(path))
         if missing := sorted(set(keys or ()) - set(layout.observations)):
             raise ValueError(f"{path}: no observations {', '.join(missing)}; the file has {', '.join(layout.observations)}.")
@@ -219,9 +226,9 @@ def _to_segment(table: pa.Table, layout: Layout, where: str) -> Segment:
         )
     observations = {}
     for key, spec in layout.observations.items():
-        observations[key] = np.empty((n + 1, *spec.shape), spec.dtype)
-        observations[key][:n] = _to_numpy(table.column(f"observations.{key}"), spec)
-        observations[key][n:] = _to_numpy(table.column(f"final_observations.{key}").slice(n - 1), spec)
+        rows = _to_numpy(table.column(f"observations.{key}"), spec)
+        final = _to_numpy(table.column(f"final_observations.{key}").slice(n - 1), spec)
+        observations[key] = np.concatenate([rows, final], dtype=spec.dtype)
     columns: dict[str, Any] = {field: table.column(field).to_numpy() for field in SCALAR_FIELDS}
     actions = _to_numpy(table.column("actions"), layout.actions)
     return Segment(observations=observations, actions=actions, episode=episodes[0], first_step=int(steps[0]), **columns)

@@ -2,12 +2,14 @@
 
 A pickle is a program: it may import any function and call it. Here the only names a file can reach are the few in `_ALLOWED`, and
 each of them stands for a constructor of this module, never for the thing itself. Not even numpy's code that restores arrays and
-dtypes sees the file, since it trusts shapes and flags that a file can forge. What remains to a hostile file is to waste memory.
+dtypes sees the file, since it trusts shapes and flags that a file can forge. Nor can a small file take much memory: its
+instructions are looked through first, and what it shares is counted. What remains to a hostile file is to take time.
 """
 
 from __future__ import annotations
 
 import pickle
+import pickletools
 import re
 from collections.abc import Callable
 from math import prod
@@ -34,6 +36,12 @@ MALFORMED = (
 """What `pickle` raises on a file that is cut off or was never a pickle."""
 
 
+PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
+"""Instructions that number a value. `pickle` makes room for as many as the number says."""
+MAX_SHARING = 100
+"""Values that a file may stand for, an instruction of it, where one that is used twice counts twice."""
+
+
 class UnsafePickleError(ValueError):
     """A pickle asks for something other than plain data."""
 
@@ -48,24 +56,40 @@ def load_pickle(path: str | PathLike[str], open_input: Callable[[str | PathLike[
 
     Numbers, strings, lists, tuples, sets, dicts and numpy arrays come back as they are; ordered and flax dicts as dicts; jax
     arrays as numpy arrays. Arrays use the bytes of the file, so they are read-only; one array in the file is one array here.
+    The file is read twice.
 
     Args:
         path: the pickle.
         open_input: opens it, where it is not a local file.
 
     Raises:
-        UnsafePickleError: the file names anything else, which is not imported.
+        UnsafePickleError: the file names anything else, which is not imported; or what it holds is inside itself or endless.
         ValueError: the file is cut off, or is no pickle.
     """
     with open_input(path) as file:
         try:
-            return _plain(_DataUnpickler(file).load(), {})
+            num_instructions = _look_through(file)
+            file.seek(0)
+            value, num_values = _plain(_DataUnpickler(file).load(), {})
+            if num_values > MAX_SHARING * num_instructions:
+                raise UnsafePickleError(f"this pickle of {num_instructions} instructions stands for {num_values} values.")
+            return value
         except UnsafePickleError as error:
             raise UnsafePickleError(f"{path}: {error}") from None
         except MALFORMED as error:
             raise ValueError(
                 f"{path}: cut off, or not a pickle ({type(error).__name__}: {error}). Copy the file again."
             ) from error
+
+
+def _look_through(file: BinaryIO) -> int:
+    """How many instructions a pickle has, which `pickle` can then follow without making room for what is not in the file."""
+    num_instructions = 0
+    for instruction, argument, _ in pickletools.genops(file):
+        if instruction.name in PUTS and argument > num_instructions:
+            raise ValueError(f"its value number {argument} comes after {num_instructions} instructions")
+        num_instructions += 1
+    return num_instructions
 
 
 class _DataUnpickler(pickle.Unpickler):
@@ -205,23 +229,33 @@ _ALLOWED: dict[tuple[str, str], _Constructor] = {
 _ATOMS = (str, bytes, bytearray, int, float, complex, bool, type(None), np.generic)
 
 
-def _plain(value: Any, seen: dict[int, Any]) -> Any:
-    """`value` with every `_PickledArray` in it replaced by its array. What is shared stays so: `seen` has results by id."""
-    if id(value) not in seen:
-        seen[id(value)] = value  # a list or dict is changed in place, so one that holds itself ends here
-        seen[id(value)] = _plain_leaf(value) if not isinstance(value, dict | list | tuple) else _plain_container(value, seen)
-    return seen[id(value)]
+def _plain(value: Any, done: dict[int, tuple[Any, int] | None]) -> tuple[Any, int]:
+    """`value` with every `_PickledArray` in it replaced by its array, and for how many values it stands.
+
+    `done` has the results of containers by id, so what is shared stays so, and None for those that are under way.
+    """
+    if not isinstance(value, dict | list | tuple | set | frozenset):
+        return _plain_leaf(value), 1
+    if id(value) not in done:
+        done[id(value)] = None
+        done[id(value)] = _plain_container(value, done)
+    result = done[id(value)]
+    if result is None:
+        raise UnsafePickleError(f"this pickle holds a {type(value).__name__} that is inside itself.")
+    return result
 
 
-def _plain_container(value: Any, seen: dict[int, Any]) -> Any:
+def _plain_container(value: Any, done: dict[int, tuple[Any, int] | None]) -> tuple[Any, int]:
+    if isinstance(value, set | frozenset):
+        return type(value)(map(_checked_key, value)), 1 + len(value)
+    keys = list(map(_checked_key, value)) if isinstance(value, dict) else range(len(value))
+    parts = [_plain(value[key], done) for key in keys]
+    num_values = 1 + sum(count for _, count in parts)
     if isinstance(value, tuple):
-        return tuple(_plain(item, seen) for item in value)
-    if isinstance(value, list):
-        value[:] = [_plain(item, seen) for item in value]
-        return value
-    for key in value:
-        value[_checked_key(key)] = _plain(value[key], seen)
-    return value
+        return tuple(part for part, _ in parts), num_values
+    for key, (part, _) in zip(keys, parts, strict=True):
+        value[key] = part
+    return value, num_values
 
 
 def _plain_leaf(value: Any) -> Any:
@@ -229,8 +263,6 @@ def _plain_leaf(value: Any) -> Any:
         return value.array
     if isinstance(value, _PickledDtype):
         return value.dtype
-    if isinstance(value, set | frozenset):
-        return type(value)(map(_checked_key, value))
     if not isinstance(value, _ATOMS):
         raise UnsafePickleError("this pickle holds a bare function or an unfinished array, which is not plain data.")
     return value

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 from torchvision.models import ResNet18_Weights
 
-from serl_ray.data.pickles import load_pickle
+from serl_ray.data.pickles import MALFORMED, load_pickle
 from serl_ray.networks.flax import resnet_state_dict
 from serl_ray.networks.resnet import ImageNetResNet18, ResNet10
 
@@ -64,18 +68,31 @@ def load_trunk(trunk: ResNet10, path: Path) -> None:
     """Loads a weights file into a ResNet10; every tensor of the trunk must be there and fit."""
     if not path.is_file():
         raise FileNotFoundError(f"There is no trunk weights file {path}. Give the path of one, or 'random' or 'imagenet'.")
-    if path.suffix in (".pkl", ".pickle"):
-        state = resnet_state_dict(load_pickle(path))
-    elif path.suffix == ".safetensors":
-        state = load_file(path)
-    elif path.suffix in (".pt", ".pth"):
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    else:
+    if path.suffix not in (".pkl", ".pickle", ".safetensors", ".pt", ".pth"):
         raise ValueError(f"{path}: trunk weights are .pkl (the original's), .safetensors, .pt or .pth, not {path.suffix!r}.")
     try:
-        trunk.load_state_dict(state)
-    except RuntimeError as error:
+        trunk.load_state_dict(_read_state(path))
+    except (RuntimeError, TypeError) as error:
         raise ValueError(f"{path} does not hold the weights of this ResNet-10: {error}") from error
+
+
+def _read_state(path: Path) -> Mapping[str, Any]:
+    if path.suffix in (".pkl", ".pickle"):
+        params = load_pickle(path)
+        if not isinstance(params, dict):
+            raise ValueError(f"{path}: expected a dict of parameters, found a {type(params).__name__}.")
+        try:
+            return resnet_state_dict(params)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path} does not hold the weights of a ResNet-10: {error}") from error
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (*MALFORMED, SafetensorError, RuntimeError) as error:
+        asked = re.search(r"GLOBAL (\S+)", str(error))  # torch tells how to run the file, too
+        reason = f"it asks for {asked[1]}" if asked else type(error).__name__
+        raise ValueError(f"{path}: cut off, or not a file of tensors alone ({reason}).") from None
 
 
 @cache

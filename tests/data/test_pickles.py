@@ -55,14 +55,12 @@ def test_numpy_1_and_2_name_their_modules_differently(tmp_path, protocol):
     assert load_pickle(path)["array"].tolist() == [0, 1, 2]
 
 
-def test_shared_arrays_and_cycles_survive(tmp_path):
-    array, loop = np.arange(3), []
-    loop.append((loop, array))
+def test_a_shared_array_stays_one(tmp_path):
+    array = np.arange(3)
     path = tmp_path / "shared.pkl"
-    path.write_bytes(pickle.dumps({"a": array, "b": [array], "loop": loop}))
+    path.write_bytes(pickle.dumps({"a": array, "b": [array], "c": [(array,)]}))
     found = load_pickle(path)
-    assert found["a"] is found["b"][0] is found["loop"][0][1]
-    assert found["loop"][0][0] is found["loop"]
+    assert found["a"] is found["b"][0] is found["c"][0][0]
 
 
 class Call:

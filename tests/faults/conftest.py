@@ -36,8 +36,6 @@ def build(tmp_path):
         config = SERLConfig().training(env_name=env, **settings).debugging(seed=3).keep_replay(tmp_path / "replay")
         config.env_runners(num_env_runners=workers, custom_resources_per_env_runner=resources or {})
         config.evaluation(evaluation_num_env_runners=evaluators)
-            evaluation_num_env_runners=evaluators
-        )
         algorithms.append(config.build_algo())
         return algorithms[-1]
 

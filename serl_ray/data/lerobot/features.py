@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ PICTURES = ("image", "video")
 NO_ARRAYS = ("string", "language", "audio")
 MAX_AXES = 5
 """Of an array that is no picture, as `datasets` has types for them."""
+NUMBERS = re.compile(r"bool|u?int\d{1,2}|float\d{2}")
+"""dtypes that a data set may name."""
 INDICES = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 
 
@@ -95,11 +98,8 @@ def metadata(features: dict[str, dict[str, Any]]) -> dict[str, str]:
     return {"huggingface": json.dumps({"info": {"features": types}})}
 
 
-def _is_number(dtype: str) -> bool:
-    try:
-        return np.dtype(dtype).kind in "biuf"
-    except TypeError:
-        return False
+def _is_number(dtype: Any) -> bool:
+    return isinstance(dtype, str) and NUMBERS.fullmatch(dtype) is not None
 
 
 def _type_of(feature: dict[str, Any]) -> dict[str, Any]:

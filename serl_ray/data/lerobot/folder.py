@@ -11,9 +11,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
-from serl_ray.data.files import expand, is_file, join, locate, open_input, parents
+from serl_ray.data.files import expand, is_file, join, open_input, open_parquet, parents
 
 INFO = "meta/info.json"
 V2, V3 = "v2.1", "v3.0"
@@ -120,8 +119,7 @@ class LeRobotFolder:
     def _episode_tables(self) -> Iterator[dict[str, Any]]:
         chunks = expand(join(self.root, "meta/episodes"))
         for path in (file for chunk in chunks for file in expand(chunk)):
-            file_system, name = locate(path)
-            with pq.ParquetFile(name, filesystem=file_system) as file:
+            with open_parquet(path) as file:
                 columns = [name for name in file.schema_arrow.names if not name.startswith("stats/")]
                 yield from file.read(columns=columns).to_pylist()
 
@@ -164,7 +162,7 @@ def _check_features(features: Any, path: str) -> None:
 def _json(text: bytes, where: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{where}: not JSON ({error}). Copy the file again.") from error
     if not isinstance(value, dict):
         raise ValueError(f"{where}: expected a JSON object, found {value!r:.60}. Copy the file again.")

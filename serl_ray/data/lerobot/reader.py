@@ -21,15 +21,15 @@ from itertools import pairwise
 from math import prod
 from typing import Any
 
-import imageio.v3 as imageio
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serl_ray.data.files import locate
+from serl_ray.data.files import open_parquet
 from serl_ray.data.lerobot.features import ACTION, COLUMNS, PICTURES, REWARD, observed
 from serl_ray.data.lerobot.folder import LeRobotFolder
 from serl_ray.data.lerobot.video import read_frames
+from serl_ray.data.pictures import decode
 from serl_ray.data.schema import SCALAR_FIELDS, ArraySpec, Part, Segment
 
 ACTION_TOLERANCE = 1e-6
@@ -56,12 +56,7 @@ def read_lerobot_parts(
 ) -> Iterator[Part]:
     """The episodes in a data file, to be read one by one; `observation_spec` names the keys to keep, by default all."""
     reader = _EpisodeReader(folder, path, observation_spec, options)
-    file_system, name = locate(path)
-    try:
-        file = pq.ParquetFile(name, filesystem=file_system)
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{path}: cut off, or not a Parquet file ({error}). Copy the file again.") from error
-    with file:
+    with open_parquet(path) as file:
         for first_row, table in _episode_tables(file, reader.columns(file.schema_arrow.names), path):
             yield partial(reader.read, first_row, table)
 
@@ -234,7 +229,10 @@ def _pictures(table: pa.Table, column: str, where: str) -> np.ndarray:
     pictures = table.column(column).to_pylist()
     if any(picture is None or picture["bytes"] is None for picture in pictures):
         raise ValueError(f"{where}: a picture is not in the file but beside it. Embed the pictures with LeRobot.")
-    frames = np.stack([np.asarray(imageio.imread(picture["bytes"])) for picture in pictures])
+    try:
+        frames = np.stack([decode(picture["bytes"]) for picture in pictures])
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
     if frames.dtype != np.uint8:
         raise ValueError(f"{where}: expected pictures of uint8, found {frames.dtype}. Leave this camera out of the data set.")
     return frames[..., None] if frames.ndim == 3 else frames

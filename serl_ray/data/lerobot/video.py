@@ -51,7 +51,7 @@ def read_frames(path: str, start: float, count: int, fps: float) -> np.ndarray:
     """Frames (count, H, W, 3) uint8, each the one whose time is nearest to its own.
 
     Args:
-        path: the video, a local path or a URI.
+        path: the video, a local path or a URI. It is taken for an mp4: other formats, such as playlists, name files to open.
         start: seconds from its beginning to the first of the frames.
         count: how many.
         fps: frames a second.
@@ -61,7 +61,7 @@ def read_frames(path: str, start: float, count: int, fps: float) -> np.ndarray:
     """
     frames: list[np.ndarray | None] = [None] * count
     try:
-        with open_input(path) as file, av.open(file) as container:
+        with open_input(path) as file, av.open(file, format="mp4") as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             container.seek(max(0, int((start - 0.5 / fps) / stream.time_base)), stream=stream)

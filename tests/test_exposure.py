@@ -1,0 +1,87 @@
+"""What the code may call, what a checkpoint may name, and which ports are open."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted([*ROOT.glob("serl_ray/**/*.py"), *ROOT.glob("scripts/*.py")])
+FORBIDDEN = {
+    "eval", "exec", "compile", "__import__", "os.system", "os.popen", "pickle.load", "pickle.loads", "pickle.Unpickler",
+    "marshal.loads", "shelve.open", "dill.load", "cloudpickle.load", "cloudpickle.loads", "joblib.load", "yaml.load",
+    "yaml.unsafe_load", "pd.read_pickle", "torch.jit.load", "torch.hub.load", "tarfile.open", "shutil.unpack_archive",
+}  # fmt: skip
+IMPORTS = {"serl_ray/envs/make.py": 1, "serl_ray/envs/rendering.py": 2}
+"""Where a module is imported by its name: the env that the command line names, and mujoco's back ends."""
+
+
+def calls(path):
+    """(name as it is written, keywords, line) of each call in a file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            yield (
+                ast.unparse(node.func),
+                {k.arg: ast.unparse(k.value) for k in node.keywords},
+                f"{path.relative_to(ROOT)}:{node.lineno}",
+            )
+
+
+def test_nothing_is_called_that_runs_data():
+    for path in FILES:
+        for name, keywords, where in calls(path):
+            assert name not in FORBIDDEN, f"{where} calls {name}"
+            assert keywords.get("shell", "False") == "False", f"{where} gives a shell a command"
+            assert keywords.get("allow_pickle", "False") == "False", f"{where} lets numpy unpickle"
+            assert name != "torch.load" or keywords.get("weights_only") == "True", f"{where} lets torch unpickle"
+            assert not name.startswith("subprocess.") or name == "subprocess.run", f"{where} calls {name}"
+            assert name not in ("pq.ParquetFile", "pq.read_table") or where.startswith("serl_ray/data/files.py"), where
+            assert not name.endswith(("imageio.imread", "iio.imread")) or where.startswith("serl_ray/data/pictures.py"), where
+
+
+def test_unpickling_and_importing_by_name_have_their_places():
+    imports = {}
+    for path in FILES:
+        relative = str(path.relative_to(ROOT))
+        tree = ast.parse(path.read_text())
+        bases = [ast.unparse(base) for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for base in node.bases]
+        assert "pickle.Unpickler" not in bases or relative == "serl_ray/data/pickles.py"
+        count = sum(name == "importlib.import_module" for name, _, _ in calls(path))
+        imports |= {relative: count} if count else {}
+        assert not any(isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.path" for node in ast.walk(tree)), relative
+        names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names]
+        assert not {"system", "loads", "Unpickler", "import_module"} & set(names), relative
+    assert imports == IMPORTS
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs"), [("os:system", {"command": "touch owned"}), ("subprocess:run", {"args": "touch owned", "shell": True})]
+)
+def test_a_checkpoint_names_no_env_to_import(tmp_path, name, kwargs):
+    settings = {"env_name": name, "env_kwargs": kwargs, "setup_mode": "single-arm-learned-gripper"}
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "run.json").write_text(json.dumps({"settings": settings}))
+    command = [sys.executable, ROOT / "scripts" / "evaluate.py", "--checkpoint", tmp_path]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and f"trained in {name!r}" in done.stderr and "--env_name" in done.stderr
+    assert not (tmp_path / "owned").exists()
+
+
+PORTS = """
+import psutil, ray
+from serl_ray.cluster import start_ray
+start_ray(1, 0.1)
+ray.get(ray.remote(lambda: 1).remote())
+me = psutil.Process()
+opened = [c.laddr.ip for p in (me, *me.children(recursive=True)) for c in p.net_connections("inet") if c.status == "LISTEN"]
+print(len(opened), *{ip.removeprefix("::ffff:") for ip in opened})
+"""
+
+
+def test_a_training_run_opens_no_port_to_the_outside():
+    done = subprocess.run([sys.executable, "-c", PORTS], cwd=ROOT, capture_output=True, text=True, check=True)
+    number, *addresses = done.stdout.splitlines()[-1].split()
+    assert int(number) > 4 and addresses == ["127.0.0.1"]
