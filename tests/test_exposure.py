@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from serl_ray.rllib.checkpoint import COUNTERS, FORMAT_VERSION, PARTS
+
 ROOT = Path(__file__).parents[1]
 FILES = sorted([*ROOT.glob("serl_ray/**/*.py"), *ROOT.glob("scripts/*.py")])
 FORBIDDEN = {
@@ -62,8 +64,9 @@ def test_unpickling_and_importing_by_name_have_their_places():
 )
 def test_a_checkpoint_names_no_env_to_import(tmp_path, name, kwargs):
     settings = {"env_name": name, "env_kwargs": kwargs, "setup_mode": "single-arm-learned-gripper"}
-    (tmp_path / "checkpoint").mkdir()
-    (tmp_path / "checkpoint" / "run.json").write_text(json.dumps({"settings": settings}))
+    state = {"format_version": FORMAT_VERSION} | {part: {} for part in PARTS}
+    state |= {"settings": settings, "counters": dict.fromkeys(COUNTERS, 0)}
+    (tmp_path / "run.json").write_text(json.dumps(state))
     command = [sys.executable, ROOT / "scripts" / "evaluate.py", "--checkpoint", tmp_path]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1 and f"trained in {name!r}" in done.stderr and "--env_name" in done.stderr
