@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import torch
@@ -64,18 +66,35 @@ def load_trunk(trunk: ResNet10, path: Path) -> None:
     """Loads a weights file into a ResNet10; every tensor of the trunk must be there and fit."""
     if not path.is_file():
         raise FileNotFoundError(f"There is no trunk weights file {path}. Give the path of one, or 'random' or 'imagenet'.")
-    if path.suffix in (".pkl", ".pickle"):
-        state = resnet_state_dict(load_pickle(path))
-    elif path.suffix == ".safetensors":
-        state = load_file(path)
-    elif path.suffix in (".pt", ".pth"):
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    else:
+    if path.suffix not in READERS:
         raise ValueError(f"{path}: trunk weights are .pkl (the original's), .safetensors, .pt or .pth, not {path.suffix!r}.")
+    try:
+        state = READERS[path.suffix](path)
+    except Exception as error:  # of safetensors, of torch's zip reader, of its unpickler, of the renaming
+        raise ValueError(f"{path}: cut off, or no weights of a ResNet-10 ({error}). Copy the file again.") from error
+    if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
+        raise ValueError(f"{path}: expected a dict of tensors by name, found a {type(state).__name__}. Save a state_dict().")
     try:
         trunk.load_state_dict(state)
     except RuntimeError as error:
         raise ValueError(f"{path} does not hold the weights of this ResNet-10: {error}") from error
+
+
+def _from_flax(path: Path) -> dict[str, torch.Tensor]:
+    return resnet_state_dict(load_pickle(path))
+
+
+def _from_torch(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+READERS: dict[str, Callable[[Path], Any]] = {
+    ".pkl": _from_flax,
+    ".pickle": _from_flax,
+    ".safetensors": load_file,
+    ".pt": _from_torch,
+    ".pth": _from_torch,
+}
 
 
 @cache

@@ -30,9 +30,7 @@ from serl_ray.data.files import locate
 from serl_ray.data.lerobot.features import ACTION, COLUMNS, PICTURES, REWARD, observed
 from serl_ray.data.lerobot.folder import LeRobotFolder
 from serl_ray.data.lerobot.video import read_frames
-from serl_ray.data.schema import SCALAR_FIELDS, ArraySpec, Part, Segment
-
-ACTION_TOLERANCE = 1e-6
+from serl_ray.data.schema import ACTION_TOLERANCE, SCALAR_FIELDS, ArraySpec, Part, Segment
 
 
 @dataclass(frozen=True)
