@@ -57,7 +57,7 @@ class SelectObservations(gymnasium.ObservationWrapper):
             space = self.observation_space[key]
             if np.shape(array) != space.shape or array.dtype != space.dtype:
                 raise ValueError(
-                    f"The env returns {key!r} as {array.dtype} {np.shape(array)}, but says that it is {space.dtype} {space.shape}: "
+                    f"The env returns {key!r} as {array.dtype} {np.shape(array)}, its space is {space.dtype} {space.shape}: "
                     "make them the same. scripts/check_env.py says more."
                 )
         if self.state_keys and not np.isfinite(selected[STATE]).all():
