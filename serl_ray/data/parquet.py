@@ -181,7 +181,7 @@ def _check_columns(schema: pa.Schema, layout: Layout, path: str) -> None:
 def _holds(found: pa.DataType | None, spec: ArraySpec) -> bool:
     """Whether a column of this type holds arrays of this spec, as `_to_arrow` writes them or as lists of any length."""
     if len(spec.shape) != 1:
-        return found == pa.binary(spec.nbytes)
+        return found is not None and pa.types.is_fixed_size_binary(found) and found.byte_width == spec.nbytes
     if found is None or not (pa.types.is_fixed_size_list(found) or pa.types.is_list(found) or pa.types.is_large_list(found)):
         return False
     return found.value_type == pa.from_numpy_dtype(spec.dtype)

@@ -78,7 +78,9 @@ TRUNKS = [
     Case("no file", lambda _: build_trunk("resnet10"), FileNotFoundError, "no trunk weights file resnet10. Give .* or 'random'"),
     Case("a folder", lambda folder: build_trunk(str(folder)), FileNotFoundError, "There is no trunk weights file"),
     weights("of numpy", "a.npz", lambda path: path.write_bytes(b""), r"trunk weights are \.pkl .*, not '\.npz'"),
-    weights("no safetensors", "a.safetensors", lambda path: path.write_bytes(b"hello"), r"a\.safetensors: cut off, or no weights"),
+    weights(
+        "no safetensors", "a.safetensors", lambda path: path.write_bytes(b"hello"), r"a\.safetensors: cut off, or no weights"
+    ),
     weights("no torch file", "a.pt", lambda path: path.write_bytes(b"hello"), r"a\.pt: cut off, or no weights"),
     weights("no pickle", "a.pkl", lambda path: path.write_bytes(b"hello"), r"a\.pkl: cut off, or no weights"),
     weights("a list", "a.pkl", lambda path: dump(path, [1, 2]), r"a\.pkl: cut off, or no weights"),
@@ -120,7 +122,9 @@ FRAMES = [
     pickled("a dict", {"observations": {}}, "expected a list of dicts"),
     pickled("another camera", [{"observations": {"side": IMAGE}}], "frame 0: there is no camera 'front'; it has side"),
     pickled("floats", [{"observations": {"front": IMAGE / 255}}], r"frame 0: camera 'front': .*found \(4, 4, 3\) float64"),
-    pickled("label 7", [{"observations": {"front": IMAGE}, "labels": 7}], "frame 0: label: expected a number from 0 to 1, found 7"),
+    pickled(
+        "label 7", [{"observations": {"front": IMAGE}, "labels": 7}], "frame 0: label: expected a number from 0 to 1, found 7"
+    ),
     pickled("label of words", [{"observations": {"front": IMAGE}, "labels": "yes"}], "frame 0: label: .*found 'yes'"),
     pickled("wrong folder", [{"observations": {"front": IMAGE}, "labels": 0}], "frame 0: label: 0 in a folder of label 1"),
     frames("no picture", lambda folder: (folder / "a.png").write_bytes(b"x"), r"a\.png: cut off, or not a picture"),

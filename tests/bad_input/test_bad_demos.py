@@ -88,7 +88,9 @@ PICKLES = [
     pickled("an endless observation", seen(0, state=laughs()), r"transition 0: observations\['state'\]: expected an array of n"),
     pickled("a ragged observation", seen(0, state=[[1], [1, 2]]), r"transition 0: observations\['state'\]: expected an array"),
     pickled("NaN in the state", seen(1, state=np.full(3, np.nan, "f4")), r"transition 1: observations\['state'\]: .* nan"),
-    pickled("a longer state", seen(2, state=np.zeros(4, "f4")), r"transition 2: .*of shape \(3,\), found float32 of shape \(4,\)"),
+    pickled(
+        "a longer state", seen(2, state=np.zeros(4, "f4")), r"transition 2: .*of shape \(3,\), found float32 of shape \(4,\)"
+    ),
     pickled("a whole state", seen(2, state=np.zeros(3, int)), "transition 2: .*expected float32 .*, found int64"),
     pickled("a float image", seen(0, front=np.zeros((4, 6, 3))), r"transition 0: .*expected an image .* of uint8"),
     pickled("channels first", seen(2, front=np.zeros((3, 4, 6), np.uint8)), r"transition 2: .*found uint8 of shape \(3, 4, 6\)"),
@@ -135,7 +137,12 @@ PARQUETS = [
 
 
 def lerobot(
-    name: str, change: Callable[[Path], Any], says: str, error: type[Exception] = DemoError, version: str = "v2.1", **options: bool
+    name: str,
+    change: Callable[[Path], Any],
+    says: str,
+    error: type[Exception] = DemoError,
+    version: str = "v2.1",
+    **options: bool,
 ) -> Case:
     def do(folder: Path) -> Any:
         episodes = [segment(), segment(3, 1)] if version == "v3.0" else [segment()]
@@ -197,7 +204,9 @@ LEROBOTS = [
     lerobot("no video", feature(PICTURE, dtype="video"), r"no video_path, which says where the files lie"),
     lerobot("limits", write("meta/episodes_stats.jsonl", "{}"), "do not say between which limits", rescale_actions=True),
     lerobot("meta cut", lambda root: cut(next((root / "meta/episodes").rglob("*.parquet"))), "cut off", ValueError, "v3.0"),
-    lerobot("data cut", lambda root: cut(next((root / "data").rglob("*.parquet"))), r"file-000\.parquet: cut off", version="v3.0"),
+    lerobot(
+        "data cut", lambda root: cut(next((root / "data").rglob("*.parquet"))), r"file-000\.parquet: cut off", version="v3.0"
+    ),
 ]
 
 

@@ -45,20 +45,29 @@ NAMES = [
     made("unknown camera", "side not found; there are front, object_state", env="fake_envs:FakeEnv", image_keys=["side"]),
     made("unknown vector", "force not found; there are", env="fake_envs:FakeEnv", state_keys=["force"]),
     made("a vector as camera", "'state' is the name of the state vector", env="fake_envs:FakeEnv", image_keys=["state"]),
-    made("a camera as vector", r"'front' has shape \(6, 8, 3\), which is not a vector", env="fake_envs:FakeEnv", state_keys=["front"]),
+    made(
+        "a camera as vector",
+        r"'front' has shape \(6, 8, 3\), which is not a vector",
+        env="fake_envs:FakeEnv",
+        state_keys=["front"],
+    ),
     made("an odd number", "An action of 7 numbers cannot be dual", env="fake_envs:FakeEnv", setup_mode="dual-arm-fixed-gripper"),
     made("no classifier", "holds no reward classifier", FileNotFoundError, learned_reward={"classifier": "nowhere"}),
 ]
 SPACES = [
     spaced("discrete actions", r"The action space is Discrete\(3\): make it Box\(-1, 1", action_space=Discrete(3)),
-    spaced("actions in metres", "goes from -0.1 to 0.1: make it -1 to 1, and scale", action_space=Box(-0.1, 0.1, (7,), np.float32)),
+    spaced(
+        "actions in metres", "goes from -0.1 to 0.1: make it -1 to 1, and scale", action_space=Box(-0.1, 0.1, (7,), np.float32)
+    ),
     spaced("endless actions", "goes from -inf to inf: make it -1 to 1", action_space=Box(-np.inf, np.inf, (7,), np.float32)),
     spaced("float64 actions", "The action space is float64: make it float32", action_space=Box(-1, 1, (7,), np.float64)),
     spaced("float image", "'front' is a float32 image: make it uint8", ("front",), front=Box(0, 1, (6, 8, 3), np.float32)),
     spaced("grey image", r"'front' has shape \(6, 8, 1\).*three colour", ("front",), front=Box(0, 255, (6, 8, 1), np.uint8)),
     spaced("channels first", r"'front' has shape \(3, 6, 8\).*np\.moveaxis", ("front",), front=Box(0, 255, (3, 6, 8), np.uint8)),
     spaced("no channel", r"'front' has shape \(6, 8\)", ("front",), front=Box(0, 255, (6, 8), np.uint8)),
-    spaced("nested", "must be a flat Dict of Boxes, but images is none", images=Dict({"front": Box(0, 255, (6, 8, 3), np.uint8)})),
+    spaced(
+        "nested", "must be a flat Dict of Boxes, but images is none", images=Dict({"front": Box(0, 255, (6, 8, 3), np.uint8)})
+    ),
 ]
 
 

@@ -52,7 +52,9 @@ CONFIGS = [
     Case("unknown key", lambda _: SERLConfig().update_from_dict({"discuont": 0.9}), ValueError, "'discuont'.*mean 'discount'"),
     Case("online option offline", lambda _: OfflineConfig().training(capacity=9), ValueError, "no option 'capacity'"),
     Case("string", lambda _: SERLConfig().training(batch_size="64").validate(), ValueError, "batch_size is '64', a str"),
-    Case("one camera", lambda _: SERLConfig().training(image_keys="front").validate(), ValueError, "image_keys is 'front', a str"),
+    Case(
+        "one camera", lambda _: SERLConfig().training(image_keys="front").validate(), ValueError, "image_keys is 'front', a str"
+    ),
     Case("sweep", lambda _: SERLConfig().update_from_dict({"lr": [1e-3]}).validate(), ValueError, r"lr is \[0.001\], a list"),
 ]
 
