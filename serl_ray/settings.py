@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
-from serl_ray.agents.config import OBJECTIVES, Objective, SACConfig
+from serl_ray.agents.config import Objective, SACConfig
 from serl_ray.networks.actor_critic import NetworkConfig
 from serl_ray.networks.encoder import EncoderConfig
+from serl_ray.option_types import check_types
 from serl_ray.types import SETUP_MODES
 
 
@@ -20,7 +21,7 @@ class TrainingSettings:
     at_least: ClassVar[dict[str, float]] = {
         "lr": 0.0, "batch_size": 2, "critic_ensemble_size": 1, "init_temperature": 1e-8, "cta_ratio": 1, "image_latent_dim": 1,
         "augment_crops": 0, "frame_stack": 1, "max_steps": 1, "steps_per_iteration": 1, "evaluate_every": 0,
-        "evaluation_episodes": 1,
+        "evaluation_episodes": 1, "hidden_dims": 1, "success_frames": 1,
     }  # fmt: skip
     shares: ClassVar[tuple[str, ...]] = ("discount", "tau")
 
@@ -109,15 +110,14 @@ class TrainingSettings:
 
     def check(self) -> None:
         """Raises ValueError with the option, the value, the limit and the mend."""
+        check_types(self)
         for name, least in self.at_least.items():
-            if getattr(self, name) < least:
+            value = getattr(self, name)
+            if value is not None and min(value if isinstance(value, list | tuple) else (value,), default=least) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
         for name in self.shares:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must lie in [0, 1].")
-        for name, choices in (("setup_mode", SETUP_MODES), ("objective", OBJECTIVES)):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(choices)}.")
         for name, unit in (("control_hz", "steps a second"), ("step_deadline", "seconds"), ("reset_deadline", "seconds")):
             if getattr(self, name) is not None and not getattr(self, name) > 0.0:
                 raise ValueError(f"{name} is {getattr(self, name)}; choose {unit} above 0, or None for no limit.")
@@ -174,7 +174,7 @@ class HybridSettings(TrainingSettings):
 
     at_least = TrainingSettings.at_least | {
         "utd_ratio": 0.0, "training_starts": 1, "random_steps": 0, "capacity": 2, "demo_capacity": 2, "fragment_length": 1,
-        "expert_noise": 0.0, "warmup_steps": 1, "max_faults": 0,
+        "expert_noise": 0.0, "warmup_steps": 1, "max_lead": 0, "max_faults": 0,
     }  # fmt: skip
     shares = (*TrainingSettings.shares, "demo_fraction", "expert_interventions")
 
@@ -223,7 +223,7 @@ class HybridSettings(TrainingSettings):
 class OfflineSettings(TrainingSettings):
     """Options of offline training: the same algorithm without rollout workers."""
 
-    at_least = TrainingSettings.at_least | {"window": 2}
+    at_least = TrainingSettings.at_least | {"window": 2, "memory_gb": 0.0}
     shares = (*TrainingSettings.shares, "held_out")
 
     env_name: str | None = None

@@ -40,7 +40,7 @@ def test_nothing_is_called_that_runs_data():
             assert keywords.get("allow_pickle", "False") == "False", f"{where} lets numpy unpickle"
             assert name != "torch.load" or keywords.get("weights_only") == "True", f"{where} lets torch unpickle"
             assert not name.startswith("subprocess.") or name == "subprocess.run", f"{where} calls {name}"
-            assert name not in ("pq.ParquetFile", "pq.read_table") or where.startswith("serl_ray/data/files.py"), where
+            assert name not in ("pq.ParquetFile", "pq.read_table") or where.startswith("serl_ray/data/tables.py"), where
             assert not name.endswith(("imageio.imread", "iio.imread")) or where.startswith("serl_ray/data/pictures.py"), where
 
 

@@ -19,7 +19,6 @@ import torch
 from ray.data._internal.object_extensions.arrow import ArrowPythonObjectType
 
 from serl_ray.data.demos import read_file
-from serl_ray.data.files import open_parquet
 from serl_ray.data.hil_serl import DemoError
 from serl_ray.data.lerobot.folder import LeRobotFolder
 from serl_ray.data.lerobot.video import VideoWriter, read_frames
@@ -28,6 +27,7 @@ from serl_ray.data.parquet import read_segments, write_episode, write_shards
 from serl_ray.data.pickles import load_pickle
 from serl_ray.data.pictures import decode
 from serl_ray.data.schema import Segment
+from serl_ray.data.tables import open_parquet
 from serl_ray.networks.pretrained import build_trunk
 
 ROOT = Path(__file__).parents[1]
@@ -220,7 +220,7 @@ def test_shapes_and_dtypes_in_metadata_are_numbers(tmp_path, spec):
     described = json.loads(table.schema.metadata[b"serl_ray"])
     described["observations"]["front"] |= spec
     pq.write_table(table.replace_schema_metadata({"serl_ray": json.dumps(described)}), path)
-    with pytest.raises(ValueError, match="expected a shape and a dtype of numbers"):
+    with pytest.raises(ValueError, match="its metadata do not describe what it holds"):
         list(read_segments(path))
 
 
@@ -230,23 +230,23 @@ def test_a_picture_is_bytes_and_no_path(tmp_path):
     shown = pa.array([{"bytes": str(tmp_path / "secret.png"), "path": ""}] * STEPS)
     path = tmp_path / "set/data/chunk-000/file-000.parquet"
     rewritten(path, **{"observation.images.front": shown})
-    with pytest.raises(DemoError, match="expected the bytes of a PNG or JPEG picture, found"):
+    with pytest.raises(DemoError, match="not a PNG or JPEG picture, but"):
         list(read_file(str(path)))
 
 
 def test_a_picture_is_a_png_or_jpeg(tmp_path):
     gif = imageio.imwrite("<bytes>", np.zeros((4, 4, 3), np.uint8), extension=".gif")
     for raw in (b"%!PS-Adobe-3.0 EPSF-3.0\n(owned) (w) file\n", b"#EXTM3U\n", gif, b"", None):
-        with pytest.raises(ValueError, match="expected the bytes of a PNG or JPEG"):
+        with pytest.raises(ValueError, match="not a PNG or JPEG"):
             decode(raw)
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="cut off, broken or too large"):
         decode(b"\x89PNG\r\n\x1a\n" + bytes(40))
 
 
 def test_a_picture_of_any_size_takes_no_memory():
     header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="cut off, broken or too large"):
         decode(b"\x89PNG\r\n\x1a\n" + chunk)
 
 

@@ -144,8 +144,15 @@ def _from_picture(path: str, folder: str, label: int, image_keys: tuple[str, ...
     if missing := [str(file) for file in files.values() if not file.is_file()]:
         raise FrameError(f"{path}: there is no {missing[0]} beside it. Every camera needs a picture of the same name.")
     episode = os.path.relpath(above, Path(folder).expanduser().absolute())
-    frames = {key: decode(file.read_bytes()) for key, file in files.items()}
+    frames = {key: _picture(file) for key, file in files.items()}
     yield _row(frames, label, path if episode == "." else f"{folder}: {episode}", path)
+
+
+def _picture(path: Path) -> np.ndarray:
+    try:
+        return decode(path.read_bytes())
+    except ValueError as error:
+        raise FrameError(f"{path}: {error} Copy it again, or delete it.") from error
 
 
 def _camera(observations: Mapping[str, Any], key: str, source: str) -> Any:

@@ -27,6 +27,7 @@ from serl_ray.data.reading import plain_errors
 from serl_ray.networks.classifier import RewardClassifier, success_probability
 from serl_ray.networks.encoder import EncoderConfig
 from serl_ray.networks.pretrained import trunk_without_weights
+from serl_ray.option_types import check_types
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ class ClassifierSettings:
 
     def check(self) -> None:
         """Raises ValueError with the option, the value, the limit and the mend."""
+        check_types(self)
         at_least = {"batch_size": self.num_classes * self.num_workers, "num_classes": 2, "num_epochs": 1, "patience": 1}
         for name, least in (at_least | {"augment_crops": 1, "num_workers": 1, "lr": 0.0}).items():
             if getattr(self, name) < least:

@@ -22,12 +22,10 @@ from serl_ray.data.lerobot.folder import LeRobotFolder, folder_of, is_lerobot
 from serl_ray.data.lerobot.reader import AS_RECORDED, LeRobotOptions, read_lerobot_parts
 from serl_ray.data.parquet import VERSION, read_parts, write_shards
 from serl_ray.data.reading import plain_errors, warn_dropped
-from serl_ray.data.schema import TRANSITION_FIELDS, ArraySpec, Part, Segment
+from serl_ray.data.schema import ACTION_TOLERANCE, TRANSITION_FIELDS, ArraySpec, Part, Segment
 
 PICKLES = (".pkl", ".pickle")
 PARQUET = ".parquet"
-ACTION_TOLERANCE = 1e-6
-"""How far float arithmetic may carry an action out of [-1, 1]."""
 
 Select = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 """Makes what the agent sees, (n + 1, ...) by key, of what was recorded; such as a partial `select_observations`."""

@@ -6,15 +6,13 @@ import glob
 import io
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import BinaryIO
 from urllib.parse import quote, unquote
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -49,34 +47,6 @@ def open_input(path: str | os.PathLike[str]) -> BinaryIO:
         return open(path, "rb")
     file_system, name = locate(path)
     return io.BufferedReader(file_system.open_input_file(name))
-
-
-@contextmanager
-def open_parquet(path: str | os.PathLike[str]) -> Iterator[pq.ParquetFile]:
-    """A Parquet file of plain columns.
-
-    Raises:
-        ValueError: it is none, or has a column of a type that some library has taught Arrow. Ray's are among these, and one of
-            them unpickles its values.
-    """
-    file_system, name = locate(path)
-    try:
-        file = pq.ParquetFile(name, filesystem=file_system)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: cut off, or not a Parquet file ({error}). Copy the file again.") from error
-    with file:
-        for column in file.schema_arrow:
-            if not _is_plain(column.type):
-                raise ValueError(f"{path}: column {column.name!r} is of the type {column.type}, which is not plain data.")
-        yield file
-
-
-def _is_plain(kind: pa.DataType) -> bool:
-    if isinstance(kind, pa.BaseExtensionType):
-        return kind.extension_name.startswith("arrow.") and _is_plain(kind.storage_type)
-    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
-        return _is_plain(kind.value_type)
-    return all(_is_plain(kind.field(index).type) for index in range(kind.num_fields))
 
 
 def suffix(path: str | os.PathLike[str]) -> str:

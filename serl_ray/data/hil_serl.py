@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import pairwise
@@ -14,9 +15,14 @@ import numpy as np
 from serl_ray.data.files import open_input
 from serl_ray.data.pickles import load_pickle
 from serl_ray.data.schema import SCALAR_FIELDS, ArraySpec, Part, Segment
+from serl_ray.data.tables import check_memory
 
 REQUIRED = ("observations", "actions", "next_observations", "rewards", "dones")
 IMAGE_CHANNELS = (1, 3, 4)
+
+
+MOST_LISTED = 2**20
+"""Numbers in lists, of which a file of a few bytes can name any number by naming one list again and again."""
 
 
 class DemoError(ValueError):
@@ -66,6 +72,7 @@ class _EpisodeReader:
         segments = []
         for start, stop in pairwise([0, *gaps, len(frames)]):
             rows = [*frames[start:stop], next_frames[stop - 1]]
+            check_memory(sum(array.nbytes for row in rows for array in row.values()), f"{path}: transition {first + start}")
             observations = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
             stretch: dict[str, Any] = {name: column[start:stop] for name, column in columns.items()}
             number = first + start
@@ -101,14 +108,14 @@ def _with_time_axis(frame: np.ndarray) -> np.ndarray:
 def _load_transitions(path: str) -> list[Any]:
     transitions = load_pickle(path, open_input)
     if not isinstance(transitions, list) or not transitions:
-        found = "an empty list" if transitions == [] else f"a {type(transitions).__name__}"
+        found = "an empty list" if isinstance(transitions, list) else f"a {type(transitions).__name__}"
         raise DemoError(f"{path}: expected a list of transitions, found {found}. Record demonstrations with record_demos.py.")
     return transitions
 
 
 def _ends_episode(transition: Any) -> bool:
     """Whether a transition, which may be anything, says that an episode is over."""
-    flags = [np.asarray(transition.get(key, 0)) for key in ("dones", "truncateds")] if isinstance(transition, dict) else []
+    flags = [_array(transition.get(key, 0)) for key in ("dones", "truncateds")] if isinstance(transition, dict) else []
     return any(flag.size == 1 and flag.dtype.kind in "biuf" and bool(flag.item()) for flag in flags)
 
 
@@ -132,7 +139,9 @@ def _infer_spec(path: str, index: int, observation: Mapping[str, Any]) -> dict[s
     """The spec of a file's first observation, where nobody says what to expect."""
     specs = {}
     for key, value in observation.items():
-        array = np.asarray(value)
+        array = _array(value)
+        if array.dtype.kind not in "biuf":
+            raise demo_error(path, index, f"observations[{key!r}]", "an array of numbers", reprlib.repr(value))
         is_stacked = array.ndim == 2 or (array.ndim == 4 and array.dtype == np.uint8)
         spec = ArraySpec(array.shape[1:] if is_stacked else array.shape, array.dtype)
         if len(spec.shape) == 3 and (spec.dtype != np.uint8 or spec.shape[-1] not in IMAGE_CHANNELS):
@@ -149,7 +158,7 @@ def _read_observation(
         name = f"{role}[{key!r}]"
         if key not in observation:
             raise demo_error(path, index, name, str(spec), f"only {', '.join(map(str, observation))}")
-        array = np.asarray(observation[key])
+        array = _array(observation[key])
         if array.ndim == len(spec.shape) + 1 and array.shape[1:] == spec.shape:
             if len(array) != 1:
                 raise demo_error(
@@ -165,6 +174,17 @@ def _read_observation(
             raise demo_error(path, index, name, str(spec), f"{array.dtype} of shape {array.shape}")
         frame[key] = array.astype(spec.dtype, copy=False)
     return frame
+
+
+def _array(value: Any) -> np.ndarray:
+    """A value of a pickle as an array; where it is none, one that holds no numbers."""
+    size, inner = 1, value
+    while isinstance(inner, list | tuple) and inner and size <= MOST_LISTED:
+        size, inner = size * len(inner), inner[0]
+    try:
+        return np.asarray(value) if size <= MOST_LISTED else np.empty((), object)
+    except ValueError:  # lists of several lengths
+        return np.empty((), object)
 
 
 def _is_same(frame: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
@@ -201,18 +221,18 @@ def _numbers(path: str, first: int, transitions: list[dict[str, Any]], key: str,
     """One finite number (n,) of each transition, `default[t]` where transition t has none."""
     numbers = np.empty(len(transitions), np.float64)
     for t, transition in enumerate(transitions):
-        value = np.asarray(transition[key] if default is None or key in transition else default[t])
+        value = _array(transition[key] if default is None or key in transition else default[t])
         if value.size != 1 or value.dtype.kind not in "biuf" or not np.isfinite(value).all():
-            raise demo_error(path, first + t, key, "one finite number", repr(transition[key])[:60])
+            raise demo_error(path, first + t, key, "one finite number", reprlib.repr(transition[key]))
         numbers[t] = value.item()
     return numbers
 
 
 def _actions(path: str, first: int, transitions: list[dict[str, Any]], model: tuple[int, tuple[int, ...]] | None) -> np.ndarray:
     """Actions (n, A) of the shape of a model, the number of its transition and its shape; by default the first of these."""
-    model_index, shape = model or (first, np.asarray(transitions[0]["actions"]).shape)
+    model_index, shape = model or (first, _array(transitions[0]["actions"]).shape)
     for index, transition in enumerate(transitions, first):
-        action = np.asarray(transition["actions"])
+        action = _array(transition["actions"])
         if action.ndim != 1 or action.dtype.kind not in "biuf" or action.shape != shape:
             as_before = f"as many numbers as in transition {model_index}, {shape[0] if shape else 1}"
             expected = "a vector of numbers" if index == model_index else as_before

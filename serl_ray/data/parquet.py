@@ -22,13 +22,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serl_ray.data.files import open_parquet
 from serl_ray.data.schema import SCALAR_FIELDS, TRANSITION_FIELDS, ArraySpec, Part, Segment
+from serl_ray.data.tables import open_parquet, read_group
 
 VERSION = 1
 METADATA_KEY = b"serl_ray"
-NUMBERS = re.compile(r"[<>|=]?[biufc]\d{1,2}")
-"""dtypes that a file may name."""
+NUMBERS = re.compile(r"[<>|=]?[biuf]\d{1,2}")
+"""Codes of the dtypes that a file may hold."""
 SHARD_BYTES = 256 * 2**20
 """Observation bytes, before compression, after which a new shard is begun."""
 SEGMENTS_A_GROUP = 64
@@ -53,16 +53,15 @@ class Layout:
             raise ValueError(
                 f"{path}: a Parquet file that serl_ray did not write (no {METADATA_KEY.decode()!r} in its metadata)."
             )
-        described = json.loads(text)
-        if described["version"] != VERSION:
-            raise ValueError(
-                f"{path}: written in version {described['version']} of the format, this serl_ray reads version {VERSION}."
-            )
-        for key, spec in described["observations"].items():
-            if not NUMBERS.fullmatch(str(spec["dtype"])) or any(type(size) is not int or size < 0 for size in spec["shape"]):
-                raise ValueError(f"{path}: observations[{key!r}]: expected a shape and a dtype of numbers, found {spec}.")
-        specs = {key: ArraySpec(spec["shape"], spec["dtype"]) for key, spec in described["observations"].items()}
-        return cls(specs, described["action_dim"])
+        try:
+            described = json.loads(text)
+            if (version := described["version"]) == VERSION:
+                specs = {key: _spec_of(spec) for key, spec in described["observations"].items()}
+                return cls(specs, _spec_of({"shape": [described["action_dim"]], "dtype": "f4"}).shape[0])
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            fault = f"{type(error).__name__}: {error}"
+            raise ValueError(f"{path}: its metadata do not describe what it holds ({fault}). Copy the file again.") from error
+        raise ValueError(f"{path}: written in version {version} of the format, this serl_ray reads version {VERSION}.")
 
     def to_json(self) -> str:
         specs = {key: {"shape": spec.shape, "dtype": spec.dtype.str} for key, spec in self.observations.items()}
@@ -134,13 +133,14 @@ def read_parts(path: str | os.PathLike[str], keys: Collection[str] | None = None
     Raises:
         ValueError: the file as a whole does not fit. What is wrong with a segment is raised by its part.
     """
-    with open_parquet(path) as file:
+    with open_parquet(str(path)) as file:
         layout = Layout.from_file(file, str(path))
         if missing := sorted(set(keys or ()) - set(layout.observations)):
             raise ValueError(f"{path}: no observations {', '.join(missing)}; the file has {', '.join(layout.observations)}.")
         layout = Layout(
             {key: spec for key, spec in layout.observations.items() if keys is None or key in keys}, layout.action_dim
         )
+        _check_columns(file.schema_arrow, layout, str(path))
         first_row = 0
         for group in range(file.num_row_groups):
             yield from _group_parts(file, group, layout, str(path), first_row)
@@ -151,9 +151,9 @@ def _group_parts(file: pq.ParquetFile, group: int, layout: Layout, path: str, fi
     """The segments of a row group; one that raises where it cannot be read."""
     where = f"{path}: row {first_row}"
     try:
-        table = file.read_row_group(group, columns=_columns(layout)).combine_chunks()
+        table = read_group(file, group, _columns(layout), where).combine_chunks()
         stops = _stops(table, layout, where)
-    except (ValueError, pa.ArrowException, OSError) as error:
+    except (ValueError, pa.ArrowException) as error:
         yield partial(_refuse, where, error)
         return
     for start, stop in zip([0, *stops[:-1]], stops, strict=True):
@@ -168,6 +168,41 @@ def _refuse(where: str, error: Exception) -> list[tuple[int, Segment]]:
     if where in str(error):
         raise error
     raise ValueError(f"{where}: its row group cannot be read ({error}). Copy the file again.") from error
+
+
+def _spec_of(described: dict[str, Any]) -> ArraySpec:
+    shape, dtype = described["shape"], described["dtype"]
+    if not all(type(size) is int and 0 <= size < 2**31 for size in shape) or not NUMBERS.fullmatch(dtype):
+        raise ValueError(f"an array of shape {shape!r:.60} and dtype {dtype!r:.60}")
+    return ArraySpec(shape, dtype)
+
+
+def _check_columns(schema: pa.Schema, layout: Layout, path: str) -> None:
+    """Raises ValueError for a column that is lacking, or is of another type than the layout says."""
+    arrays = {"actions": layout.actions}
+    for prefix in ("observations", "final_observations"):
+        arrays |= {f"{prefix}.{key}": spec for key, spec in layout.observations.items()}
+    if not layout.observations or layout.action_dim < 1:
+        raise ValueError(f"{path}: no observations or no actions in it. Record the demonstrations again.")
+    for name in _columns(layout):
+        found = schema.field(name).type if schema.names.count(name) == 1 else None
+        if name in arrays:
+            fits, expected = _holds(found, arrays[name]), str(arrays[name])
+        elif name == "episode":
+            fits, expected = found in (pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())), "strings"
+        else:
+            fits, expected = found is not None and pa.types.is_primitive(found) and not pa.types.is_temporal(found), "numbers"
+        if not fits:
+            raise ValueError(f"{path}: column {name}: expected {expected}, found {found or 'none'}. Copy the file again.")
+
+
+def _holds(found: pa.DataType | None, spec: ArraySpec) -> bool:
+    """Whether a column of this type holds arrays of this spec, as `_to_arrow` writes them or as lists of any length."""
+    if len(spec.shape) != 1:
+        return found is not None and pa.types.is_fixed_size_binary(found) and found.byte_width == spec.nbytes
+    if found is None or not (pa.types.is_fixed_size_list(found) or pa.types.is_list(found) or pa.types.is_large_list(found)):
+        return False
+    return found.value_type == pa.from_numpy_dtype(spec.dtype)
 
 
 def _same_layout(layout: Layout | None, segment: Segment) -> Layout:
@@ -224,11 +259,12 @@ def _to_segment(table: pa.Table, layout: Layout, where: str) -> Segment:
         raise ValueError(
             f"{where}: a segment mixes episodes {episodes[:3]} or skips steps. Keep the rows of a segment together and in order."
         )
+    if empty := [name for name in table.column_names if not name.startswith("final_") and table.column(name).null_count]:
+        raise ValueError(f"{where}: column {empty[0]} has empty places. Record the episode again, or leave it out.")
     observations = {}
     for key, spec in layout.observations.items():
         rows = _to_numpy(table.column(f"observations.{key}"), spec)
-        final = _to_numpy(table.column(f"final_observations.{key}").slice(n - 1), spec)
-        observations[key] = np.concatenate([rows, final], dtype=spec.dtype)
+        observations[key] = np.concatenate([rows, _to_numpy(table.column(f"final_observations.{key}").slice(n - 1), spec)])
     columns: dict[str, Any] = {field: table.column(field).to_numpy() for field in SCALAR_FIELDS}
     actions = _to_numpy(table.column("actions"), layout.actions)
     return Segment(observations=observations, actions=actions, episode=episodes[0], first_step=int(steps[0]), **columns)
@@ -247,6 +283,8 @@ def _to_numpy(column: pa.ChunkedArray, spec: ArraySpec) -> np.ndarray:
     array = column.combine_chunks()
     if len(spec.shape) == 1:
         numbers: np.ndarray = array.flatten().to_numpy(zero_copy_only=False)
+        if len(numbers) != len(array) * spec.shape[0]:
+            raise ValueError(f"{len(numbers)} numbers in {len(array)} rows of {spec.shape[0]}. Copy the file again.")
         return numbers.reshape(len(array), *spec.shape)
     start = array.offset * spec.nbytes
     raw = memoryview(array.buffers()[1])[start : start + len(array) * spec.nbytes]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import pickle
 import pickletools
 import re
+import struct
 from collections.abc import Callable
 from math import prod
 from os import PathLike
@@ -32,6 +33,8 @@ MALFORMED = (
     OverflowError,
     MemoryError,
     RecursionError,
+    AssertionError,
+    struct.error,
 )
 """What `pickle` raises on a file that is cut off or was never a pickle."""
 

@@ -8,6 +8,9 @@ from math import prod
 
 import numpy as np
 
+ACTION_TOLERANCE = 1e-6
+"""How far float arithmetic may carry an action out of [-1, 1]."""
+
 
 @dataclass(frozen=True)
 class ArraySpec:

@@ -55,7 +55,7 @@ def inspect_env(env: gymnasium.Env, setup_mode: str, steps: int = 50, seed: int 
         seed: Seeds the actions and the first reset.
     """
     spaces = env.observation_space
-    problems = [*_observation_space_problems(spaces), *_action_space_problems(env.action_space, setup_mode)]
+    problems = [*_observation_space_problems(spaces), *action_space_problems(env.action_space, setup_mode)]
     recording = Recording()
     if isinstance(env.action_space, Box) and len(env.action_space.shape) == 1:  # else there is no action to try
         try:
@@ -85,11 +85,12 @@ def _observation_space_problems(space: gymnasium.Space) -> Iterator[str]:
             yield f"Observation `{key}` {_nested_fault(part)}"
         elif not isinstance(part, Box):
             yield f"Observation `{key}` is {type(part).__name__}: make it a Box; a number is a float32 vector of length 1."
-        elif fault := _array_fault(part.shape, part.dtype):
+        elif fault := array_fault(part.shape, part.dtype):
             yield f"Observation `{key}` {fault}"
 
 
-def _action_space_problems(space: gymnasium.Space, setup_mode: str) -> Iterator[str]:
+def action_space_problems(space: gymnasium.Space, setup_mode: str) -> Iterator[str]:
+    """What is wrong with an action space for a set-up."""
     if not isinstance(space, Box) or len(space.shape) != 1:
         yield f"The action space is {space}: make it Box(-1, 1, (n,), float32)."
         return
@@ -111,7 +112,7 @@ def _nested_fault(keys: Iterable[str]) -> str:
     )
 
 
-def _array_fault(shape: tuple[int, ...], dtype: np.dtype) -> str | None:
+def array_fault(shape: tuple[int, ...], dtype: np.dtype) -> str | None:
     """What is wrong with an observation of this shape and type."""
     if len(shape) == 1:
         return None if dtype == np.float32 else f"is a {dtype} vector: make it float32 (.astype(np.float32))."
@@ -133,7 +134,7 @@ def _value_fault(value: Any, space: Box | None) -> str | None:
         return _nested_fault(value)
     if not isinstance(value, np.ndarray):
         return f"is a {type(value).__name__}: return a numpy array."
-    if fault := _array_fault(value.shape, value.dtype):
+    if fault := array_fault(value.shape, value.dtype):
         return fault
     if not np.all(np.isfinite(value)):
         return "holds NaN or infinity."

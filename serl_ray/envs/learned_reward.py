@@ -18,7 +18,7 @@ from serl_ray.networks.classifier import RewardClassifier
 Observation = dict[str, np.ndarray]
 Gate = Callable[[Observation], bool]
 
-_GATE = re.compile(r"\s*(\w+)\s*\[\s*(\d+)\s*\]\s*([<>])\s*([-+.\deE]+)\s*")
+_GATE = re.compile(r"\s*(\w+)\s*\[\s*(\d+)\s*\]\s*([<>])\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
 _COMPARISONS = {"<": operator.lt, ">": operator.gt}
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import gymnasium
 
+from serl_ray.envs.contract import action_space_problems
 from serl_ray.envs.learned_reward import LearnedReward
 from serl_ray.envs.wrappers import ControlRate, SelectObservations, stack_frames
 from serl_ray.networks.classifier import RewardClassifier
-from serl_ray.types import SETUP_MODES, ActionLayout
+from serl_ray.types import SETUP_MODES
 
 BUNDLED_ENVS = ("tabletop", "gym-hil")
 GYM_HIL_MODE = "single-arm-learned-gripper"
@@ -43,7 +44,8 @@ def make_env(
     """
     cameras = all_cameras(image_keys, learned_reward)
     built = build_env(env, setup_mode=setup_mode, image_keys=cameras, env_kwargs=env_kwargs)
-    ActionLayout.from_setup(setup_mode, *built.action_space.shape)
+    for problem in action_space_problems(built.action_space, setup_mode):
+        raise ValueError(f"The env {env!r} cannot be used. {problem}")
     if learned_reward:
         built = LearnedReward(built, **learned_reward)
     selected = SelectObservations(built, image_keys, state_keys)

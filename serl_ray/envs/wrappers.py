@@ -11,12 +11,12 @@ import numpy as np
 
 from serl_ray.data.observations import STATE, check_selection, default_state_keys, select_observations
 from serl_ray.data.parquet import write_episode
-from serl_ray.data.recorder import EpisodeRecorder
+from serl_ray.data.recorder import EnvFault, EpisodeRecorder, StepResult
+from serl_ray.envs.contract import array_fault
 from serl_ray.envs.expert import ScriptedExpert
 from serl_ray.types import ActionLayout
 
 Observation = dict[str, np.ndarray]
-StepResult = tuple[Observation, float, bool, bool, dict[str, Any]]
 
 GRIPPER_THRESHOLD = 0.5
 """A gripper number of at least this size is a command (negative: close, positive: open); a smaller one holds."""
@@ -38,6 +38,9 @@ class SelectObservations(gymnasium.ObservationWrapper):
         self.state_keys = default_state_keys(spaces, image_keys) if state_keys is None else tuple(state_keys)
         check_selection(spaces, self.image_keys, self.state_keys)
         _check_ranks(spaces, self.image_keys, 3, "an image (H, W, 3): list vectors in state_keys")
+        for key in self.image_keys:
+            if fault := array_fault(spaces[key].shape, spaces[key].dtype):
+                raise ValueError(f"Observation {key!r} {fault}")
         _check_ranks(spaces, self.state_keys, 1, "a vector (D,): list cameras in image_keys")
         selected: dict[str, gymnasium.Space] = {key: spaces[key] for key in self.image_keys}
         if self.state_keys:
@@ -48,7 +51,19 @@ class SelectObservations(gymnasium.ObservationWrapper):
 
     def observation(self, observation: Observation) -> Observation:
         """The agent's part of the env's observation."""
-        return select_observations(observation, self.image_keys, self.state_keys)
+        selected = select_observations(observation, self.image_keys, self.state_keys)
+        for key, array in selected.items():
+            space = self.observation_space[key]
+            if np.shape(array) != space.shape or array.dtype != space.dtype:
+                raise EnvFault(
+                    "wrong_shape",
+                    f"The env returns {key!r} as {array.dtype} {np.shape(array)}, its space is {space.dtype} {space.shape}: "
+                    "make them the same. scripts/check_env.py says more.",
+                )
+        if self.state_keys and not np.isfinite(selected[STATE]).all():
+            message = f"The env returns NaN or infinity in {', '.join(self.state_keys)}: mend it, or end the episode."
+            raise EnvFault("not_finite", message)
+        return selected
 
 
 def stack_frames(env: gymnasium.Env, frame_stack: int) -> gymnasium.Env:

@@ -133,10 +133,14 @@ class RewardClassifier:
             ValueError: it is of another version, or its tensors are not those it describes.
         """
         description = _describe(Path(path))
-        encoder = EncoderConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in description["encoder"].items()})
-        names = ("image_keys", "threshold", "num_classes", "hidden_dim")
-        trunk = trunk_without_weights(encoder.trunk, encoder.trunk_width)
-        classifier = cls(**{name: description[name] for name in names}, encoder=encoder, device=device, trunk=trunk)
+        try:
+            encoder = EncoderConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in description["encoder"].items()})
+            options = {name: description[name] for name in ("image_keys", "threshold", "num_classes", "hidden_dim")}
+            trunk = trunk_without_weights(encoder.trunk, encoder.trunk_width)
+            classifier = cls(**options, encoder=encoder, device=device, trunk=trunk)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            fault = f"{type(error).__name__}: {error}"
+            raise ValueError(f"{path}: {CONFIG_FILE} does not describe a classifier ({fault}). Train it anew.") from error
         try:
             classifier.network.load_state_dict(load_file(Path(path) / TENSORS_FILE))
         except (RuntimeError, SafetensorError) as error:
@@ -159,7 +163,12 @@ def classifier_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 def _describe(path: Path) -> dict[str, Any]:
     if not (path / CONFIG_FILE).is_file() or not (path / TENSORS_FILE).is_file():
         raise FileNotFoundError(f"{path} holds no reward classifier: {CONFIG_FILE} and {TENSORS_FILE} are not both there.")
-    description = json.loads((path / CONFIG_FILE).read_text())
+    try:
+        description = json.loads((path / CONFIG_FILE).read_text())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path / CONFIG_FILE}: not JSON ({error}). Copy the folder again, or train it anew.") from error
+    if not isinstance(description, dict) or "format_version" not in description:
+        raise ValueError(f"{path / CONFIG_FILE}: no format_version, so no reward classifier. Train one with train_classifier.py.")
     if description["format_version"] != FORMAT_VERSION:
         raise ValueError(f"{path} has format version {description['format_version']}; this release reads {FORMAT_VERSION}.")
     return description

@@ -88,11 +88,14 @@ def _read_state(path: Path) -> Mapping[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except (*MALFORMED, SafetensorError, RuntimeError) as error:
         asked = re.search(r"GLOBAL (\S+)", str(error))  # torch tells how to run the file, too
         reason = f"it asks for {asked[1]}" if asked else type(error).__name__
         raise ValueError(f"{path}: cut off, or not a file of tensors alone ({reason}).") from None
+    if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
+        raise ValueError(f"{path}: expected a dict of tensors by name, found a {type(state).__name__}. Save a state_dict().")
+    return state
 
 
 @cache

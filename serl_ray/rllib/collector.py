@@ -12,9 +12,8 @@ from ray.rllib.evaluation.rollout_worker import RolloutWorker
 
 from serl_ray.data.maps import FrameEncoder
 from serl_ray.data.observations import Observation, stack_observations
-from serl_ray.data.recorder import EpisodeRecorder, StepResult
+from serl_ray.data.recorder import EnvFault, EpisodeRecorder, StepResult
 from serl_ray.data.schema import Segment
-from serl_ray.envs.guard import EnvFault
 from serl_ray.rllib.failures import Fault
 
 

@@ -12,11 +12,11 @@ pytestmark = pytest.mark.usefixtures("local_ray")
 SAID = {
     "error": ("env_error", "ConnectionError: the robot does not answer"),
     "timeout": ("env_timeout", "The env's step took longer than the step_deadline of 0.3 s"),
-    "not_finite": ("env_not_finite", "The env returned observation 'state' with something in it that is no finite number"),
-    "reward_not_finite": ("env_not_finite", "The env returned reward with something in it that is no finite number"),
-    "wrong_shape": ("env_wrong_shape", "The env returned observation 'state' of shape (3,); it must be (4,)"),
+    "not_finite": ("env_not_finite", "The env returns NaN or infinity in state"),
+    "reward_not_finite": ("env_not_finite", "The env's reward is inf"),
+    "wrong_shape": ("env_wrong_shape", "The env returns 'state' as float32 (3,), its space is float32 (4,)"),
     "no_observation": ("env_error", "The env's step raised KeyError: 'state'"),
-    "wrong_intervention": ("env_wrong_shape", "The env returned info['intervene_action'] of shape (3,); it must be (7,)"),
+    "wrong_intervention": ("env_wrong_action", "info['intervene_action'] is [0.5 0.5 0.5] (float64 (3,))"),
 }
 
 

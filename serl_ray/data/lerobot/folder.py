@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from serl_ray.data.files import expand, is_file, join, open_input, open_parquet, parents
+from serl_ray.data.files import expand, is_file, join, open_input, parents
+from serl_ray.data.tables import open_parquet, read_group
 
 INFO = "meta/info.json"
 V2, V3 = "v2.1", "v3.0"
@@ -74,11 +76,14 @@ class LeRobotFolder:
     @cached_property
     def episodes(self) -> dict[int, dict[str, Any]]:
         """The meta data of the episodes, without their statistics, by index and in its order."""
-        rows = self._episode_tables() if self.is_v3 else self._json_lines("meta/episodes.jsonl")
-        try:
-            return {row["episode_index"]: row for row in sorted(rows, key=lambda row: row["episode_index"])}
-        except KeyError as error:
-            raise ValueError(f"{self.root}: an episode in its meta data has no {error}. Copy the folder meta again.") from error
+        episodes = {}
+        for row in self._episode_tables() if self.is_v3 else self._json_lines("meta/episodes.jsonl"):
+            index = row.get("episode_index")
+            if type(index) is not int or index < 0:
+                found = "no 'episode_index'" if index is None else f"the episode_index {index!r:.60}"
+                raise ValueError(f"{self.root}: an episode in its meta data has {found}. Copy the folder meta again.")
+            episodes[index] = row
+        return dict(sorted(episodes.items()))
 
     def data_files(self) -> list[str]:
         """The files that hold the rows of the episodes, each once, in the order of the episodes."""
@@ -87,7 +92,7 @@ class LeRobotFolder:
     def clip(self, episode: int, key: str) -> Clip:
         """Where the frames of a video feature are."""
         start = self.episodes[episode].get(f"videos/{key}/from_timestamp") if self.is_v3 else 0.0
-        if start is None:
+        if not isinstance(start, int | float) or not math.isfinite(start):
             raise ValueError(f"{self.root}: its meta data do not say where episode {episode} begins in the video of {key}.")
         return Clip(self._file("video_path", episode, f"videos/{key}", key), start)
 
@@ -95,12 +100,19 @@ class LeRobotFolder:
     def action_limits(self) -> tuple[np.ndarray, np.ndarray]:
         """The least and the greatest value (A,) of each number of the actions, as the statistics have them."""
         of_all = join(self.root, "meta/stats.json")
-        if is_file(of_all):
-            with open_input(of_all) as file:
-                stats = [_json(file.read(), of_all)["action"]]
-        else:
-            stats = [row["stats"]["action"] for row in self._json_lines("meta/episodes_stats.jsonl")]
-        return np.min([s["min"] for s in stats], axis=0).ravel(), np.max([s["max"] for s in stats], axis=0).ravel()
+        try:
+            if is_file(of_all):
+                with open_input(of_all) as file:
+                    stats = [_json(file.read(), of_all)["action"]]
+            else:
+                stats = [row["stats"]["action"] for row in self._json_lines("meta/episodes_stats.jsonl")]
+            least, greatest = (np.array([row[name] for row in stats], np.float64) for name in ("min", "max"))
+            return least.min(axis=0).ravel(), greatest.max(axis=0).ravel()
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{self.root}: its meta data do not say between which limits the actions are ({type(error).__name__}: {error}). "
+                "Have LeRobot compute the statistics of the data set again."
+            ) from error
 
     def _file(self, template: str, episode: int, prefix: str, video_key: str = "") -> str:
         row, chunk_size = self.episodes[episode], int(self.info.get("chunks_size", CHUNK))
@@ -121,7 +133,8 @@ class LeRobotFolder:
         for path in (file for chunk in chunks for file in expand(chunk)):
             with open_parquet(path) as file:
                 columns = [name for name in file.schema_arrow.names if not name.startswith("stats/")]
-                yield from file.read(columns=columns).to_pylist()
+                for group in range(file.num_row_groups):
+                    yield from read_group(file, group, columns, path).to_pylist()
 
     def _json_lines(self, relative: str) -> Iterator[dict[str, Any]]:
         path = join(self.root, relative)
@@ -143,7 +156,7 @@ def _parsed(root: str, path: str, text: bytes) -> LeRobotFolder:
             f"{path}: codebase_version {folder.version}, this serl_ray reads {V2} and {V3}. Convert it with LeRobot."
         )
     for key, value, kind in (("fps", info["fps"], int | float), ("chunks_size", info.get("chunks_size", CHUNK), int)):
-        if not isinstance(value, kind) or value <= 0:
+        if not isinstance(value, kind) or not 0 < value < 1e9:
             raise ValueError(f"{path}: {key} is {value!r}, expected a number above 0. Copy the file again.")
     _check_features(info["features"], path)
     return folder
@@ -153,7 +166,9 @@ def _check_features(features: Any, path: str) -> None:
     if not isinstance(features, dict):
         raise ValueError(f"{path}: features: expected a description by column, found {features!r:.60}. Copy the file again.")
     for column, feature in features.items():
-        if not isinstance(feature, dict) or not {"dtype", "shape"} <= feature.keys():
+        dtype, shape = (feature.get("dtype"), feature.get("shape")) if isinstance(feature, dict) else (None, None)
+        is_shape = isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape)
+        if not isinstance(dtype, str) or not dtype.isalnum() or not is_shape:
             raise ValueError(
                 f"{path}: features[{column!r}]: expected a dtype and a shape, found {feature!r:.60}. Copy the file again."
             )

@@ -25,14 +25,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serl_ray.data.files import open_parquet
 from serl_ray.data.lerobot.features import ACTION, COLUMNS, PICTURES, REWARD, observed
 from serl_ray.data.lerobot.folder import LeRobotFolder
 from serl_ray.data.lerobot.video import read_frames
 from serl_ray.data.pictures import decode
-from serl_ray.data.schema import SCALAR_FIELDS, ArraySpec, Part, Segment
-
-ACTION_TOLERANCE = 1e-6
+from serl_ray.data.schema import ACTION_TOLERANCE, SCALAR_FIELDS, ArraySpec, Part, Segment
+from serl_ray.data.tables import check_memory, open_parquet, read_group
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,7 @@ class LeRobotOptions:
 
 
 AS_RECORDED = LeRobotOptions()
+INDEXED = ("episode_index", "frame_index")
 
 
 def read_lerobot_parts(
@@ -57,7 +56,7 @@ def read_lerobot_parts(
     """The episodes in a data file, to be read one by one; `observation_spec` names the keys to keep, by default all."""
     reader = _EpisodeReader(folder, path, observation_spec, options)
     with open_parquet(path) as file:
-        for first_row, table in _episode_tables(file, reader.columns(file.schema_arrow.names), path):
+        for first_row, table in _episode_tables(file, reader.columns(file.schema_arrow), path):
             yield partial(reader.read, first_row, table)
 
 
@@ -67,11 +66,13 @@ def _episode_tables(file: pq.ParquetFile, columns: list[str], path: str) -> Iter
     pending: list[pa.Table] = []
     for group in range(file.num_row_groups):
         try:
-            table = file.read_row_group(group, columns=columns)
-        except (pa.ArrowException, OSError) as error:
+            table = read_group(file, group, columns, f"{path}: row {row}")
+            if empty := [name for name in INDEXED if table.column(name).null_count]:
+                raise ValueError(f"{path}: row {row}: column {empty[0]} has empty places. Copy the file again.")
+        except ValueError as error:
             if pending:
                 yield first, pa.concat_tables(pending)
-            yield row, ValueError(f"{path}: row {row}: its row group cannot be read ({error}). Copy the file again.")
+            yield row, error
             pending, row = [], row + file.metadata.row_group(group).num_rows
             continue
         for piece in _by_episode(table):
@@ -109,14 +110,15 @@ class _EpisodeReader:
         self._spec = observation_spec or {}
         self._limits = folder.action_limits if options.rescale_actions else None
 
-    def columns(self, names: list[str]) -> list[str]:
+    def columns(self, schema: pa.Schema) -> list[str]:
         """What to read of the columns of a data file.
 
         Raises:
-            ValueError: a column is lacking that nothing can stand for.
+            ValueError: a column is lacking that nothing can stand for, or one holds what it should not.
         """
+        names = schema.names
         in_file = [column for column in self._observed.values() if self._features[column]["dtype"] != "video"]
-        needed = [ACTION, "episode_index", "frame_index", *in_file]
+        needed = [ACTION, *INDEXED, *in_file]
         if missing := [column for column in needed if column not in names]:
             raise ValueError(f"{self._path}: no column {', '.join(missing)}; it has {', '.join(names)}.")
         if REWARD not in names and not self._options.episodes_succeed:
@@ -124,7 +126,14 @@ class _EpisodeReader:
                 f"{self._path}: no rewards (column {REWARD}). If every episode ends in success, convert the data set by "
                 "convert_demos.py --episodes_succeed."
             )
-        return [*needed, *(column for column in COLUMNS.values() if column in names)]
+        columns = list(dict.fromkeys([*needed, *(column for column in COLUMNS.values() if column in names)]))
+        for column in columns:
+            is_picture = column in in_file and self._features[column]["dtype"] in PICTURES
+            found = schema.field(column).type if names.count(column) == 1 else None
+            if not (_is_picture(found) if is_picture else _is_numbers(found, within=column not in INDEXED)):
+                wanted = "pictures" if is_picture else "numbers"
+                raise ValueError(f"{self._path}: column {column}: expected {wanted}, found {found}. Copy the data set again.")
+        return columns
 
     def read(self, first_row: int, table: pa.Table | ValueError) -> Iterator[tuple[int, Segment]]:
         """The segments of an episode, each with the number of its first transition; one ends wherever the episode is done."""
@@ -224,15 +233,28 @@ def _numbers(table: pa.Table, column: str, dtype: np.dtype) -> np.ndarray:
     return (numbers != 0) if dtype.kind == "b" else numbers.astype(dtype)
 
 
+def _is_numbers(found: pa.DataType | None, within: bool) -> bool:
+    """Whether a column holds numbers; with `within`, in lists too."""
+    while found is not None and within and pa.types.is_nested(found) and found.num_fields == 1:
+        found = found.field(0).type
+    return found is not None and (pa.types.is_boolean(found) or pa.types.is_integer(found) or pa.types.is_floating(found))
+
+
+def _is_picture(found: pa.DataType | None) -> bool:
+    return found is not None and pa.types.is_struct(found) and found.get_field_index("bytes") >= 0
+
+
 def _pictures(table: pa.Table, column: str, where: str) -> np.ndarray:
     """Frames (n, H, W, C) uint8 from PNG or JPEG bytes."""
     pictures = table.column(column).to_pylist()
     if any(picture is None or picture["bytes"] is None for picture in pictures):
         raise ValueError(f"{where}: a picture is not in the file but beside it. Embed the pictures with LeRobot.")
     try:
-        frames = np.stack([decode(picture["bytes"]) for picture in pictures])
+        first = decode(pictures[0]["bytes"])
+        check_memory(first.nbytes * len(pictures), where)
+        frames = np.stack([first, *(decode(picture["bytes"]) for picture in pictures[1:])])
     except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
+        raise ValueError(f"{where}: {error} Record the episode again, or leave it out.") from error
     if frames.dtype != np.uint8:
         raise ValueError(f"{where}: expected pictures of uint8, found {frames.dtype}. Leave this camera out of the data set.")
     return frames[..., None] if frames.ndim == 3 else frames

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import numpy as np
 
 from serl_ray.data.files import open_input
+from serl_ray.data.tables import check_memory
 
 CODEC, PIXELS = "libx264", "yuv420p"
 QUALITY = {"crf": "18", "g": "10"}
@@ -59,23 +61,31 @@ def read_frames(path: str, start: float, count: int, fps: float) -> np.ndarray:
     Raises:
         ValueError: it is no video, or a frame is not in it.
     """
-    frames: list[np.ndarray | None] = [None] * count
-    try:
-        with open_input(path) as file, av.open(file, format="mp4") as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            container.seek(max(0, int((start - 0.5 / fps) / stream.time_base)), stream=stream)
-            for frame in container.decode(stream):
-                index = round((frame.time - start) * fps)
-                if index >= count:
-                    break
-                if index >= 0 and frames[index] is None:
-                    frames[index] = frame.to_ndarray(format="rgb24")
-    except (av.FFmpegError, IndexError) as error:
-        raise ValueError(f"{path}: cut off, or not a video ({error}). Copy the file again.") from error
+    with open_input(path) as file:
+        try:
+            frames = _decode(file, start, count, fps, path)
+        except Exception as error:  # whatever a decoder raises
+            raise ValueError(f"{path}: cut off, or not a video ({error}). Copy the file again.") from error
     if missing := [index for index, frame in enumerate(frames) if frame is None]:
         raise ValueError(
             f"{path}: no frame at {start + missing[0] / fps:.3f} s, frame {missing[0]} of {count} of an episode at {fps} Hz. "
             "The video is too short, or of another frame rate."
         )
     return np.stack(frames)
+
+
+def _decode(file: BinaryIO, start: float, count: int, fps: float, path: str) -> list[np.ndarray | None]:
+    """The frames of a video by their place, None where there is none."""
+    frames: list[np.ndarray | None] = [None] * count
+    with av.open(file, format="mp4") as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        check_memory(stream.width * stream.height * 3 * count, path)
+        container.seek(max(0, int((start - 0.5 / fps) / stream.time_base)), stream=stream)
+        for frame in container.decode(stream):
+            index = round((frame.time - start) * fps)
+            if index >= count:
+                break
+            if index >= 0 and frames[index] is None:
+                frames[index] = frame.to_ndarray(format="rgb24")
+    return frames

@@ -1,0 +1,227 @@
+"""Demonstrations that are wrong: where they lie, and what is in pickles, Parquet files and LeRobot data sets."""
+
+from __future__ import annotations
+
+import collections
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from cases import Case, assert_refused, dump, read, segment, table, transitions
+
+from serl_ray.data.demos import write_demos
+from serl_ray.data.hil_serl import DemoError
+from serl_ray.data.lerobot.reader import LeRobotOptions
+from serl_ray.data.lerobot.writer import LeRobotFormat, write_lerobot
+
+
+def in_file(name: str, content: bytes = b"") -> Callable[[Path], Any]:
+    """Reads a file of this content."""
+
+    def do(folder: Path) -> Any:
+        (folder / name).write_bytes(content)
+        return read(folder / name)
+
+    return do
+
+
+PLACES = [
+    Case("missing", lambda folder: read(folder / "demos.pkl"), FileNotFoundError, r"demos\.pkl: no demonstrations there\. Give"),
+    Case("no match", lambda folder: read(folder / "*.pkl"), FileNotFoundError, r"\*\.pkl: no demonstrations there"),
+    Case("empty folder", read, FileNotFoundError, "no demonstrations there"),
+    Case("another ending", in_file("demos.npz"), FileNotFoundError, r"demos\.npz: no demonstrations there"),
+    Case("unknown scheme", lambda _: read("ftp://robot/demos.pkl"), ValueError, "ftp://robot.*begins with s3://, gs://"),
+    Case("an empty pickle", in_file("a.pkl"), DemoError, r"a\.pkl: cut off, or not a pickle .* Copy the file again"),
+    Case("text as pickle", in_file("a.pkl", b"hello"), DemoError, r"a\.pkl: cut off, or not a pickle"),
+    Case("an empty Parquet file", in_file("a.parquet"), DemoError, r"a\.parquet: cut off, or not a Parquet file"),
+    Case("text as Parquet", in_file("a.parquet", b"hello" * 9), DemoError, r"a\.parquet: cut off, or not a Parquet file"),
+]
+
+
+def pickled(name: str, value: Any, says: str) -> Case:
+    return Case(f"pickle: {name}", lambda folder: read(dump(folder / "demos.pkl", value)), DemoError, rf"demos\.pkl: {says}")
+
+
+def changed(index: int, **fields: Any) -> list[dict[str, Any]]:
+    good = transitions()
+    good[index] = {name: value for name, value in {**good[index], **fields}.items() if value is not None}
+    return good
+
+
+def seen(index: int, **arrays: Any) -> list[dict[str, Any]]:
+    return changed(index, observations={**transitions()[index]["observations"], **arrays})
+
+
+def laughs() -> Any:
+    """A list that names itself so often that its numbers fill no memory there is."""
+    value: Any = [0.0] * 100
+    for _ in range(9):
+        value = [value] * 100
+    return value
+
+
+PICKLES = [
+    pickled("a dict", {"observations": []}, "expected a list of transitions, found a dict"),
+    pickled("an array", np.zeros(3), "expected a list of transitions, found a ndarray"),
+    pickled("an empty list", [], "expected a list of transitions, found an empty list"),
+    pickled("code", [collections.deque()], "this pickle asks for collections.deque, which is not plain data"),
+    pickled("a path", [Path("a")], "this pickle asks for pathlib.PosixPath"),
+    pickled("no rewards", changed(2, rewards=None), "transition 2: rewards: expected a value, found only observations"),
+    pickled("no actions", changed(0, actions=None), "transition 0: actions: expected a value"),
+    pickled("NaN as reward", changed(1, rewards=np.nan), "transition 1: rewards: expected one finite number, found nan"),
+    pickled("a list of rewards", changed(1, rewards=[[1], [1, 2]]), "transition 1: rewards: expected one finite number"),
+    pickled("endless rewards", changed(1, rewards=laughs()), r"this pickle of \d+ instructions stands for"),
+    pickled("endless dones", changed(1, dones=laughs()), r"this pickle of \d+ instructions stands for"),
+    pickled("an action outside", changed(1, actions=np.array([0, 30.0])), r"transition 1: actions\[1\]: .* found 30"),
+    pickled("NaN as action", changed(1, actions=np.full(2, np.nan)), r"transition 1: actions\[0\]: .* found nan"),
+    pickled("a longer action", changed(3, actions=np.zeros(3)), "transition 3: actions: expected as many numbers as in"),
+    pickled("a word as action", changed(0, actions="left"), "transition 0: actions: expected a vector of numbers"),
+    pickled("endless actions", changed(0, actions=laughs()), r"this pickle of \d+ instructions stands for"),
+    pickled("a dict as observation", seen(0, images={"front": 0}), r"transition 0: .*flatten it, write observations\['front'\]"),
+    pickled("no observations", changed(0, observations={}), "transition 0: observations: expected a dict of arrays"),
+    pickled("a word as observation", seen(0, state="left"), r"transition 0: observations\['state'\]: expected an array of num"),
+    pickled("an endless observation", seen(0, state=laughs()), r"this pickle of \d+ instructions stands for"),
+    pickled("a ragged observation", seen(0, state=[[1], [1, 2]]), r"transition 0: observations\['state'\]: expected an array"),
+    pickled("NaN in the state", seen(1, state=np.full(3, np.nan, "f4")), r"transition 1: observations\['state'\]: .* nan"),
+    pickled(
+        "a longer state", seen(2, state=np.zeros(4, "f4")), r"transition 2: .*of shape \(3,\), found float32 of shape \(4,\)"
+    ),
+    pickled("a whole state", seen(2, state=np.zeros(3, int)), "transition 2: .*expected float32 .*, found int64"),
+    pickled("a float image", seen(0, front=np.zeros((4, 6, 3))), r"transition 0: .*expected an image .* of uint8"),
+    pickled("channels first", seen(2, front=np.zeros((3, 4, 6), np.uint8)), r"transition 2: .*found uint8 of shape \(3, 4, 6\)"),
+]
+
+
+def parquet(name: str, change: Callable[[pa.Table], pa.Table], says: str) -> Case:
+    def do(folder: Path) -> Any:
+        write_demos(folder / "demos", [segment()])
+        pq.write_table(change(pq.read_table(folder / "demos" / "shard-00000.parquet")), folder / "new.parquet")
+        return read(folder / "new.parquet")
+
+    return Case(f"Parquet: {name}", do, DemoError, rf"new\.parquet: {says}")
+
+
+def described(**changes: Any) -> Callable[[pa.Table], pa.Table]:
+    def change(data: pa.Table) -> pa.Table:
+        good = json.loads(data.schema.metadata[b"serl_ray"])
+        return data.replace_schema_metadata({b"serl_ray": json.dumps({**good, **changes})})
+
+    return change
+
+
+def column(name: str, values: Any) -> Callable[[pa.Table], pa.Table]:
+    return lambda data: data.set_column(data.schema.get_field_index(name), name, pa.array(values))
+
+
+HUGE = {"state": {"shape": [10**12], "dtype": "<f4"}, "front": {"shape": [10**6, 10**6, 3], "dtype": "|u1"}}
+PARQUETS = [
+    parquet("another writer's", lambda data: data.replace_schema_metadata(None), "a Parquet file that serl_ray did not write"),
+    parquet("a newer version", described(version=2), "written in version 2 of the format, this serl_ray reads version 1"),
+    parquet("no version", lambda data: data.replace_schema_metadata({b"serl_ray": "{}"}), "its metadata do not describe"),
+    parquet("no JSON", lambda data: data.replace_schema_metadata({b"serl_ray": "{"}), "its metadata do not describe"),
+    parquet("objects", described(observations={"state": {"shape": [3], "dtype": "|O"}}), "its metadata .*dtype '|O'"),
+    parquet("a promise", described(observations=HUGE), "its metadata do not describe what it holds .*1000000000000"),
+    parquet("another shape", described(observations={"front": {"shape": [9, 9, 3], "dtype": "|u1"}}), "column .*front: expected"),
+    parquet("a column missing", lambda data: data.drop_columns(["rewards"]), "column rewards: expected numbers, found none"),
+    parquet("words", column("rewards", list("abcd")), "column rewards: expected numbers, found string"),
+    parquet("empty places", column("dones", [False, None, False, True]), "row 0: column dones has empty places"),
+    parquet("an action outside", lambda data: column("actions", [[0.0, 2.0]] * 4)(data), "column actions: expected float32"),
+    parquet("NaN as reward", column("rewards", np.full(4, np.nan)), "transition 0: rewards: expected finite numbers, found nan"),
+    parquet("half an episode", lambda data: data.slice(0, 2), "row 0: its row group of 2 rows ends without final observations"),
+]
+
+
+def lerobot(
+    name: str,
+    change: Callable[[Path], Any],
+    says: str,
+    error: type[Exception] = DemoError,
+    version: str = "v2.1",
+    **options: bool,
+) -> Case:
+    def do(folder: Path) -> Any:
+        episodes = [segment(), segment(3, 1)] if version == "v3.0" else [segment()]
+        write_lerobot(folder / "set", episodes, LeRobotFormat(version))
+        change(folder / "set")
+        return read(folder / "set", LeRobotOptions(**options))
+
+    return Case(f"LeRobot: {name}", do, error, says)
+
+
+def info(**changes: Any) -> Callable[[Path], Any]:
+    def change(root: Path) -> None:
+        path = root / "meta" / "info.json"
+        path.write_text(json.dumps({k: v for k, v in {**json.loads(path.read_text()), **changes}.items() if v != "-"}))
+
+    return change
+
+
+def feature(name: str, **changes: Any) -> Callable[[Path], Any]:
+    def change(root: Path) -> None:
+        features = json.loads((root / "meta" / "info.json").read_text())["features"]
+        info(features={**features, name: {**features[name], **changes}})(root)
+
+    return change
+
+
+def write(name: str, text: str) -> Callable[[Path], Any]:
+    return lambda root: (root / name).write_text(text)
+
+
+def rows(change: Callable[[pa.Table], pa.Table]) -> Callable[[Path], Any]:
+    def rewrite(root: Path) -> None:
+        [path] = root.rglob("*000000.parquet")
+        pq.write_table(change(pq.read_table(path)), path)
+
+    return rewrite
+
+
+PICTURE = "observation.images.front"
+LEROBOTS = [
+    lerobot("no info", lambda root: (root / "meta/info.json").unlink(), "no demonstrations there", FileNotFoundError),
+    lerobot("no JSON", write("meta/info.json", "{"), r"info\.json: not JSON", ValueError),
+    lerobot("deep JSON", write("meta/info.json", "[" * 10**5), r"info\.json: not JSON", ValueError),
+    lerobot("a list", write("meta/info.json", "[]"), r"info\.json: expected a JSON object, found \[\]", ValueError),
+    lerobot("fps missing", info(fps="-"), "fps missing, which LeRobot v2.1 and v3.0 have", ValueError),
+    lerobot("fps a word", info(fps="ten"), "fps is 'ten', expected a number above 0", ValueError),
+    lerobot("fps NaN", info(fps=np.nan), "fps is nan, expected a number above 0", ValueError),
+    lerobot("version 1", info(codebase_version="v1.6"), "codebase_version v1.6, this serl_ray reads v2.1 and v3.0", ValueError),
+    lerobot("a shape of words", feature("observation.state", shape=["x"]), "expected a dtype and a shape", ValueError),
+    lerobot("no dtype", feature("observation.state", dtype=None), "expected a dtype and a shape", ValueError),
+    lerobot("a promised shape", feature("observation.state", shape=[10**12]), r"expected an array of shape \[1000000000000\]"),
+    lerobot("a picture of numbers", feature("observation.state", dtype="image"), "column observation.state: expected pictures"),
+    lerobot("numbers of a picture", feature(PICTURE, dtype="uint8"), "column observation.images.front: expected numbers"),
+    lerobot("a word as episode", write("meta/episodes.jsonl", '{"episode_index": "a"}'), "has the episode_index 'a'", ValueError),
+    lerobot("a column missing", rows(lambda data: data.drop_columns([PICTURE])), "no column observation.images.front; it has"),
+    lerobot("no picture", rows(column(PICTURE, [{"bytes": b"x"}] * 4)), "not a PNG or JPEG picture.*Record the episode again"),
+    lerobot("pictures beside", rows(column(PICTURE, [{"bytes": None}] * 4)), "a picture is not in the file but beside it"),
+    lerobot("words as actions", rows(column("action", list("abcd"))), "column action: expected numbers, found string"),
+    lerobot("no video", feature(PICTURE, dtype="video"), r"no video_path, which says where the files lie"),
+    lerobot("limits", write("meta/episodes_stats.jsonl", "{}"), "do not say between which limits", rescale_actions=True),
+    lerobot("meta cut", lambda root: cut(next((root / "meta/episodes").rglob("*.parquet"))), "cut off", ValueError, "v3.0"),
+    lerobot(
+        "data cut", lambda root: cut(next((root / "data").rglob("*.parquet"))), r"file-000\.parquet: cut off", version="v3.0"
+    ),
+]
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+@table(PLACES + PICKLES + PARQUETS + LEROBOTS)
+def test_wrong_demonstrations_are_refused(case, tmp_path):
+    assert_refused(case, tmp_path)
+
+
+def test_what_is_right_is_read(tmp_path):
+    dump(tmp_path / "demos.pkl", transitions())
+    write_demos(tmp_path / "demos", [segment()])
+    write_lerobot(tmp_path / "set", [replace(segment(), masks=np.zeros(4))])
+    for name in ("demos.pkl", "demos", "set"):
+        assert [len(found) for found in read(tmp_path / name)] == [4]

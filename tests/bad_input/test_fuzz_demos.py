@@ -1,0 +1,151 @@
+"""Demonstrations with bytes that somebody has changed: they are read, or refused by an error of ours that names the file."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+from pathlib import Path
+
+import pytest
+from cases import dump, read, segment, transitions
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from serl_ray.data.demos import write_demos
+from serl_ray.data.hil_serl import DemoError
+from serl_ray.data.lerobot import folder as lerobot_folder
+from serl_ray.data.lerobot.writer import LeRobotFormat, write_lerobot
+
+REFUSALS = (DemoError, ValueError, FileNotFoundError)
+MOST_GROWTH = 2**29
+"""Bytes that reading all of these files, of a few KB each, may add to the process."""
+
+EDITS = st.lists(
+    st.tuples(st.sampled_from(["flip", "cut", "insert", "repeat"]), st.floats(0, 1), st.binary(min_size=1, max_size=9)),
+    min_size=1,
+    max_size=4,
+)
+
+
+def fuzz(examples: int):
+    return settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+
+
+def edited(content: bytes, edits: list[tuple[str, float, bytes]]) -> bytes:
+    """The content with bytes overwritten, inserted or written twice, or without its end."""
+    for kind, where, piece in edits:
+        place = int(where * len(content))
+        if kind == "flip":
+            content = content[:place] + piece + content[place + len(piece) :]
+        elif kind == "cut":
+            content = content[:place]
+        elif kind == "insert":
+            content = content[:place] + piece + content[place:]
+        else:
+            content = content[:place] + content[place - 50 : place] + content[place:]
+    return content
+
+
+def is_read_or_refused(path: Path, named: Path | None = None) -> None:
+    try:
+        read(path)
+    except Exception as error:
+        assert type(error) in REFUSALS, f"{type(error).__name__}: {error}"
+        assert str(named or path) in str(error)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def little_memory():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MOST_GROWTH // 1024
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory) -> Path:
+    """Small demonstrations of every format."""
+    root = tmp_path_factory.mktemp("good")
+    dump(root / "demos.pkl", transitions())
+    write_demos(root / "shards", [segment(), segment(2, 1)])
+    write_lerobot(root / "v2", [segment(3)], LeRobotFormat("v2.1"))
+    write_lerobot(root / "v3", [segment(3), segment(2, 1)], LeRobotFormat("v3.0"))
+    return root
+
+
+@given(edits=EDITS)
+@fuzz(300)
+def test_a_pickle(good, edits):
+    path = good.parent / "fuzzed.pkl"
+    path.write_bytes(edited((good / "demos.pkl").read_bytes(), edits))
+    is_read_or_refused(path)
+
+
+@given(opcodes=st.binary(min_size=1, max_size=60))
+@fuzz(300)
+def test_a_pickle_of_any_instructions(good, opcodes):
+    path = good.parent / "fuzzed.pkl"
+    path.write_bytes(b"\x80\x05" + opcodes + b".")
+    is_read_or_refused(path)
+
+
+@given(edits=EDITS)
+@fuzz(300)
+def test_a_parquet_file(good, edits):
+    path = good.parent / "fuzzed.parquet"
+    path.write_bytes(edited((good / "shards" / "shard-00000.parquet").read_bytes(), edits))
+    is_read_or_refused(path)
+
+
+@given(
+    version=st.sampled_from(["v2", "v3"]),
+    kind=st.sampled_from(["parquet", "json", "jsonl"]),
+    number=st.integers(0, 9),
+    edits=EDITS,
+)
+@fuzz(150)
+def test_a_lerobot_data_set(good, version, kind, number, edits):
+    root = copied(good / version)
+    files = sorted(root.rglob(f"*.{kind}")) or sorted(root.rglob("*.json"))
+    path = files[number % len(files)]
+    path.write_bytes(edited(path.read_bytes(), edits))
+    is_read_or_refused(root)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=9)
+    | st.sampled_from(["float32", "image", "video"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(data=st.data(), value=JSON, is_removed=st.booleans())
+@fuzz(150)
+def test_the_description_of_a_lerobot_data_set(good, data, value, is_removed):
+    root = copied(good / data.draw(st.sampled_from(["v2", "v3"])))
+    path = root / "meta" / "info.json"
+    info = inner = json.loads(path.read_text())
+    while True:
+        key = data.draw(st.sampled_from(sorted(inner) if isinstance(inner, dict) else range(len(inner))))
+        if not (isinstance(inner[key], dict | list) and inner[key] and data.draw(st.booleans())):
+            break
+        inner = inner[key]
+    inner[key] = value
+    if is_removed:
+        del inner[key]
+    path.write_text(json.dumps(info))
+    is_read_or_refused(root)
+
+
+def copied(source: Path) -> Path:
+    """A copy of a data set, of which nothing is remembered."""
+    target = source.parent.parent / "fuzzed"
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target)
+    lerobot_folder._parsed.cache_clear()
+    return target
