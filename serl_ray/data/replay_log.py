@@ -8,10 +8,9 @@ import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from serl_ray.data.parquet import read_segments, write_file
 from serl_ray.data.schema import Segment
+from serl_ray.data.tables import open_parquet
 from serl_ray.disk import sync
 
 
@@ -30,14 +29,20 @@ class ReplayLog:
         self.folder = folder
         self.shards: list[Path] = []
         self._runs: list[list[Segment]] = []  # each of segments that continue one another
+        self._grows = False  # whether the last run may have another segment
+        self._last: Segment | None = None
         self.pending = 0
 
     def append(self, segment: Segment) -> None:
         """Keeps a segment, in memory at first."""
-        if self._runs and segment.continues(self._runs[-1][-1]):
+        follows = self._last is not None and segment.continues(self._last)
+        if follows and self._runs and self._grows:
             self._runs[-1].append(segment)
         else:
             self._runs.append([segment])
+            # What takes up an older episode does so in one piece: whether its last frame is still there depends on the piece.
+            self._grows = follows or segment.first_step == 0
+        self._last = segment
         self.pending += sum(rows.nbytes for rows in segment.observations.values())
 
     def flush(self) -> None:
@@ -74,7 +79,7 @@ class ReplayLog:
             if not (self.folder / shard.name).exists():
                 _link(shard, self.folder / shard.name)
         self.shards = [self.folder / shard.name for shard in shards]
-        self._runs, self.pending = [], 0
+        self._runs, self.pending, self._last = [], 0, None
 
     def leftovers(self) -> list[Path]:
         """Shards in the folder that are not part of the log: what was stored after a checkpoint, by a run that was then lost."""
@@ -94,7 +99,11 @@ def read_shards(shards: Sequence[Path]) -> Iterator[Segment]:
 
 def num_transitions(shards: Sequence[Path]) -> int:
     """Of these shards, by what their footers say."""
-    return sum(pq.read_metadata(shard).num_rows for shard in shards)
+    total = 0
+    for shard in shards:
+        with open_parquet(str(shard)) as file:
+            total += file.metadata.num_rows
+    return total
 
 
 def _link(source: Path, target: Path) -> None:

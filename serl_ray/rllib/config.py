@@ -13,6 +13,9 @@ from serl_ray.rllib import checkpoint
 from serl_ray.rllib.sampling import IN_FLIGHT, RolloutEnv
 from serl_ray.settings import HybridSettings, TrainingSettings, check_names, names_of, settings_of
 
+WITHOUT_A_SAY = ("model", "optimizer", "replay_buffer_config")
+"""RLlib's own options of what is made here from the settings; a whole config, as Tune has it, brings them along."""
+
 
 class SERLConfig(AlgorithmConfig):
     """`HybridSettings` as attributes beside RLlib's own.
@@ -59,8 +62,11 @@ class SERLConfig(AlgorithmConfig):
     @override(AlgorithmConfig)
     def update_from_dict(self, config_dict: Mapping[str, Any]) -> Self:
         """As RLlib's, but an unknown key is a ValueError with the nearest name."""
-        check_names(config_dict, {*self.keys(), "trial_info", "__trial_info__", "num_gpus_per_worker"})
-        return super().update_from_dict(dict(config_dict))
+        given = [name for name in config_dict if not name.startswith("__")]  # Tune's notes for itself
+        check_names(given, {*self.to_dict(), "trial_info", "num_gpus_per_worker"})
+        ours = {name: value for name, value in config_dict.items() if name in names_of(self.settings_class)}
+        rest = {name: value for name, value in config_dict.items() if name not in (*ours, *WITHOUT_A_SAY)}
+        return super().update_from_dict(rest).training(**ours)
 
     @override(AlgorithmConfig)
     def validate(self) -> None:

@@ -1,0 +1,235 @@
+"""A run that is saved and goes on is the run that was never interrupted; a checkpoint that does not fit is refused by name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+from ray import tune
+from safetensors.numpy import load_file, save_file
+
+from serl_ray.data.demos import read_file, write_demos
+from serl_ray.envs.expert import ScriptedExpert
+from serl_ray.envs.make import build_env
+from serl_ray.record import record_successes
+from serl_ray.rllib import SERL, SERLConfig
+from serl_ray.rllib.checkpoint import checkpoints_of, read_run
+from serl_ray.run_folder import RunFolder
+from serl_ray.run_log import RunLog
+from serl_ray.types import ActionLayout
+
+TESTS = str(Path(__file__).parents[1])
+MODE = "single-arm-learned-gripper"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local_ray():
+    ray.init("local", num_cpus=4, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": TESTS}})
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory):
+    path = tmp_path_factory.mktemp("demos") / "demos.pkl"
+    env = build_env("line_envs:LineEnv", setup_mode=MODE)
+    expert = ScriptedExpert(env, ActionLayout.from_setup(MODE, 7), noise=0.2)
+    write_demos(path, record_successes(env, expert.act, episodes=3, seed=0))
+    return str(path)
+
+
+def config(tmp_path, **settings):
+    settings = {"training_starts": 20, "random_steps": 30, "max_steps": 500, "batch_size": 16, "hidden_dims": (16, 16)} | settings
+    settings = {"steps_per_iteration": 50, "evaluate_every": 0, "expert_interventions": 0.1} | settings
+    config = SERLConfig().training(env_name="line_envs:LineEnv", setup_mode=MODE, **settings)
+    return config.debugging(seed=3).keep_replay(tmp_path / "replay")
+
+
+@pytest.fixture
+def build(tmp_path):
+    algorithms = []
+
+    def build(workers=0, envs=1, **settings):
+        configuration = config(tmp_path / str(len(algorithms)), **settings)
+        configuration.env_runners(num_env_runners=workers, num_envs_per_env_runner=envs)
+        algorithms.append(configuration.build_algo())
+        return algorithms[-1]
+
+    yield build
+    for algorithm in algorithms:
+        algorithm.stop()
+
+
+def assert_equal(ours, theirs):
+    ours, theirs = ours.tensors(), theirs.tensors()
+    assert ours.keys() == theirs.keys()
+    assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+
+
+CAMERA = {"image_keys": ("front",), "env_kwargs": {"cameras": ("front",)}, "augment_crops": 2, "steps_per_iteration": 24}
+
+
+@pytest.mark.parametrize("settings", [{}, {"envs": 2}, {"capacity": 40}, CAMERA], ids=["one", "two envs", "full ring", "maps"])
+def test_the_update_after_a_restore_is_the_uninterrupted_one_to_the_last_bit(build, demos, tmp_path, settings):
+    settings = {"demo_paths": () if "image_keys" in settings else (demos,), **settings}
+    straight, restored = build(**settings), build(**settings)
+    for _ in range(2):
+        straight.train()
+    straight.save_checkpoint(str(tmp_path))
+    restored.train()  # something to be forgotten
+    restored.load_checkpoint(str(tmp_path))
+    for algorithm in (straight, restored):
+        algorithm._learn(3)
+    assert_equal(straight.agent, restored.agent)
+    assert restored.learner_steps == straight.learner_steps > 3 and restored.env_steps == straight.env_steps
+    assert restored.episodes.metrics() == straight.episodes.metrics()
+    assert np.array_equal(
+        restored.policy.layout.random(restored.policy.rng, 2), straight.policy.layout.random(straight.policy.rng, 2)
+    )
+
+
+def test_with_workers_counters_and_data_agree(build, demos, tmp_path):
+    algorithm, restored = build(workers=2, demo_paths=(demos,)), build(workers=1, demo_paths=(demos,))
+    for _ in range(2):
+        algorithm.train()
+    algorithm.save_checkpoint(str(tmp_path))
+    restored.load_checkpoint(str(tmp_path))
+    for name in ("env_steps", "learner_steps", "interventions"):
+        assert getattr(restored, name) == getattr(algorithm, name) > 0
+    assert len(restored.online) == restored.env_steps and len(restored.demos) == len(algorithm.demos)
+    restored.train()
+    assert restored.env_steps == len(restored.online) > algorithm.env_steps
+
+
+def test_a_run_s_experience_is_a_data_set_for_the_next(build, tmp_path):
+    first = build()
+    first.train()
+    first.save_checkpoint(str(tmp_path / "checkpoint"))
+    second = build(demo_paths=(str(tmp_path / "checkpoint" / "replay" / "online"),))
+    assert len(second.demos) == 50
+    shards = (tmp_path / "checkpoint" / "replay" / "demos").glob("*.parquet")
+    assert sum(len(segment) for shard in shards for segment in read_file(str(shard))) == first.interventions
+
+
+def test_rllib_saves_and_restores(build, tmp_path):
+    algorithm = build()
+    algorithm.train()
+    algorithm.save(str(tmp_path / "saved"))
+    restored = build()
+    restored.restore(str(tmp_path / "saved"))
+    described = SERL.from_checkpoint(str(tmp_path / "saved"))
+    for other in (restored, described):
+        assert_equal(algorithm.agent, other.agent)
+        assert other.env_steps == len(other.online) == 50
+    described.stop()
+
+
+def test_tune_saves_and_restores(tmp_path):
+    space = config(tmp_path, max_steps=1000).to_dict()
+    stop = {"env/steps": 100}
+    checkpoints = tune.CheckpointConfig(checkpoint_frequency=1, num_to_keep=1)
+    run = tune.RunConfig(name="tuned", storage_path=str(tmp_path), stop=stop, checkpoint_config=checkpoints, verbose=0)
+    first = tune.Tuner(SERL, param_space=space, run_config=run).fit()[0]
+    assert first.metrics["env/steps"] == 100 and read_run(Path(first.checkpoint.path))["counters"]["env_steps"] == 100
+    restored = SERLConfig.from_dict(space).build_algo()
+    restored.restore(first.checkpoint.path)
+    assert restored.env_steps == len(restored.online) == 100
+    restored.stop()
+
+
+def test_the_newest_and_the_best_are_kept(build, tmp_path):
+    algorithm, folder, log = build(training_starts=400), RunFolder(tmp_path, keep=2), RunLog(tmp_path / "logs")
+    for success in (0.2, 0.9, 0.4, 0.9, 0.1, 0.3):
+        result = algorithm.train()
+        log.append(result | {"evaluation/at_step": float(algorithm.steps), "evaluation/success_rate": success}, algorithm.steps)
+        folder.save(algorithm)
+    log.close()
+    assert [path.name for path in checkpoints_of(tmp_path)] == ["step-000000200", "step-000000250", "step-000000300"]
+    assert folder.best().name == "step-000000200", "the newer of two equals"
+    assert all(read_run(path)["counters"]["env_steps"] == int(path.name[5:]) for path in checkpoints_of(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved")
+    algorithm = config(folder).build_algo()
+    algorithm.train()
+    algorithm.save_checkpoint(str(folder / "checkpoint"))
+    algorithm.stop()
+    return folder / "checkpoint"
+
+
+def edit(change):
+    def damage(path):
+        state = json.loads((path / "run.json").read_text())
+        change(state)
+        (path / "run.json").write_text(json.dumps(state))
+
+    return damage
+
+
+def retensor(change):
+    def damage(path):
+        file = path / "agent" / "agent.safetensors"
+        tensors = load_file(file)
+        change(tensors)
+        save_file(tensors, file)
+
+    return damage
+
+
+def first_shard(path):
+    return min((path / "replay" / "online").iterdir())
+
+
+def cut(file):
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+DAMAGE = {
+    "no run.json": (lambda path: (path / "run.json").unlink(), "holds no checkpoint: there is no run.json in it"),
+    "half of run.json": (lambda path: cut(path / "run.json"), "run.json is damaged: it is not JSON"),
+    "a list": (lambda path: (path / "run.json").write_text("[1]"), "run.json is damaged: it holds no JSON object"),
+    "deep JSON": (lambda path: (path / "run.json").write_text("[" * 10**5), "run.json is damaged: it is not JSON"),
+    "another version": (edit(lambda state: state.update(format_version=99)), "has format version 99; this release reads 2"),
+    "no settings": (edit(lambda state: state.pop("settings")), "run.json is damaged: settings is missing or wrong"),
+    "a word as counter": (edit(lambda s: s["counters"].update(env_steps="x")), "counters.env_steps is missing or wrong"),
+    "no counter": (edit(lambda s: s["counters"].pop("learner_steps")), "counters.learner_steps is missing or wrong"),
+    "a path for a shard": (edit(lambda s: s["replay"].update(online=["../../x"])), "replay.online is missing or wrong"),
+    "no random state": (edit(lambda s: s["random"].pop("batches")), "run.json is damaged .*batches"),
+    "another random state": (edit(lambda s: s["random"]["batches"].update(bit_generator="x")), "run.json is damaged"),
+    "another arm": (edit(lambda s: s["settings"].update(setup_mode="dual-arm-fixed-gripper")), "with setup_mode 'dual-arm-fix"),
+    "another camera": (edit(lambda s: s["settings"].update(image_keys=["top"])), r"with image_keys \['top'\], this run has \[\]"),
+    "other layers": (edit(lambda s: s["settings"].update(hidden_dims=[8])), r"with hidden_dims \[8\], this run has \[16, 16\]"),
+    "another state": (edit(lambda s: s["contract"].update(observations={})), "an env whose observations are {}; this env has"),
+    "another action": (edit(lambda s: s["contract"].update(action_dim=9)), "an env whose action_dim are 9; this env has 7"),
+    "fewer steps": (edit(lambda s: s["counters"].update(env_steps=49)), "counts 49 env steps, but its replay has 50"),
+    "no agent": (lambda path: shutil.rmtree(path / "agent"), "holds no agent: there is no agent.safetensors in it"),
+    "half of the tensors": (lambda path: cut(path / "agent" / "agent.safetensors"), "agent.safetensors is damaged"),
+    "a tensor too few": (retensor(lambda t: t.pop("networks.actor.mean.bias")), r"missing \['networks.actor.mean.bias'\]"),
+    "a tensor too many": (retensor(lambda t: t.update(more=np.zeros(2))), r"surplus \['more'\]"),
+    "no moment": (retensor(lambda t: t.pop("optimiser.actor.0.exp_avg")), r"missing \['optimiser.actor.0.exp_avg'\]"),
+    "another shape": (retensor(lambda t: t.update({"generator": np.zeros(3, np.uint8)})), r"another shape \['generator'\]"),
+    "no shard": (lambda path: first_shard(path).unlink(), "is incomplete: 000000-.*parquet is not in"),
+    "half a shard": (lambda path: cut(first_shard(path)), "cut off, or not a Parquet file"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_what_does_not_fit_is_refused_by_name_and_nothing_is_changed(build, saved, tmp_path, damage):
+    path = tmp_path / "checkpoint"
+    shutil.copytree(saved, path)
+    hurt, message = DAMAGE[damage]
+    hurt(path)
+    algorithm = build()
+    before = algorithm.agent.tensors()
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as raised:
+        algorithm.load_checkpoint(str(path))
+    assert str(path) in str(raised.value) or "checkpoint" in str(raised.value)
+    if "random state" not in damage:
+        assert all(np.array_equal(tensor, before[name]) for name, tensor in algorithm.agent.tensors().items())
+        assert algorithm.env_steps == 0
