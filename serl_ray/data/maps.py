@@ -69,8 +69,10 @@ class FrameEncoder:
 def select_maps(
     observations: dict[str, np.ndarray], select: Callable[..., dict[str, np.ndarray]], encoding: dict[str, Any]
 ) -> dict[str, np.ndarray]:
-    """What the agent sees of recorded observations (n, ...), encoded: a `select` for `read_demos`."""
-    return FrameEncoder(**encoding)(select(observations))
+    """What the agent sees of recorded observations (n, ...), encoded where they are frames: a `select` for `read_demos`."""
+    selected = select(observations)
+    frames = tuple(key for key in encoding["image_keys"] if selected[key].dtype == np.uint8)
+    return FrameEncoder(**{**encoding, "image_keys": frames})(selected) if frames else selected
 
 
 @cache

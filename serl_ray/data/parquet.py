@@ -26,7 +26,7 @@ from serl_ray.data.schema import SCALAR_FIELDS, TRANSITION_FIELDS, ArraySpec, Pa
 from serl_ray.data.tables import open_parquet, read_group
 
 VERSION = 1
-METADATA_KEY = b"serl_ray"
+METADATA_KEY, TRUNK_KEY = b"serl_ray", b"serl_ray.trunk"
 NUMBERS = re.compile(r"[<>|=]?[biuf]\d{1,2}")
 """Codes of the dtypes that a file may hold."""
 SHARD_BYTES = 256 * 2**20
@@ -94,14 +94,22 @@ def write_shards(folder: str | os.PathLike[str], segments: Iterable[Segment]) ->
         raise ValueError(f"{folder}: there is no segment to write.")
 
 
-def write_file(path: str | os.PathLike[str], segments: Sequence[Segment]) -> None:
-    """Write segments of one layout, at least one, to one Parquet file."""
+def write_file(path: str | os.PathLike[str], segments: Sequence[Segment], trunk: str | None = None) -> None:
+    """Write segments of one layout, at least one, to one Parquet file; `trunk` is the fingerprint of what has made its maps."""
     layout = Layout.of(segments[0])
-    tables = [_to_table(segment, _same_layout(layout, segment)) for segment in segments]
+    metadata = {METADATA_KEY: layout.to_json()} | ({TRUNK_KEY: trunk} if trunk else {})
+    tables = [_to_table(segment, _same_layout(layout, segment)).replace_schema_metadata(metadata) for segment in segments]
     with _open_shard(Path(path), tables[0].schema) as writer:
         for first in range(0, len(tables), SEGMENTS_A_GROUP):
             group = pa.concat_tables(tables[first : first + SEGMENTS_A_GROUP])
             writer.write_table(group, row_group_size=len(group))
+
+
+def trunk_of(path: str | os.PathLike[str]) -> str | None:
+    """The fingerprint of the trunk that has made the maps in a file; None where it says of none."""
+    with open_parquet(str(path)) as file:
+        trunk = (file.schema_arrow.metadata or {}).get(TRUNK_KEY)
+    return None if trunk is None else trunk.decode(errors="replace")
 
 
 def write_episode(folder: str | os.PathLike[str], segment: Segment) -> None:

@@ -20,13 +20,17 @@ class ReplayLog:
     A checkpoint has links to the shards of its time, so it costs what is new, is whole in itself, and can be moved or deleted
     alone. A buffer that is given the segments of a log again, `read_shards`, gives the same samples as the one that was logged.
 
+    Args:
+        folder: for the shards.
+        trunk: fingerprint of the trunk whose maps stand for the frames, where that is so.
+
     Attributes:
         shards: in the order in which they were written.
         pending: bytes of observations that wait in memory to be written.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, trunk: str | None = None) -> None:
+        self.folder, self._trunk = folder, trunk
         self.shards: list[Path] = []
         self._runs: list[list[Segment]] = []  # each of segments that continue one another
         self._grows = False  # whether the last run may have another segment
@@ -53,7 +57,7 @@ class ReplayLog:
         name = f"{len(self.shards):06d}-{uuid.uuid4().hex[:8]}.parquet"
         new = self.folder / f".{name}"
         try:
-            write_file(new, [Segment.join(run) for run in self._runs])
+            write_file(new, [Segment.join(run) for run in self._runs], self._trunk)
             sync(new)
             new.rename(self.folder / name)
             sync(self.folder)

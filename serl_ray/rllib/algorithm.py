@@ -18,7 +18,7 @@ from serl_ray.data.replay_buffer import ReplayBuffer
 from serl_ray.data.replay_log import ReplayLog, read_shards
 from serl_ray.data.schema import Segment
 from serl_ray.rllib import checkpoint
-from serl_ray.rllib.buffers import add_in_pieces, demo_buffer, online_buffer
+from serl_ray.rllib.buffers import add_in_pieces, demo_buffer, online_buffer, trunk_of_maps
 from serl_ray.rllib.config import SERLConfig
 from serl_ray.rllib.evaluator import Evaluator
 from serl_ray.rllib.failures import FaultLog, LearnerError, WorkerError
@@ -80,7 +80,8 @@ class SERL(Algorithm):
         """The replay buffers and their logs, the workers' requests, and the policy to start from."""
         space, action_dim = self.policy.observation_space, self.policy.layout.action_dim
         replay_dir = Path(self.config.replay_dir or Path(self.logdir) / checkpoint.REPLAY_DIR)
-        self.logs = {name: ReplayLog(replay_dir / name) for name in ("online", "demos")}
+        trunk = trunk_of_maps(self.settings)
+        self.logs = {name: ReplayLog(replay_dir / name, trunk) for name in ("online", "demos")}
         self.online = online_buffer(self.settings, space, action_dim)
         self.demos = demo_buffer(self.settings, space, action_dim, self.logs["demos"])
         self.sampler = Sampler(self.env_runner_group, self.faults, self.settings.answer_deadline())

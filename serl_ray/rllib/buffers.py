@@ -9,11 +9,15 @@ import numpy as np
 import ray.data
 
 from serl_ray.data import demos
-from serl_ray.data.maps import FrameEncoder, select_maps
+from serl_ray.data.files import suffix
+from serl_ray.data.hil_serl import DemoError
+from serl_ray.data.maps import FrameEncoder, frozen_trunk, select_maps
 from serl_ray.data.observations import select_observations
+from serl_ray.data.parquet import trunk_of
 from serl_ray.data.replay_buffer import ReplayBuffer
 from serl_ray.data.replay_log import ReplayLog
 from serl_ray.data.schema import ArraySpec, Segment
+from serl_ray.networks.pretrained import fingerprint
 from serl_ray.settings import HybridSettings, TrainingSettings
 
 
@@ -49,8 +53,27 @@ def read_demos(settings: TrainingSettings, space: gymnasium.spaces.Dict, action_
     """
     select = partial(select_observations, image_keys=settings.image_keys, state_keys=settings.state_keys)
     if encoding := settings.encoding():
+        _check_trunks(settings)
         select = partial(select_maps, select=select, encoding=encoding)
     return demos.read_demos(settings.demo_paths, observation_specs(settings, space), action_dim, select, settings.skip_bad)
+
+
+def trunk_of_maps(settings: TrainingSettings) -> str | None:
+    """The fingerprint of the trunk whose maps a replay holds; None where it holds frames, or there are none."""
+    encoding = settings.encoding()
+    return fingerprint(frozen_trunk(encoding["trunk"])) if encoding else None
+
+
+def _check_trunks(settings: TrainingSettings) -> None:
+    """Raises DemoError where the experience of another run has maps, and they are of another trunk."""
+    ours = trunk_of_maps(settings)
+    for file in demos.find_files(settings.demo_paths):
+        try:
+            theirs = trunk_of(file) if suffix(file) == demos.PARQUET else None
+        except ValueError:
+            continue  # what is wrong with the file is said when it is read
+        if theirs not in (None, ours):
+            raise DemoError(f"{file}: has maps of another trunk than {settings.trunk!r}. Name the --trunk they were made with.")
 
 
 def make_buffer(

@@ -13,6 +13,7 @@ from ray import tune
 from safetensors.numpy import load_file, save_file
 
 from serl_ray.data.demos import read_file, write_demos
+from serl_ray.data.hil_serl import DemoError
 from serl_ray.envs.expert import ScriptedExpert
 from serl_ray.envs.make import build_env
 from serl_ray.record import record_successes
@@ -105,14 +106,27 @@ def test_with_workers_counters_and_data_agree(build, demos, tmp_path):
     assert restored.env_steps == len(restored.online) > algorithm.env_steps
 
 
-def test_a_run_s_experience_is_a_data_set_for_the_next(build, tmp_path):
-    first = build()
+@pytest.mark.parametrize("settings", [{}, CAMERA | {"steps_per_iteration": 50}], ids=["state", "maps"])
+def test_a_run_s_experience_is_a_data_set_for_the_next(build, tmp_path, settings):
+    first = build(**settings)
     first.train()
     first.save_checkpoint(str(tmp_path / "checkpoint"))
-    second = build(demo_paths=(str(tmp_path / "checkpoint" / "replay" / "online"),))
+    experience = (str(tmp_path / "checkpoint" / "replay" / "online"),)
+    second = build(demo_paths=experience, **settings)
     assert len(second.demos) == 50
+    ours, theirs = (buffer.sample(64, np.random.default_rng(0))["observations"] for buffer in (first.online, second.demos))
+    assert all(np.array_equal(ours[key], theirs[key]) for key in ours)
     shards = (tmp_path / "checkpoint" / "replay" / "demos").glob("*.parquet")
     assert sum(len(segment) for shard in shards for segment in read_file(str(shard))) == first.interventions
+
+
+def test_maps_of_another_trunk_are_refused(build, tmp_path, monkeypatch):
+    first = build(**CAMERA)
+    first.train()
+    first.save_checkpoint(str(tmp_path))
+    monkeypatch.setattr("serl_ray.rllib.buffers.fingerprint", lambda trunk: "another")
+    with pytest.raises(DemoError, match="has maps of another trunk than 'random'"):
+        build(demo_paths=(str(tmp_path / "replay" / "online"),), **CAMERA)
 
 
 def test_rllib_saves_and_restores(build, tmp_path):
