@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
 from numbers import Integral, Real
 from pathlib import Path
 from types import UnionType
@@ -33,6 +33,14 @@ def check_types(options: Any) -> None:
             raise ValueError(f"{field.name} is {value!r:.200}, a {type(value).__name__}; it must be {describe(hint, value)}.")
 
 
+def check_least(options: Any, at_least: Mapping[str, float]) -> None:
+    """Raises ValueError with the option, its value and the limit, for the first that is below its least; None never is."""
+    for name, least in at_least.items():
+        value = getattr(options, name)
+        if value is not None and min(value if isinstance(value, list | tuple) else (value,), default=least) < least:
+            raise ValueError(f"{name} is {value}; it must be at least {least:g}.")
+
+
 def fits(value: Any, hint: Any) -> bool:
     """Whether a value is of a type. Lists will do for tuples, as JSON and YAML have no others; a number must be finite."""
     origin, parts = get_origin(hint), get_args(hint)
@@ -44,7 +52,7 @@ def fits(value: Any, hint: Any) -> bool:
         return isinstance(value, list | tuple) and all(fits(item, parts[0]) for item in value)
     if origin is dict:
         return isinstance(value, dict) and all(fits(key, parts[0]) for key in value)  # values, from Python, may be anything
-    return KINDS[hint][1](value)
+    return isinstance(value, hint) if is_dataclass(hint) else KINDS[hint][1](value)
 
 
 def describe(hint: Any, value: Any = None) -> str:
@@ -59,4 +67,4 @@ def describe(hint: Any, value: Any = None) -> str:
         return f"a tuple{mend}, each part of it {describe(parts[0])}"
     if origin is dict:
         return "a dict with strings for keys"
-    return KINDS[hint][0]
+    return hint.__name__ if is_dataclass(hint) else KINDS[hint][0]

@@ -34,8 +34,6 @@ class RunFolder:
             raise FileNotFoundError(f"There is no checkpoint in {self.path} to resume. Check --save_dir, or leave --resume out.")
         if exists and not resume:
             raise FileExistsError(f"{self.path} holds a run already. Choose another --save_dir, or go on with it by --resume.")
-        if self.keep < 1:
-            raise ValueError(f"keep is {self.keep}; it must be at least 1.")
         self._remove_parts()
 
     def _remove_parts(self) -> None:

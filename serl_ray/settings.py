@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from serl_ray.agents.config import Objective, SACConfig
 from serl_ray.networks.actor_critic import NetworkConfig
 from serl_ray.networks.encoder import EncoderConfig
-from serl_ray.option_types import check_types
+from serl_ray.option_types import check_least, check_types
 from serl_ray.types import SETUP_MODES
 
 
@@ -111,10 +111,7 @@ class TrainingSettings:
     def check(self) -> None:
         """Raises ValueError with the option, the value, the limit and the mend."""
         check_types(self)
-        for name, least in self.at_least.items():
-            value = getattr(self, name)
-            if value is not None and min(value if isinstance(value, list | tuple) else (value,), default=least) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
+        check_least(self, self.at_least)
         for name in self.shares:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must lie in [0, 1].")

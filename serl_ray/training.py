@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import gymnasium
 import torch
@@ -20,6 +20,7 @@ from serl_ray.agents.checkpoint import load_any_agent
 from serl_ray.agents.sac import SACAgent
 from serl_ray.envs.make import BUNDLED_ENVS, make_env
 from serl_ray.held_out import judge
+from serl_ray.option_types import check_least, check_types
 from serl_ray.plots import plot_learning_curve, plot_value_curves
 from serl_ray.rllib import SERL, OfflineConfig, OfflineSERL, SERLConfig
 from serl_ray.rllib.checkpoint import AGENT_DIR, REPLAY_DIR, checkpoint_of, read_run
@@ -39,6 +40,8 @@ FAULTY_SHARE = 0.05
 class RunOptions:
     """What concerns the run and not what it learns."""
 
+    at_least: ClassVar[dict[str, float]] = {"seed": 0, "checkpoint_every": 1, "keep": 1}
+
     save_dir: Path = Path("run")
     """Folder for checkpoint, logs, pictures and video."""
     seed: int = 0
@@ -52,10 +55,17 @@ class RunOptions:
     resume: bool = False
     """Go on from the newest checkpoint in save_dir, and with all the experience that was stored after it."""
 
+    def check(self) -> None:
+        """Raises ValueError with the option, the value, the limit and the mend."""
+        check_types(self)
+        check_least(self, self.at_least)
+
 
 @dataclass
 class HybridRunOptions(RunOptions):
     """With an env to step."""
+
+    at_least = RunOptions.at_least | {"num_workers": 0, "envs_per_worker": 1}
 
     save_dir: Path = Path("hybrid_ckpt")
     num_workers: int = 0
@@ -72,6 +82,7 @@ def train(settings: TrainingSettings, run: RunOptions) -> dict[str, Any] | None:
         LearnerError: the learner's numbers are no numbers any more; the checkpoints are from before.
     """
     settings.check()
+    run.check()
     folder = RunFolder(run.save_dir, run.keep)
     folder.check(run.resume)
     start_ray(settings, run)

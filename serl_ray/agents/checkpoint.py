@@ -16,6 +16,7 @@ from serl_ray.networks.actor_critic import AgentNetworks, NetworkConfig
 from serl_ray.networks.encoder import EncoderConfig
 from serl_ray.networks.observation import ObservationSpec
 from serl_ray.networks.pretrained import trunk_without_weights
+from serl_ray.option_types import check_types
 from serl_ray.types import ActionLayout
 
 if TYPE_CHECKING:
@@ -87,10 +88,17 @@ def load_agent(cls: type[A], path: Path, device: torch.device | str) -> A:
         layout = ActionLayout(**{key: tuple(value) for key, value in description["layout"].items()})
         spec = ObservationSpec(**_with_tuples(description["spec"]))
         agent._setup(layout, config.networks.encoder.image_keys, config.lr, config, device, description["seed"])
-        agent.build(spec, _networks_to_fill(config.networks, layout, spec.state_dim))
-    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        torch.Generator().manual_seed(agent.seed)
+        with torch.device("meta"):
+            described = _networks_to_fill(config.networks, layout, spec.state_dim)
+    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path / CONFIG_FILE} is damaged: it describes no agent ({error!r}). Take another copy.") from error
-    agent.load_tensors(read_tensors(path))
+    tensors = read_tensors(path)
+    for name, tensor in described.state_dict().items():  # before there is memory for what a file only promises
+        if f"networks.{name}" not in tensors or tensors[f"networks.{name}"].shape != tensor.shape:
+            raise ValueError(f"{path} is damaged: {CONFIG_FILE} describes {name} as {tuple(tensor.shape)}, the tensors do not.")
+    agent.build(spec, _networks_to_fill(config.networks, layout, spec.state_dim))
+    agent.load_tensors(tensors)
     return agent
 
 
@@ -106,7 +114,7 @@ def load_any_agent(path: Path, device: torch.device | str) -> SACAgent:
     from serl_ray.agents.sac import SACAgent, SACHybridAgent
 
     classes = {cls.__name__: cls for cls in (SACAgent, SACHybridAgent)}
-    name = _describe(path).get("agent")
+    name = str(_describe(path).get("agent"))
     if name not in classes:
         raise ValueError(f"{path / CONFIG_FILE} names the agent {name!r}; this release has {', '.join(classes)}.")
     return load_agent(classes[name], path, device)
@@ -135,7 +143,10 @@ def config_from_json(config: dict[str, Any]) -> SACConfig:
     """The SACConfig that `dataclasses.asdict` and JSON have taken apart."""
     networks = dict(config["networks"])
     encoder = EncoderConfig(**_with_tuples(networks.pop("encoder")))
-    return SACConfig(**{**config, "networks": NetworkConfig(encoder=encoder, **_with_tuples(networks))})
+    described = SACConfig(**{**config, "networks": NetworkConfig(encoder=encoder, **_with_tuples(networks))})
+    for part in (encoder, described.networks, described):
+        check_types(part)
+    return described
 
 
 def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:

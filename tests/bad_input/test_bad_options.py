@@ -11,6 +11,7 @@ from cases import Case, assert_refused, script, table
 from serl_ray.classifier.train import ClassifierSettings
 from serl_ray.rllib import OfflineConfig, SERLConfig
 from serl_ray.settings import HybridSettings, OfflineSettings, TrainingSettings
+from serl_ray.training import HybridRunOptions
 
 
 def option(name: str, value, says: str, settings: type[TrainingSettings] = HybridSettings) -> Case:
@@ -75,7 +76,23 @@ CLASSIFIER = [
 ]
 
 
-@table(OPTIONS + CONFIGS + CLASSIFIER)
+def run_option(name: str, value, says: str) -> Case:
+    def check(_):
+        HybridRunOptions(**{name: value}).check()
+
+    return Case(f"run's {name} {value!r}", check, ValueError, f"^{name} is {says}")
+
+
+RUN = [
+    run_option("checkpoint_every", 0, "0; it must be at least 1"),
+    run_option("keep", 0, "0; it must be at least 1"),
+    run_option("num_workers", -1, "-1; it must be at least 0"),
+    run_option("envs_per_worker", 0, "0; it must be at least 1"),
+    run_option("save_dir", "run", "'run', a str; it must be a Path"),
+]
+
+
+@table(OPTIONS + CONFIGS + CLASSIFIER + RUN)
 def test_a_wrong_option_is_refused(case, tmp_path):
     assert_refused(case, tmp_path)
 
