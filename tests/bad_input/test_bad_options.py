@@ -56,7 +56,7 @@ CONFIGS = [
     Case(
         "one camera", lambda _: SERLConfig().training(image_keys="front").validate(), ValueError, "image_keys is 'front', a str"
     ),
-    Case("sweep", lambda _: SERLConfig().update_from_dict({"lr": [1e-3]}).validate(), ValueError, r"lr is \[0.001\], a list"),
+    Case("sweep", lambda _: SERLConfig().update_from_dict({"lr": [1e-3]}).validate(), ValueError, r"lr is \(0.001,\), a tuple"),
 ]
 
 
