@@ -23,6 +23,7 @@ from serl_ray.rllib.config import SERLConfig
 from serl_ray.rllib.evaluator import Evaluator
 from serl_ray.rllib.failures import FaultLog, LearnerError, WorkerError
 from serl_ray.rllib.feed import BatchFeed
+from serl_ray.rllib.gauges import Gauges
 from serl_ray.rllib.metrics import EpisodeLog, MetricsLog
 from serl_ray.rllib.policy import SERLPolicy
 from serl_ray.rllib.sampling import RETRY_SECONDS, Sampler
@@ -75,6 +76,8 @@ class SERL(Algorithm):
             self.eval_env_runner_group, self.settings.evaluation_episodes, self.faults, lambda: self.should_stop
         )
         self.metrics_log = MetricsLog()
+        replay_dir = self.config.replay_dir
+        self.gauges = Gauges(run=Path(replay_dir).parent.name if replay_dir else Path(self.logdir).name)
 
     def _prepare(self) -> None:
         """The replay buffers and their logs, the workers' requests, and the policy to start from."""
@@ -231,7 +234,9 @@ class SERL(Algorithm):
         counts = {"env/steps": float(self.env_steps), "learner/steps": float(self.learner_steps)}
         counts |= {name: float(count) for name, count in self.faults.counts.items()}
         self.metrics_log.set({**rates, **counts, **self._counts(), "actor/imitation_share": self.imitation_share()})
-        return {**self.metrics_log.result(), "timesteps_total": self.steps}
+        result = self.metrics_log.result()
+        self.gauges.set(result)
+        return {**result, "timesteps_total": self.steps}
 
     def _counts(self) -> dict[str, float]:
         learning_steps = max(self.env_steps - self.settings.training_starts, 0)
