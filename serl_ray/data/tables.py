@@ -10,9 +10,6 @@ import pyarrow.parquet as pq
 
 from serl_ray.data.files import locate
 
-WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8, "BYTE_ARRAY": 8}
-"""Bytes that a value of a physical type takes in memory; of a string those of its place alone."""
-
 
 def open_parquet(path: str) -> pq.ParquetFile:
     """A Parquet file by local path or URI.
@@ -49,9 +46,9 @@ def read_group(file: pq.ParquetFile, group: int, columns: Sequence[str], where: 
     Raises:
         ValueError: it cannot be read, or promises more than fits into memory.
     """
-    described = file.metadata.row_group(group)
-    chunks = [described.column(i) for i in range(described.num_columns)]
-    check_memory(sum(_size(chunk, file.schema.column(i).length) for i, chunk in enumerate(chunks)), where)
+    described = file.metadata.row_group(group)  # not its columns: pyarrow ends the process where these are not described
+    row = sum(_width(column.type) for column in file.schema_arrow)
+    check_memory(max(described.total_byte_size, described.num_rows * row), where)
     try:
         table = file.read_row_group(group, columns=list(columns))
         table.validate(full=True)
@@ -70,5 +67,13 @@ def check_memory(num_bytes: int, where: str) -> None:
         )
 
 
-def _size(chunk: pq.ColumnChunkMetaData, length: int) -> int:
-    return max(chunk.total_uncompressed_size, chunk.num_values * WIDTHS.get(chunk.physical_type, length))
+def _width(kind: pa.DataType) -> int:
+    """Bytes that a value of a type takes in memory; of a string or a list of any length those of its place alone."""
+    if pa.types.is_fixed_size_list(kind):
+        return kind.list_size * _width(kind.value_type)
+    if pa.types.is_struct(kind):
+        return sum(_width(kind.field(index).type) for index in range(kind.num_fields))
+    try:
+        return -(-kind.bit_width // 8)
+    except ValueError:  # it has no fixed width
+        return 8
