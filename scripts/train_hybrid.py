@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from dataclasses import dataclass
 from typing import Literal
@@ -44,11 +45,9 @@ def main(args: TrainHybrid) -> None:
     if result is None:
         print(f"Interrupted. The run is saved in {args.save_dir}; go on with the same command and --resume.")
         return
-    print(
-        f"Success {result['evaluation/success_rate']:.2f} "
-        f"[{result['evaluation/success_low']:.2f}, {result['evaluation/success_high']:.2f}] "
-        f"after {int(result['env/steps'])} env steps."
-    )
+    low, high = result["evaluation/success_low"], result["evaluation/success_high"]
+    success = "" if math.isnan(low) else f"Success {result['evaluation/success_rate']:.2f} [{low:.2f}, {high:.2f}] "
+    print(f"{success or 'Trained, and not evaluated, '}after {int(result['env/steps'])} env steps.")
     print(f"Checkpoints {args.save_dir / CHECKPOINTS}, learning curve {args.save_dir / CURVE}")
     write_video(settings, args)
     print(f"Next: python scripts/evaluate.py --checkpoint {args.save_dir} --episodes 50 --video {args.save_dir}/evaluation.mp4")

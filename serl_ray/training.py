@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ from typing import Any, ClassVar, TypeVar
 
 import gymnasium
 import torch
-from tqdm import tqdm
 
 from serl_ray import cluster
 from serl_ray.agents.checkpoint import load_any_agent
@@ -22,6 +20,7 @@ from serl_ray.envs.make import BUNDLED_ENVS, make_env
 from serl_ray.held_out import judge
 from serl_ray.option_types import check_least, check_types
 from serl_ray.plots import plot_learning_curve, plot_value_curves
+from serl_ray.progress import Progress, say
 from serl_ray.rllib import SERL, OfflineConfig, OfflineSERL, SERLConfig
 from serl_ray.rllib.checkpoint import AGENT_DIR, REPLAY_DIR, checkpoint_of, read_run
 from serl_ray.rllib.failures import WorkerError
@@ -112,9 +111,7 @@ def _begin(algorithm: SERL, log: RunLog, folder: RunFolder, run: RunOptions) -> 
     if run.resume:
         algorithm.load_checkpoint(str(checkpoint_of(run.save_dir)))
         if recovered := algorithm.recover():
-            tqdm.write(
-                f"{recovered} env steps that were made after the last checkpoint are not lost: the learner makes up for them."
-            )
+            say(f"{recovered} env steps that were made after the last checkpoint are not lost: the learner makes up for them.")
         return
     folder.save(algorithm)
     if getattr(algorithm.settings, "init_from", None) and algorithm.settings.evaluate_every:
@@ -171,17 +168,14 @@ def options_of(args: Any, options: type[T]) -> T:
 def _loop(algorithm: SERL, log: RunLog, folder: RunFolder, run: RunOptions) -> None:
     settings = algorithm.settings
     is_told = settings.max_return is None
-    with tqdm(total=settings.max_steps, initial=algorithm.steps, unit="step", dynamic_ncols=True) as bar:
+    with Progress(settings.max_steps, algorithm.steps) as progress:
         while algorithm.steps < settings.max_steps and not algorithm.should_stop:
             before = algorithm.steps
             result = algorithm.train()
             log.append(result, algorithm.steps)
-            bar.update(algorithm.steps - before)
-            bar.set_postfix_str(_summary(result))
+            progress.show(algorithm.steps, result)
             if not is_told and (is_told := result["critic/q_over_bound"] > FAULTY_SHARE):
-                tqdm.write(
-                    f"{result['critic/q_over_bound']:.0%} of the values are above {settings.max_return}, which none can be."
-                )
+                say(f"{result['critic/q_over_bound']:.0%} of the values are above {settings.max_return}, which none can be.")
             if algorithm.steps // run.checkpoint_every > before // run.checkpoint_every:
                 folder.try_to_save(algorithm)
 
@@ -194,18 +188,6 @@ def _draw(algorithm: SERL, save_dir: Path) -> None:
         plot_value_curves(judgement.curves, save_dir / VALUES)
 
 
-def _summary(result: dict[str, Any]) -> str:
-    shown = {
-        "success": result["env/success_rate"],
-        "eval": result["evaluation/success_rate"],
-        "q": result["critic/q_mean"],
-        "entropy": result["actor/entropy"],
-        "interventions": result["env/intervention_rate"],
-        "action error": result["held_out/action_error"],
-    }
-    return " ".join(f"{name} {value:.2f}" for name, value in shown.items() if not math.isnan(value))
-
-
 @contextmanager
 def _stop_on_interrupt(algorithm: SERL) -> Iterator[None]:
     """Ctrl-C and SIGTERM end the run after the env step that is under way; a second one ends it at once."""
@@ -214,7 +196,7 @@ def _stop_on_interrupt(algorithm: SERL) -> Iterator[None]:
         if algorithm.should_stop:
             raise KeyboardInterrupt
         algorithm.should_stop = True
-        tqdm.write("Stopping: saving the run. Once more to leave at once.")
+        say("Stopping: saving the run. Once more to leave at once.")
 
     previous = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,0 +1,54 @@
+"""How far a run is: a bar in a terminal, a line a result where nobody sees a bar move, as in the log of a job."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from tqdm import tqdm
+
+SHOWN = {
+    "success": "env/success_rate",
+    "eval": "evaluation/success_rate",
+    "q": "critic/q_mean",
+    "entropy": "actor/entropy",
+    "interventions": "env/intervention_rate",
+    "action error": "held_out/action_error",
+}
+
+
+class Progress:
+    """Shows results as they come.
+
+    Args:
+        total: steps of the run.
+        done: of them, those of an earlier part of the run.
+    """
+
+    def __init__(self, total: int, done: int) -> None:
+        self._total = total
+        self._bar = tqdm(total=total, initial=done, unit="step", dynamic_ncols=True, disable=not sys.stderr.isatty())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bar.close()
+
+    def show(self, steps: int, result: Mapping[str, Any]) -> None:
+        """A result after so many steps."""
+        known = " ".join(f"{name} {result[key]:.2f}" for name, key in SHOWN.items() if not math.isnan(result[key]))
+        if self._bar.disable:
+            print(f"{steps}/{self._total} steps {known}", flush=True)
+        else:
+            self._bar.update(steps - self._bar.n)
+            self._bar.set_postfix_str(known)
+
+
+def say(text: str) -> None:
+    """A line, above the bar where there is one."""
+    tqdm.write(text, file=sys.stdout)
+    sys.stdout.flush()
