@@ -9,6 +9,7 @@ import tyro
 from tqdm import tqdm
 
 from serl_ray.evaluate import Evaluation, deterministic, record_video, run_episodes
+from serl_ray.mirror import local_run
 from serl_ray.training import load_policy
 
 
@@ -16,8 +17,8 @@ from serl_ray.training import load_policy
 class Evaluate:
     """Plays a trained policy and says how often it succeeds."""
 
-    checkpoint: Path
-    """The save_dir of a run, or the checkpoint in it."""
+    checkpoint: str
+    """The save_dir of a run, or the checkpoint in it, or the URI where a run is mirrored."""
     episodes: int = 50
     """Episodes to play."""
     sampled: bool = False
@@ -37,7 +38,7 @@ def main(args: Evaluate) -> Evaluation:
     """Plays, and prints the success rate with its 95 % interval."""
     overrides = {"classifier": str(args.classifier)} if args.classifier else {}
     overrides |= {"env_name": args.env_name} if args.env_name else {}
-    agent, env = load_policy(args.checkpoint, **overrides)
+    agent, env = load_policy(local_run(args.checkpoint), **overrides)
     act = agent.sample_actions if args.sampled else deterministic(agent)
     if args.video:
         outcome = record_video(act, env, args.video, args.episodes, args.seed)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serl_ray.disk import new_folder
+from serl_ray.mirror import Mirror
 from serl_ray.rllib import SERL
 from serl_ray.rllib.checkpoint import CHECKPOINTS, REPLAY_DIR, checkpoints_of
 from serl_ray.run_log import LOGS, read_results
@@ -22,14 +23,23 @@ class RunFolder:
     Attributes:
         path: the folder.
         keep: the newest checkpoints that are kept, beside the best.
+        mirror: where all of it is copied to; None for nowhere.
     """
 
     path: Path
     keep: int
+    mirror: Mirror | None = None
 
     def check(self, resume: bool) -> None:
-        """Neither overwrites a run nor resumes one that is not there."""
+        """Neither overwrites a run nor resumes one that is not there; one that is only at the mirror is fetched."""
         exists = bool(checkpoints_of(self.path))
+        if not exists and self.mirror and self.mirror.newest():
+            if not resume:
+                raise FileExistsError(
+                    f"{self.mirror} holds a run already. Choose another --mirror, or go on with it by --resume."
+                )
+            self.mirror.fetch(self.path)
+            exists = True
         if resume and not exists:
             raise FileNotFoundError(f"There is no checkpoint in {self.path} to resume. Check --save_dir, or leave --resume out.")
         if exists and not resume:
@@ -50,7 +60,18 @@ class RunFolder:
         for old in checkpoints_of(self.path)[: -self.keep]:
             if old != self.best():
                 shutil.rmtree(old)
+        self._copy_to_mirror()
         return checkpoint
+
+    def _copy_to_mirror(self) -> None:
+        if self.mirror is None:
+            return
+        try:
+            self.mirror.push(self.path)
+        except OSError as error:
+            logger.warning(
+                "%s could not be reached: %s. The run goes on, and tries again with its next checkpoint.", self.mirror, error
+            )
 
     def try_to_save(self, algorithm: SERL) -> None:
         """Likewise, but where there is no room the run goes on, with the checkpoints that it has."""

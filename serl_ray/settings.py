@@ -176,8 +176,8 @@ class HybridSettings(TrainingSettings):
     shares = (*TrainingSettings.shares, "demo_fraction", "expert_interventions")
 
     init_from: str | None = None
-    """A run that was trained offline: its policy acts from the first step on, in place of random actions. What it has learnt by
-    imitation it goes on learning, less and less, over the warm-up."""
+    """A run that was trained offline, its folder or the URI of its mirror: its policy acts from the first step on, in place of
+    random actions. What it has learnt by imitation it goes on learning, less and less, over the warm-up."""
     warmup_steps: int = 1000
     """Env steps, after training has started, over which imitation fades and SAC takes its place, where there is imitation."""
     utd_ratio: float = 1.0

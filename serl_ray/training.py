@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -18,6 +18,7 @@ from serl_ray.agents.checkpoint import load_any_agent
 from serl_ray.agents.sac import SACAgent
 from serl_ray.envs.make import BUNDLED_ENVS, make_env
 from serl_ray.held_out import judge
+from serl_ray.mirror import Mirror, local_run
 from serl_ray.option_types import check_least, check_types
 from serl_ray.plots import plot_learning_curve, plot_value_curves
 from serl_ray.progress import Progress, say
@@ -26,7 +27,7 @@ from serl_ray.rllib.checkpoint import AGENT_DIR, REPLAY_DIR, checkpoint_of, read
 from serl_ray.rllib.failures import WorkerError
 from serl_ray.run_folder import RunFolder
 from serl_ray.run_log import LOGS, RunLog, read_results
-from serl_ray.settings import OfflineSettings, TrainingSettings, names_of
+from serl_ray.settings import HybridSettings, OfflineSettings, TrainingSettings, names_of
 
 T = TypeVar("T")
 CURVE = "learning_curve.png"
@@ -51,6 +52,9 @@ class RunOptions:
     """Steps between checkpoints; there is always one at the start and one at the end."""
     keep: int = 2
     """The newest checkpoints that are kept; beside them the one stays whose evaluation had most success."""
+    mirror: str | None = None
+    """URI where checkpoints and experience are copied to as well, such as s3://bucket/run; `resume` fetches them from there where
+    save_dir has none."""
     resume: bool = False
     """Go on from the newest checkpoint in save_dir, and with all the experience that was stored after it."""
 
@@ -82,8 +86,10 @@ def train(settings: TrainingSettings, run: RunOptions) -> dict[str, Any] | None:
     """
     settings.check()
     run.check()
-    folder = RunFolder(run.save_dir, run.keep)
+    folder = RunFolder(run.save_dir, run.keep, Mirror(run.mirror) if run.mirror else None)
     folder.check(run.resume)
+    if isinstance(settings, HybridSettings) and settings.init_from:
+        settings = replace(settings, init_from=str(local_run(settings.init_from)))
     start_ray(settings, run)
     algorithm, log = build(settings, run), RunLog(run.save_dir / LOGS)
     try:
