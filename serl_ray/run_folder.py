@@ -32,6 +32,7 @@ class RunFolder:
 
     def check(self, resume: bool) -> None:
         """Neither overwrites a run nor resumes one that is not there; one that is only at the mirror is fetched."""
+        self._put_back()
         exists = bool(checkpoints_of(self.path))
         if not exists and self.mirror and self.mirror.newest():
             if not resume:
@@ -46,8 +47,15 @@ class RunFolder:
             raise FileExistsError(f"{self.path} holds a run already. Choose another --save_dir, or go on with it by --resume.")
         self._remove_parts()
 
+    def _put_back(self) -> None:
+        """A checkpoint that was about to be replaced when its process was killed."""
+        for old in self.path.glob(f"{CHECKPOINTS}/.step-*.old"):
+            checkpoint = old.with_name(old.name[1:].removesuffix(".old"))
+            if not checkpoint.exists():
+                old.rename(checkpoint)
+
     def _remove_parts(self) -> None:
-        """What a process left that was killed while it wrote."""
+        """What a process left that was killed while it wrote or deleted."""
         parts = [*self.path.glob(f"{CHECKPOINTS}/.step-*"), *self.path.glob(f"{REPLAY_DIR}/*/.*.parquet")]
         for part in parts:
             shutil.rmtree(part) if part.is_dir() else part.unlink()
@@ -59,7 +67,7 @@ class RunFolder:
             algorithm.save_checkpoint(str(new))
         for old in checkpoints_of(self.path)[: -self.keep]:
             if old != self.best():
-                shutil.rmtree(old)
+                shutil.rmtree(old.rename(old.with_name(f".{old.name}.gone")))
         self._copy_to_mirror()
         return checkpoint
 
@@ -78,7 +86,7 @@ class RunFolder:
         try:
             self.save(algorithm)
         except OSError as error:
-            logger.warning("No checkpoint could be written: %s. The one before stays; make room, the run goes on.", error)
+            logger.warning("No checkpoint could be written: %s. Those that there are stay; make room, the run goes on.", error)
 
     def best(self) -> Path | None:
         """Of the checkpoints, the one whose policy had most success in its evaluation, the newest of equals."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import math
+import time
 from pathlib import Path
 from typing import Any
 
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.summary_pb2 import Summary
 
 from serl_ray.rllib.metrics import METRICS
 
@@ -20,38 +23,48 @@ RESULTS = "results.jsonl"
 
 
 class RunLog:
-    """Appends results to the logs of a run; a resumed run goes on in the same ones."""
+    """Appends results to the logs of a run; a resumed run goes on in the same ones. Where there is no room, the run goes on."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self._results = directory / RESULTS
-        _end_last_line(self._results)
-        self._writer = SummaryWriter(str(directory), write_to_disk=True)
+        self._directory = directory
+        self._events: EventsWriter | None = None
 
     def append(self, result: dict[str, Any], steps: int) -> None:
         """Writes every metric that is known (JSON has no NaN) after so many steps of the run."""
         known = {name: result[name] for name in METRICS if not math.isnan(result[name])}
         try:
-            with self._results.open("a") as file:
-                file.write(json.dumps(known) + "\n")
+            self._append_line(json.dumps(known))
+            self._append_event(known, steps)
         except OSError as error:
             logger.warning("A result could not be written: %s. Make room; the run goes on.", error)
-        for name, value in known.items():
-            self._writer.add_scalar(name, value, steps)
+            self._events = None  # its file may end in half an event: the next one goes to another
 
     def close(self) -> None:
-        self._writer.close()
+        self._events = None
 
+    def _append_line(self, line: str) -> None:
+        """A line of its own, even if the one before is only half there."""
+        with (self._directory / RESULTS).open("ab+") as file:
+            file.seek(max(file.seek(0, 2) - 1, 0))
+            is_whole = file.read(1) in (b"", b"\n")
+            file.write(("" if is_whole else "\n").encode() + line.encode() + b"\n")
 
-def _end_last_line(results: Path) -> None:
-    """A process that was killed may have left half a line; what comes next begins on its own."""
-    if results.exists() and not results.read_bytes().endswith(b"\n"):
-        with results.open("a") as file:
-            file.write("\n")
+    def _append_event(self, known: dict[str, float], steps: int) -> None:
+        if self._events is None:
+            self._events = EventsWriter(str(self._directory / "events"))
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in known.items()]
+        self._events.write_event(Event(step=steps, wall_time=time.time(), summary=Summary(value=values)))
+        self._events.flush()
 
 
 def read_results(directory: Path) -> list[dict[str, float]]:
-    """Every result of a run so far; a line that was cut off when a run was lost is none."""
+    """Every result of a run so far; a line that was cut off, as when a run is lost, is none."""
     file = directory / RESULTS
-    lines = file.read_text().split("\n") if file.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("}")]
+    results = []
+    for line in file.read_text().splitlines() if file.exists() else ():
+        try:
+            results.append(json.loads(line))
+        except json.JSONDecodeError:
+            logger.warning("%s has a line that is cut off; it is left out.", file)
+    return results

@@ -209,12 +209,6 @@ class HybridSettings(TrainingSettings):
     expert_noise: float = 0.2
     """Noise of that expert, as a share of full scale."""
 
-    def answer_deadline(self) -> float | None:
-        """Seconds in which a rollout worker has an answer, if its env keeps its deadlines; None where it has none to keep."""
-        if self.step_deadline is None or self.reset_deadline is None:
-            return None
-        return self.reset_deadline + self.fragment_length * self.step_deadline
-
 
 @dataclass
 class OfflineSettings(TrainingSettings):

@@ -16,14 +16,14 @@ import torch
 from serl_ray import cluster
 from serl_ray.agents.checkpoint import load_any_agent
 from serl_ray.agents.sac import SACAgent
-from serl_ray.envs.make import BUNDLED_ENVS, make_env
+from serl_ray.envs.make import make_env
 from serl_ray.held_out import judge
 from serl_ray.mirror import Mirror, local_run
 from serl_ray.option_types import check_least, check_types
 from serl_ray.plots import plot_learning_curve, plot_value_curves
 from serl_ray.progress import Progress, say
 from serl_ray.rllib import SERL, OfflineConfig, OfflineSERL, SERLConfig
-from serl_ray.rllib.checkpoint import AGENT_DIR, REPLAY_DIR, checkpoint_of, read_run
+from serl_ray.rllib.checkpoint import AGENT_DIR, REPLAY_DIR, checked_env, checkpoint_of, read_run
 from serl_ray.rllib.failures import WorkerError
 from serl_ray.run_folder import RunFolder
 from serl_ray.run_log import LOGS, RunLog, read_results
@@ -97,6 +97,8 @@ def train(settings: TrainingSettings, run: RunOptions) -> dict[str, Any] | None:
             _begin(algorithm, log, folder, run)
             try:
                 _loop(algorithm, log, folder, run)
+                if isinstance(settings, HybridSettings):
+                    algorithm.wait_for_requests()
             except WorkerError:
                 folder.save(algorithm)
                 raise
@@ -155,11 +157,7 @@ def load_policy(save_dir: Path, **overrides: Any) -> tuple[SACAgent, gymnasium.E
     """
     path = checkpoint_of(save_dir)
     saved = read_run(path)["settings"]
-    if "env_name" not in overrides and saved.get("env_name") not in (None, *BUNDLED_ENVS):
-        raise ValueError(
-            f"{save_dir} says that it was trained in {saved['env_name']!r}, made with {saved.get('env_kwargs')}. "
-            "To play in it runs its code: if that is your env, name it by --env_name."
-        )
+    overrides = overrides | {"env_name": checked_env(path, saved, overrides.get("env_name"))}
     settings = TrainingSettings(**{name: saved[name] for name in names_of(TrainingSettings) if name in saved} | overrides)
     if settings.env_name is None:
         raise ValueError(f"{save_dir} was trained without an env. Name one to play its policy in: --env_name tabletop.")

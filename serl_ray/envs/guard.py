@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +18,8 @@ from serl_ray.data.recorder import EnvFault, StepResult, check_step
 
 REPEAT_SECONDS = 1.0
 """Between interrupts, where the env has caught the one before."""
+GRACE_SECONDS = 10.0
+"""Until the process of an env that cannot be interrupted is ended, with its traceback."""
 
 
 class Guard(gymnasium.Wrapper):
@@ -59,18 +63,24 @@ def _faults(call: str, deadline: float | None, option: str) -> Iterator[None]:
 
 @contextmanager
 def _alarm(seconds: float | None, message: str) -> Iterator[None]:
-    """Interrupts the block by a signal: it reaches Python code and what waits in it, but no loop inside a C library."""
-    if seconds is None or threading.current_thread() is not threading.main_thread():
+    """Interrupts the block by a signal, which reaches Python code and what waits in it; where it lets no signal through, and so
+    can only be ended together with its process, that is what happens some seconds later."""
+    if seconds is None:
         yield
         return
 
     def interrupt(signum: int, frame: Any) -> None:
         raise EnvFault("timeout", message)
 
-    before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, seconds, REPEAT_SECONDS)
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGALRM, interrupt) if is_main else None
+    faulthandler.dump_traceback_later(seconds + GRACE_SECONDS, exit=True, file=sys.__stderr__)
+    if is_main:
+        signal.setitimer(signal.ITIMER_REAL, seconds, REPEAT_SECONDS)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, before)
+        faulthandler.cancel_dump_traceback_later()
+        if is_main:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            signal.signal(signal.SIGALRM, before)

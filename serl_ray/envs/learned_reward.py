@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import operator
 import re
 import time
@@ -14,6 +15,8 @@ import imageio.v3 as imageio
 import numpy as np
 
 from serl_ray.networks.classifier import RewardClassifier
+
+logger = logging.getLogger(__name__)
 
 Observation = dict[str, np.ndarray]
 Gate = Callable[[Observation], bool]
@@ -82,8 +85,11 @@ class LearnedReward(gymnasium.Wrapper):
     def _keep(self, observation: Observation) -> None:
         for key in self.classifier.image_keys:
             path = self._positives_dir / self._episode / key / f"{self._step:04d}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            imageio.imwrite(path, observation[key])
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                imageio.imwrite(path, observation[key])
+            except OSError as error:
+                logger.warning("%s could not be written: %s. Make room; the run goes on.", path, error)
 
 
 def parse_gate(text: str, spaces: dict[str, gymnasium.Space]) -> Gate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,8 @@ from serl_ray.data.recorder import EnvFault, EpisodeRecorder, StepResult
 from serl_ray.envs.contract import array_fault
 from serl_ray.envs.expert import ScriptedExpert
 from serl_ray.types import ActionLayout
+
+logger = logging.getLogger(__name__)
 
 Observation = dict[str, np.ndarray]
 
@@ -135,7 +138,10 @@ class RecordEpisodes(gymnasium.Wrapper):
         """Executes the action (A + G,), and writes the episode where it ends."""
         result = self.env.step(action)
         if self._episode.add(action, result):
-            write_episode(self._folder, self._episode.cut())
+            try:
+                write_episode(self._folder, self._episode.cut())
+            except OSError as error:
+                logger.warning("An episode could not be written to %s: %s. Make room; the run goes on.", self._folder, error)
         return result
 
 

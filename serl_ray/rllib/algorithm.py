@@ -19,6 +19,7 @@ from serl_ray.data.replay_log import ReplayLog, read_shards
 from serl_ray.data.schema import Segment
 from serl_ray.rllib import checkpoint
 from serl_ray.rllib.buffers import add_in_pieces, demo_buffer, online_buffer, trunk_of_maps
+from serl_ray.rllib.checkpoint import checked_env
 from serl_ray.rllib.config import SERLConfig
 from serl_ray.rllib.evaluator import Evaluator
 from serl_ray.rllib.failures import FaultLog, LearnerError, WorkerError
@@ -32,7 +33,7 @@ from serl_ray.types import Batch
 
 logger = logging.getLogger(__name__)
 
-EVALUATION_ATTEMPTS = 10
+EVALUATION_ATTEMPTS = 60
 """Before a run is without its last evaluation."""
 MAX_PENDING = 64 * 2**20
 """Bytes of experience that wait in memory for the end of an iteration, when they are written."""
@@ -67,7 +68,7 @@ class SERL(Algorithm):
         self.policy: SERLPolicy = self.get_policy()
         self.agent = self.policy.agent
         self.rng = np.random.default_rng(self.config.seed)
-        self.env_steps = self.learner_steps = self.interventions = 0
+        self.env_steps = self.learner_steps = self.interventions = self.demonstrations = 0
         self.should_stop = False
         self.faults, self.episodes = FaultLog(), EpisodeLog()
         self._prepare()
@@ -87,7 +88,8 @@ class SERL(Algorithm):
         self.logs = {name: ReplayLog(replay_dir / name, trunk) for name in ("online", "demos")}
         self.online = online_buffer(self.settings, space, action_dim)
         self.demos = demo_buffer(self.settings, space, action_dim, self.logs["demos"])
-        self.sampler = Sampler(self.env_runner_group, self.faults, self.settings.answer_deadline())
+        self.demonstrations = len(self.demos)
+        self.sampler = Sampler(self.env_runner_group, self.faults)
         self._prepares_ahead = self.sampler.is_remote
         if self.settings.init_from:
             checkpoint.start_from(self.agent, Path(self.settings.init_from))
@@ -134,9 +136,10 @@ class SERL(Algorithm):
             self.sampler.request(self.env_steps, self.learner_steps)
         self._learn(min(due, 1) if self.sampler.is_remote else due)
 
-    def wait_for_requests(self) -> None:
-        """Stores what remote rollout workers have been asked for, and asks for no more."""
-        while self.sampler.in_flight:
+    def wait_for_requests(self, seconds: float = 10.0) -> None:
+        """Stores what remote rollout workers have been asked for and bring within some seconds, and asks for no more."""
+        ends = time.monotonic() + seconds
+        while self.sampler.in_flight and time.monotonic() < ends:
             for fragment in self.sampler.fetch(self.learner_steps, wait=True):
                 self.feed.run(self._store, fragment.segments)
 
@@ -194,6 +197,7 @@ class SERL(Algorithm):
             else:  # its interventions are in the experience, too, and have just been found there
                 for shard in shards:
                     shard.unlink()
+        self.policy.global_timestep = self.env_steps
         return self.env_steps - before
 
     def _learn(self, learner_steps: int) -> None:
@@ -258,13 +262,28 @@ class SERL(Algorithm):
 
     @classmethod
     @override(Algorithm)
-    def from_checkpoint(cls, path: str, **kwargs: Any) -> Self:
-        """The algorithm that a checkpoint describes, going on where it was saved."""
-        config = cls.get_default_config()
+    def from_checkpoint(cls, path: str | Path, env_name: str | None = None, **kwargs: Any) -> Self:
+        """The algorithm that a checkpoint describes, going on where it was saved.
+
+        Args:
+            path: of the checkpoint.
+            env_name: an env of your own, whose code will run. A checkpoint, which may be anybody's, does not decide that.
+        """
         saved = checkpoint.read_run(Path(path))["settings"]
-        algorithm = config.training(**{name: saved[name] for name in names_of(config.settings_class)}).build_algo()
-        algorithm.restore(path)
+        config = cls.get_default_config()
+        settings = {name: saved[name] for name in names_of(config.settings_class) if name in saved}
+        settings["env_name"] = checked_env(Path(path), saved, env_name)
+        algorithm = config.training(**settings).build_algo()
+        algorithm.load_checkpoint(str(path))
         return algorithm
+
+    @override(Algorithm)
+    def restore(self, checkpoint_path: Any) -> None:
+        """As Tune's, which would unpickle what another kind of algorithm writes."""
+        directory = getattr(getattr(checkpoint_path, "checkpoint", checkpoint_path), "path", checkpoint_path)
+        if (Path(directory) / "_dict_checkpoint.pkl").exists():
+            raise ValueError(f"{directory} is no checkpoint of serl_ray: it holds a pickle, which could run code.")
+        super().restore(checkpoint_path)
 
     @override(Algorithm)
     def cleanup(self) -> None:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import platform
+import re
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +24,7 @@ from serl_ray.agents.checkpoint import read_tensors
 from serl_ray.agents.sac import SACAgent
 from serl_ray.data.replay_log import num_transitions, read_shards
 from serl_ray.disk import read_json, sync, write_json
+from serl_ray.envs.make import BUNDLED_ENVS
 from serl_ray.rllib.buffers import add_in_pieces
 from serl_ray.rllib.failures import LearnerError
 from serl_ray.settings import TrainingSettings
@@ -34,11 +36,12 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINTS = "checkpoints"
 """In the folder of a run."""
+NAME = re.compile(r"step-\d{9,}")
 AGENT_DIR = "agent"
 REPLAY_DIR = "replay"
 RUN_FILE = "run.json"
 FORMAT_VERSION = 2
-COUNTERS = ("env_steps", "learner_steps", "interventions")
+COUNTERS = ("env_steps", "learner_steps", "interventions", "demonstrations")
 PARTS = {"settings": dict, "contract": dict, "counters": dict, "episodes": dict, "faults": dict, "random": dict, "replay": dict}
 PACKAGES = ("serl-ray", "torch", "ray", "numpy", "pyarrow")
 MUST_MATCH = ("setup_mode", "image_keys", "state_keys", "frame_stack", "hidden_dims", "critic_ensemble_size", "image_latent_dim")
@@ -82,9 +85,12 @@ def load(algorithm: SERL, directory: str) -> None:
     _check_contract(path, state["contract"], contract_of(algorithm))
     if state.get("classifier") != classifier_id(algorithm.settings.classifier):
         logger.warning("The rewards in %s are of another classifier than those to come.", path)
+    _check_demonstrations(path, state["counters"]["demonstrations"], algorithm)
     shards = {name: [path / REPLAY_DIR / name / shard for shard in state["replay"].get(name, [])] for name in algorithm.logs}
     _check_shards(path, shards, state["counters"])
-    algorithm.agent.load_tensors(read_tensors(path / AGENT_DIR))
+    tensors = read_tensors(path / AGENT_DIR)
+    _check_trunk(path, tensors, algorithm.agent, algorithm.settings.trunk)
+    algorithm.agent.load_tensors(tensors)
     for name, log in algorithm.logs.items():
         buffer = algorithm.buffers[name]
         buffer.clear()
@@ -105,8 +111,9 @@ def load(algorithm: SERL, directory: str) -> None:
 
 def start_from(agent: SACAgent, run: Path) -> None:
     """Takes over the networks, the targets and the temperature that another run has trained; optimisers start anew."""
-    tensors = agent.tensors()
-    trained = {name: tensor for name, tensor in read_tensors(checkpoint_of(run) / AGENT_DIR).items() if _is_network(name)}
+    tensors, theirs = agent.tensors(), read_tensors(checkpoint_of(run) / AGENT_DIR)
+    _check_trunk(run, theirs, agent, agent.config.networks.encoder.trunk)
+    trained = {name: tensor for name, tensor in theirs.items() if _is_network(name)}
     agent.load_tensors({name: tensor for name, tensor in tensors.items() if not _is_network(name)} | trained)
 
 
@@ -117,12 +124,36 @@ def check_finite(agent: SACAgent) -> None:
             raise LearnerError(f"{name} holds what are no finite numbers, so nothing is saved. Go on from an earlier checkpoint.")
 
 
+def _check_trunk(path: Path, tensors: dict[str, torch.Tensor], agent: SACAgent, trunk: str) -> None:
+    """Raises ValueError where a frozen trunk, which also encodes what is to come, is not the one that was trained with."""
+    if not agent.config.networks.encoder.frozen:
+        return
+    for name, ours in agent.networks.state_dict().items():
+        theirs = tensors.get(f"networks.{name}")
+        if name.startswith("encoder.trunk.") and theirs is not None and not torch.equal(theirs, ours.cpu()):
+            raise ValueError(f"{path} was trained with another trunk than {trunk!r}: name the same --trunk.")
+
+
 def check_match(path: Path, saved: dict[str, Any], settings: TrainingSettings) -> None:
     """Raises ValueError for the first option that decides what networks there are, and differs."""
     ours = json.loads(json.dumps(asdict(settings)))
     for name in MUST_MATCH:
         if saved.get(name) != ours[name]:
             raise ValueError(f"{path} was trained with {name} {saved.get(name)!r}, this run has {ours[name]!r}: choose the same.")
+
+
+def checked_env(path: Path, saved: dict[str, Any], env_name: str | None) -> str | None:
+    """The env to make for a checkpoint: the one that is named, or the one that it was trained in, if that comes with serl_ray.
+
+    Raises:
+        ValueError: it is somebody's own, whose code would run because a file says so.
+    """
+    if env_name is None and saved.get("env_name") not in (None, *BUNDLED_ENVS):
+        raise ValueError(
+            f"{path} says that it was trained in {saved['env_name']!r}, made with {saved.get('env_kwargs')}. "
+            "To make it runs its code: if that is your env, name it (--env_name)."
+        )
+    return env_name or saved.get("env_name")
 
 
 def contract_of(algorithm: SERL) -> dict[str, Any]:
@@ -136,6 +167,14 @@ def _check_contract(path: Path, saved: dict[str, Any], ours: dict[str, Any]) -> 
     for name, theirs in ours.items():
         if saved.get(name) != theirs:
             raise ValueError(f"{path} was trained with an env whose {name} are {saved.get(name)!r}; this env has {theirs!r}.")
+
+
+def _check_demonstrations(path: Path, saved: int, algorithm: SERL) -> None:
+    if saved != algorithm.demonstrations:
+        raise ValueError(
+            f"{path} began with {saved} transitions of demonstrations, and has them; those of --demo_paths are now "
+            f"{algorithm.demonstrations}. Name the same, or begin another run: --init_from takes over its policy."
+        )
 
 
 def _check_shards(path: Path, shards: dict[str, list[Path]], counters: dict[str, Any]) -> None:
@@ -160,7 +199,9 @@ def classifier_id(folder: str | None) -> str | None:
 
 def checkpoints_of(run: Path) -> list[Path]:
     """The checkpoints in a run's folder, the oldest first."""
-    return sorted(path for path in (run / CHECKPOINTS).glob("step-*") if (path / RUN_FILE).is_file())
+    return sorted(
+        path for path in (run / CHECKPOINTS).glob("step-*") if NAME.fullmatch(path.name) and (path / RUN_FILE).is_file()
+    )
 
 
 def checkpoint_of(run: Path) -> Path:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from math import inf
 from typing import Any
 
 import gymnasium
@@ -85,14 +84,12 @@ class _Requests:
         asked: how many there were.
         delivered: how many of them need not be waited for any more.
         in_flight: how many it has at the moment.
-        heard: when it last answered.
         lost: when a request to it last failed, while it is being replaced.
     """
 
     asked: int = 0
     delivered: int = 0
     in_flight: int = 0
-    heard: float = field(default_factory=time.monotonic)
     lost: float | None = None
 
     @property
@@ -112,11 +109,10 @@ class Sampler:
     Args:
         workers: RLlib's rollout workers.
         faults: where a lost worker and dropped episodes are noted.
-        deadline: seconds without an answer after which a worker's process is ended; None to wait for as long as it takes.
     """
 
-    def __init__(self, workers: EnvRunnerGroup, faults: FaultLog, deadline: float | None = None) -> None:
-        self._workers, self._faults, self._deadline = workers, faults, deadline
+    def __init__(self, workers: EnvRunnerGroup, faults: FaultLog) -> None:
+        self._workers, self._faults = workers, faults
         ids = list(workers.healthy_env_runner_ids()) if workers.num_remote_env_runners() else []
         self.is_remote = bool(ids)
         self._requests = {worker: _Requests() for worker in ids}
@@ -126,7 +122,7 @@ class Sampler:
     @property
     def in_flight(self) -> int:
         """Requests that are not answered."""
-        return sum(requests.in_flight for requests in self._requests.values() if requests.lost is None)
+        return sum(requests.in_flight for requests in self._requests.values())
 
     def request(self, env_steps: int, learner_steps: int) -> None:
         """Gives every worker as many requests as it may have.
@@ -162,15 +158,15 @@ class Sampler:
             segments, faults = raise_failure(_collect_reporting(self._workers.local_env_runner, 1))
             self._faults.add(0, faults)
             return [Fragment(segments, faults, 0, learner_steps)]
+        if wait and not self.in_flight:  # there is nothing that RLlib could wait for
+            time.sleep(POLL_SECONDS)
         for worker, outcome in answers(self._workers, POLL_SECONDS if wait else 0.0):
             self._take(worker, outcome)
-        self._end_silent_workers()
         return [fragment for worker in self._requests for fragment in self._in_order(worker)]
 
     def _take(self, worker: int, outcome: Any) -> None:
         requests = self._requests[worker]
-        requests.in_flight -= 1
-        requests.heard = time.monotonic()
+        requests.in_flight = max(requests.in_flight - 1, 0)
         if isinstance(outcome, RayError):
             self._lose(worker, outcome)
             return
@@ -189,16 +185,8 @@ class Sampler:
             reason = str(error).splitlines()[0]
             self._faults.lose("workers_lost", f"Rollout worker {worker} is lost, and is being replaced. {reason}")
         self._waiting = {key: fragment for key, fragment in self._waiting.items() if key[0] != worker}
-        requests.delivered = requests.asked
+        requests.delivered, requests.in_flight = requests.asked, 0  # RLlib has forgotten the others, too
         requests.lost = time.monotonic()
-
-    def _end_silent_workers(self) -> None:
-        for worker, requests in self._requests.items():
-            is_late = requests.in_flight and requests.lost is None and time.monotonic() - requests.heard > (self._deadline or inf)
-            if is_late:
-                logger.warning("Rollout worker %d has not answered for %.0f s: its process is ended.", worker, self._deadline)
-                requests.heard = time.monotonic()
-                ray.kill(self._workers._worker_manager.actors()[worker], no_restart=False)
 
     def _in_order(self, worker: int) -> Iterator[Fragment]:
         """A large fragment may arrive after the smaller one that followed it."""

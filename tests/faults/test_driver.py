@@ -24,6 +24,7 @@ from serl_ray.data.replay_log import num_transitions
 from serl_ray.rllib.checkpoint import AGENT_DIR, checkpoint_of, checkpoints_of, read_run
 from serl_ray.rllib.failures import LearnerError
 from serl_ray.run_folder import RunFolder
+from serl_ray.run_log import RunLog, read_results
 from serl_ray.settings import HybridSettings
 from serl_ray.training import HybridRunOptions, train
 
@@ -106,18 +107,21 @@ def full_disk():
 @pytest.mark.usefixtures("local_ray")
 def test_a_full_disk_costs_no_checkpoint_and_no_experience(build, caplog, tmp_path):
     caplog.set_level(logging.WARNING)
-    algorithm, folder = build(), RunFolder(tmp_path, keep=2)
+    algorithm, folder, log = build(), RunFolder(tmp_path, keep=1), RunLog(tmp_path / "logs")
     algorithm.train()
     saved = folder.save(algorithm)
     with full_disk():
-        algorithm.train()
-        folder.try_to_save(algorithm)
-        algorithm.train()
-    assert "No checkpoint could be written" in caplog.text and "Experience could not be written" in caplog.text
+        for _ in range(9):  # as many results as fill whatever might lie between
+            log.append(algorithm.train(), algorithm.steps)
+            folder.try_to_save(algorithm)
+    for what in ("No checkpoint could be written", "Experience could not be written", "A result could not be written"):
+        assert what in caplog.text
     assert checkpoints_of(tmp_path) == [saved] and check_whole(tmp_path) == 50
     assert algorithm.logs["online"].pending and not list(tmp_path.glob("replay/*/.*"))
+    log.append(algorithm.train(), algorithm.steps)
     folder.save(algorithm)
-    assert check_whole(tmp_path) == 150
+    log.close()
+    assert check_whole(tmp_path) == 550 == read_results(tmp_path / "logs")[-1]["env/steps"]
 
 
 @pytest.mark.usefixtures("local_ray")

@@ -36,13 +36,11 @@ def test_a_worker_that_is_killed_is_replaced_and_acts_with_current_weights(local
     assert algorithm.env_steps > before and len(algorithm.online) == algorithm.env_steps
 
 
-def test_a_worker_that_blocks_for_good_is_ended_and_replaced(local_ray, build, caplog, tmp_path):
-    caplog.set_level(logging.WARNING)
+def test_a_worker_that_blocks_for_good_is_ended_and_replaced(local_ray, build, tmp_path):
     settings = {"step_deadline": 0.5, "reset_deadline": 5.0, "env_kwargs": {"marker": str(tmp_path / "blocked")}}
     algorithm = build("faulty_envs:BlockedEnv", 1, **settings)
     algorithm.train()
     assert (tmp_path / "blocked").exists() and algorithm.env_steps >= 50
-    assert "Rollout worker 1 has not answered for 8 s: its process is ended." in caplog.text
     assert algorithm.faults.counts["faults/workers_lost"] == 1
 
 

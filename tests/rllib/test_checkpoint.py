@@ -135,11 +135,44 @@ def test_rllib_saves_and_restores(build, tmp_path):
     algorithm.save(str(tmp_path / "saved"))
     restored = build()
     restored.restore(str(tmp_path / "saved"))
-    described = SERL.from_checkpoint(str(tmp_path / "saved"))
+    with pytest.raises(ValueError, match="trained in 'line_envs:LineEnv'.*runs its code"):
+        SERL.from_checkpoint(tmp_path / "saved")
+    described = SERL.from_checkpoint(tmp_path / "saved", env_name="line_envs:LineEnv")
     for other in (restored, described):
         assert_equal(algorithm.agent, other.agent)
         assert other.env_steps == len(other.online) == 50
     described.stop()
+    (tmp_path / "saved" / "_dict_checkpoint.pkl").write_bytes(b"cos\nsystem\n(S'touch owned'\ntR.")
+    with pytest.raises(ValueError, match="holds a pickle, which could run code"):
+        restored.restore(str(tmp_path / "saved"))
+
+
+def test_experience_that_is_stored_after_a_checkpoint_comes_back_once(build, tmp_path):
+    algorithm = build(training_starts=400)
+    algorithm.save_checkpoint(str(tmp_path / "first"))
+    algorithm.train()
+    replay = Path(algorithm.config.replay_dir)
+    again = build(training_starts=400)
+    shutil.copytree(replay, again.config.replay_dir, dirs_exist_ok=True)
+    again.load_checkpoint(str(tmp_path / "first"))
+    assert again.recover() == 50 == len(again.online) == again.env_steps == again.policy.global_timestep
+    assert again.interventions == algorithm.interventions == len(again.demos)
+    assert again.recover() == 0
+    ours, theirs = (buffer.sample(64, np.random.default_rng(0)) for buffer in (algorithm.online, again.online))
+    assert np.array_equal(ours["actions"], theirs["actions"])
+
+
+def test_other_demonstrations_or_another_trunk_are_refused(build, demos, tmp_path):
+    algorithm = build(demo_paths=(demos,))
+    algorithm.save_checkpoint(str(tmp_path / "state"))
+    with pytest.raises(ValueError, match="began with .* of demonstrations, and has them; those of --demo_paths are now 0"):
+        build().load_checkpoint(str(tmp_path / "state"))
+    algorithm = build(**CAMERA)
+    algorithm.save_checkpoint(str(tmp_path / "maps"))
+    other = build(**CAMERA)
+    next(other.agent.networks.encoder.trunk.parameters()).data += 1.0
+    with pytest.raises(ValueError, match="with another trunk than 'random': name the same --trunk"):
+        other.load_checkpoint(str(tmp_path / "maps"))
 
 
 def test_tune_saves_and_restores(tmp_path):
@@ -165,6 +198,26 @@ def test_the_newest_and_the_best_are_kept(build, tmp_path):
     assert [path.name for path in checkpoints_of(tmp_path)] == ["step-000000200", "step-000000250", "step-000000300"]
     assert folder.best().name == "step-000000200", "the newer of two equals"
     assert all(read_run(path)["counters"]["env_steps"] == int(path.name[5:]) for path in checkpoints_of(tmp_path))
+
+
+def test_a_run_s_folder_survives_what_people_and_kills_leave_in_it(build, tmp_path):
+    algorithm, folder = build(training_starts=400), RunFolder(tmp_path, keep=1)
+    for _ in range(2):
+        algorithm.train()
+        folder.save(algorithm)
+    [newest] = checkpoints_of(tmp_path)
+    shutil.copytree(newest, newest.with_name("step-000000100.bak"))
+    newest.rename(newest.with_name(f".{newest.name}.old"))  # killed between two renames
+    newest.with_name(".step-000000050.gone").mkdir()
+    (tmp_path / "logs").mkdir()
+    results = '{"evaluation/at_step": 1\n{"evaluation/at_step": 100, "evaluation/success_rate": 1}\n'
+    (tmp_path / "logs" / "results.jsonl").write_text(results)
+    folder.check(resume=True)
+    assert checkpoints_of(tmp_path) == [newest] and folder.best() == newest
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {newest.name, "step-000000100.bak"}
+    algorithm.train()
+    folder.save(algorithm)
+    assert len(checkpoints_of(tmp_path)) == 2
 
 
 @pytest.fixture(scope="module")
