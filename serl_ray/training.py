@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -73,6 +73,8 @@ class HybridRunOptions(RunOptions):
     save_dir: Path = Path("hybrid_ckpt")
     num_workers: int = 0
     """Remote rollout workers; 0 steps the env in this process, and runs of one seed are then equal."""
+    env_runner_resources: dict[str, float] = field(default_factory=dict)
+    """What a node must have for a rollout worker: `robot 1`, where it has joined by `ray start --resources '{"robot": 1}'`."""
     envs_per_worker: int = 1
     """Envs that a rollout worker steps one after the other; their frames and actions are one batch of the networks."""
 
@@ -139,7 +141,11 @@ def build(settings: TrainingSettings, run: RunOptions) -> SERL:
     """The algorithm, not yet restored."""
     config = OfflineConfig() if isinstance(settings, OfflineSettings) else SERLConfig()
     if isinstance(run, HybridRunOptions):
-        config.env_runners(num_env_runners=run.num_workers, num_envs_per_env_runner=run.envs_per_worker)
+        config.env_runners(
+            num_env_runners=run.num_workers,
+            num_envs_per_env_runner=run.envs_per_worker,
+            custom_resources_per_env_runner=run.env_runner_resources,
+        )
     config.training(**vars(settings)).evaluation(evaluation_num_env_runners=int(run.evaluation_worker))
     return config.debugging(seed=run.seed).keep_replay(run.save_dir / REPLAY_DIR).build_algo()
 

@@ -101,9 +101,9 @@ def test_check_env(folder):
 
 
 def test_every_flag_that_is_mentioned_exists(folder):
-    names = sorted({re.search(r"scripts/(\w+)\.py", command)[1] for command in COMMANDS})
+    names = sorted({"submit", *(re.search(r"scripts/(\w+)\.py", command)[1] for command in COMMANDS)})
     known = {flag for name in names for flag in re.findall(r"--\w+", run(f"python scripts/{name}.py --help", folder))}
-    for section in ("learn", "objectives", "classifier", "offline"):
+    for section in ("learn", "objectives", "classifier", "offline", "soak"):
         known |= set(re.findall(r"--\w+", run(f"python scripts/benchmark.py {section} --help", folder)))
-    ours = re.sub(r"(?m)^    .*\bray .*$", "", README)
+    ours = re.sub(r"(?m)^    .*\bray .*$|`ray [^`]*`", "", README)
     assert set(re.findall(r"--\w\w+", ours)) <= known
