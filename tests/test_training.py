@@ -38,7 +38,7 @@ def test_a_run_learns_from_demonstrations_and_experience(tmp_path):
         evaluation_episodes=30,
         **SMALL,
     )
-    ray.init(num_cpus=2, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": str(TESTS)}})
+    ray.init("local", num_cpus=2, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": str(TESTS)}})
     try:
         result = train(settings, HybridRunOptions(save_dir=tmp_path / "run"))
     finally:

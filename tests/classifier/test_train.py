@@ -18,7 +18,7 @@ FEW = {"num_epochs": 12, "batch_size": 16, "lr": 1e-3, "augment_crops": 2, "held
 
 @pytest.fixture(scope="module", autouse=True)
 def local_ray():
-    ray.init(num_cpus=6, include_dashboard=False)
+    ray.init("local", num_cpus=6, include_dashboard=False)
     yield
     ray.shutdown()
 

@@ -14,7 +14,7 @@ EPISODES, LENGTH, WINDOW, HELD_OUT = 40, 6, 60, {"3", "17"}
 
 @pytest.fixture(scope="module", autouse=True)
 def local_ray():
-    ray.init(num_cpus=2, include_dashboard=False)
+    ray.init("local", num_cpus=2, include_dashboard=False)
     yield
     ray.shutdown()
 

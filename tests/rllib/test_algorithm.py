@@ -23,7 +23,7 @@ TESTS = str(Path(__file__).parents[1])
 
 @pytest.fixture(scope="module", autouse=True)
 def local_ray():
-    ray.init(num_cpus=4, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": TESTS}})
+    ray.init("local", num_cpus=4, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": TESTS}})
     yield
     ray.shutdown()
 

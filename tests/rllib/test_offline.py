@@ -26,7 +26,7 @@ SMALL = {"setup_mode": MODE, "batch_size": 32, "hidden_dims": (32, 32), "lr": 1e
 
 @pytest.fixture(scope="module", autouse=True)
 def local_ray():
-    ray.init(num_cpus=4, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": TESTS}})
+    ray.init("local", num_cpus=4, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": TESTS}})
     yield
     ray.shutdown()
 
