@@ -75,7 +75,8 @@ def choose_threshold(probabilities: np.ndarray, is_success: np.ndarray, max_fals
         allowed += 1
     refused = failures[allowed] if allowed < len(failures) else 0.0
     above = probabilities[is_success & (probabilities > refused)]
-    value = float((refused + above.min()) / 2) if len(above) else float(np.nextafter(refused, 1.0))
+    least = np.nextafter(refused, 1.0)  # between two neighbours there is no half way
+    value = float(max((refused + above.min()) / 2, least) if len(above) else least)
     false_positives = int((failures >= value).sum())
     bound = _upper_bound(false_positives, len(failures))
     return Threshold(value, false_positives, len(failures), bound, bound <= max_false_positive_rate)
