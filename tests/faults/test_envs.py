@@ -15,7 +15,7 @@ SAID = {
     "not_finite": ("env_not_finite", "The env returns NaN or infinity in state"),
     "reward_not_finite": ("env_not_finite", "The env's reward is inf"),
     "wrong_shape": ("env_wrong_shape", "The env returns 'state' as float32 (3,), its space is float32 (4,)"),
-    "no_observation": ("env_error", "The env's step raised KeyError: 'state'"),
+    "no_observation": ("env_error", "Observation key(s) state not found; there are none"),
     "wrong_intervention": ("env_wrong_action", "info['intervene_action'] is [0.5 0.5 0.5] (float64 (3,))"),
 }
 
