@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import logging
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import tyro
 
 from serl_ray.classifier.report import MOST_WRONG_FILE, REPORT_FILE
 from serl_ray.classifier.train import ClassifierSettings, train_classifier
 from serl_ray.cluster import start_ray
+from serl_ray.command_line import parse_on_top
 
 
 @dataclass
-class TrainClassifier(ClassifierSettings):
+class Config:
+    """Where options are beside the flags."""
+
+    config: Path | None = None
+    """A YAML file of options, such as the best.yaml of a sweep; flags count before it."""
+
+
+@dataclass
+class TrainClassifier(Config, ClassifierSettings):
     """Trains a reward classifier on success and failure frames, and says how far it can be trusted."""
+
+
+def parse(argv: list[str]) -> TrainClassifier:
+    """The flags, on top of the file that is among them."""
+    return parse_on_top(argv, TrainClassifier, Config, success_dir=tyro.MISSING, failure_dir=tyro.MISSING)
 
 
 def main(args: TrainClassifier) -> None:
@@ -38,4 +54,4 @@ def main(args: TrainClassifier) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    main(tyro.cli(TrainClassifier, use_underscores=True))
+    main(parse(sys.argv[1:]))

@@ -6,13 +6,13 @@ import logging
 import math
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-import tyro
-
+from serl_ray.command_line import parse_on_top
 from serl_ray.evaluate import deterministic, record_video
 from serl_ray.rllib.checkpoint import CHECKPOINTS
-from serl_ray.settings import HybridSettings, preset
+from serl_ray.settings import HybridSettings
 from serl_ray.training import CURVE, HybridRunOptions, load_policy, options_of, train
 
 VIDEO = "policy.mp4"
@@ -24,6 +24,8 @@ class Preset:
 
     preset: Literal["none", "hil-serl", "tabletop"] = "none"
     """hil-serl: the hyper-parameters of the original. tabletop: those for the simulator."""
+    config: Path | None = None
+    """A YAML file of options, such as the best.yaml of a sweep; flags count before it, and it before the preset."""
 
 
 @dataclass
@@ -32,10 +34,8 @@ class TrainHybrid(HybridSettings, HybridRunOptions, Preset):
 
 
 def parse(argv: list[str]) -> TrainHybrid:
-    """The flags, on top of the preset that is among them."""
-    chosen, _ = tyro.cli(Preset, args=argv, return_unknown_args=True, add_help=False, use_underscores=True)
-    defaults = TrainHybrid(preset=chosen.preset, **preset(chosen.preset, HybridSettings))
-    return tyro.cli(TrainHybrid, args=argv, default=defaults, use_underscores=True)
+    """The flags, on top of the file and the preset that are among them."""
+    return parse_on_top(argv, TrainHybrid, Preset)
 
 
 def main(args: TrainHybrid) -> None:

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import tyro
-
+from serl_ray.command_line import parse_on_top
 from serl_ray.rllib.checkpoint import CHECKPOINTS
-from serl_ray.settings import OfflineSettings, preset
+from serl_ray.settings import OfflineSettings
 from serl_ray.training import CURVE, RunOptions, options_of, train
 
 
@@ -22,6 +21,8 @@ class Preset:
 
     preset: Literal["none", "tabletop"] = "none"
     """tabletop: networks and batches for the simulator."""
+    config: Path | None = None
+    """A YAML file of options, such as the best.yaml of a sweep; flags count before it, and it before the preset."""
 
 
 @dataclass
@@ -32,10 +33,8 @@ class TrainOffline(OfflineSettings, RunOptions, Preset):
 
 
 def parse(argv: list[str]) -> TrainOffline:
-    """The flags, on top of the preset that is among them."""
-    chosen, _ = tyro.cli(Preset, args=argv, return_unknown_args=True, add_help=False, use_underscores=True)
-    defaults = TrainOffline(preset=chosen.preset, **preset(chosen.preset, OfflineSettings))
-    return tyro.cli(TrainOffline, args=argv, default=defaults, use_underscores=True)
+    """The flags, on top of the file and the preset that are among them."""
+    return parse_on_top(argv, TrainOffline, Preset)
 
 
 def main(args: TrainOffline) -> None:

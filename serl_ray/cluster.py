@@ -13,7 +13,7 @@ MIN_OBJECT_STORE = 80 * 2**20
 """Bytes that Ray's object store has at least."""
 
 
-def start_ray(num_processes: int, memory_gb: float | None = None) -> bool:
+def start_ray(num_processes: int, memory_gb: float | None = None, resources: dict[str, float] | None = None) -> bool:
     """Joins the cluster of a submitted job, else starts Ray here, with room for so many processes beside the tasks that read.
 
     What is started here listens on 127.0.0.1 alone, and has no dashboard.
@@ -21,6 +21,7 @@ def start_ray(num_processes: int, memory_gb: float | None = None) -> bool:
     Args:
         num_processes: that are wanted at a time.
         memory_gb: of the object store, from which what does not fit goes to disk; by default Ray chooses.
+        resources: of one's own naming, where Ray is started here.
 
     Returns:
         Whether Ray was started here, by this call.
@@ -34,6 +35,7 @@ def start_ray(num_processes: int, memory_gb: float | None = None) -> bool:
     start_here(
         num_cpus=max(os.cpu_count() or 1, num_processes + 2),
         object_store_memory=int(max(memory_gb * 1e9, MIN_OBJECT_STORE)) if memory_gb else None,
+        resources=resources,
     )
     return True
 

@@ -263,13 +263,13 @@ def names_of(settings: type[TrainingSettings]) -> tuple[str, ...]:
     return tuple(field.name for field in fields(settings))
 
 
-def check_names(given: Iterable[str], known: Iterable[str]) -> None:
+def check_names(given: Iterable[str], known: Iterable[str], kind: str = "option") -> None:
     """Raises ValueError for the first name that is not known, with the one it resembles most."""
     known = sorted(known)
     for name in given:
         if name not in known:
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-            raise ValueError(f"There is no option {name!r}. Did you mean {nearest[0]!r}?")
+            raise ValueError(f"There is no {kind} {name!r}. Did you mean {nearest[0]!r}?")
 
 
 def settings_of(config: Any) -> TrainingSettings:

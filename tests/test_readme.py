@@ -21,6 +21,7 @@ SMALLER = {
     "--max_steps 2500": "--max_steps 130 --evaluation_episodes 2",
     "--episodes 40": "--episodes 10",
     "--output_dir classifier_ckpt": "--output_dir classifier_ckpt --num_epochs 8 --lr 0.001 --augment_crops 1",
+    "tune_configs/hybrid.yaml": "tune_configs/hybrid.yaml --smoke",
     "--output data/judged.pkl": "--output data/judged.pkl --episodes 2",
 }
 ROBOT = "from fake_envs import FakeEnv\n\nclass Robot(FakeEnv):\n    pass\n"
@@ -30,7 +31,8 @@ ROBOT = "from fake_envs import FakeEnv\n\nclass Robot(FakeEnv):\n    pass\n"
 def folder(tmp_path_factory):
     """A folder with the scripts and the package of a user's robot."""
     folder = tmp_path_factory.mktemp("readme")
-    (folder / "scripts").symlink_to(ROOT / "scripts")
+    for name in ("scripts", "tune_configs"):
+        (folder / name).symlink_to(ROOT / name)
     (folder / "your_package").mkdir()
     (folder / "your_package" / "robot.py").write_text(ROBOT)
     return folder
@@ -93,6 +95,12 @@ def test_frames_classifier_and_a_policy_by_its_verdict(folder):
     report = run(classifier, folder)
     assert float(re.search(r"AUC ([\d.]+)", report)[1]) > 0.9 and "too few to promise it" in report
     assert "2 episodes" in run(judged, folder)
+    assert env_steps(run(train, folder)) >= 130
+
+
+def test_a_sweep_and_a_run_with_the_best_of_it(folder):
+    sweep, train = (smaller(command) for command in COMMANDS if "sweep" in command)
+    assert "s beside its training" in run(sweep, folder)
     assert env_steps(run(train, folder)) >= 130
 
 

@@ -10,6 +10,8 @@ from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 
+METRICS = ("auc", "average_precision", "precision", "recall", "false_positive_rate", "false_positive_rate_upper_bound")
+"""Those of `held_out_metrics` that say how good a classifier is."""
 CONFIDENCE = 0.95
 """Of the promise that a threshold's false-positive rate is kept."""
 

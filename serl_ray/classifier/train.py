@@ -31,6 +31,12 @@ from serl_ray.option_types import check_types
 
 logger = logging.getLogger(__name__)
 
+FRAME_OPTIONS = (
+    "success_dir", "failure_dir", "image_keys", "hard_negatives", "num_classes", "held_out", "trunk", "frozen", "augment_crops",
+    "seed",
+)  # fmt: skip
+"""What decides which frames there are, how they are split, and how the network sees them."""
+
 
 @dataclass
 class ClassifierSettings:
@@ -73,7 +79,7 @@ class ClassifierSettings:
     seed: int = 0
     """Of the split, the initial weights and the batches."""
 
-    def check(self) -> None:
+    def check_options(self) -> None:
         """Raises ValueError with the option, the value, the limit and the mend."""
         check_types(self)
         at_least = {"batch_size": self.num_classes * self.num_workers, "num_classes": 2, "num_epochs": 1, "patience": 1}
@@ -85,6 +91,10 @@ class ClassifierSettings:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0 and at most {most}.")
         if not self.image_keys:
             raise ValueError("image_keys is empty: name the cameras that the classifier looks at.")
+
+    def check(self) -> None:
+        """Likewise, and looks whether there is room for the classifier."""
+        self.check_options()
         if self.output_dir.exists() and (not self.output_dir.is_dir() or any(self.output_dir.iterdir())):
             raise FileExistsError(f"{self.output_dir} is there and not empty. Choose another --output_dir.")
 
@@ -98,13 +108,46 @@ class Outcome:
     metrics: dict[str, float]
 
 
-def train_classifier(settings: ClassifierSettings) -> Outcome:
-    """Reads, splits, trains, chooses the threshold, and writes `output_dir`: the classifier and the report's pictures.
+@dataclass
+class Frames:
+    """Labelled frames, read and split.
+
+    Attributes:
+        held_out: as they are, for the report.
+        inputs: `train` and `held_out` as the network sees them: stored maps where its trunk is frozen.
+        num_train: frames to train on.
+    """
+
+    held_out: ray.data.Dataset
+    inputs: dict[str, ray.data.Dataset]
+    num_train: int
+
+
+def train_classifier(settings: ClassifierSettings, frames: Frames | None = None) -> Outcome:
+    """Trains, chooses the threshold, and writes `output_dir`: the classifier and the report's pictures.
+
+    Args:
+        settings: of the training.
+        frames: that `read_and_split` has returned for the same `FRAME_OPTIONS`; by default it is asked for them.
 
     Raises:
         FrameError, FileNotFoundError, ValueError: the frames do not fit, or are too few; nothing is written.
     """
     settings.check()
+    frames = frames or read_and_split(settings)
+    encoder = EncoderConfig(settings.image_keys, trunk=settings.trunk, frozen=settings.frozen)
+    state, history = _fit(settings, encoder, frames.inputs, frames.num_train)
+    classifier = _restore(settings, encoder, state)
+    probabilities, labels = _score(classifier, frames.inputs["held_out"])
+    return _finish(settings, classifier, frames.held_out, probabilities, labels == settings.num_classes - 1, history)
+
+
+def read_and_split(settings: ClassifierSettings) -> Frames:
+    """Reads and splits the frames, and encodes them where the trunk is frozen.
+
+    Raises:
+        FrameError, FileNotFoundError: the frames do not fit, or are too few.
+    """
     frames = _read(settings)
     notes = frames.select_columns(list(NOTES)).take_all()
     _check_sizes(notes)
@@ -112,17 +155,13 @@ def train_classifier(settings: ClassifierSettings) -> Outcome:
     _say_what_there_is(notes, held_out)
     is_held_out = ~col("_is_hard") & col("_episode").is_in(sorted(held_out))
     sides = {"train": frames.filter(expr=~is_held_out), "held_out": frames.filter(expr=is_held_out).materialize()}
-    encoder = EncoderConfig(settings.image_keys, trunk=settings.trunk, frozen=settings.frozen)
     inputs = sides
     if settings.frozen:
         encoding = {"image_keys": settings.image_keys, "trunk": settings.trunk}
         crops = {"train": settings.augment_crops, "held_out": 1}
         inputs = {name: encode_frames(side, {**encoding, "crops": crops[name]}).materialize() for name, side in sides.items()}
     num_train = sum(note["_is_hard"] or note["_episode"] not in held_out for note in notes)
-    state, history = _fit(settings, encoder, inputs, num_train)
-    classifier = _restore(settings, encoder, state)
-    probabilities, labels = _score(classifier, inputs["held_out"])
-    return _finish(settings, classifier, sides["held_out"], probabilities, labels == settings.num_classes - 1, history)
+    return Frames(sides["held_out"], inputs, num_train)
 
 
 def _read(settings: ClassifierSettings) -> ray.data.Dataset:

@@ -87,7 +87,7 @@ class SERL(Algorithm):
         trunk = trunk_of_maps(self.settings)
         self.logs = {name: ReplayLog(replay_dir / name, trunk) for name in ("online", "demos")}
         self.online = online_buffer(self.settings, space, action_dim)
-        self.demos = demo_buffer(self.settings, space, action_dim, self.logs["demos"])
+        self.demos = demo_buffer(self.settings, space, action_dim, self.logs["demos"], self.config.shared_demos)
         self.demonstrations = len(self.demos)
         self.sampler = Sampler(self.env_runner_group, self.faults)
         self._prepares_ahead = self.sampler.is_remote

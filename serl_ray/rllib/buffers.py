@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 
 import gymnasium
 import numpy as np
+import ray
 import ray.data
 
 from serl_ray.data import demos
@@ -20,16 +22,22 @@ from serl_ray.data.schema import ArraySpec, Segment
 from serl_ray.networks.pretrained import fingerprint
 from serl_ray.settings import HybridSettings, TrainingSettings
 
+Shared = dict[str, ray.ObjectRef]
+"""Demonstrations in Ray's object store, by `demos_key`: segments for a hybrid run, a dataset of them for an offline one."""
+DEMO_OPTIONS = ("env_name", "setup_mode", "image_keys", "state_keys", "skip_bad", "trunk", "frozen", "augment_crops")
+
 
 def online_buffer(settings: HybridSettings, space: gymnasium.spaces.Dict, action_dim: int) -> ReplayBuffer:
     """A ring for the run's own experience. It is no larger than the run, with a row more for each of its episodes."""
     return make_buffer(settings, space, action_dim, min(settings.capacity, 2 * settings.max_steps), "online replay")
 
 
-def demo_buffer(settings: HybridSettings, space: gymnasium.spaces.Dict, action_dim: int, log: ReplayLog) -> ReplayBuffer:
+def demo_buffer(
+    settings: HybridSettings, space: gymnasium.spaces.Dict, action_dim: int, log: ReplayLog, shared: Shared | None = None
+) -> ReplayBuffer:
     """A ring with the demonstrations, which are logged, and room for `demo_capacity` rows of interventions before one is
     overwritten."""
-    segments = list(demos.segments(read_demos(settings, space, action_dim))) if settings.demo_paths else []
+    segments = demo_segments(settings, space, action_dim, shared) if settings.demo_paths else []
     capacity = sum(len(segment) + 1 for segment in segments) + min(settings.demo_capacity, 2 * settings.max_steps)
     buffer = make_buffer(settings, space, action_dim, capacity, "demo replay")
     for segment in segments:
@@ -43,6 +51,20 @@ def add_in_pieces(buffer: ReplayBuffer, segment: Segment) -> None:
     size = buffer.capacity - 1
     for start in range(0, len(segment), size):
         buffer.add(segment.slice(start, min(start + size, len(segment))))
+
+
+def demo_segments(
+    settings: HybridSettings, space: gymnasium.spaces.Dict, action_dim: int, shared: Shared | None = None
+) -> list[Segment]:
+    """The demonstrations as the agent sees them: those that are shared, else read."""
+    if shared is not None:
+        return ray.get(shared[demos_key(settings)])
+    return list(demos.segments(read_demos(settings, space, action_dim)))
+
+
+def demos_key(settings: TrainingSettings) -> str:
+    """What decides how demonstrations look to the agent."""
+    return json.dumps([getattr(settings, name) for name in DEMO_OPTIONS])
 
 
 def read_demos(settings: TrainingSettings, space: gymnasium.spaces.Dict, action_dim: int) -> ray.data.Dataset:

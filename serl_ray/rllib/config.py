@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+import ray
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.utils.annotations import override
 
@@ -37,6 +38,7 @@ class SERLConfig(AlgorithmConfig):
         for name, value in vars(self.settings_class()).items():
             setattr(self, name, value)
         self.replay_dir: str | None = None
+        self.shared_demos: dict[str, ray.ObjectRef] | None = None
         self.exploration_config = {"type": "StochasticSampling"}
         self.api_stack(enable_rl_module_and_learner=False, enable_env_runner_and_connector_v2=False)
         self.framework("torch").debugging(log_sys_usage=False)
@@ -57,6 +59,11 @@ class SERLConfig(AlgorithmConfig):
     def keep_replay(self, folder: Path) -> Self:
         """Where the run's experience is written as it comes; by default in the folder that RLlib makes for the run."""
         self.replay_dir = str(folder)
+        return self
+
+    def share_demos(self, shared: dict[str, ray.ObjectRef]) -> Self:
+        """Demonstrations that lie in the object store, read and encoded, so that the run does not read them: `buffers.Shared`."""
+        self.shared_demos = shared
         return self
 
     @override(AlgorithmConfig)

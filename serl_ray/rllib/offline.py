@@ -53,7 +53,7 @@ class OfflineSERL(SERL):
         space, action_dim = self.policy.observation_space, self.policy.layout.action_dim
         self._prepares_ahead = False
         self.logs = {}
-        self.data = load_offline_data(self.settings, space, action_dim, self.config.seed or 0)
+        self.data = load_offline_data(self.settings, space, action_dim, self.config.seed or 0, self.config.shared_demos)
 
     @property
     def steps(self) -> int:

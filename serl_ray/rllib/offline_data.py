@@ -10,6 +10,7 @@ from functools import partial
 import gymnasium
 import numpy as np
 import psutil
+import ray
 import ray.data
 from ray.data.expressions import col
 
@@ -20,7 +21,7 @@ from serl_ray.data.reading import keep_good, plain_errors
 from serl_ray.data.replay_buffer import row_bytes
 from serl_ray.data.schema import Segment
 from serl_ray.data.streaming import DemoStream
-from serl_ray.rllib.buffers import make_buffer, observation_specs, read_demos
+from serl_ray.rllib.buffers import Shared, demos_key, make_buffer, observation_specs, read_demos
 from serl_ray.settings import OfflineSettings
 from serl_ray.types import Batch
 
@@ -61,16 +62,15 @@ def demo_spaces(settings: OfflineSettings) -> tuple[gymnasium.spaces.Dict, gymna
     return gymnasium.spaces.Dict(observations), gymnasium.spaces.Box(-1.0, 1.0, first.actions.shape[1:], np.float32)
 
 
-def load_offline_data(settings: OfflineSettings, space: gymnasium.spaces.Dict, action_dim: int, seed: int) -> OfflineData:
+def load_offline_data(
+    settings: OfflineSettings, space: gymnasium.spaces.Dict, action_dim: int, seed: int, shared: Shared | None = None
+) -> OfflineData:
     """Reads, checks and encodes all demonstrations; those that are to be learned from go into a buffer, or stream.
 
     Raises:
         DemoError: a file does not fit, or nothing is left to learn from.
     """
-    with plain_errors(DemoError):
-        dataset = read_demos(settings, space, action_dim).materialize()
-        if settings.skip_bad:
-            dataset = keep_good(dataset)
+    dataset = read_dataset(settings, space, action_dim) if shared is None else ray.get(shared[demos_key(settings)])
     lengths = _episode_lengths(dataset)
     held_out = _held_out(list(lengths), settings.held_out)
     num_transitions = sum(steps for episode, steps in lengths.items() if episode not in held_out)
@@ -94,6 +94,13 @@ def load_offline_data(settings: OfflineSettings, space: gymnasium.spaces.Dict, a
         if segment.episode not in held_out:
             buffer.add(segment)
     return OfflineData(buffer.sample, judged, num_transitions, rows * bytes_a_row)
+
+
+def read_dataset(settings: OfflineSettings, space: gymnasium.spaces.Dict, action_dim: int) -> ray.data.Dataset:
+    """All demonstrations, read, checked and encoded; DemoError for one that does not fit."""
+    with plain_errors(DemoError):
+        dataset = read_demos(settings, space, action_dim).materialize()
+        return keep_good(dataset) if settings.skip_bad else dataset
 
 
 def _episode_lengths(dataset: ray.data.Dataset) -> dict[str, int]:

@@ -1,0 +1,167 @@
+"""What a sweep has come to: a table, pictures, and the best configuration as a file."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import yaml
+from ray.tune import ResultGrid
+
+from serl_ray.disk import write_file
+from serl_ray.sweeps.config import STEPS, Sweep
+from serl_ray.sweeps.pictures import plot_curves, plot_parallel_coordinates
+
+TABLE = "trials.csv"
+BEST = "best.yaml"
+
+
+@dataclass
+class Trial:
+    """One of a sweep.
+
+    Attributes:
+        values: of what was searched.
+        score: the metric, as it was last; NaN where the trial has not come to one.
+        curve: (steps, metric) as they came; of a classifier the score alone.
+        seconds: of training, without what Tune adds.
+        error: what has ended it, where that was a failure.
+    """
+
+    name: str
+    values: dict[str, Any]
+    score: float
+    curve: list[tuple[float, float]]
+    seconds: float
+    error: str | None
+
+
+@dataclass
+class Configuration:
+    """Trials that differ in their seeds alone."""
+
+    values: dict[str, Any]
+    trials: list[Trial]
+
+    @property
+    def score(self) -> float:
+        return mean(trial.score for trial in self.trials)
+
+    def rank(self, mode: str) -> tuple[float, float]:
+        """Greater for the better; of equals, for the one that was better all along."""
+        along = mean(mean(value for _, value in trial.curve) for trial in self.trials)
+        return (self.score, along) if mode == "max" else (-self.score, -along)
+
+    def spread(self) -> str:
+        """The mean over seeds, with the least and the greatest."""
+        scores = [trial.score for trial in self.trials]
+        return f"{self.score:.3g}" + (f" ({min(scores):.3g} to {max(scores):.3g})" if len(scores) > 1 else "")
+
+
+@dataclass
+class Outcome:
+    """Of a sweep.
+
+    Attributes:
+        trials: all.
+        ranked: the configurations whose every trial has a score, the best first.
+        default: the one among them that there is without a sweep.
+        overhead: seconds a trial, at most, beside training: its start, its data, its checkpoints, and idle cores at the end;
+            None where the sweep was resumed.
+        confirmed: the best and the default one with other seeds, the better first; none where that was not wanted, or the
+            default is the best.
+    """
+
+    trials: list[Trial]
+    ranked: list[Configuration]
+    default: Configuration | None
+    overhead: float | None
+    confirmed: list[Configuration] = field(default_factory=list)
+
+
+def report(sweep: Sweep, results: ResultGrid, output: Path, seconds: float | None) -> Outcome:
+    """Writes the table, the best configuration and the pictures.
+
+    Raises:
+        RuntimeError: no trial has come to a result.
+    """
+    trials = [_trial(sweep, result) for result in results]
+    _write_table(sweep, trials, output / TABLE)
+    ranked = _ranked(sweep, trials)
+    if not ranked:
+        errors = [trial.error for trial in trials if trial.error]
+        raise RuntimeError(f"No trial has come to {sweep.metric}. {errors[0] if errors else ''}".rstrip())
+    default = sweep.default()
+    standing = [one for one in ranked if default and all(one.values[name] == value for name, value in default.items())]
+    write_file(output / BEST, _best(sweep, ranked[0], output).encode())
+    finished = [trial for trial in trials if trial.curve]
+    plot_parallel_coordinates(finished, sweep, output / "parallel_coordinates.png")
+    plot_curves(finished, sweep.metric, STEPS.get(sweep.trains), output / "curves.png")
+    busy = sum(trial.seconds for trial in trials)
+    overhead = None if seconds is None else (seconds * min(sweep.concurrent, len(trials)) - busy) / len(trials)
+    return Outcome(trials, ranked, standing[0] if standing else None, overhead)
+
+
+def configurations(sweep: Sweep, results: ResultGrid) -> list[Configuration]:
+    """Those whose every trial has a score, the best first."""
+    return _ranked(sweep, [_trial(sweep, result) for result in results])
+
+
+def _trial(sweep: Sweep, result: Any) -> Trial:
+    metrics, steps = result.metrics or {}, STEPS.get(sweep.trains)
+    rows = result.metrics_dataframe.to_dict("records") if steps and result.metrics_dataframe is not None else [metrics]
+    points = {row.get(steps, 0.0): row[sweep.metric] for row in rows if _is_number(row.get(sweep.metric))}
+    error = None if result.error is None else str(result.error).strip().splitlines()[-1]
+    return Trial(
+        Path(result.path).name,
+        {name: result.config[name] for name in sweep.search},
+        float(metrics.get(sweep.metric, math.nan)),
+        sorted(points.items()),
+        float(metrics.get("time_total_s", 0.0)),
+        error,
+    )
+
+
+def _ranked(sweep: Sweep, trials: Sequence[Trial]) -> list[Configuration]:
+    groups: dict[str, Configuration] = {}
+    for trial in trials:
+        values = {name: value for name, value in trial.values.items() if name != "seed"}
+        groups.setdefault(json.dumps(values), Configuration(values, [])).trials.append(trial)
+    whole = [group for group in groups.values() if all(_is_number(trial.score) and trial.curve for trial in group.trials)]
+    return sorted(whole, key=lambda group: group.rank(sweep.mode), reverse=True)
+
+
+def _write_table(sweep: Sweep, trials: Sequence[Trial], path: Path) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["trial", *sweep.search, sweep.metric, STEPS.get(sweep.trains, "steps"), "seconds", "error"])
+        for trial in trials:
+            steps = trial.curve[-1][0] if trial.curve else ""
+            values = [json.dumps(value) if isinstance(value, list) else value for value in trial.values.values()]
+            writer.writerow([trial.name, *values, trial.score, steps, round(trial.seconds, 1), trial.error or ""])
+
+
+def _best(sweep: Sweep, best: Configuration, output: Path) -> str:
+    """The options of a configuration, as YAML that the script takes; those of the preset are written out."""
+    options = {**sweep.fixed, **best.values}
+    if sweep.parts["record"]:
+        options |= sweep.recorded_in(best.values, output)
+    plain = {name: _plain(value) for name, value in options.items()}
+    heading = f"# {sweep.metric} {best.spread()}, the best of {output.name}\n"
+    return heading + yaml.safe_dump(plain, sort_keys=False)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "item"):
+        return value.item()
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

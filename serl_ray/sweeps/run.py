@@ -1,0 +1,225 @@
+"""From a sweep's file to a table, pictures and the best configuration, by Ray Tune."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ray
+import yaml
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler, PopulationBasedTraining, TrialScheduler
+from ray.tune.search import ConcurrencyLimiter
+from ray.tune.search.basic_variant import BasicVariantGenerator
+
+from serl_ray.cluster import start_ray
+from serl_ray.disk import write_file
+from serl_ray.rllib.buffers import Shared
+from serl_ray.sweeps.config import STEPS, Sweep, read_sweep
+from serl_ray.sweeps.draws import domain, within
+from serl_ray.sweeps.parts import Asha, Pbt
+from serl_ray.sweeps.pictures import short
+from serl_ray.sweeps.report import Outcome, configurations, report
+from serl_ray.sweeps.shared import share
+from serl_ray.sweeps.trials import HybridTrial, OfflineTrial, classifier_trial
+from serl_ray.yaml_options import read_yaml
+
+logger = logging.getLogger(__name__)
+
+SWEEP = "sweep.yaml"
+TUNE, CONFIRM = "tune", "confirm"
+"""In the folder of a sweep."""
+SLOT = "trial"
+"""A resource of which there are as many as trials of a population may run at a time; the others pause. Where Ray was started by
+somebody else and has none, as many run as there are cores for."""
+
+
+def run_sweep(file: Path, output: Path, smoke: bool = False, resume: bool = False) -> Outcome:
+    """Runs what is left of a sweep, and writes its table, its pictures and its best configuration to a folder.
+
+    Raises:
+        ValueError: the file is wrong, or not the one with which the sweep began.
+        FileExistsError, FileNotFoundError: there is a sweep in `output`, or none to resume.
+        RuntimeError: no trial has come to a result.
+    """
+    sweep, given = read_sweep(file, smoke)
+    check_searcher(sweep)
+    _enter(output, given, resume)
+    os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # paths among the settings are those of this folder
+    start_ray(math.ceil(sweep.concurrent * processes(sweep)), resources={SLOT: sweep.concurrent})
+    shared, started = share(sweep, output), time.monotonic()
+    default = sweep.default()  # tried first, where the search has it: it is what the others must beat
+    results = _fit(sweep, shared, output, TUNE, [default] if default else None)
+    outcome = report(sweep, results, output, None if resume else time.monotonic() - started)
+    if sweep.confirm and outcome.default not in (None, outcome.ranked[0]):
+        rivals = [outcome.ranked[0].values, outcome.default.values]
+        again = sweep.confirming(rivals)
+        points = [values | {"seed": seed} for values in rivals for seed in again.search["seed"]["choice"]]
+        outcome.confirmed = configurations(again, _fit(again, shared, output, CONFIRM, points))
+    return outcome
+
+
+def _fit(sweep: Sweep, shared: Shared, output: Path, name: str, first: list[dict[str, Any]] | None) -> tune.ResultGrid:
+    """Runs the trials of a folder, the `first` before others; goes on where there are some."""
+    trainable, space, path = _trainable(sweep), param_space(sweep, shared, output), output.absolute() / name
+    if tune.Tuner.can_restore(str(path)):
+        return tune.Tuner.restore(str(path), trainable, param_space=space, resume_errored=True).fit()
+    config = _tune_config(sweep, first)
+    return tune.Tuner(trainable, param_space=space, tune_config=config, run_config=_run_config(sweep, path)).fit()
+
+
+def check_searcher(sweep: Sweep) -> None:
+    """Raises ValueError where what draws is not installed."""
+    if sweep.searcher == "optuna":
+        try:
+            import optuna  # noqa: F401
+        except ImportError as error:
+            raise ValueError("searcher is optuna, which is not installed: pip install -e .[optuna]") from error
+
+
+def processes(sweep: Sweep) -> float:
+    """Cores that a trial has to itself."""
+    own = sweep.parts["resources"]
+    return own.cpu + (1 if sweep.trains == "classifier" else own.rollout_workers)  # Ray Train's worker is one more
+
+
+def param_space(sweep: Sweep, shared: Shared, output: Path) -> dict[str, Any]:
+    """What Tune draws a trial's configuration from."""
+    space = {"seed": sweep.seed, **sweep.fixed, **{name: domain(how) for name, how in sweep.search.items()}}
+    if sweep.parts["record"]:
+        space |= sweep.recorded_in(sweep.shared_by()[0], output)
+    if sweep.trains == "classifier":
+        return space | {"shared": shared, "folder": str((output / "classifiers").absolute())}
+    own = sweep.parts["resources"]
+    resources = {"num_cpus_for_main_process": own.cpu, "num_gpus": own.gpu, "num_env_runners": own.rollout_workers}
+    if isinstance(sweep.parts["scheduler"], Pbt) and SLOT in ray.cluster_resources():
+        resources["custom_resources_for_main_process"] = {SLOT: 1}
+    return space | resources | {"shared_demos": shared or None}
+
+
+def _enter(output: Path, given: Mapping[str, Any], resume: bool) -> None:
+    """Makes the folder of a sweep, or finds the same sweep in it."""
+    file = output / SWEEP
+    if not resume:
+        if output.exists() and any(output.iterdir()):
+            raise FileExistsError(
+                f"{output} is there and not empty. Choose another --output, or go on with its sweep by --resume."
+            )
+        output.mkdir(parents=True, exist_ok=True)
+        write_file(file, yaml.safe_dump(dict(given), sort_keys=False).encode())
+    elif not file.exists():
+        raise FileNotFoundError(f"There is no sweep in {output} to resume. Check --output, or leave --resume out.")
+    elif (before := read_yaml(file)) != given:
+        changed = sorted(name for name in {*before, *given} if before.get(name) != given.get(name))
+        raise ValueError(f"The sweep in {output} began with another {', '.join(changed)}: take {file}, or another --output.")
+
+
+def _trainable(sweep: Sweep) -> Any:
+    if sweep.trains == "classifier":
+        own = sweep.parts["resources"]
+        return tune.with_resources(classifier_trial, {"cpu": own.cpu, "gpu": own.gpu})
+    return HybridTrial if sweep.trains == "hybrid" else OfflineTrial
+
+
+def _tune_config(sweep: Sweep, first: list[dict[str, Any]] | None) -> tune.TuneConfig:
+    return tune.TuneConfig(
+        metric=sweep.metric,
+        mode=sweep.mode,
+        num_samples=sweep.trials,
+        search_alg=_searcher(sweep, first),
+        scheduler=_scheduler(sweep),
+        trial_dirname_creator=_name,
+    )
+
+
+class _Progress(tune.Callback):
+    """A line for each trial that ends."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self._search, self._metric, self._steps, self._ended = list(sweep.search), sweep.metric, STEPS.get(sweep.trains), 0
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        result = trial.last_result
+        self._say(trial, f"{self._metric} {result.get(self._metric, math.nan):.3g} after {result.get(self._steps, 1):g} steps")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._say(trial, f"failed, see {trial.error_file}")
+
+    def _say(self, trial: Any, outcome: str) -> None:
+        self._ended += 1
+        values = ", ".join(f"{name} {short(trial.config[name])}" for name in self._search)
+        logger.info("Trial %d, %s: %s", self._ended, values, outcome)
+
+
+def _name(trial: Any) -> str:
+    return trial.trial_id
+
+
+def _searcher(sweep: Sweep, first: list[dict[str, Any]] | None) -> Any:
+    if sweep.searcher == "random":
+        return BasicVariantGenerator(
+            points_to_evaluate=first,
+            max_concurrent=0 if isinstance(sweep.parts["scheduler"], Pbt) else sweep.concurrent,  # a population is there at once
+            constant_grid_search=True,
+            random_state=sweep.seed,
+        )
+    from optuna.samplers import TPESampler
+    from ray.tune.search.optuna import OptunaSearch
+
+    searcher = OptunaSearch(points_to_evaluate=first, sampler=TPESampler(seed=sweep.seed))
+    return ConcurrencyLimiter(searcher, max_concurrent=sweep.concurrent)
+
+
+def _scheduler(sweep: Sweep) -> TrialScheduler | None:
+    scheduler = sweep.parts["scheduler"]
+    if isinstance(scheduler, Asha):
+        longest = max(sweep.settings_of(values).max_steps for values in sweep.combinations())
+        return ASHAScheduler(
+            STEPS[sweep.trains], max_t=longest, grace_period=scheduler.grace, reduction_factor=scheduler.reduction
+        )
+    if isinstance(scheduler, Pbt):
+        return PopulationBasedTraining(
+            STEPS[sweep.trains],
+            perturbation_interval=scheduler.every,
+            hyperparam_mutations={name: how.get("choice") or domain(how) for name, how in sweep.search.items()},
+            quantile_fraction=scheduler.quantile,
+            custom_explore_fn=partial(_within_bounds, search=sweep.search),
+        )
+    return None
+
+
+def _within_bounds(config: dict[str, Any], search: Mapping[str, Any]) -> dict[str, Any]:
+    return {**config, **{name: within(how, config[name]) for name, how in search.items()}}
+
+
+def _run_config(sweep: Sweep, path: Path) -> tune.RunConfig:
+    checkpoints, stop = None, None
+    if sweep.trains != "classifier":
+        settings = sweep.settings_of(sweep.combinations()[0])
+        checkpoints = tune.CheckpointConfig(
+            checkpoint_frequency=math.ceil(sweep.checkpoint_every / settings.steps_per_iteration),
+            checkpoint_at_end=True,
+            num_to_keep=3
+            if isinstance(sweep.parts["scheduler"], Pbt)
+            else 1,  # one that another trial takes over must still be there
+        )
+        stop = partial(_is_over, steps=STEPS[sweep.trains], limits=sweep.stop)
+    return tune.RunConfig(
+        name=path.name,
+        storage_path=str(path.parent),
+        stop=stop,
+        checkpoint_config=checkpoints,
+        callbacks=[_Progress(sweep)],
+        verbose=0,
+    )
+
+
+def _is_over(trial_id: str, result: Mapping[str, Any], steps: str, limits: Mapping[str, float]) -> bool:
+    reached = [name for name, limit in limits.items() if result[name] >= limit]
+    return bool(reached) or result[steps] >= result["config"]["max_steps"]

@@ -1,0 +1,48 @@
+"""What Tune runs for a trial."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+
+from serl_ray.classifier.scores import METRICS
+from serl_ray.classifier.train import ClassifierSettings, train_classifier
+from serl_ray.rllib import SERL, OfflineSERL
+from serl_ray.rllib.checkpoint import REPLAY_DIR
+from serl_ray.sweeps.shared import frames_key
+
+
+class _TidyTrial:
+    """Keeps of a trial's replay what its checkpoints have; Tune stops trials, and starts them again from others' checkpoints."""
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        super().load_checkpoint(checkpoint_dir)
+        for log in self.logs.values():
+            for shard in log.leftovers():
+                shard.unlink()
+
+    def cleanup(self) -> None:
+        super().cleanup()
+        shutil.rmtree(Path(self.logdir) / REPLAY_DIR, ignore_errors=True)
+
+
+class HybridTrial(_TidyTrial, SERL):
+    """A hybrid run."""
+
+
+class OfflineTrial(_TidyTrial, OfflineSERL):
+    """A run on demonstrations alone."""
+
+
+def classifier_trial(config: dict[str, Any]) -> None:
+    """A classifier, in a folder of the sweep."""
+    options = dict(config)
+    shared, folder = options.pop("shared"), Path(options.pop("folder")) / tune.get_context().get_trial_id()
+    shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was cut off
+    settings = ClassifierSettings(**options, output_dir=folder)
+    outcome = train_classifier(settings, ray.get(shared[frames_key(settings)]))
+    tune.report({name: outcome.metrics[name] for name in METRICS})

@@ -1,0 +1,202 @@
+"""A sweep finds what is best among what it tries, reads its data once, keeps little on disk, and goes on where it was stopped."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import ray
+import yaml
+
+from serl_ray.data.demos import read_file, write_demos
+from serl_ray.envs.expert import ScriptedExpert
+from serl_ray.envs.make import build_env
+from serl_ray.record import record_successes
+from serl_ray.rllib.checkpoint import read_run
+from serl_ray.sweeps import run
+from serl_ray.sweeps.config import read_sweep
+from serl_ray.sweeps.run import run_sweep
+from serl_ray.types import ActionLayout
+
+TESTS = str(Path(__file__).parent)
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted((ROOT / "tune_configs").glob("*.yaml"))
+MODE = "single-arm-learned-gripper"
+SMALL = {
+    "env_name": "line_envs:LineEnv",
+    "training_starts": 20,
+    "random_steps": 30,
+    "batch_size": 16,
+    "hidden_dims": [16, 16],
+    "max_steps": 200,
+    "steps_per_iteration": 50,
+    "evaluate_every": 50,
+    "evaluation_episodes": 2,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local_ray():
+    ray.init(
+        "local",
+        num_cpus=8,
+        resources={run.SLOT: 2},
+        include_dashboard=False,
+        runtime_env={"env_vars": {"PYTHONPATH": f"{ROOT}:{TESTS}"}},
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory):
+    path = tmp_path_factory.mktemp("demos") / "demos.pkl"
+    env = build_env("line_envs:LineEnv", setup_mode=MODE)
+    expert = ScriptedExpert(env, ActionLayout.from_setup(MODE, 7), noise=0.2)
+    write_demos(path, record_successes(env, expert.act, episodes=3, seed=0))
+    return str(path)
+
+
+def write(folder, **keys):
+    sweep = {"trains": "hybrid", "metric": "evaluation/success_rate", "search": {"lr": {"choice": [3e-4, 1e-3]}}, "trials": 2}
+    settings = SMALL | keys.pop("settings", {})
+    (folder / "sweep.yaml").write_text(yaml.safe_dump({**sweep, "settings": settings, **keys}))
+    return folder / "sweep.yaml"
+
+
+def rows(output):
+    with (output / "trials.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=[file.stem for file in CONFIGS])
+def test_every_sweep_that_comes_along_runs_small(file, tmp_path):
+    assert len(file.read_text().splitlines()) <= 40
+    outcome = run_sweep(file, tmp_path / "out", smoke=True)
+    sweep, _ = read_sweep(file, smoke=True)
+    assert len(rows(tmp_path / "out")) == len(outcome.trials) >= 2 and not any(trial.error for trial in outcome.trials)
+    best = yaml.safe_load((tmp_path / "out" / "best.yaml").read_text())
+    assert outcome.ranked[0].values.items() <= best.items()
+    for picture in ("parallel_coordinates.png", "curves.png"):
+        assert (tmp_path / "out" / picture).stat().st_size > 1000
+    assert outcome.overhead < 60
+    if sweep.drawn and "pbt" not in sweep.scheduler:  # which changes what it begins with
+        assert outcome.default is not None and outcome.default.values == {**outcome.default.values, **sweep.default()}
+
+
+def test_demonstrations_are_read_once_for_all_trials(demos, tmp_path, monkeypatch):
+    """They are gone from the disk before the first trial starts."""
+    moved = tmp_path / "demos.pkl"
+    moved.write_bytes(Path(demos).read_bytes())
+    shares = []
+
+    def share_and_delete(*arguments):
+        shares.append(run_share(*arguments))
+        moved.unlink()
+        return shares[-1]
+
+    run_share = run.share
+    monkeypatch.setattr(run, "share", share_and_delete)
+    file = write(tmp_path, settings={"demo_paths": [str(moved)]}, trials=3, search={"lr": {"uniform": [1e-4, 1e-3]}})
+    outcome = run_sweep(file, tmp_path / "out")
+    assert len(shares) == 1 and len(shares[0]) == 1
+    assert len(outcome.trials) == 3 and not any(trial.error for trial in outcome.trials)
+    steps = sum(len(segment) for segment in read_file(demos))
+    results = [path.read_text().splitlines()[-1] for path in (tmp_path / "out" / "tune").glob("*/result.json")]
+    assert len(results) == 3 and all(f'"buffer/demo_size": {float(steps)}' in result for result in results)
+
+
+def test_a_copied_trial_has_the_replay_of_its_original_and_the_disk_stays_bounded(demos, tmp_path):
+    search = {"lr": {"loguniform": [1e-6, 1e-2]}, "discount": {"choice": [0.1, 0.95]}}
+    settings = {"demo_paths": [demos], "max_steps": 150}
+    scheduler = {"pbt": {"every": 50, "quantile": 0.5}}
+    output = tmp_path / "out"
+    file = write(tmp_path, settings=settings, search=search, scheduler=scheduler, trials=3, concurrent=2)
+    outcome = run_sweep(file, output)
+    assert not any(trial.error for trial in outcome.trials)
+    histories = [[json.loads(line) for line in file.read_text().splitlines()] for file in (output / "tune").glob("*/result.json")]
+    assert any(result["time_since_restore"] < result["time_total_s"] for history in histories for result in history), "no pause"
+    assert list((output / "tune").glob("**/pbt_policy_*.txt")), "no trial was copied"
+    session = Path(ray._private.worker.global_worker.node.get_session_dir_path())
+    assert not list(session.glob("artifacts/**/*.parquet")), "what a trial has written beside its checkpoints is left"
+    for trial in outcome.trials:
+        checkpoints = sorted((output / "tune" / trial.name).glob("checkpoint_*"))
+        assert 1 <= len(checkpoints) <= 3
+        state = read_run(checkpoints[-1])
+        shards = [checkpoints[-1] / "replay" / "online" / shard for shard in state["replay"]["online"]]
+        assert sum(len(segment) for shard in shards for segment in read_file(str(shard))) == state["counters"]["env_steps"] == 150
+
+
+def test_ties_go_to_what_was_better_all_along_and_seeds_are_averaged(demos, tmp_path):
+    search = {"lr": {"choice": [3e-4]}, "seed": {"grid": [0, 1]}}
+    outcome = run_sweep(write(tmp_path, search=search, trials=1, settings={"max_steps": 100}), tmp_path / "out")
+    [only] = outcome.ranked
+    assert len(only.trials) == 2 and only.values == {"lr": 3e-4} and outcome.default is only
+    one, other = (run.report.__globals__["Configuration"](only.values, [trial]) for trial in only.trials)
+    one.trials[0].curve, other.trials[0].curve = [(50, 0.0), (100, 1.0)], [(50, 1.0), (100, 1.0)]
+    one.trials[0].score = other.trials[0].score = 1.0
+    assert other.rank("max") > one.rank("max") and other.rank("min") < one.rank("min")
+
+
+def test_the_best_and_the_default_are_confirmed_with_other_seeds(demos, tmp_path):
+    """More learner steps count as better here."""
+    search, settings = {"utd_ratio": {"choice": [1.0, 2.0]}}, {"max_steps": 50, "demo_paths": [demos]}
+    file = write(tmp_path, metric="learner/steps", search=search, settings=settings, trials=4, confirm=2)
+    outcome = run_sweep(file, tmp_path / "out")
+    assert [one.values["utd_ratio"] for one in outcome.confirmed] == [2.0, 1.0] and outcome.default.values["utd_ratio"] == 1.0
+    assert [sorted(trial.values["seed"] for trial in one.trials) for one in outcome.confirmed] == [[1000, 1001]] * 2
+    assert [one.score for one in outcome.confirmed] == [60.0, 30.0]
+    assert yaml.safe_load((tmp_path / "out" / "best.yaml").read_text())["utd_ratio"] == 2.0
+
+
+def test_a_failing_trial_is_reported_and_the_others_count(tmp_path):
+    file = write(tmp_path, settings={"env_name": "line_envs:BurningEnv"})
+    with pytest.raises(RuntimeError, match="No trial has come to evaluation/success_rate. "):
+        run_sweep(file, tmp_path / "out")
+    assert all(row["error"] for row in rows(tmp_path / "out"))
+
+
+def test_optuna_draws(demos, tmp_path):
+    pytest.importorskip("optuna")
+    search = {"lr": {"loguniform": [1e-4, 1e-3]}, "batch_size": {"choice": [16, 256]}}
+    settings = {"demo_paths": [demos], "max_steps": 100}
+    settings = {name: value for name, value in (SMALL | settings).items() if name != "batch_size"}
+    sweep = {"trains": "hybrid", "metric": "evaluation/success_rate", "search": search, "trials": 3, "searcher": "optuna"}
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({**sweep, "settings": settings}))
+    outcome = run_sweep(tmp_path / "sweep.yaml", tmp_path / "out")
+    assert len(outcome.trials) == 3 and outcome.default.values == {"lr": 3e-4, "batch_size": 256}
+
+
+def test_a_killed_sweep_goes_on(demos, tmp_path):
+    output = tmp_path / "out"
+    search = {"lr": {"loguniform": [1e-4, 1e-3]}}
+    settings = {"demo_paths": [demos], "max_steps": 1500}
+    file = write(tmp_path, settings=settings, search=search, trials=2, checkpoint_every=100)
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{TESTS}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(ROOT / "scripts" / "tune.py"), str(file), "--output", str(output)]
+    with (tmp_path / "log").open("w") as log:
+        driver = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while len(list((output / "tune").glob("*/checkpoint_*/run.json"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(1)
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.wait()
+    with pytest.raises(FileExistsError, match="go on with its sweep by --resume"):
+        run_sweep(file, output)
+    outcome = run_sweep(file, output, resume=True)
+    assert len(outcome.trials) == 2 and not any(trial.error for trial in outcome.trials) and outcome.overhead is None
+    for row in rows(output):
+        assert float(row["env/steps"]) == 1500
+        checkpoint = max((output / "tune" / row["trial"]).glob("checkpoint_*"))
+        assert read_run(checkpoint)["counters"]["env_steps"] == 1500
+    write(tmp_path, settings=settings, search=search, trials=3, checkpoint_every=100)
+    with pytest.raises(ValueError, match="began with another trials"):
+        run_sweep(file, output, resume=True)
