@@ -42,6 +42,7 @@ def head():
     folder = tempfile.mkdtemp(prefix="ray")  # a short path, as sockets need
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "OMP_NUM_THREADS": "1"}
+    environment["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))  # whose python a job runs
     flags = ["--head", f"--port={port}", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
     flags += [f"--ray-client-server-port={client}", "--num-cpus=4", f"--temp-dir={folder}", "--block"]
     ray = Path(sys.executable).with_name("ray")
