@@ -47,7 +47,7 @@ def main(args: Tune) -> None:
     else:
         print(f"{sweep.metric}: best {outcome.ranked[0].spread()}, default {outcome.default.spread()}.")
     for one in outcome.confirmed:
-        print(f"With other seeds, {'default' if one.values == outcome.default.values else 'best'}: {one.spread()}.")
+        print(f"With other seeds, {'default' if one.values == outcome.default.values else 'the best other'}: {one.spread()}.")
     if outcome.overhead is not None:
         print(f"A trial takes at most {outcome.overhead:.1f} s beside its training: its start, its data, its checkpoints.")
     print(f"All trials {output / TABLE}, pictures {output}/parallel_coordinates.png and {output}/curves.png")

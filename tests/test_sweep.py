@@ -145,15 +145,16 @@ def test_ties_go_to_what_was_better_all_along_and_seeds_are_averaged(demos, tmp_
     assert other.rank("max") > one.rank("max") and other.rank("min") < one.rank("min")
 
 
-def test_the_best_and_the_default_are_confirmed_with_other_seeds(demos, tmp_path):
-    """More learner steps count as better here."""
+@pytest.mark.parametrize(("mode", "order"), [("max", [2.0, 1.0]), ("min", [1.0, 2.0])])
+def test_the_default_and_the_best_other_are_confirmed_with_other_seeds(demos, tmp_path, mode, order):
+    """More learner steps, or fewer, count as better here."""
     search, settings = {"utd_ratio": {"choice": [1.0, 2.0]}}, {"max_steps": 50, "demo_paths": [demos]}
-    file = write(tmp_path, metric="learner/steps", search=search, settings=settings, trials=4, confirm=2)
+    file = write(tmp_path, metric="learner/steps", mode=mode, search=search, settings=settings, trials=4, confirm=2)
     outcome = run_sweep(file, tmp_path / "out")
-    assert [one.values["utd_ratio"] for one in outcome.confirmed] == [2.0, 1.0] and outcome.default.values["utd_ratio"] == 1.0
+    assert [one.values["utd_ratio"] for one in outcome.confirmed] == order and outcome.default.values["utd_ratio"] == 1.0
     assert [sorted(trial.values["seed"] for trial in one.trials) for one in outcome.confirmed] == [[1000, 1001]] * 2
-    assert [one.score for one in outcome.confirmed] == [60.0, 30.0]
-    assert yaml.safe_load((tmp_path / "out" / "best.yaml").read_text())["utd_ratio"] == 2.0
+    assert [one.score for one in outcome.confirmed] == [30.0 * ratio for ratio in order]
+    assert yaml.safe_load((tmp_path / "out" / "best.yaml").read_text())["utd_ratio"] == order[0]
 
 
 def test_a_failing_trial_is_reported_and_the_others_count(tmp_path):

@@ -57,8 +57,8 @@ class Sweep:
     stop: dict[str, float] = field(default_factory=dict)
     """Metrics that end a trial once one of them is at least so great; max_steps does in any case."""
     confirm: int = 0
-    """Other seeds with which the best configuration and the default one are run again, to the end, once the best is known: the
-    best of many is in part the luckiest."""
+    """Other seeds with which the default configuration and the best of the others are run again, to the end: the best of many is
+    in part the luckiest."""
     checkpoint_every: int = 1000
     """Steps after which a trial is saved, to be resumed."""
     record: dict[str, Any] | None = None

@@ -74,8 +74,7 @@ class Outcome:
         default: the one among them that there is without a sweep.
         overhead: seconds a trial, at most, beside training: its start, its data, its checkpoints, and idle cores at the end;
             None where the sweep was resumed.
-        confirmed: the best and the default one with other seeds, the better first; none where that was not wanted, or the
-            default is the best.
+        confirmed: the `rivals` with other seeds, the better first; none where that was not wanted, or the default was not tried.
     """
 
     trials: list[Trial]
@@ -83,6 +82,12 @@ class Outcome:
     default: Configuration | None
     overhead: float | None
     confirmed: list[Configuration] = field(default_factory=list)
+
+    @property
+    def rivals(self) -> list[Configuration]:
+        """The best that is not the default, and the default; none where there are not both."""
+        others = [one for one in self.ranked if one is not self.default]
+        return [others[0], self.default] if others and self.default else []
 
 
 def report(sweep: Sweep, results: ResultGrid, output: Path, seconds: float | None) -> Outcome:
@@ -99,7 +104,7 @@ def report(sweep: Sweep, results: ResultGrid, output: Path, seconds: float | Non
         raise RuntimeError(f"No trial has come to {sweep.metric}. {errors[0] if errors else ''}".rstrip())
     default = sweep.default()
     standing = [one for one in ranked if default and all(one.values[name] == value for name, value in default.items())]
-    write_file(output / BEST, _best(sweep, ranked[0], output).encode())
+    write_best(sweep, ranked[0], output)
     finished = [trial for trial in trials if trial.curve]
     plot_parallel_coordinates(finished, sweep, output / "parallel_coordinates.png")
     plot_curves(finished, sweep.metric, STEPS.get(sweep.trains), output / "curves.png")
@@ -147,14 +152,14 @@ def _write_table(sweep: Sweep, trials: Sequence[Trial], path: Path) -> None:
             writer.writerow([trial.name, *values, trial.score, steps, round(trial.seconds, 1), trial.error or ""])
 
 
-def _best(sweep: Sweep, best: Configuration, output: Path) -> str:
-    """The options of a configuration, as YAML that the script takes; those of the preset are written out."""
+def write_best(sweep: Sweep, best: Configuration, output: Path) -> None:
+    """Writes the options of a configuration, as YAML that the script takes; those of the preset are written out."""
     options = {**sweep.fixed, **best.values}
     if sweep.parts["record"]:
         options |= sweep.recorded_in(best.values, output)
     plain = {name: _plain(value) for name, value in options.items()}
     heading = f"# {sweep.metric} {best.spread()}, the best of {output.name}\n"
-    return heading + yaml.safe_dump(plain, sort_keys=False)
+    write_file(output / BEST, (heading + yaml.safe_dump(plain, sort_keys=False)).encode())
 
 
 def _plain(value: Any) -> Any:

@@ -25,7 +25,7 @@ from serl_ray.sweeps.config import STEPS, Sweep, read_sweep
 from serl_ray.sweeps.draws import domain, within
 from serl_ray.sweeps.parts import Asha, Pbt
 from serl_ray.sweeps.pictures import short
-from serl_ray.sweeps.report import Outcome, configurations, report
+from serl_ray.sweeps.report import Outcome, configurations, report, write_best
 from serl_ray.sweeps.shared import share
 from serl_ray.sweeps.trials import HybridTrial, OfflineTrial, classifier_trial
 from serl_ray.yaml_options import read_yaml
@@ -57,11 +57,13 @@ def run_sweep(file: Path, output: Path, smoke: bool = False, resume: bool = Fals
     default = sweep.default()  # tried first, where the search has it: it is what the others must beat
     results = _fit(sweep, shared, output, TUNE, [default] if default else None)
     outcome = report(sweep, results, output, None if resume else time.monotonic() - started)
-    if sweep.confirm and outcome.default not in (None, outcome.ranked[0]):
-        rivals = [outcome.ranked[0].values, outcome.default.values]
+    if sweep.confirm and outcome.rivals:
+        rivals = [one.values for one in outcome.rivals]
         again = sweep.confirming(rivals)
         points = [values | {"seed": seed} for values in rivals for seed in again.search["seed"]["choice"]]
         outcome.confirmed = configurations(again, _fit(again, shared, output, CONFIRM, points))
+        if outcome.confirmed:
+            write_best(sweep, outcome.confirmed[0], output)
     return outcome
 
 
