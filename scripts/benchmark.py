@@ -13,6 +13,7 @@ from serl_ray.benchmarks.offline import Offline
 from serl_ray.benchmarks.overhead import Overhead
 from serl_ray.benchmarks.replay import Replay
 from serl_ray.benchmarks.rollout import Rollout
+from serl_ray.benchmarks.scaling import Scaling
 from serl_ray.benchmarks.soak import Soak
 
 SECTIONS = {
@@ -26,6 +27,7 @@ SECTIONS = {
     "objectives": Objectives,
     "classifier": Classifier,
     "soak": Soak,
+    "scaling": Scaling,
 }
 
 if __name__ == "__main__":

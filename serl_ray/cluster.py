@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from typing import Any
 
@@ -52,3 +53,9 @@ def start_here(**options: Any) -> None:
         ray.init(address="local", include_dashboard=False, logging_level=logging.WARNING, **options)
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = has_clusters
+
+
+def places(needs: dict[str, float]) -> float:
+    """How many processes that each need so much of some resources the nodes of the cluster have room for, all in all."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return sum(min((node.get(name, 0.0) // need for name, need in needs.items() if need), default=math.inf) for node in nodes)

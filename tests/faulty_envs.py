@@ -84,3 +84,13 @@ class ReportingEnv(LineEnv):
         if not file.exists():
             np.save(file, np.concatenate([self._observe()["state"], action]))
         return super().step(action)
+
+
+class OnceEnv(LineEnv):
+    """Can be made once: then it is switched off, as `marker` says."""
+
+    def __init__(self, marker: str) -> None:
+        super().__init__()
+        if Path(marker).exists():
+            raise ConnectionError("the robot is switched off")
+        Path(marker).touch()

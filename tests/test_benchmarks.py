@@ -5,6 +5,7 @@ import json
 import pytest
 import ray
 
+from serl_ray.benchmarks import scaling
 from serl_ray.benchmarks.acting import Acting
 from serl_ray.benchmarks.overhead import Overhead
 from serl_ray.benchmarks.replay import Replay
@@ -38,3 +39,12 @@ def test_a_replay_row_costs_little_beside_its_frames(tmp_path):
     Replay(tmp_path, capacity=404, batch_size=8, repeats=1).run()
     rows = {row["name"]: row["value"] for row in json.loads((tmp_path / "replay.json").read_text())["rows"]}
     assert rows["raw frames: bytes a row / bytes of a frame, state and action"] <= 1.02
+
+
+def test_workers_of_many_nodes_are_measured_and_what_they_send(tmp_path, monkeypatch):
+    monkeypatch.setattr(scaling, "CAMERAS", {"state": ()})
+    scaling.Scaling(tmp_path, workers=(2,), seconds=2.0).run()
+    rows = {row["name"]: row["value"] for row in json.loads((tmp_path / "scaling.json").read_text())["rows"]}
+    assert rows["state: 2 workers, as fast as they go"] > 0
+    assert 0.0 < rows["state: 2 robots at 10 Hz: env steps / ideal"] < 1.2
+    assert rows["state: 2 robots at 10 Hz: traffic"] > rows["state: acting weights"] / 10 / 4  # a request is ten steps

@@ -60,7 +60,7 @@ class Rollout:
         try:
             algorithm.train()
             torch.set_num_threads(1)  # as the worker has
-            act_and_step = _bare_loop(algorithm)
+            act_and_step = bare_loop(algorithm)
             bare, worker = [], []
             for _ in range(self.repeats):
                 _wait_until_idle(algorithm)
@@ -101,7 +101,7 @@ class Rollout:
             algorithm.stop()
 
 
-def _bare_loop(algorithm: SERL) -> Callable[[], None]:
+def bare_loop(algorithm: SERL) -> Callable[[], None]:
     """One step of the algorithm's env with its agent, in this process: encode, act, step."""
     env, encoding = rollout_env(algorithm.config, worker_index=2), algorithm.settings.encoding()
     encode = FrameEncoder(**encoding) if encoding else dict

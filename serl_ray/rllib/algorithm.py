@@ -27,7 +27,7 @@ from serl_ray.rllib.feed import BatchFeed
 from serl_ray.rllib.gauges import Gauges
 from serl_ray.rllib.metrics import EpisodeLog, MetricsLog
 from serl_ray.rllib.policy import SERLPolicy
-from serl_ray.rllib.sampling import RETRY_SECONDS, Sampler
+from serl_ray.rllib.sampling import RETRY_SECONDS, Sampler, say_what_waits
 from serl_ray.settings import names_of, settings_of
 from serl_ray.types import Batch
 
@@ -60,6 +60,7 @@ class SERL(Algorithm):
     @override(Algorithm)
     def setup(self, config: SERLConfig) -> None:
         keep_freed_memory()
+        say_what_waits(config)
         try:
             super().setup(config)
         except IndexError as error:  # RLlib asks the first of no workers for its spaces

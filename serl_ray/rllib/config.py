@@ -44,6 +44,8 @@ class SERLConfig(AlgorithmConfig):
         self.framework("torch").debugging(log_sys_usage=False)
         self.environment(env=RolloutEnv, disable_env_checking=True)
         self.env_runners(num_env_runners=0, max_requests_in_flight_per_env_runner=IN_FLIGHT)
+        self.env_runners(validate_env_runners_after_construction=False)  # a worker may wait for its node while others work
+        self.env_runners(create_local_env_runner=False)  # where there are workers, the robot is theirs alone
         self.fault_tolerance(restart_failed_env_runners=True, delay_between_env_runner_restarts_s=0.0)
         self.evaluation(evaluation_interval=None, evaluation_num_env_runners=0)
         self.experimental(_disable_preprocessor_api=True)

@@ -17,12 +17,13 @@ from ray.rllib.env.env_context import EnvContext
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 from ray.rllib.evaluation.rollout_worker import RolloutWorker
 
+from serl_ray.cluster import places
 from serl_ray.data.schema import Segment
 from serl_ray.envs import make_env
 from serl_ray.envs.guard import Guard
 from serl_ray.envs.wrappers import ExpertIntervention, RecordEpisodes
 from serl_ray.rllib.collector import Collector
-from serl_ray.rllib.failures import Fault, FaultLog, raise_failure, reporting
+from serl_ray.rllib.failures import Fault, FaultLog, WorkerError, raise_failure, reporting
 from serl_ray.types import ActionLayout
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,15 @@ def rollout_env(algorithm_config: AlgorithmConfig, worker_index: int = 0) -> Rol
     return RolloutEnv(EnvContext(algorithm_config.env_config, worker_index))
 
 
+def say_what_waits(config: AlgorithmConfig) -> None:
+    """Says which rollout workers have no node yet: the others begin without them."""
+    needs = {"CPU": config.num_cpus_per_env_runner, **config.custom_resources_per_env_runner}
+    wanted, there = config.num_env_runners, places(needs)
+    if wanted > there:
+        text = "The nodes of this cluster have room for %d of %d rollout workers, each with %s; the others wait for more nodes."
+        logger.warning(text, there, wanted, ", ".join(f"{name} {amount:g}" for name, amount in needs.items()))
+
+
 @dataclass
 class Fragment:
     """What one request to a rollout worker brings.
@@ -85,12 +95,14 @@ class _Requests:
         delivered: how many of them need not be waited for any more.
         in_flight: how many it has at the moment.
         lost: when a request to it last failed, while it is being replaced.
+        has_started: whether it has brought something.
     """
 
     asked: int = 0
     delivered: int = 0
     in_flight: int = 0
     lost: float | None = None
+    has_started: bool = False
 
     @property
     def wanting(self) -> int:
@@ -113,7 +125,7 @@ class Sampler:
 
     def __init__(self, workers: EnvRunnerGroup, faults: FaultLog) -> None:
         self._workers, self._faults = workers, faults
-        ids = list(workers.healthy_env_runner_ids()) if workers.num_remote_env_runners() else []
+        ids = list(workers._worker_manager.actor_ids())
         self.is_remote = bool(ids)
         self._requests = {worker: _Requests() for worker in ids}
         self._waiting: dict[tuple[int, int], Fragment] = {}
@@ -123,6 +135,11 @@ class Sampler:
     def in_flight(self) -> int:
         """Requests that are not answered."""
         return sum(requests.in_flight for requests in self._requests.values())
+
+    @property
+    def started(self) -> list[int]:
+        """Workers that have brought something; others may wait for a node with room for them."""
+        return [worker for worker, requests in self._requests.items() if requests.has_started]
 
     def request(self, env_steps: int, learner_steps: int) -> None:
         """Gives every worker as many requests as it may have.
@@ -161,7 +178,8 @@ class Sampler:
         if wait and not self.in_flight:  # there is nothing that RLlib could wait for
             time.sleep(POLL_SECONDS)
         for worker, outcome in answers(self._workers, POLL_SECONDS if wait else 0.0):
-            self._take(worker, outcome)
+            if worker in self._requests:
+                self._take(worker, outcome)
         return [fragment for worker in self._requests for fragment in self._in_order(worker)]
 
     def _take(self, worker: int, outcome: Any) -> None:
@@ -171,6 +189,7 @@ class Sampler:
             self._lose(worker, outcome)
             return
         fragment = raise_failure(outcome)
+        requests.has_started = True
         if requests.lost is not None and fragment.number >= requests.delivered:
             requests.lost = None
             logger.warning("Rollout worker %d is back.", worker)
@@ -181,12 +200,23 @@ class Sampler:
     def _lose(self, worker: int, error: RayError) -> None:
         """What the worker had in hand is not waited for; its process is replaced by Ray, as soon as there is room for one."""
         requests = self._requests[worker]
+        if getattr(error, "actor_init_failed", False):
+            self._give_up(worker, error)
+            return
         if requests.lost is None:
             reason = str(error).splitlines()[0]
             self._faults.lose("workers_lost", f"Rollout worker {worker} is lost, and is being replaced. {reason}")
         self._waiting = {key: fragment for key, fragment in self._waiting.items() if key[0] != worker}
         requests.delivered, requests.in_flight = requests.asked, 0  # RLlib has forgotten the others, too
         requests.lost = time.monotonic()
+
+    def _give_up(self, worker: int, error: RayError) -> None:
+        """A worker whose env cannot be made is not tried again by Ray."""
+        del self._requests[worker]
+        self._waiting = {key: fragment for key, fragment in self._waiting.items() if key[0] != worker}
+        self._faults.lose("workers_lost", f"Rollout worker {worker} cannot start, and is left out. {error}")
+        if not self._requests:
+            raise WorkerError("No rollout worker is left; the messages above say why.")
 
     def _in_order(self, worker: int) -> Iterator[Fragment]:
         """A large fragment may arrive after the smaller one that followed it."""

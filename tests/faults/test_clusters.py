@@ -31,6 +31,36 @@ def test_a_node_that_is_lost_takes_its_workers_along_and_a_new_one_brings_others
         cluster.shutdown()
 
 
+def test_a_node_that_joins_later_brings_its_worker_and_one_that_leaves_takes_only_its_own(build, caplog):
+    caplog.set_level(logging.WARNING)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    first = cluster.add_node(num_cpus=1, resources={"robot": 1})
+    ray.init(cluster.address, runtime_env=PATHS)
+    try:
+        algorithm = build(workers=2, resources={"robot": 1}, training_starts=4000)
+        assert "room for 1 of 2 rollout workers, each with CPU 1, robot 1;" in caplog.text
+        algorithm.train()
+        assert algorithm.sampler.started == [1]
+        cluster.add_node(num_cpus=1, resources={"robot": 1})
+        train_until(algorithm, lambda: algorithm.sampler.started == [1, 2])
+        nodes = algorithm.env_runner_group.foreach_env_runner(node_of, local_env_runner=False)
+        assert len({ray.get_runtime_context().get_node_id(), *nodes}) == 3
+        cluster.remove_node(first)
+        train_until(algorithm, lambda: algorithm.faults.counts["faults/workers_lost"] == 1)
+        before = algorithm.env_steps
+        for _ in range(3):
+            algorithm.train()
+        assert algorithm.env_steps >= before + 150 and len(algorithm.online) == algorithm.env_steps
+        algorithm.stop()
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def node_of(worker):
+    return ray.get_runtime_context().get_node_id()
+
+
 def test_a_full_object_store_does_not_stop_a_run(build):
     ray.init("local", num_cpus=4, object_store_memory=80 * 2**20, include_dashboard=False, runtime_env=PATHS)
     try:

@@ -5,9 +5,11 @@ import os
 import signal
 
 import numpy as np
+import pytest
 import torch
 
 from faults.conftest import train_until
+from serl_ray.rllib.failures import WorkerError
 
 
 def kill_processes(workers):
@@ -34,6 +36,18 @@ def test_a_worker_that_is_killed_is_replaced_and_acts_with_current_weights(local
     assert all(np.abs(np.load(file)[4:10]).mean() < 0.99 for file in first)
     assert algorithm.faults.counts["faults/workers_lost"] == 2
     assert algorithm.env_steps > before and len(algorithm.online) == algorithm.env_steps
+
+
+def test_a_worker_whose_env_cannot_be_made_is_left_out_and_the_last_one_ends_the_run(local_ray, build, caplog, tmp_path):
+    caplog.set_level(logging.WARNING)
+    algorithm = build("faulty_envs:OnceEnv", 2, env_kwargs={"marker": str(tmp_path / "on")}, training_starts=4000)
+    train_until(algorithm, lambda: "cannot start, and is left out" in caplog.text)
+    assert "the robot is switched off" in caplog.text and algorithm.faults.counts["faults/workers_lost"] == 1
+    before = algorithm.env_steps
+    assert algorithm.train()["env/steps"] >= before + 50
+    kill_processes(algorithm.env_runner_group)
+    with pytest.raises(WorkerError, match="No rollout worker is left"):
+        train_until(algorithm, lambda: False)
 
 
 def test_a_worker_that_blocks_for_good_is_ended_and_replaced(local_ray, build, tmp_path):

@@ -1,0 +1,135 @@
+"""How env steps a second grow with the rollout workers, what a learner keeps up with, and what crosses the network."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+from ray.cluster_utils import Cluster
+
+from serl_ray.benchmarks.rollout import CAMERAS, bare_loop
+from serl_ray.benchmarks.timing import Row, report
+from serl_ray.rllib import SERL
+from serl_ray.settings import PRESETS, HybridSettings
+from serl_ray.training import HybridRunOptions, build
+
+ROBOT = "robot"
+IDLE_SECONDS = 10.0
+
+
+@dataclass
+class Scaling:
+    """Steps the tabletop's pick-up task on several nodes of one machine, each with one rollout worker, like robots' computers."""
+
+    output: Path = Path("runs/benchmark")
+    """Folder for scaling.json."""
+    workers: tuple[int, ...] = (1, 2, 4)
+    """How many at a time."""
+    seconds: float = 20.0
+    """Of one measurement."""
+    control_hz: float = 10.0
+    """Rate of a robot."""
+
+    def run(self) -> None:
+        """Measures, and reports."""
+        with _nodes(max(self.workers)):
+            rows = [Row("traffic of the idle nodes", _idle_traffic() / 1024, "KiB/s")]
+            for name, cameras in CAMERAS.items():
+                settings = {"image_keys": cameras, "evaluate_every": 0, "max_steps": 10**9, **PRESETS["tabletop"]}
+                rows += self._free(name, settings) + self._held(name, settings)
+        report("scaling", asdict(self), rows, self.output)
+
+    def _free(self, name: str, settings: dict[str, Any]) -> list[Row]:
+        """Steps as fast as they go, with a learner that only stores: the ideal is a bare loop on every core that there is."""
+        rows: list[Row] = []
+        for count in self.workers:
+            with _algorithm(count, **settings | {"steps_per_iteration": 60 * count, "training_starts": 10**9}) as algorithm:
+                if not rows:
+                    bare = _rate_of(bare_loop(algorithm), self.seconds / 2)
+                    rows.append(Row(f"{name}: bare loop", bare, "steps/s"))
+                steps_per_second = _measure(algorithm, self.seconds)["env"]
+            ideal = bare * min(count, os.cpu_count() or 1)
+            rows += [
+                Row(f"{name}: {count} workers, as fast as they go", steps_per_second, "steps/s"),
+                Row(f"{name}: {count} workers / ideal", steps_per_second / ideal, ""),
+            ]
+        return rows
+
+    def _held(self, name: str, settings: dict[str, Any]) -> list[Row]:
+        """Steps at a robot's rate, which waits for no learner: the ideal is that rate from each, and `utd_ratio` is 1."""
+        rows = []
+        robots = settings | {"control_hz": self.control_hz, "max_lead": None, "training_starts": 20, "fragment_length": 10}
+        for count in self.workers:
+            with _algorithm(count, **robots | {"steps_per_iteration": 10 * count}) as algorithm:
+                measured = _measure(algorithm, self.seconds)
+                weights = sum(array.nbytes for array in algorithm.policy.get_weights().values())
+            who = f"{name}: {count} robots at {self.control_hz:g} Hz"
+            rows += [
+                Row(f"{who}: env steps / ideal", measured["env"] / (count * self.control_hz), ""),
+                Row(f"{who}: learner steps an env step", measured["learner"] / measured["env"], "", "1"),
+                Row(f"{who}: traffic", measured["bytes"] / measured["env"] / 1024, "KiB a step"),
+            ]
+        return [*rows, Row(f"{name}: acting weights", weights / 1024, "KiB a request")]
+
+
+@contextmanager
+def _nodes(robots: int) -> Iterator[None]:
+    """A cluster with a node for the learner and one for each robot."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": os.cpu_count(), "include_dashboard": False})
+    for _ in range(robots):
+        cluster.add_node(num_cpus=1, resources={ROBOT: 1})
+    ray.init(cluster.address)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+@contextmanager
+def _algorithm(workers: int, **settings: Any) -> Iterator[SERL]:
+    """An algorithm whose rollout workers are at work, each on its node."""
+    algorithm = build(HybridSettings(**settings), HybridRunOptions(num_workers=workers, env_runner_resources={ROBOT: 1}))
+    try:
+        while len(algorithm.sampler.started) < workers:
+            algorithm.train()
+        yield algorithm
+    finally:
+        algorithm.stop()
+
+
+def _measure(algorithm: SERL, seconds: float) -> dict[str, float]:
+    """Env and learner steps a second, and bytes a second between processes that are not on the same node."""
+    algorithm.train()
+    env, learner, sent, started = algorithm.env_steps, algorithm.learner_steps, _sent(), time.perf_counter()
+    while time.perf_counter() < started + seconds:
+        algorithm.train()
+    passed = time.perf_counter() - started
+    made = {"env": algorithm.env_steps - env, "learner": algorithm.learner_steps - learner, "bytes": _sent() - sent}
+    return {name: count / passed for name, count in made.items()}
+
+
+def _rate_of(step: Any, seconds: float) -> float:
+    steps, started = 0, time.perf_counter()
+    while time.perf_counter() < started + seconds:
+        step()
+        steps += 1
+    return steps / (time.perf_counter() - started)
+
+
+def _idle_traffic() -> float:
+    before = _sent()
+    time.sleep(IDLE_SECONDS)
+    return (_sent() - before) / IDLE_SECONDS
+
+
+def _sent() -> int:
+    """Bytes that processes of this machine have sent each other so far, by the network's way."""
+    return sum(counter.bytes_sent for name, counter in psutil.net_io_counters(pernic=True).items() if name.startswith("lo"))
