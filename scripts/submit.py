@@ -27,6 +27,8 @@ class Submit:
     """Of the cluster's dashboard."""
     submission_id: str | None = None
     """A name for the job; by default one is made up."""
+    gpus: float = 0.0
+    """What the command itself wants, which puts the learner on a node that has them; by default it runs on the head."""
     install: bool = False
     """Whether the nodes first install what this project needs; otherwise they have it."""
 
@@ -37,8 +39,12 @@ def main(args: Submit) -> int:
     package.check()
     print(f"{package} go to {args.address}.", flush=True)
     client = JobSubmissionClient(args.address)
-    entrypoint = shlex.join(args.command)
-    job = client.submit_job(entrypoint=entrypoint, submission_id=args.submission_id, runtime_env=runtime_env(ROOT, args.install))
+    job = client.submit_job(
+        entrypoint=shlex.join(args.command),
+        entrypoint_num_gpus=args.gpus,
+        submission_id=args.submission_id,
+        runtime_env=runtime_env(ROOT, args.install),
+    )
     print(f"Job {job}. To stop it, which saves the run: ray job stop --address {args.address} {job}", flush=True)
     asyncio.run(_follow(client, job))
     status = client.get_job_status(job)

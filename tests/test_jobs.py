@@ -44,7 +44,7 @@ def head():
     environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "OMP_NUM_THREADS": "1"}
     environment["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))  # whose python a job runs
     flags = ["--head", f"--port={port}", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
-    flags += [f"--ray-client-server-port={client}", "--num-cpus=4", f"--temp-dir={folder}", "--block"]
+    flags += [f"--ray-client-server-port={client}", "--num-cpus=4", "--num-gpus=1", f"--temp-dir={folder}", "--block"]
     ray = Path(sys.executable).with_name("ray")
     process = subprocess.Popen([ray, "start", *flags], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{dashboard}"
@@ -57,9 +57,9 @@ def head():
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def submit(head, job, *command):
+def submit(head, job, *command, gpus=0):
     address, environment = head
-    flags = ["--address", address, *(["--submission_id", job] if job else []), "--", *command]
+    flags = ["--address", address, "--gpus", str(gpus), *(["--submission_id", job] if job else []), "--", *command]
     return subprocess.Popen(
         [sys.executable, ROOT / "scripts" / "submit.py", *flags],
         env=environment,
@@ -98,6 +98,12 @@ def test_a_job_that_fails_says_why_and_fails_here_too(head):
     process = submit(head, "wrong", "python", "scripts/train_hybrid.py", "--discuont", "0.9")
     output, _ = process.communicate()
     assert process.returncode == 1 and "--discount" in output and "Job wrong: failed." in output
+
+
+def test_a_learner_has_the_gpu_that_it_asks_for(head):
+    process = submit(head, "gpu", "python", "-c", "import os; print('devices:', os.environ['CUDA_VISIBLE_DEVICES'])", gpus=1)
+    output, _ = process.communicate()
+    assert process.returncode == 0 and "devices: 0" in output, output
 
 
 def test_a_package_that_is_too_large_does_not_travel(tmp_path):

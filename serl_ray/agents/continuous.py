@@ -22,7 +22,7 @@ from serl_ray.data.augment import crop_frames
 from serl_ray.networks.actor_critic import AgentNetworks, TanhNormal
 from serl_ray.networks.observation import ObservationSpec, to_tensors
 from serl_ray.types import ActionLayout, Batch
-from serl_ray.utils.device import DEVICE
+from serl_ray.device import DEVICE
 
 BOUND_TOLERANCE = 0.05
 """Values that should be `max_return` come out above it by as much."""
