@@ -47,7 +47,7 @@ class TrainingSettings:
     """Whether demonstrations in which something is wrong are left out, by whole episodes, and counted."""
 
     classifier: str | None = None
-    """Folder of a reward classifier, whose verdict is the reward; None for the env's own reward."""
+    """Folder or URI of a reward classifier, whose verdict is the reward; None for the env's own reward."""
     success_frames: int = 1
     """Frames in a row that the classifier must call a success."""
     success_gate: str | None = None

@@ -17,11 +17,14 @@ from ray.cluster_utils import Cluster
 from serl_ray.benchmarks.rollout import CAMERAS, bare_loop
 from serl_ray.benchmarks.timing import Row, report
 from serl_ray.rllib import SERL
+from serl_ray.rllib.sampling import Fragment
 from serl_ray.settings import PRESETS, HybridSettings
 from serl_ray.training import HybridRunOptions, build
 
 ROBOT = "robot"
 IDLE_SECONDS = 10.0
+STORED = 50
+"""Fragments."""
 
 
 @dataclass
@@ -70,13 +73,15 @@ class Scaling:
             with _algorithm(count, **robots | {"steps_per_iteration": 10 * count}) as algorithm:
                 measured = _measure(algorithm, self.seconds)
                 weights = sum(array.nbytes for array in algorithm.policy.get_weights().values())
+                storing = _seconds_to_store(algorithm)
             who = f"{name}: {count} robots at {self.control_hz:g} Hz"
             rows += [
                 Row(f"{who}: env steps / ideal", measured["env"] / (count * self.control_hz), ""),
                 Row(f"{who}: learner steps an env step", measured["learner"] / measured["env"], "", "1"),
                 Row(f"{who}: traffic", measured["bytes"] / measured["env"] / 1024, "KiB a step"),
             ]
-        return [*rows, Row(f"{name}: acting weights", weights / 1024, "KiB a request")]
+        rows.append(Row(f"{name}: acting weights", weights / 1024, "KiB a request"))
+        return [*rows, Row(f"{name}: the learner stores a step, on disk too", 1000 * storing, "ms")]
 
 
 @contextmanager
@@ -114,6 +119,22 @@ def _measure(algorithm: SERL, seconds: float) -> dict[str, float]:
     passed = time.perf_counter() - started
     made = {"env": algorithm.env_steps - env, "learner": algorithm.learner_steps - learner, "bytes": _sent() - sent}
     return {name: count / passed for name, count in made.items()}
+
+
+def _seconds_to_store(algorithm: SERL) -> float:
+    """What a step that comes in costs the learner's process, beside learning."""
+    fragments: list[Fragment] = []
+    while not fragments:
+        fragments = algorithm.sampler.fetch(algorithm.learner_steps, wait=True)
+    segments, before, started = (
+        [segment for one in fragments for segment in one.segments],
+        algorithm.env_steps,
+        time.perf_counter(),
+    )
+    for _ in range(STORED):
+        algorithm._store(segments)
+    algorithm._flush()
+    return (time.perf_counter() - started) / (algorithm.env_steps - before)
 
 
 def _rate_of(step: Any, seconds: float) -> float:

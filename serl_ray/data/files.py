@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
 import glob
 import io
 import os
 import re
+import shutil
+import tempfile
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from pathlib import PurePosixPath
+from functools import cache
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from urllib.parse import quote, unquote
 
 import pyarrow as pa
-from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
+from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem, copy_files
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 WILDCARD = re.compile(r"[*\[]")
@@ -80,6 +84,24 @@ def is_file(path: str) -> bool:
         return False
     file_system, name = locate(path)
     return file_system.get_file_info(name).type == FileType.File
+
+
+@cache
+def local_copy(folder: str) -> Path:
+    """A folder on this machine: the folder itself, or a copy of what is at a URI, which this process makes once and deletes.
+
+    Raises:
+        FileNotFoundError: there is nothing at the URI.
+    """
+    if not is_uri(folder):
+        return Path(folder)
+    file_system, name = locate(folder)
+    if file_system.get_file_info(name).type != FileType.Directory:
+        raise FileNotFoundError(f"{folder}: there is no such folder.")
+    copy = tempfile.mkdtemp(prefix="serl_ray-")
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    copy_files(name, copy, file_system, LocalFileSystem())
+    return Path(copy)
 
 
 def expand(path: str) -> list[str]:

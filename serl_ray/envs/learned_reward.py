@@ -14,6 +14,7 @@ import gymnasium
 import imageio.v3 as imageio
 import numpy as np
 
+from serl_ray.data.files import local_copy
 from serl_ray.networks.classifier import RewardClassifier
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class LearnedReward(gymnasium.Wrapper):
 
     Args:
         env: its observations hold the classifier's cameras.
-        classifier: the folder of a `RewardClassifier`.
+        classifier: the folder of a `RewardClassifier`, or its URI.
         success_frames: k, so many frames in a row must be called a success.
         gate: what proprioception must say, too, such as `state[6] > 0.04`; None for nothing.
         positives_dir: folder for the frames of every step that was called a success, as EPISODE/CAMERA/STEP.png, for review;
@@ -51,7 +52,7 @@ class LearnedReward(gymnasium.Wrapper):
         super().__init__(env)
         if success_frames < 1:
             raise ValueError(f"success_frames is {success_frames}; it must be at least 1.")
-        self.classifier = RewardClassifier.load(classifier, device="cpu")
+        self.classifier = RewardClassifier.load(local_copy(classifier), device="cpu")
         spaces = env.observation_space.spaces
         if missing := [key for key in self.classifier.image_keys if key not in spaces]:
             raise ValueError(

@@ -9,6 +9,7 @@ from typing import Any
 
 import gymnasium
 
+from serl_ray.data.files import local_copy
 from serl_ray.envs.contract import action_space_problems
 from serl_ray.envs.learned_reward import LearnedReward
 from serl_ray.envs.wrappers import ControlRate, SelectObservations, stack_frames
@@ -54,7 +55,7 @@ def make_env(
 
 def all_cameras(image_keys: Sequence[str], learned_reward: Mapping[str, Any] | None) -> tuple[str, ...]:
     """The agent's cameras, and those that only the classifier looks at."""
-    seen = RewardClassifier.load(learned_reward["classifier"], device="cpu").image_keys if learned_reward else ()
+    seen = RewardClassifier.load(local_copy(learned_reward["classifier"]), device="cpu").image_keys if learned_reward else ()
     return tuple(dict.fromkeys((*image_keys, *seen)))
 
 

@@ -22,6 +22,7 @@ import torch
 
 from serl_ray.agents.checkpoint import read_tensors
 from serl_ray.agents.sac import SACAgent
+from serl_ray.data.files import local_copy
 from serl_ray.data.replay_log import num_transitions, read_shards
 from serl_ray.disk import read_json, sync, write_json
 from serl_ray.envs.make import BUNDLED_ENVS
@@ -191,7 +192,7 @@ def classifier_id(folder: str | None) -> str | None:
     if folder is None:
         return None
     digest = hashlib.sha256()
-    for file in sorted(Path(folder).glob("*.*")):
+    for file in sorted(local_copy(folder).glob("*.*")):
         if file.suffix in (".json", ".safetensors"):
             digest.update(file.read_bytes())
     return digest.hexdigest()

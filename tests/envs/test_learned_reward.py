@@ -1,5 +1,7 @@
 """A classifier in the place of the reward: what it sees decides, and nothing else does."""
 
+from pathlib import Path
+
 import gymnasium
 import imageio.v3 as imageio
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from serl_ray.envs.learned_reward import LearnedReward, parse_gate
 from serl_ray.envs.make import make_env
 from serl_ray.networks.classifier import RewardClassifier
+from serl_ray.rllib.checkpoint import classifier_id
 from serl_ray.settings import HybridSettings
 
 
@@ -65,6 +68,14 @@ def play(env):
 def test_the_first_positive_ends_the_episode_with_a_reward(folder):
     steps = play(LearnedReward(Film((0, 0, 0, 200, 200)), folder))
     assert steps == [(0.0, False, False), (0.0, False, False), (1.0, True, False)]
+
+
+def test_a_classifier_at_a_uri_is_the_same(folder):
+    uri = Path(folder).as_uri()
+    assert play(LearnedReward(Film((0, 0, 0, 200, 200)), uri))[-1] == (1.0, True, False)
+    assert classifier_id(uri) == classifier_id(str(folder))
+    with pytest.raises(FileNotFoundError, match="nothing: there is no such folder"):
+        LearnedReward(Film((0,)), f"{uri}/nothing")
 
 
 def test_positives_must_come_in_a_row(folder):
