@@ -40,14 +40,14 @@ FAULTY_SHARE = 0.05
 class RunOptions:
     """What concerns the run and not what it learns."""
 
-    at_least: ClassVar[dict[str, float]] = {"seed": 0, "checkpoint_every": 1, "keep": 1}
+    at_least: ClassVar[dict[str, float]] = {"seed": 0, "evaluation_workers": 0, "checkpoint_every": 1, "keep": 1}
 
     save_dir: Path = Path("run")
     """Folder for checkpoint, logs, pictures and video."""
     seed: int = 0
     """Of the initial weights, the exploration, the envs and the batches."""
-    evaluation_worker: bool = False
-    """Whether evaluation has a process of its own, and so does not stop training."""
+    evaluation_workers: int = 0
+    """Processes that share the episodes of an evaluation, which then does not stop training."""
     checkpoint_every: int = 1000
     """Steps between checkpoints; there is always one at the start and one at the end."""
     keep: int = 2
@@ -132,7 +132,7 @@ def start_ray(settings: TrainingSettings, run: RunOptions) -> None:
     """Ray with room for every worker; where it starts here, the learner leaves a core to each that acts."""
     num_workers = run.num_workers if isinstance(run, HybridRunOptions) else 0
     memory_gb = settings.memory_gb if isinstance(settings, OfflineSettings) else None
-    if cluster.start_ray(num_workers + run.evaluation_worker, memory_gb):
+    if cluster.start_ray(num_workers + run.evaluation_workers, memory_gb):
         cores = os.cpu_count() or 1
         torch.set_num_threads(max(min(torch.get_num_threads(), cores - num_workers), 1))
 
@@ -146,7 +146,7 @@ def build(settings: TrainingSettings, run: RunOptions) -> SERL:
             num_envs_per_env_runner=run.envs_per_worker,
             custom_resources_per_env_runner=run.env_runner_resources,
         )
-    config.training(**vars(settings)).evaluation(evaluation_num_env_runners=int(run.evaluation_worker))
+    config.training(**vars(settings)).evaluation(evaluation_num_env_runners=run.evaluation_workers)
     return config.debugging(seed=run.seed).keep_replay(run.save_dir / REPLAY_DIR).build_algo()
 
 

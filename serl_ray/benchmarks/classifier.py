@@ -111,7 +111,7 @@ class Classifier:
             run_script("record_demos.py", "--output", str(demos), "--image_keys", *CAMERAS, *reward)
         if not run.exists():
             flags = ["--preset", "tabletop", "--image_keys", *CAMERAS, "--demo_paths", str(demos), "--num_workers", "1"]
-            flags += ["--evaluation_worker", "--max_steps", str(self.max_steps), "--evaluation_episodes", "50"]
+            flags += ["--evaluation_workers", "1", "--max_steps", str(self.max_steps), "--evaluation_episodes", "50"]
             run_script("train_hybrid.py", *flags, *reward, *positives, "--save_dir", str(run))
         minutes = (time.monotonic() - started) / 60
         results = read_results(run / "logs")

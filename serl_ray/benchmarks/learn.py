@@ -73,7 +73,7 @@ class Learn:
         flags += ["--image_keys", *cameras, "--seed", str(seed), "--max_steps", str(self.max_steps)]
         flags += ["--evaluation_episodes", str(self.curve_episodes), "--num_workers", str(self.num_workers)]
         if self.num_workers:
-            flags.append("--evaluation_worker")
+            flags += ["--evaluation_workers", "1"]
         flags += words(self.settings)
         if self.demos:
             flags += ["--demo_paths", str(self._demonstrations(name, mode, cameras, seed))]

@@ -59,11 +59,11 @@ def rollout_env(algorithm_config: AlgorithmConfig, worker_index: int = 0) -> Rol
 
 
 def say_what_waits(config: AlgorithmConfig) -> None:
-    """Says which rollout workers have no node yet: the others begin without them."""
+    """Says that some workers have no node yet: the others begin without them."""
     needs = {"CPU": config.num_cpus_per_env_runner, **config.custom_resources_per_env_runner}
-    wanted, there = config.num_env_runners, places(needs)
+    wanted, there = config.num_env_runners + config.evaluation_num_env_runners, places(needs)
     if wanted > there:
-        text = "The nodes of this cluster have room for %d of %d rollout workers, each with %s; the others wait for more nodes."
+        text = "The nodes of this cluster have room for %d of %d workers, each with %s; the others wait for more nodes."
         logger.warning(text, there, wanted, ", ".join(f"{name} {amount:g}" for name, amount in needs.items()))
 
 

@@ -38,7 +38,7 @@ def test_a_node_that_joins_later_brings_its_worker_and_one_that_leaves_takes_onl
     ray.init(cluster.address, runtime_env=PATHS)
     try:
         algorithm = build(workers=2, resources={"robot": 1}, training_starts=4000)
-        assert "room for 1 of 2 rollout workers, each with CPU 1, robot 1;" in caplog.text
+        assert "room for 1 of 2 workers, each with CPU 1, robot 1;" in caplog.text
         algorithm.train()
         assert algorithm.sampler.started == [1]
         cluster.add_node(num_cpus=1, resources={"robot": 1})

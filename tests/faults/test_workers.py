@@ -67,3 +67,12 @@ def test_an_evaluation_worker_that_is_killed_costs_one_evaluation(local_ray, bui
     result = algorithm.evaluate_now()
     assert result["faults/evaluations_lost"] >= 1 and result["evaluation/at_step"] == algorithm.env_steps == 100
     assert "An evaluation has failed; training goes on." in caplog.text
+
+
+def test_evaluation_workers_share_the_episodes_that_one_would_play(local_ray, build):
+    outcomes = []
+    for evaluators in (0, 1, 3):
+        algorithm = build(evaluators=evaluators, evaluate_every=50, evaluation_episodes=5, training_starts=4000)
+        outcomes.append({name: value for name, value in algorithm.evaluate_now().items() if name.startswith("evaluation/")})
+        algorithm.stop()
+    assert outcomes[0] == outcomes[1] == outcomes[2] and outcomes[0]["evaluation/episodes"] == 5
