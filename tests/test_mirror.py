@@ -2,11 +2,10 @@
 
 import shutil
 
-import boto3
 import numpy as np
 import pytest
 import ray
-from moto.server import ThreadedMotoServer
+from stores import s3_store
 
 from serl_ray import cluster
 from serl_ray.agents.checkpoint import load_any_agent
@@ -18,14 +17,8 @@ from serl_ray.run_folder import RunFolder
 
 @pytest.fixture(scope="module")
 def store():
-    """The query that a URI of the store needs."""
-    server = ThreadedMotoServer(port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
-    boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1", **keys).create_bucket(Bucket="runs")
-    yield f"s3://key:secret@runs/a/run?scheme=http&endpoint_override={host}:{port}&region=us-east-1"
-    server.stop()
+    with s3_store("runs") as uri:
+        yield uri("a/run")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from serl_ray.classifier.scores import METRICS as CLASSIFIER_METRICS
 from serl_ray.classifier.train import FRAME_OPTIONS, ClassifierSettings
+from serl_ray.data.files import locate
 from serl_ray.rllib.buffers import DEMO_OPTIONS
 from serl_ray.rllib.checkpoint import MUST_MATCH
 from serl_ray.rllib.metrics import METRICS
@@ -61,6 +62,9 @@ class Sweep:
     in part the luckiest."""
     checkpoint_every: int = 1000
     """Steps after which a trial is saved, to be resumed."""
+    storage: str | None = None
+    """Where trials leave checkpoints and logs, where they run on several nodes: a URI such as s3://bucket/sweep, or a folder that
+    all nodes see; by default the folder of the sweep."""
     record: dict[str, Any] | None = None
     """See `Recording`; by default demonstrations and frames are where the settings say."""
     seed: int = 0
@@ -118,6 +122,8 @@ class Sweep:
         for name, least in (("trials", 1), ("concurrent", 1), ("checkpoint_every", 1), ("confirm", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
+        with naming("storage"):
+            locate(self.storage or "")
         with naming("settings"):
             check_names(self.settings, self.options)
         if not self.search:

@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
 from serl_ray.cluster import start_ray
+from serl_ray.data.files import locate
 from serl_ray.disk import write_file
 from serl_ray.rllib.buffers import Shared
 from serl_ray.sweeps.config import STEPS, Sweep, read_sweep
@@ -50,30 +52,36 @@ def run_sweep(file: Path, output: Path, smoke: bool = False, resume: bool = Fals
     """
     sweep, given = read_sweep(file, smoke)
     check_searcher(sweep)
-    _enter(output, given, resume)
+    _enter(sweep, output, given, resume)
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # paths among the settings are those of this folder
     start_ray(math.ceil(sweep.concurrent * processes(sweep)), resources={SLOT: sweep.concurrent})
     shared, started = share(sweep, output), time.monotonic()
     default = sweep.default()  # tried first, where the search has it: it is what the others must beat
-    results = _fit(sweep, shared, output, TUNE, [default] if default else None)
+    results = _fit(sweep, param_space(sweep, shared, output), output, TUNE, [default] if default else None)
     outcome = report(sweep, results, output, None if resume else time.monotonic() - started)
     if sweep.confirm and outcome.rivals:
         rivals = [one.values for one in outcome.rivals]
         again = sweep.confirming(rivals)
         points = [values | {"seed": seed} for values in rivals for seed in again.search["seed"]["choice"]]
-        outcome.confirmed = configurations(again, _fit(again, shared, output, CONFIRM, points))
+        outcome.confirmed = configurations(again, _fit(again, param_space(again, shared, output), output, CONFIRM, points))
         if outcome.confirmed:
             write_best(sweep, outcome.confirmed[0], output)
     return outcome
 
 
-def _fit(sweep: Sweep, shared: Shared, output: Path, name: str, first: list[dict[str, Any]] | None) -> tune.ResultGrid:
-    """Runs the trials of a folder, the `first` before others; goes on where there are some."""
-    trainable, space, path = _trainable(sweep), param_space(sweep, shared, output), output.absolute() / name
-    if tune.Tuner.can_restore(str(path)):
-        return tune.Tuner.restore(str(path), trainable, param_space=space, resume_errored=True).fit()
-    config = _tune_config(sweep, first)
-    return tune.Tuner(trainable, param_space=space, tune_config=config, run_config=_run_config(sweep, path)).fit()
+def _fit(sweep: Sweep, space: dict[str, Any], output: Path, name: str, first: list[dict[str, Any]] | None) -> tune.ResultGrid:
+    """Runs the trials of a folder in the output or storage, the `first` before others; goes on where there are some."""
+    trainable, (files, folder) = _trainable(sweep), locate(sweep.storage or output)
+    if _has_begun(sweep, output, name):
+        options = {"param_space": space, "resume_errored": True, "storage_filesystem": files}
+        return tune.Tuner.restore(f"{folder}/{name}", trainable, **options).fit()
+    config = replace(_run_config(sweep), name=name, storage_path=folder, storage_filesystem=files)
+    return tune.Tuner(trainable, param_space=space, tune_config=_tune_config(sweep, first), run_config=config).fit()
+
+
+def _has_begun(sweep: Sweep, output: Path, name: str) -> bool:
+    files, folder = locate(sweep.storage or output)
+    return tune.Tuner.can_restore(f"{folder}/{name}", storage_filesystem=files)
 
 
 def check_searcher(sweep: Sweep) -> None:
@@ -105,7 +113,7 @@ def param_space(sweep: Sweep, shared: Shared, output: Path) -> dict[str, Any]:
     return space | resources | {"shared_demos": shared or None}
 
 
-def _enter(output: Path, given: Mapping[str, Any], resume: bool) -> None:
+def _enter(sweep: Sweep, output: Path, given: Mapping[str, Any], resume: bool) -> None:
     """Makes the folder of a sweep, or finds the same sweep in it."""
     file = output / SWEEP
     if not resume:
@@ -113,6 +121,8 @@ def _enter(output: Path, given: Mapping[str, Any], resume: bool) -> None:
             raise FileExistsError(
                 f"{output} is there and not empty. Choose another --output, or go on with its sweep by --resume."
             )
+        if _has_begun(sweep, output, TUNE):
+            raise FileExistsError(f"{sweep.storage} holds a sweep already. Choose another storage.")
         output.mkdir(parents=True, exist_ok=True)
         write_file(file, yaml.safe_dump(dict(given), sort_keys=False).encode())
     elif not file.exists():
@@ -200,7 +210,7 @@ def _within_bounds(config: dict[str, Any], search: Mapping[str, Any]) -> dict[st
     return {**config, **{name: within(how, config[name]) for name, how in search.items()}}
 
 
-def _run_config(sweep: Sweep, path: Path) -> tune.RunConfig:
+def _run_config(sweep: Sweep) -> tune.RunConfig:
     checkpoints, stop = None, None
     if sweep.trains != "classifier":
         settings = sweep.settings_of(sweep.combinations()[0])
@@ -213,8 +223,6 @@ def _run_config(sweep: Sweep, path: Path) -> tune.RunConfig:
         )
         stop = partial(_is_over, steps=STEPS[sweep.trains], limits=sweep.stop)
     return tune.RunConfig(
-        name=path.name,
-        storage_path=str(path.parent),
         stop=stop,
         checkpoint_config=checkpoints,
         callbacks=[_Progress(sweep)],

@@ -55,6 +55,7 @@ KEYS = [
     wrong("no trials", "trials is 0; it must be at least 1", trials=0),
     wrong("an unknown mode", "mode is 'maximum', a str; it must be one of max, min", mode="maximum"),
     wrong("an unknown searcher", "searcher is 'bayes', a str; it must be one of random, optuna", searcher="bayes"),
+    wrong("a storage of an unknown kind", "storage: ftp://host/sweep: .*begins with s3://", storage="ftp://host/sweep"),
     wrong("an unknown setting", "settings: There is no option 'discuont'. Did you mean 'discount'", settings={"discuont": 0.9}),
     wrong("a setting out of bounds", "search and settings: tau is 2.0; it must lie in", settings={"tau": 2.0}),
     wrong("a setting of a wrong type", "search and settings: batch_size is 'big', a str; it", settings={"batch_size": "big"}),
