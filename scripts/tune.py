@@ -30,13 +30,16 @@ class Tune:
     """The small run that the file describes under `smoke`: to see that everything works."""
     resume: bool = False
     """Go on with a sweep that was stopped; its finished trials stay, others go on from their checkpoints."""
+    track: tuple[str, ...] = ()
+    """Where trials are logged beside TensorBoard's folders: wandb:PROJECT, wandb:TEAM/PROJECT, mlflow:URI of a server or data
+    base."""
 
 
 def main(args: Tune) -> None:
     """Runs, and prints the configurations, the best first, how the best compares with the default, and what to do next."""
     sweep, _ = read_sweep(args.sweep, args.smoke)
     output = args.output or Path("runs") / f"tune-{args.sweep.stem}{'-smoke' if args.smoke else ''}"
-    outcome = run_sweep(args.sweep, output, args.smoke, args.resume)
+    outcome = run_sweep(args.sweep, output, args.smoke, args.resume, args.track)
     print_table(outcome, sweep.metric)
     if failed := [trial for trial in outcome.trials if trial.error]:
         print(f"{len(failed)} of {len(outcome.trials)} trials have failed: {failed[0].error} See {output / TABLE}.")

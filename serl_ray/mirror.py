@@ -2,6 +2,7 @@
 
 URI/checkpoints/step-.../   agent/ and run.json, which comes last
 URI/replay/online/          what the checkpoints' run.json name, likewise replay/demos/
+URI/tracks.json             what the run is called at its trackers, if it has any
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pyarrow.fs import FileSelector, FileType, LocalFileSystem, copy_files
 from serl_ray.data.files import is_uri, locate
 from serl_ray.disk import new_folder
 from serl_ray.rllib.checkpoint import AGENT_DIR, CHECKPOINTS, REPLAY_DIR, RUN_FILE, checkpoints_of, read_run
+from serl_ray.tracking import TRACKS
 
 
 class Mirror:
@@ -34,6 +36,8 @@ class Mirror:
     def push(self, run: Path) -> None:
         """Copies what is new in a run's folder, and deletes the checkpoints that it has no more."""
         kept = checkpoints_of(run)
+        if (run / TRACKS).exists():
+            self._push(run / TRACKS, self._root / TRACKS)
         for checkpoint in kept:
             if not self._is_file(self._root / CHECKPOINTS / checkpoint.name / RUN_FILE):
                 self._push_checkpoint(checkpoint)
@@ -73,6 +77,8 @@ class Mirror:
                 (new / REPLAY_DIR / part).mkdir(parents=True)
                 for shard in shards:
                     self._fetch(self._root / REPLAY_DIR / part / shard, new / REPLAY_DIR / part / shard)
+        if self._is_file(self._root / TRACKS):
+            self._fetch(self._root / TRACKS, run / TRACKS)
         return checkpoint
 
     def _names(self, folder: PurePosixPath) -> set[str]:

@@ -1,4 +1,4 @@
-"""The results of a run on disk: JSON lines to compute with, TensorBoard to look at."""
+"""The results of a run: JSON lines to compute with, TensorBoard and other trackers to look at."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.summary_pb2 import Summary
 
 from serl_ray.rllib.metrics import METRICS
+from serl_ray.tracking import Trackers
 
 logger = logging.getLogger(__name__)
 
@@ -23,11 +24,16 @@ RESULTS = "results.jsonl"
 
 
 class RunLog:
-    """Appends results to the logs of a run; a resumed run goes on in the same ones. Where there is no room, the run goes on."""
+    """Appends results to the logs of a run; a resumed run goes on in the same ones. Where there is no room, the run goes on.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: of the JSON lines and of TensorBoard's events.
+        trackers: that are given the results as well.
+    """
+
+    def __init__(self, directory: Path, trackers: Trackers | None = None) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self._directory = directory
+        self._directory, self._trackers = directory, trackers
         self._events: EventsWriter | None = None
 
     def append(self, result: dict[str, Any], steps: int) -> None:
@@ -39,9 +45,14 @@ class RunLog:
         except OSError as error:
             logger.warning("A result could not be written: %s. Make room; the run goes on.", error)
             self._events = None  # its file may end in half an event: the next one goes to another
+        if self._trackers:
+            self._trackers.log(known, steps)
 
-    def close(self) -> None:
+    def close(self, failed: bool = False) -> None:
+        """Ends the run at its trackers, too, and waits for them a while."""
         self._events = None
+        if self._trackers:
+            self._trackers.close(failed)
 
     def _append_line(self, line: str) -> None:
         """A line of its own, even if the one before is only half there."""

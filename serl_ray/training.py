@@ -28,6 +28,7 @@ from serl_ray.rllib.failures import WorkerError
 from serl_ray.run_folder import RunFolder
 from serl_ray.run_log import LOGS, RunLog, read_results
 from serl_ray.settings import HybridSettings, OfflineSettings, TrainingSettings, names_of
+from serl_ray.tracking import TrackedRun, Trackers, check_tracks
 
 T = TypeVar("T")
 CURVE = "learning_curve.png"
@@ -57,11 +58,14 @@ class RunOptions:
     save_dir has none."""
     resume: bool = False
     """Go on from the newest checkpoint in save_dir, and with all the experience that was stored after it."""
+    track: tuple[str, ...] = ()
+    """Where results go beside TensorBoard's folder: wandb:PROJECT, wandb:TEAM/PROJECT, mlflow:URI of a server or data base."""
 
     def check(self) -> None:
         """Raises ValueError with the option, the value, the limit and the mend."""
         check_types(self)
         check_least(self, self.at_least)
+        check_tracks(self.track)
 
 
 @dataclass
@@ -85,6 +89,7 @@ def train(settings: TrainingSettings, run: RunOptions) -> dict[str, Any] | None:
     Raises:
         WorkerError: rollout workers cannot go on; the run is saved.
         LearnerError: the learner's numbers are no numbers any more; the checkpoints are from before.
+        RuntimeError: a tracker cannot be set up; nothing has been trained.
     """
     settings.check()
     run.check()
@@ -93,27 +98,45 @@ def train(settings: TrainingSettings, run: RunOptions) -> dict[str, Any] | None:
     if isinstance(settings, HybridSettings) and settings.init_from:
         settings = replace(settings, init_from=str(local_run(settings.init_from)))
     start_ray(settings, run)
-    algorithm, log = build(settings, run), RunLog(run.save_dir / LOGS)
-    try:
-        with _stop_on_interrupt(algorithm):
-            _begin(algorithm, log, folder, run)
-            try:
-                _loop(algorithm, log, folder, run)
-                if isinstance(settings, HybridSettings):
-                    algorithm.wait_for_requests()
-            except WorkerError:
-                folder.save(algorithm)
-                raise
-            folder.save(algorithm)
-            result = algorithm.evaluate_now() if not algorithm.should_stop else {}
-            if algorithm.should_stop:
-                return None
-        log.append(result, algorithm.steps)
-        _draw(algorithm, run.save_dir)
-    finally:
-        algorithm.stop()
-        log.close()
+    with _log_of(settings, run) as log:
+        algorithm = build(settings, run)
+        try:
+            if result := _run_to_the_end(algorithm, log, folder, run):
+                log.append(result, algorithm.steps)
+                _draw(algorithm, run.save_dir)
+        finally:
+            algorithm.stop()
     return result
+
+
+@contextmanager
+def _log_of(settings: TrainingSettings, run: RunOptions) -> Iterator[RunLog]:
+    """The log of a run, which in the end is finished or has failed, as its trackers are told."""
+    options = {name: value for name, value in {**vars(run), **vars(settings)}.items() if name != "track"}
+    trackers = Trackers(run.track, TrackedRun(run.save_dir, options, run.resume)) if run.track else None
+    log = RunLog(run.save_dir / LOGS, trackers)
+    try:
+        yield log
+    except BaseException:
+        log.close(failed=True)
+        raise
+    log.close()
+
+
+def _run_to_the_end(algorithm: SERL, log: RunLog, folder: RunFolder, run: RunOptions) -> dict[str, Any] | None:
+    """An evaluation of the policy that has been trained, and saved; None where the run was interrupted."""
+    with _stop_on_interrupt(algorithm):
+        _begin(algorithm, log, folder, run)
+        try:
+            _loop(algorithm, log, folder, run)
+            if isinstance(algorithm.settings, HybridSettings):
+                algorithm.wait_for_requests()
+        except WorkerError:
+            folder.save(algorithm)
+            raise
+        folder.save(algorithm)
+        result = algorithm.evaluate_now() if not algorithm.should_stop else {}
+        return None if algorithm.should_stop else result
 
 
 def _begin(algorithm: SERL, log: RunLog, folder: RunFolder, run: RunOptions) -> None:

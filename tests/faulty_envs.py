@@ -103,3 +103,17 @@ class NodeEnv(LineEnv):
     def __init__(self, folder: str) -> None:
         super().__init__()
         (Path(folder) / f"node-{ray.get_runtime_context().get_node_id()}").touch()
+
+
+class UnpluggedEnv(LineEnv):
+    """Does not answer after some episodes, until a file is there."""
+
+    def __init__(self, plug: str, action_dim: int = 7) -> None:
+        super().__init__(action_dim)
+        self._plug, self._episodes = Path(plug), 0
+
+    def reset(self, *, seed=None, options=None):
+        self._episodes += 1
+        if self._episodes > 4 and not self._plug.exists():
+            raise ConnectionError("the robot is not plugged in")
+        return super().reset(seed=seed)

@@ -165,7 +165,6 @@ def test_a_failing_trial_is_reported_and_the_others_count(tmp_path):
 
 
 def test_optuna_draws(demos, tmp_path):
-    pytest.importorskip("optuna")
     search = {"lr": {"loguniform": [1e-4, 1e-3]}, "batch_size": {"choice": [16, 256]}}
     settings = {"demo_paths": [demos], "max_steps": 100}
     settings = {name: value for name, value in (SMALL | settings).items() if name != "batch_size"}

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,9 @@ from serl_ray.sweeps.parts import Asha, Pbt
 from serl_ray.sweeps.pictures import short
 from serl_ray.sweeps.report import Outcome, configurations, report, write_best
 from serl_ray.sweeps.shared import share
+from serl_ray.sweeps.tracking import Tracked
 from serl_ray.sweeps.trials import HybridTrial, OfflineTrial, classifier_trial
+from serl_ray.tracking import check_tracks
 from serl_ray.yaml_options import read_yaml
 
 logger = logging.getLogger(__name__)
@@ -42,14 +44,22 @@ SLOT = "trial"
 somebody else and has none, as many run as there are cores for."""
 
 
-def run_sweep(file: Path, output: Path, smoke: bool = False, resume: bool = False) -> Outcome:
+def run_sweep(file: Path, output: Path, smoke: bool = False, resume: bool = False, track: Sequence[str] = ()) -> Outcome:
     """Runs what is left of a sweep, and writes its table, its pictures and its best configuration to a folder.
 
+    Args:
+        file: of the sweep.
+        output: the folder.
+        smoke: whether it is the small one.
+        resume: whether it goes on.
+        track: where trials are logged beside TensorBoard's folders: wandb:PROJECT, mlflow:URI.
+
     Raises:
-        ValueError: the file is wrong, or not the one with which the sweep began.
+        ValueError: the file or `track` is wrong, or the file not the one with which the sweep began.
         FileExistsError, FileNotFoundError: there is a sweep in `output`, or none to resume.
         RuntimeError: no trial has come to a result.
     """
+    check_tracks(track)
     sweep, given = read_sweep(file, smoke)
     check_searcher(sweep)
     _enter(sweep, output, given, resume)
@@ -57,25 +67,31 @@ def run_sweep(file: Path, output: Path, smoke: bool = False, resume: bool = Fals
     start_ray(math.ceil(sweep.concurrent * processes(sweep)), resources={SLOT: sweep.concurrent})
     shared, started = share(sweep, output), time.monotonic()
     default = sweep.default()  # tried first, where the search has it: it is what the others must beat
-    results = _fit(sweep, param_space(sweep, shared, output), output, TUNE, [default] if default else None)
+    fit = partial(_fit, output=output, track=track)
+    results = fit(sweep, param_space(sweep, shared, output), TUNE, [default] if default else None)
     outcome = report(sweep, results, output, None if resume else time.monotonic() - started)
     if sweep.confirm and outcome.rivals:
         rivals = [one.values for one in outcome.rivals]
         again = sweep.confirming(rivals)
         points = [values | {"seed": seed} for values in rivals for seed in again.search["seed"]["choice"]]
-        outcome.confirmed = configurations(again, _fit(again, param_space(again, shared, output), output, CONFIRM, points))
+        outcome.confirmed = configurations(again, fit(again, param_space(again, shared, output), CONFIRM, points))
         if outcome.confirmed:
             write_best(sweep, outcome.confirmed[0], output)
     return outcome
 
 
-def _fit(sweep: Sweep, space: dict[str, Any], output: Path, name: str, first: list[dict[str, Any]] | None) -> tune.ResultGrid:
+def _fit(
+    sweep: Sweep, space: dict[str, Any], name: str, first: list[dict[str, Any]] | None, output: Path, track: Sequence[str]
+) -> tune.ResultGrid:
     """Runs the trials of a folder in the output or storage, the `first` before others; goes on where there are some."""
     trainable, (files, folder) = _trainable(sweep), locate(sweep.storage or output)
+    callbacks = [_Progress(sweep), *(Tracked(each, sweep, output) for each in track)]
     if _has_begun(sweep, output, name):
         options = {"param_space": space, "resume_errored": True, "storage_filesystem": files}
-        return tune.Tuner.restore(f"{folder}/{name}", trainable, **options).fit()
-    config = replace(_run_config(sweep), name=name, storage_path=folder, storage_filesystem=files)
+        tuner = tune.Tuner.restore(f"{folder}/{name}", trainable, **options)
+        tuner._local_tuner.get_run_config().callbacks = callbacks  # in place of those with which it began
+        return tuner.fit()
+    config = replace(_run_config(sweep), name=name, storage_path=folder, storage_filesystem=files, callbacks=callbacks)
     return tune.Tuner(trainable, param_space=space, tune_config=_tune_config(sweep, first), run_config=config).fit()
 
 
@@ -225,7 +241,6 @@ def _run_config(sweep: Sweep) -> tune.RunConfig:
     return tune.RunConfig(
         stop=stop,
         checkpoint_config=checkpoints,
-        callbacks=[_Progress(sweep)],
         verbose=0,
     )
 
