@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
-import imageio.v2 as imageio
 import numpy as np
 from scipy.stats import binomtest
+
+from serl_ray.film import Film
 
 SUCCESS_RETURN = 0.5
 """Rewards are 0 or 1: an episode that has earned this much has succeeded."""
@@ -80,29 +81,30 @@ class Evaluation:
 
 
 def run_episodes(
-    act: Act, env: gymnasium.Env, episodes: int, seed: int, on_frame: Callable[[gymnasium.Env], None] | None = None
+    act: Act, env: gymnasium.Env, episodes: int, seed: int, on_frame: Callable[[gymnasium.Env, bool], None] | None = None
 ) -> Iterator[Episode]:
     """Plays episodes one after the other.
 
     Args:
         act: observation -> action (A + G,).
         seed: of the first reset; the others follow from it, so two policies can be given the same episodes.
-        on_frame: called after every reset and step, to take pictures.
+        on_frame: called after every reset and step, to take pictures, with the env and whether somebody intervened in the step.
     """
     for index in range(episodes):
         observation, _ = env.reset(seed=seed + index)
         episode = Episode(success=False, steps=0, interventions=0)
-        earned, done = 0.0, False
+        earned, done, intervened = 0.0, False, False
         while not done:
             if on_frame:
-                on_frame(env)
+                on_frame(env, intervened)
             observation, reward, terminated, truncated, info = env.step(act(observation))
             earned += float(reward)
+            intervened = info.get("intervene_action") is not None
             episode.steps += 1
-            episode.interventions += info.get("intervene_action") is not None
+            episode.interventions += intervened
             done = terminated or truncated
         if on_frame:
-            on_frame(env)
+            on_frame(env, intervened)
         episode.success = earned >= SUCCESS_RETURN
         episode.true_success = bool(info.get("success", episode.success))
         yield episode
@@ -118,18 +120,11 @@ def deterministic(agent: Any) -> Act:
     return lambda observation: agent.sample_actions(observation, argmax=True)
 
 
-def record_video(act: Act, env: gymnasium.Env, path: Path, episodes: int, seed: int = 10_000, fps: int = 10) -> Evaluation:
-    """Plays episodes and writes what `env.render()` shows of them.
+def record_video(act: Act, env: gymnasium.Env, path: Path, episodes: int, seed: int = 10_000) -> Evaluation:
+    """Plays episodes and writes what `env.render()` shows of them, with a border while somebody intervenes.
 
     Raises:
         ValueError: the env has no pictures: its `render()` gives no array.
     """
-    with imageio.get_writer(path, fps=fps, macro_block_size=None) as writer:
-
-        def append_frame(env: gymnasium.Env) -> None:
-            frame = env.render()
-            if not isinstance(frame, np.ndarray):
-                raise ValueError(f"{type(env.unwrapped).__name__}.render() gives no picture, so there is no video to write.")
-            writer.append_data(frame)
-
-        return Evaluation(list(run_episodes(act, env, episodes, seed, append_frame)))
+    with Film(path) as film:
+        return Evaluation(list(run_episodes(act, env, episodes, seed, film.take)))

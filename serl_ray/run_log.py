@@ -13,6 +13,8 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.summary_pb2 import Summary
 
+from serl_ray.disk import write_file
+from serl_ray.film import gif_of
 from serl_ray.rllib.metrics import METRICS
 from serl_ray.tracking import Trackers
 
@@ -21,6 +23,8 @@ logger = logging.getLogger(__name__)
 LOGS = "logs"
 """In the folder of a run."""
 RESULTS = "results.jsonl"
+VIDEOS = "videos"
+"""Beside the logs."""
 
 
 class RunLog:
@@ -41,12 +45,28 @@ class RunLog:
         known = {name: result[name] for name in METRICS if not math.isnan(result[name])}
         try:
             self._append_line(json.dumps(known))
-            self._append_event(known, steps)
+            self._append_event([Summary.Value(tag=name, simple_value=value) for name, value in known.items()], steps)
         except OSError as error:
             logger.warning("A result could not be written: %s. Make room; the run goes on.", error)
             self._events = None  # its file may end in half an event: the next one goes to another
         if self._trackers:
             self._trackers.log(known, steps)
+
+    def append_video(self, mp4: bytes, at_step: int, steps: int) -> None:
+        """Keeps a video of the policy as it was at a step of the run, which is now so many steps old."""
+        path = self._directory.with_name(VIDEOS) / f"{at_step:09d}.mp4"
+        try:
+            path.parent.mkdir(exist_ok=True)
+            write_file(path, mp4)
+            gif, height, width = gif_of(path)
+            image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif)
+            self._append_event([Summary.Value(tag="evaluation/video", image=image)], at_step)
+        except OSError as error:
+            logger.warning("A video could not be written: %s. Make room; the run goes on.", error)
+            self._events = None
+            return
+        if self._trackers:
+            self._trackers.log_video(path, at_step, steps)
 
     def close(self, failed: bool = False) -> None:
         """Ends the run at its trackers, too, and waits for them a while."""
@@ -61,10 +81,9 @@ class RunLog:
             is_whole = file.read(1) in (b"", b"\n")
             file.write(("" if is_whole else "\n").encode() + line.encode() + b"\n")
 
-    def _append_event(self, known: dict[str, float], steps: int) -> None:
+    def _append_event(self, values: list[Summary.Value], steps: int) -> None:
         if self._events is None:
             self._events = EventsWriter(str(self._directory / "events"))
-        values = [Summary.Value(tag=name, simple_value=value) for name, value in known.items()]
         self._events.write_event(Event(step=steps, wall_time=time.time(), summary=Summary(value=values)))
         self._events.flush()
 

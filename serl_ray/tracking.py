@@ -152,6 +152,12 @@ class Wandb:
         """Those steps that it has already, as after a crash, it leaves out."""
         self._run.log(dict(metrics), step=steps)
 
+    def log_video(self, path: Path, at_step: int, steps: int) -> None:
+        import wandb
+
+        video = wandb.Video(str(path), caption=f"after {at_step} steps", format="mp4")
+        self._run.log({"evaluation/video": video}, step=steps)
+
     def finish(self, failed: bool) -> None:
         self._run.finish(exit_code=int(failed))
 
@@ -177,6 +183,9 @@ class Mlflow:
 
     def log(self, metrics: Mapping[str, float], steps: int) -> None:
         self._mlflow.log_metrics(dict(metrics), step=steps)
+
+    def log_video(self, path: Path, at_step: int, steps: int) -> None:
+        self._mlflow.log_artifact(str(path), path.parent.name)
 
     def finish(self, failed: bool) -> None:
         self._mlflow.end_run("FAILED" if failed else "FINISHED")
@@ -223,6 +232,10 @@ class Trackers:
     def log(self, metrics: Mapping[str, float], steps: int) -> None:
         """Metrics after so many steps of the run."""
         self._ask(lambda tracker: tracker.log(metrics, steps))
+
+    def log_video(self, path: Path, at_step: int, steps: int) -> None:
+        """An mp4 of the policy as it was at a step, when the run is at another."""
+        self._ask(lambda tracker: tracker.log_video(path, at_step, steps))
 
     def close(self, failed: bool) -> None:
         """Ends the run there, as finished or failed."""

@@ -58,6 +58,8 @@ class RunOptions:
     save_dir has none."""
     resume: bool = False
     """Go on from the newest checkpoint in save_dir, and with all the experience that was stored after it."""
+    record_video: bool = True
+    """Whether the first episode of every evaluation is kept, as SAVE_DIR/videos/STEP.mp4, and shown where results are."""
     track: tuple[str, ...] = ()
     """Where results go beside TensorBoard's folder: wandb:PROJECT, wandb:TEAM/PROJECT, mlflow:URI of a server or data base."""
 
@@ -102,7 +104,7 @@ def train(settings: TrainingSettings, run: RunOptions) -> dict[str, Any] | None:
         algorithm = build(settings, run)
         try:
             if result := _run_to_the_end(algorithm, log, folder, run):
-                log.append(result, algorithm.steps)
+                _append(log, algorithm, result)
                 _draw(algorithm, run.save_dir)
         finally:
             algorithm.stop()
@@ -148,7 +150,14 @@ def _begin(algorithm: SERL, log: RunLog, folder: RunFolder, run: RunOptions) -> 
         return
     folder.save(algorithm)
     if getattr(algorithm.settings, "init_from", None) and algorithm.settings.evaluate_every:
-        log.append(algorithm.evaluate_now(), algorithm.steps)
+        _append(log, algorithm, algorithm.evaluate_now())
+
+
+def _append(log: RunLog, algorithm: SERL, result: dict[str, Any]) -> None:
+    log.append(result, algorithm.steps)
+    if video := algorithm.evaluator.take_video():
+        at_step, mp4 = video
+        log.append_video(mp4, at_step, algorithm.steps)
 
 
 def start_ray(settings: TrainingSettings, run: RunOptions) -> None:
@@ -170,7 +179,7 @@ def build(settings: TrainingSettings, run: RunOptions) -> SERL:
             custom_resources_per_env_runner=run.env_runner_resources,
         )
     config.training(**vars(settings)).evaluation(evaluation_num_env_runners=run.evaluation_workers)
-    return config.debugging(seed=run.seed).keep_replay(run.save_dir / REPLAY_DIR).build_algo()
+    return config.debugging(seed=run.seed).keep_replay(run.save_dir / REPLAY_DIR).film(run.record_video).build_algo()
 
 
 def load_policy(save_dir: Path, **overrides: Any) -> tuple[SACAgent, gymnasium.Env]:
@@ -205,7 +214,7 @@ def _loop(algorithm: SERL, log: RunLog, folder: RunFolder, run: RunOptions) -> N
         while algorithm.steps < settings.max_steps and not algorithm.should_stop:
             before = algorithm.steps
             result = algorithm.train()
-            log.append(result, algorithm.steps)
+            _append(log, algorithm, result)
             progress.show(algorithm.steps, result)
             if not is_told and (is_told := result["critic/q_over_bound"] > FAULTY_SHARE):
                 say(f"{result['critic/q_over_bound']:.0%} of the values are above {settings.max_return}, which none can be.")

@@ -47,3 +47,10 @@ class BurningEnv(LineEnv):
         if self.steps == 3:
             raise RuntimeError("the gripper has caught fire")
         return super().step(action)
+
+
+class ShownEnv(LineEnv):
+    """Shows how many steps it has made, by how bright it is."""
+
+    def render(self):
+        return np.full((64, 48, 3), 10 * self.steps, np.uint8)

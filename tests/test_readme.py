@@ -113,5 +113,5 @@ def test_every_flag_that_is_mentioned_exists(folder):
     known = {flag for name in names for flag in re.findall(r"--\w+", run(f"python scripts/{name}.py --help", folder))}
     for section in ("learn", "objectives", "classifier", "offline", "soak"):
         known |= set(re.findall(r"--\w+", run(f"python scripts/benchmark.py {section} --help", folder)))
-    ours = re.sub(r"(?m)^    .*\bray .*$|`ray [^`]*`", "", README)
+    ours = re.sub(r"(?m)^    .*\b(ray|tensorboard) .*$|`(ray|tensorboard) [^`]*`", "", README)
     assert set(re.findall(r"--\w\w+", ours)) <= known

@@ -74,9 +74,8 @@ class SERL(Algorithm):
         self.faults, self.episodes = FaultLog(), EpisodeLog()
         self._prepare()
         self.feed = BatchFeed(self._sample_batch, self.agent.device)
-        self.evaluator = Evaluator(
-            self.eval_env_runner_group, self.settings.evaluation_episodes, self.faults, lambda: self.should_stop
-        )
+        workers, episodes, films = self.eval_env_runner_group, self.settings.evaluation_episodes, self.config.films
+        self.evaluator = Evaluator(workers, episodes, self.faults, films, lambda: self.should_stop)
         self.metrics_log = MetricsLog()
         replay_dir = self.config.replay_dir
         self.gauges = Gauges(run=Path(replay_dir).parent.name if replay_dir else Path(self.logdir).name)

@@ -38,6 +38,7 @@ class SERLConfig(AlgorithmConfig):
         for name, value in vars(self.settings_class()).items():
             setattr(self, name, value)
         self.replay_dir: str | None = None
+        self.films = False
         self.shared_demos: dict[str, ray.ObjectRef] | None = None
         self.exploration_config = {"type": "StochasticSampling"}
         self.api_stack(enable_rl_module_and_learner=False, enable_env_runner_and_connector_v2=False)
@@ -61,6 +62,11 @@ class SERLConfig(AlgorithmConfig):
     def keep_replay(self, folder: Path) -> Self:
         """Where the run's experience is written as it comes; by default in the folder that RLlib makes for the run."""
         self.replay_dir = str(folder)
+        return self
+
+    def film(self, wanted: bool) -> Self:
+        """Whether the first episode of each evaluation is filmed, which `evaluator.take_video()` then has."""
+        self.films = wanted
         return self
 
     def share_demos(self, shared: dict[str, ray.ObjectRef]) -> Self:

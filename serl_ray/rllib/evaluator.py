@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, pairwise, takewhile
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import gymnasium
 import numpy as np
 from ray.exceptions import RayError
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 from ray.rllib.evaluation.rollout_worker import RolloutWorker
 
-from serl_ray.evaluate import Episode, Evaluation, deterministic, run_episodes
+from serl_ray.evaluate import Act, Episode, Evaluation, deterministic, run_episodes
+from serl_ray.film import Film
 from serl_ray.rllib.failures import FaultLog, WorkerError, raise_failure, reporting
 from serl_ray.rllib.sampling import answers
+
+logger = logging.getLogger(__name__)
 
 Weights = dict[str, np.ndarray]
 SEED = 10_000
 """Of an evaluation's episodes, which are the same each time."""
 POLL_SECONDS = 0.2
 """Between looks at whether an evaluation has ended, or shall."""
+
+
+@dataclass
+class Played:
+    """A worker's share of an evaluation.
+
+    Attributes:
+        episodes: in their order.
+        video: an mp4 of the first; None where it was not filmed.
+        fault: why it was not, although it was wanted.
+    """
+
+    episodes: list[Episode] = field(default_factory=list)
+    video: bytes | None = None
+    fault: str | None = None
 
 
 class Evaluator:
@@ -30,18 +53,25 @@ class Evaluator:
         workers: RLlib's evaluation workers; None where no evaluation is wanted.
         episodes: of one evaluation.
         faults: where an evaluation that did not come to its end is noted.
+        films: whether the first episode is filmed.
         should_stop: asked after each episode that is played in this process.
     """
 
     def __init__(
-        self, workers: EnvRunnerGroup | None, episodes: int, faults: FaultLog, should_stop: Callable[[], bool] = lambda: False
+        self,
+        workers: EnvRunnerGroup | None,
+        episodes: int,
+        faults: FaultLog,
+        films: bool = False,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._workers, self._episodes, self._faults, self._should_stop = workers, episodes, faults, should_stop
+        self._films, self._video = films, None
         ids = list(workers._worker_manager.actor_ids()) if workers is not None else []
         ends = np.linspace(0, episodes, len(ids) + 1).astype(int).tolist()
         self._shares = {worker: range(*share) for worker, share in zip(ids, pairwise(ends), strict=True) if share[0] < share[1]}
         self._playing: set[int] = set()
-        self._played: dict[int, list[Episode]] = {}
+        self._played: dict[int, Played | None] = {}
         self._env_steps = 0
         self._finished: dict[str, float] | None = None
 
@@ -51,11 +81,11 @@ class Evaluator:
             return
         self._env_steps, self._played = env_steps, {}
         if self._shares:
-            plays = [partial(_play, weights=weights, episodes=episodes) for episodes in self._shares.values()]
+            plays = [partial(_play, weights=weights, episodes=share, films=self._films) for share in self._shares.values()]
             self._workers.foreach_env_runner_async(plays, remote_worker_ids=list(self._shares), healthy_only=False)
             self._playing = set(self._shares)
         else:
-            outcome = _play(self._workers.local_env_runner, weights, range(self._episodes), self._should_stop)
+            outcome = _play(self._workers.local_env_runner, weights, range(self._episodes), self._films, self._should_stop)
             self._finished = self._metrics([self._take(outcome)])
 
     def finished(self, timeout: float = 0.0) -> dict[str, float] | None:
@@ -77,8 +107,13 @@ class Evaluator:
             outcome = self.finished(POLL_SECONDS)
         return outcome or {}
 
-    def _take(self, outcome: Any) -> list[Episode] | None:
-        """The episodes that a worker has played; None where it did not come to its end."""
+    def take_video(self) -> tuple[int, bytes] | None:
+        """Which step's policy was filmed last, and the mp4; once."""
+        video, self._video = self._video, None
+        return video
+
+    def _take(self, outcome: Any) -> Played | None:
+        """What a worker has played; None where it did not come to its end."""
         try:
             if isinstance(outcome, RayError):
                 raise outcome
@@ -87,18 +122,46 @@ class Evaluator:
             self._faults.lose("evaluations_lost", f"An evaluation has failed; training goes on. {error}")
             return None
 
-    def _metrics(self, played: list[list[Episode] | None]) -> dict[str, float] | None:
-        if not all(played):
+    def _metrics(self, shares: list[Played | None]) -> dict[str, float] | None:
+        if None in shares:
             return None
-        return {"evaluation/at_step": float(self._env_steps), **Evaluation(list(chain(*played))).metrics()}
+        first = shares[0]
+        if first.video:
+            self._video = self._env_steps, first.video
+        if first.fault:
+            logger.warning("Evaluations are not filmed, as the first could not be: %s", first.fault)
+            self._films = False
+        episodes = list(chain.from_iterable(share.episodes for share in shares))
+        return {"evaluation/at_step": float(self._env_steps), **Evaluation(episodes).metrics()}
 
 
 @reporting
 def _play(
-    worker: RolloutWorker, weights: Weights, episodes: range, should_stop: Callable[[], bool] = lambda: False
-) -> list[Episode] | None:
+    worker: RolloutWorker, weights: Weights, episodes: range, films: bool, should_stop: Callable[[], bool] = lambda: False
+) -> Played | None:
     policy = worker.get_policy()
     policy.set_weights(weights)
-    playing = run_episodes(deterministic(policy.agent), worker.env, len(episodes), SEED + episodes.start)
-    played = list(takewhile(lambda _: not should_stop(), playing))
-    return played if len(played) == len(episodes) else None
+    act, played = deterministic(policy.agent), Played()
+    first = [_film(act, worker.env, played)] if films and episodes.start == 0 else []
+    others = run_episodes(act, worker.env, len(episodes) - len(first), SEED + episodes.start + len(first))
+    played.episodes = list(takewhile(lambda _: not should_stop(), chain(first, others)))
+    return played if len(played.episodes) == len(episodes) else None
+
+
+def _film(act: Act, env: gymnasium.Env, played: Played) -> Episode:
+    """An episode, and its film as far as there can be one: an evaluation is worth more."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "video.mp4"
+        with Film(path) as film:
+
+            def take(env: gymnasium.Env, intervened: bool) -> None:
+                if played.fault is None:
+                    try:
+                        film.take(env, intervened)
+                    except Exception as error:  # of whatever the env renders with
+                        played.fault = f"{type(error).__name__}: {error}"
+
+            [episode] = run_episodes(act, env, 1, SEED, take)
+        if played.fault is None:
+            played.video = path.read_bytes()
+    return episode
