@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,10 @@ PANELS: tuple[Panel, ...] = (
 
 
 def plot_learning_curve(results: Sequence[dict[str, Any]], path: Path, steps: str = "env/steps") -> None:
-    """Success, episode length, Q, entropy and what is held out, as far as there are such, over a count of steps, as a PNG."""
+    """Success, episode length, Q, entropy and what is held out, as far as there are such, over a count of steps, as a PNG.
+
+    Steps in which somebody intervened have another background, the deeper the more of them there were.
+    """
     panels = [panel for panel in PANELS if any(_is_number(r.get(key)) for r in results for key, _ in panel[1])]
     figure = Figure(figsize=(11, 3.5 * -(-len(panels) // 2)), layout="constrained")
     for axes, (title, lines) in zip(figure.subplots(-(-len(panels) // 2), 2, squeeze=False).flat, panels, strict=False):
@@ -38,12 +42,21 @@ def plot_learning_curve(results: Sequence[dict[str, Any]], path: Path, steps: st
             at = "evaluation/at_step" if key.startswith("evaluation/") else steps
             points = sorted({(r[at], r[key]) for r in results if _is_number(r.get(at)) and _is_number(r.get(key))})
             axes.plot([x for x, _ in points], [y for _, y in points], label=label)
+        for first, last, share in interventions(results, steps):
+            axes.axvspan(first, last, color="C1", alpha=0.1 + 0.4 * share, linewidth=0)
         if title.startswith("Q "):
             axes.axhline(1.0, color="grey", linestyle=":")
         axes.set(title=title, xlabel=steps.replace("/", " "))
         axes.grid(alpha=0.3)
         axes.legend()
     figure.savefig(path, dpi=110)
+
+
+def interventions(results: Sequence[dict[str, Any]], steps: str) -> list[tuple[float, float, float]]:
+    """Where somebody intervened: from which to which step, and in what share of these."""
+    known = [(0.0, 0.0), *((r[steps], r["buffer/interventions"]) for r in results if _is_number(r.get("buffer/interventions")))]
+    pieces = ((x0, x1, y1 - y0) for (x0, y0), (x1, y1) in pairwise(known))
+    return [(x0, x1, min(more / (x1 - x0), 1.0)) for x0, x1, more in pieces if more > 0 and x1 > x0]
 
 
 def plot_value_curves(curves: Sequence[ValueCurve], path: Path, most: int = 12) -> None:
