@@ -87,14 +87,13 @@ class ReportingEnv(LineEnv):
         return super().step(action)
 
 
-class OnceEnv(LineEnv):
-    """Can be made once: then it is switched off, as `marker` says."""
+class SwitchedEnv(LineEnv):
+    """Cannot be made once the file `off` is there."""
 
-    def __init__(self, marker: str) -> None:
+    def __init__(self, off: str) -> None:
         super().__init__()
-        if Path(marker).exists():
+        if Path(off).exists():
             raise ConnectionError("the robot is switched off")
-        Path(marker).touch()
 
 
 class NodeEnv(LineEnv):

@@ -40,9 +40,13 @@ def test_a_worker_that_is_killed_is_replaced_and_acts_with_current_weights(local
 
 def test_a_worker_whose_env_cannot_be_made_is_left_out_and_the_last_one_ends_the_run(local_ray, build, caplog, tmp_path):
     caplog.set_level(logging.WARNING)
-    algorithm = build("faulty_envs:OnceEnv", 2, env_kwargs={"marker": str(tmp_path / "on")}, training_starts=4000)
+    algorithm = build("faulty_envs:SwitchedEnv", 2, env_kwargs={"off": str(tmp_path / "off")}, training_starts=4000)
+    train_until(algorithm, lambda: algorithm.sampler.started == [1, 2])
+    (tmp_path / "off").touch()
+    [_, second] = algorithm.env_runner_group.foreach_env_runner(lambda worker: os.getpid(), local_env_runner=False)
+    os.kill(second, signal.SIGKILL)
     train_until(algorithm, lambda: "cannot start, and is left out" in caplog.text)
-    assert "the robot is switched off" in caplog.text and algorithm.faults.counts["faults/workers_lost"] == 1
+    assert "the robot is switched off" in caplog.text and algorithm.sampler.started == [1]
     before = algorithm.env_steps
     assert algorithm.train()["env/steps"] >= before + 50
     kill_processes(algorithm.env_runner_group)
