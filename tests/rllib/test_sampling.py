@@ -20,11 +20,8 @@ class Workers:
         self.ready, self.asked = [], []
         self._worker_manager = self
 
-    def healthy_env_runner_ids(self):
+    def actor_ids(self):
         return [1]
-
-    def num_remote_env_runners(self):
-        return 1
 
     def foreach_env_runner_async(self, tasks, remote_worker_ids, healthy_only):
         assert len(tasks) == len(remote_worker_ids) and not healthy_only
