@@ -14,6 +14,9 @@ IGNORE_FILES = (".gitignore", ".rayignore")
 MAX_PACKAGE = 100 * 2**20
 """Bytes; Ray itself takes five times as many, and copies them to every node."""
 
+STOP_SECONDS = 60
+"""From the SIGTERM that stops a job to its end. A run saves meanwhile, and Ray's own 3 are little for that."""
+
 
 @dataclass(frozen=True)
 class Package:
@@ -60,7 +63,7 @@ def runtime_env(root: Path, install: bool) -> dict[str, Any]:
         root: of the project; its code is what runs, on every node.
         install: whether nodes install what pyproject.toml asks for, beside Ray, which they have.
     """
-    environment: dict[str, Any] = {"working_dir": str(root)}
+    environment: dict[str, Any] = {"working_dir": str(root), "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}}
     if install:
         needed = tomllib.loads((root / "pyproject.toml").read_text())["project"]["dependencies"]
         environment["pip"] = [requirement for requirement in needed if not requirement.startswith("ray")]

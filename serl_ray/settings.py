@@ -200,7 +200,8 @@ class HybridSettings(TrainingSettings):
     fragment_length: int = 10
     """Steps of each of its envs that a remote rollout worker hands over at once."""
     max_lead: int | None = 100
-    """Env steps that remote rollout workers may be ahead of the learner; None on a robot, which must not wait."""
+    """Env steps that remote rollout workers may be ahead of the learner before they wait for it; None, and wherever `control_hz`
+    is set: as many as it comes to, since a robot must not wait."""
     max_faults: int = 5
     """Episodes in a row that an env may spoil (it raises, is late, returns what is no number or of a wrong shape) before the run
     ends; each is dropped, counted and reported."""
@@ -208,6 +209,11 @@ class HybridSettings(TrainingSettings):
     """Chance at each step that the env's scripted expert takes over, in a person's place; for simulators."""
     expert_noise: float = 0.2
     """Noise of that expert, as a share of full scale."""
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether envs may stand still until the learner has caught up."""
+        return self.max_lead is not None and self.control_hz is None
 
 
 @dataclass

@@ -99,6 +99,7 @@ def train(settings: TrainingSettings, run: RunOptions) -> dict[str, Any] | None:
     folder.check(run.resume)
     if isinstance(settings, HybridSettings) and settings.init_from:
         settings = replace(settings, init_from=str(local_run(settings.init_from)))
+    _say_what_disturbs(settings, run)
     start_ray(settings, run)
     with _log_of(settings, run) as log:
         algorithm = build(settings, run)
@@ -109,6 +110,17 @@ def train(settings: TrainingSettings, run: RunOptions) -> dict[str, Any] | None:
         finally:
             algorithm.stop()
     return result
+
+
+def _say_what_disturbs(settings: TrainingSettings, run: RunOptions) -> None:
+    """An env that is held to a rate is not held up by anything but what its own process has to do."""
+    if not isinstance(run, HybridRunOptions) or settings.control_hz is None:
+        return
+    rate = f"{settings.control_hz:g} steps a second cannot be held"
+    if not run.num_workers:
+        say(f"{rate} where the learner's steps come between the env's: give the env a process of its own by --num_workers 1.")
+    elif settings.evaluate_every and not run.evaluation_workers:
+        say(f"{rate} while the learner's process evaluates: give it --evaluation_workers 1, or --evaluate_every 0.")
 
 
 @contextmanager
@@ -131,6 +143,8 @@ def _run_to_the_end(algorithm: SERL, log: RunLog, folder: RunFolder, run: RunOpt
         _begin(algorithm, log, folder, run)
         try:
             _loop(algorithm, log, folder, run)
+            if algorithm.should_stop:  # there may be no time for what is under way
+                folder.save(algorithm)
             if isinstance(algorithm.settings, HybridSettings):
                 algorithm.wait_for_requests()
         except WorkerError:

@@ -140,6 +140,15 @@ def test_a_target_is_at_most_the_greatest_return_and_a_time_out_bootstraps():
     torch.testing.assert_close(td_target(rewards, masks, values, 0.9, max_return=1.0), torch.tensor([-4.5, 1.0, 1.0, 0.0]))
 
 
+def test_no_robot_is_given_what_is_no_number():
+    agent = SACAgent(config=small_config())
+    observation = {"state": np.zeros(5, np.float32)}
+    agent.sample_actions(observation)
+    next(agent.networks.actor.parameters()).data.fill_(np.inf)
+    with pytest.raises(FloatingPointError, match="no finite numbers"):
+        agent.sample_actions(observation, argmax=True)
+
+
 def test_frames_can_be_stacked():
     rng = np.random.default_rng(5)
     agent = SACAgent(image_keys=("image",), action_dim=6, config=small_config(frame_stack=3), device="cpu")

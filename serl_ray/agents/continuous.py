@@ -107,15 +107,17 @@ class SACAgent:
         Args:
             argmax: the policy's mode in place of a sample. Grippers are always the grasp critic's best choice.
             eps: standard-normal noise (B, A) to use for the sample; drawn where it is not given.
+
+        Raises:
+            FloatingPointError: the networks hold what are no numbers; no robot is given their actions.
         """
         tensors, is_single = self._tensors(observations)
         latents = self.networks.encoder(self.networks.encoder.features(tensors))
         policy = self.networks.actor(latents)
-        if argmax:
-            continuous = policy.mode
-        else:
-            continuous, _ = policy.sample(self._noise.eps(len(latents)) if eps is None else eps)
+        continuous = policy.mode if argmax else policy.sample(self._noise.eps(len(latents)) if eps is None else eps)[0]
         actions = self.layout.join(continuous, self._grasp_ids(latents)).cpu().numpy()
+        if not np.isfinite(actions).all():
+            raise FloatingPointError("The policy's actions are no finite numbers. Act with an earlier checkpoint.")
         return actions[0] if is_single else actions
 
     def _grasp_ids(self, latents: torch.Tensor) -> torch.Tensor | None:

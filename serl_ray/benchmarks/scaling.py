@@ -133,7 +133,7 @@ def _seconds_to_store(algorithm: SERL) -> float:
     )
     for _ in range(STORED):
         algorithm._store(segments)
-    algorithm._flush()
+    algorithm.log_writer.write()
     return (time.perf_counter() - started) / (algorithm.env_steps - before)
 
 

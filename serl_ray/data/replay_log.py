@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from serl_ray.data.parquet import read_segments, write_file
 from serl_ray.data.schema import Segment
 from serl_ray.data.tables import open_parquet
 from serl_ray.disk import sync
+
+logger = logging.getLogger(__name__)
+
+WRITE_SECONDS = 5.0
+"""For which experience may wait in memory: what a run loses that is killed."""
+MAX_PENDING = 64 * 2**20
+"""Likewise the bytes of observations."""
+FULL_DISK_SECONDS = 30.0
+"""Until what could not be written is tried again."""
 
 
 class ReplayLog:
@@ -88,6 +99,36 @@ class ReplayLog:
     def leftovers(self) -> list[Path]:
         """Shards in the folder that are not part of the log: what was stored after a checkpoint, by a run that was then lost."""
         return sorted(set(self.folder.glob("*.parquet")) - set(self.shards))
+
+
+class LogWriter:
+    """Writes the logs of a run every few seconds; where the disk is full, experience stays in memory until there is room."""
+
+    def __init__(self, logs: Collection[ReplayLog]) -> None:
+        self._logs = logs
+        self._due, self._disk_is_full = time.monotonic() + WRITE_SECONDS, False
+
+    def write_if_due(self) -> None:
+        """Writes what has waited for long, or is much."""
+        if time.monotonic() > self._due or any(log.pending > MAX_PENDING for log in self._logs):
+            self.write()
+
+    def write(self) -> None:
+        """Writes everything, or says that it could not and leaves it at that for a while."""
+        if not self._disk_is_full or time.monotonic() > self._due:
+            self.close()
+
+    def close(self) -> None:
+        """Writes everything, or says that it could not."""
+        self._disk_is_full = False
+        for log in self._logs:
+            try:
+                log.flush()
+            except OSError as error:
+                self._disk_is_full = True
+                text = "Experience could not be written, and %.1f GB stay in memory: %s. Make room; the run goes on."
+                logger.warning(text, log.pending / 1e9, error)
+        self._due = time.monotonic() + (FULL_DISK_SECONDS if self._disk_is_full else WRITE_SECONDS)
 
 
 def read_shards(shards: Sequence[Path]) -> Iterator[Segment]:

@@ -15,7 +15,7 @@ from ray.rllib.utils.annotations import override
 from serl_ray.agents.acceleration import keep_freed_memory
 from serl_ray.data.mixer import sample_mixed
 from serl_ray.data.replay_buffer import ReplayBuffer
-from serl_ray.data.replay_log import ReplayLog, read_shards
+from serl_ray.data.replay_log import LogWriter, ReplayLog, read_shards
 from serl_ray.data.schema import Segment
 from serl_ray.rllib import checkpoint
 from serl_ray.rllib.buffers import add_in_pieces, demo_buffer, online_buffer, trunk_of_maps
@@ -35,8 +35,6 @@ logger = logging.getLogger(__name__)
 
 EVALUATION_ATTEMPTS = 60
 """Before a run is without its last evaluation."""
-MAX_PENDING = 64 * 2**20
-"""Bytes of experience that wait in memory for the end of an iteration, when they are written."""
 
 
 class SERL(Algorithm):
@@ -73,6 +71,7 @@ class SERL(Algorithm):
         self.should_stop = False
         self.faults, self.episodes = FaultLog(), EpisodeLog()
         self._prepare()
+        self.log_writer = LogWriter(self.logs.values())
         self.feed = BatchFeed(self._sample_batch, self.agent.device)
         workers, episodes, films = self.eval_env_runner_group, self.settings.evaluation_episodes, self.config.films
         self.evaluator = Evaluator(workers, episodes, self.faults, films, lambda: self.should_stop)
@@ -89,7 +88,7 @@ class SERL(Algorithm):
         self.online = online_buffer(self.settings, space, action_dim)
         self.demos = demo_buffer(self.settings, space, action_dim, self.logs["demos"], self.config.shared_demos)
         self.demonstrations = len(self.demos)
-        self.sampler = Sampler(self.env_runner_group, self.faults)
+        self.sampler = Sampler(self.env_runner_group, self.faults, self.settings.may_wait)
         self._prepares_ahead = self.sampler.is_remote
         if self.settings.init_from:
             checkpoint.start_from(self.agent, Path(self.settings.init_from))
@@ -111,7 +110,7 @@ class SERL(Algorithm):
         waited = self.feed.seconds_waited
         while self.steps < goal and not self.should_stop:
             self.training_step()
-        self.feed.run(self._flush)
+        self.feed.run(self.log_writer.write)
         if self._evaluation_is_due(steps) and not self.should_stop:
             self._evaluate()
         seconds = time.monotonic() - started
@@ -132,7 +131,7 @@ class SERL(Algorithm):
             self.feed.run(self._store, fragment.segments)
             self.metrics_log.average({"learner/acting_weights_age": self.learner_steps - fragment.learner_steps})
         due = self.learner_steps_due()
-        if self.settings.max_lead is None or due <= self.settings.utd_ratio * self.settings.max_lead:
+        if not self.settings.may_wait or due <= self.settings.utd_ratio * self.settings.max_lead:
             self.sampler.request(self.env_steps, self.learner_steps)
         self._learn(min(due, 1) if self.sampler.is_remote else due)
 
@@ -164,8 +163,7 @@ class SERL(Algorithm):
         for segment in segments:
             self.logs["online"].append(segment)
             self._remember(segment)
-        if self.logs["online"].pending > MAX_PENDING:
-            self._flush()
+        self.log_writer.write_if_due()
 
     def _remember(self, segment: Segment) -> None:
         """Everything that comes of an experience, but its own place on disk."""
@@ -176,14 +174,6 @@ class SERL(Algorithm):
             self.interventions += len(intervention)
         self.episodes.add(segment)
         self.env_steps += len(segment)
-
-    def _flush(self) -> None:
-        """Experience on disk is not lost with the process; where there is no room for it, it stays in memory until there is."""
-        for log in self.logs.values():
-            try:
-                log.flush()
-            except OSError as error:
-                logger.warning("Experience could not be written and stays in memory: %s. Make room; the run goes on.", error)
 
     def recover(self) -> int:
         """Takes up what a run has stored after the checkpoint that was loaded; returns the env steps that are back."""
@@ -206,17 +196,23 @@ class SERL(Algorithm):
         self.agent.imitation_share = self.imitation_share()
         updates = learner_steps * cta_ratio
         for update in range(1, updates + 1):
-            batch = self.feed.next(prepare_another=update < updates or self._prepares_ahead)
             is_full = update % cta_ratio == 0
+            is_last = update == updates or (is_full and self.should_stop)
+            batch = self.feed.next(prepare_another=not is_last or self._prepares_ahead)
             metrics = self.policy.learn_on_batch(batch, critics_only=not is_full)
             if bad := [name for name, value in metrics.items() if not math.isfinite(value)]:
-                raise LearnerError(
-                    f"{', '.join(bad)} is no finite number after {self.learner_steps} learner steps. The run ends here; its last "
-                    "checkpoint is from before. Go on from it with a smaller --lr, or look for odd values in the data."
-                )
+                raise self._diverged(", ".join(bad))
             if is_full:
                 self.metrics_log.average(metrics)
                 self.learner_steps += 1
+            if is_last:
+                return
+
+    def _diverged(self, what: str) -> LearnerError:
+        return LearnerError(
+            f"{what} is no finite number after {self.learner_steps} learner steps. The run ends here; its last checkpoint is "
+            "from before. Go on from it with a smaller --lr, or look for odd values in the data."
+        )
 
     def imitation_share(self) -> float:
         """How much of the actor's loss is imitation: all of it when training starts, none once `warmup_steps` are over."""
@@ -287,5 +283,6 @@ class SERL(Algorithm):
 
     @override(Algorithm)
     def cleanup(self) -> None:
+        self.feed.run(self.log_writer.close)
         self.feed.close()
         super().cleanup()

@@ -11,7 +11,7 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.utils.annotations import override
 
 from serl_ray.rllib import checkpoint
-from serl_ray.rllib.sampling import IN_FLIGHT, RolloutEnv
+from serl_ray.rllib.sampling import MAX_IN_FLIGHT, RolloutEnv
 from serl_ray.settings import HybridSettings, TrainingSettings, check_names, names_of, settings_of
 
 WITHOUT_A_SAY = ("model", "optimizer", "replay_buffer_config")
@@ -44,7 +44,7 @@ class SERLConfig(AlgorithmConfig):
         self.api_stack(enable_rl_module_and_learner=False, enable_env_runner_and_connector_v2=False)
         self.framework("torch").debugging(log_sys_usage=False)
         self.environment(env=RolloutEnv, disable_env_checking=True)
-        self.env_runners(num_env_runners=0, max_requests_in_flight_per_env_runner=IN_FLIGHT)
+        self.env_runners(num_env_runners=0, max_requests_in_flight_per_env_runner=MAX_IN_FLIGHT)
         self.env_runners(validate_env_runners_after_construction=False)  # a worker may wait for its node while others work
         self.env_runners(create_local_env_runner=False)  # where there are workers, the robot is theirs alone
         self.fault_tolerance(restart_failed_env_runners=True, delay_between_env_runner_restarts_s=0.0)

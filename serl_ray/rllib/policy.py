@@ -14,6 +14,7 @@ from ray.rllib.utils.annotations import override
 
 from serl_ray.agents.sac import make_agent
 from serl_ray.device import pick_device
+from serl_ray.rllib.failures import LearnerError
 from serl_ray.rllib.models import MODEL_NAME, register_model
 from serl_ray.settings import settings_of
 from serl_ray.types import ActionLayout, Batch
@@ -81,8 +82,15 @@ class SERLPolicy(TorchPolicyV2):
 
     @override(TorchPolicyV2)
     def get_weights(self) -> dict[str, np.ndarray]:
-        """The acting weights: all that a rollout worker needs, without a frozen trunk."""
-        return {name: tensor.cpu().numpy() for name, tensor in self.agent.acting_tensors().items()}
+        """The acting weights: all that a rollout worker needs, without a frozen trunk.
+
+        Raises:
+            LearnerError: some are no numbers; nobody acts with them.
+        """
+        weights = {name: tensor.cpu().numpy() for name, tensor in self.agent.acting_tensors().items()}
+        if bad := [name for name, array in weights.items() if not np.isfinite(array).all()]:
+            raise LearnerError(f"{bad[0]} holds what are no finite numbers, so nobody acts with it. Go on from a checkpoint.")
+        return weights
 
     @override(TorchPolicyV2)
     def set_weights(self, weights: dict[str, np.ndarray]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 IN_FLIGHT = 2
 """Requests a rollout worker has at a time: one that it works on, and one to go on with."""
+MAX_IN_FLIGHT = 16
+"""Likewise where the learner takes longer than a request does, and the worker must not wait for it."""
 POLL_SECONDS = 0.005
 """For how long a fetch waits where all that is asked for is not there yet; the workers are busy meanwhile."""
 RETRY_SECONDS = 1.0
@@ -77,6 +80,7 @@ class Fragment:
         number: of the request, counted from 0 for each worker.
         learner_steps: how many the learner had made when it gave the weights that acted.
         worker: where it comes from.
+        seconds: that it took.
     """
 
     segments: list[Segment]
@@ -84,6 +88,7 @@ class Fragment:
     number: int
     learner_steps: int
     worker: int = 0
+    seconds: float = 0.0
 
 
 @dataclass
@@ -96,6 +101,7 @@ class _Requests:
         in_flight: how many it has at the moment.
         lost: when a request to it last failed, while it is being replaced.
         has_started: whether it has brought something.
+        seconds: that the last one took.
     """
 
     asked: int = 0
@@ -103,17 +109,19 @@ class _Requests:
     in_flight: int = 0
     lost: float | None = None
     has_started: bool = False
+    seconds: float = math.inf
 
-    @property
-    def wanting(self) -> int:
-        """Requests it may have beside those it has; one at a time, and not at once, while it is being replaced."""
+    def wanting(self, pause: float) -> int:
+        """Requests it may have beside those it has, to have work for `pause` seconds; one at a time, and not at once, while it is
+        being replaced."""
         if self.lost is None:
-            return IN_FLIGHT - (self.asked - self.delivered)
+            in_flight = 1 + math.ceil(pause / self.seconds)
+            return min(max(in_flight, IN_FLIGHT), MAX_IN_FLIGHT) - (self.asked - self.delivered)
         return int(self.in_flight == 0 and time.monotonic() - self.lost > RETRY_SECONDS)
 
 
 class Sampler:
-    """Keeps `IN_FLIGHT` requests with every rollout worker, so that none waits for the learner, and hands over what they bring.
+    """Keeps requests with every rollout worker, so that none waits for the learner, and hands over what they bring.
 
     Each request carries the acting weights of its time: a worker swaps them between two steps, and one that has been replaced has
     them before its first. Without remote workers a fetch steps the local one.
@@ -121,10 +129,13 @@ class Sampler:
     Args:
         workers: RLlib's rollout workers.
         faults: where a lost worker and dropped episodes are noted.
+        may_wait: whether workers may be out of work while the learner makes a step; otherwise they have as many more requests as
+            that takes.
     """
 
-    def __init__(self, workers: EnvRunnerGroup, faults: FaultLog) -> None:
-        self._workers, self._faults = workers, faults
+    def __init__(self, workers: EnvRunnerGroup, faults: FaultLog, may_wait: bool = True) -> None:
+        self._workers, self._faults, self._may_wait = workers, faults, may_wait
+        self._asked_at = time.monotonic()
         ids = list(workers._worker_manager.actor_ids())
         self.is_remote = bool(ids)
         self._requests = {worker: _Requests() for worker in ids}
@@ -148,7 +159,9 @@ class Sampler:
             env_steps: how many the run has made so far.
             learner_steps: likewise; the weights are taken anew when it has grown.
         """
-        wanting = [worker for worker, requests in self._requests.items() for _ in range(requests.wanting)]
+        now = time.monotonic()
+        pause, self._asked_at = 0.0 if self._may_wait else now - self._asked_at, now
+        wanting = [worker for worker, requests in self._requests.items() for _ in range(requests.wanting(pause))]
         if not wanting:
             return
         if self._weights is None or self._weights[0] != learner_steps:
@@ -189,7 +202,7 @@ class Sampler:
             self._lose(worker, outcome)
             return
         fragment = raise_failure(outcome)
-        requests.has_started = True
+        requests.has_started, requests.seconds = True, max(fragment.seconds, POLL_SECONDS)
         if requests.lost is not None and fragment.number >= requests.delivered:
             requests.lost = None
             logger.warning("Rollout worker %d is back.", worker)
@@ -238,8 +251,9 @@ def _collect_remotely(worker: RolloutWorker, weights: ray.ObjectRef, env_steps: 
     policy = worker.get_policy()
     policy.set_weights(ray.get(weights))
     policy.global_timestep = env_steps
+    started = time.monotonic()
     segments, faults = _collect(worker, policy.settings.fragment_length)
-    return Fragment(segments, faults, number, learner_steps, worker.worker_index)
+    return Fragment(segments, faults, number, learner_steps, worker.worker_index, time.monotonic() - started)
 
 
 def _collect(worker: RolloutWorker, steps: int) -> tuple[list[Segment], list[Fault]]:

@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from stamped import ACTION_DIM, SPEC, stamped_segment
 from test_replay_buffer import draw_many, experience
 
+from serl_ray.data import replay_log
 from serl_ray.data.replay_buffer import ReplayBuffer
-from serl_ray.data.replay_log import ReplayLog, num_transitions, read_shards
+from serl_ray.data.replay_log import FULL_DISK_SECONDS, WRITE_SECONDS, LogWriter, ReplayLog, num_transitions, read_shards
 from serl_ray.data.schema import TRANSITION_FIELDS
 from serl_ray.rllib.buffers import add_in_pieces
 
@@ -106,3 +108,44 @@ def test_a_log_that_takes_over_a_checkpoint_knows_what_was_stored_after_it(tmp_p
     elsewhere = ReplayLog(tmp_path / "other")
     elsewhere.take_over([tmp_path / "checkpoint" / name for name in names])
     assert [shard.name for shard in elsewhere.shards] == names and not elsewhere.leftovers()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = SimpleNamespace(seconds=0.0)
+    monkeypatch.setattr(replay_log, "time", SimpleNamespace(monotonic=lambda: now.seconds))
+    return now
+
+
+def test_experience_waits_for_seconds_and_not_for_much(clock, monkeypatch, tmp_path):
+    log = ReplayLog(tmp_path)
+    writer = LogWriter([log])
+    for step, written in ((0.0, 0), (WRITE_SECONDS / 2, 0), (WRITE_SECONDS, 3), (0.1, 3)):
+        clock.seconds += step
+        log.append(stamped_segment(int(10 * clock.seconds), 0, 1))
+        writer.write_if_due()
+        assert num_transitions(log.shards) == written
+    monkeypatch.setattr(replay_log, "MAX_PENDING", 0)
+    writer.write_if_due()
+    assert num_transitions(log.shards) == 4
+
+
+def test_a_full_disk_is_not_tried_at_every_step(clock, monkeypatch, tmp_path, caplog):
+    log, tries = ReplayLog(tmp_path), []
+
+    def full(*args):
+        tries.append(clock.seconds)
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(replay_log, "write_file", full)
+    monkeypatch.setattr(replay_log, "MAX_PENDING", 0)
+    writer = LogWriter([log])
+    for _ in range(100):
+        clock.seconds += FULL_DISK_SECONDS / 40
+        log.append(stamped_segment(len(tries), 0, 1))
+        writer.write_if_due()
+        writer.write()
+    assert len(tries) == 3 and caplog.text.count("No space left on device") == 3
+    monkeypatch.undo()
+    writer.close()
+    assert num_transitions(log.shards) == 100

@@ -141,4 +141,6 @@ def test_a_learner_that_turns_nan_stops_before_it_overwrites_a_good_checkpoint(m
         train(HybridSettings(env_name="line_envs:LineEnv", **settings), run)
     agent = load_any_agent(checkpoint_of(tmp_path / "run") / AGENT_DIR, "cpu")
     assert all(np.isfinite(tensor.numpy()).all() for tensor in agent.networks.state_dict().values())
-    assert check_whole(tmp_path / "run") > 0
+    saved = check_whole(tmp_path / "run")
+    stored = num_transitions(sorted(tmp_path.glob("run/replay/online/*.parquet")))
+    assert 0 < saved < stored == 20 + 150 // HybridSettings.cta_ratio, "what came after the last checkpoint is on disk, too"

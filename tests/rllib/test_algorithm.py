@@ -15,6 +15,7 @@ from serl_ray.data.hil_serl import DemoError
 from serl_ray.data.schema import Segment
 from serl_ray.networks.classifier import RewardClassifier
 from serl_ray.rllib import SERLConfig
+from serl_ray.rllib.failures import LearnerError
 from serl_ray.rllib.metrics import METRICS
 from serl_ray.rllib.sampling import IN_FLIGHT
 
@@ -146,6 +147,15 @@ def test_remote_workers_sample_while_the_learner_learns(build):
     assert 0 <= algorithm.learner_steps_due() <= algorithm.settings.max_lead + 2 * IN_FLIGHT * 5
     assert result["evaluation/success_rate"] >= 0
     assert 0 <= result["learner/acting_weights_age"] <= algorithm.learner_steps
+
+
+def test_weights_that_are_no_numbers_reach_no_worker(build):
+    algorithm = build(config(fragment_length=5, utd_ratio=0.0).env_runners(num_env_runners=1))
+    algorithm.train()
+    next(algorithm.agent.networks.actor.parameters()).data[0] = np.nan
+    algorithm.learner_steps += 1
+    with pytest.raises(LearnerError, match="actor.* no finite numbers, so nobody acts with it"):
+        algorithm.train()
 
 
 def test_a_worker_has_all_its_requests_before_the_learner_goes_on(build):

@@ -8,7 +8,7 @@ from ray.exceptions import RayActorError
 
 from serl_ray.rllib import sampling
 from serl_ray.rllib.failures import Fault, FaultLog
-from serl_ray.rllib.sampling import IN_FLIGHT, Fragment, Sampler
+from serl_ray.rllib.sampling import IN_FLIGHT, MAX_IN_FLIGHT, Fragment, Sampler
 
 
 class Workers:
@@ -63,6 +63,24 @@ def test_a_worker_has_no_more_requests_than_it_may(workers, ask):
     for _ in range(3):
         ask()
     assert workers.asked == list(range(IN_FLIGHT))
+
+
+def test_a_worker_that_must_not_wait_has_work_for_as_long_as_the_learner_takes(workers, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(sampling, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def asked_after(may_wait, pause):
+        workers.asked = []
+        sampler = Sampler(workers, FaultLog(), may_wait)
+        sampler.request(0, 0)
+        workers.ready = [Fragment([], [], 0, 0, 1, seconds=1.0)]
+        sampler.fetch(0, wait=False)
+        clock[0] += pause
+        sampler.request(0, 0)
+        return len(workers.asked) - 1  # the first is done
+
+    assert [asked_after(may_wait=True, pause=pause) for pause in (0.1, 6.3)] == [IN_FLIGHT, IN_FLIGHT]
+    assert [asked_after(may_wait=False, pause=pause) for pause in (0.1, 6.3, 1000.0)] == [IN_FLIGHT, 8, MAX_IN_FLIGHT]
 
 
 def test_a_lost_worker_is_asked_again_until_it_is_back(workers, ask, caplog):
