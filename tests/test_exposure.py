@@ -15,7 +15,8 @@ FILES = sorted([*ROOT.glob("serl_ray/**/*.py"), *ROOT.glob("scripts/*.py")])
 FORBIDDEN = {
     "eval", "exec", "compile", "__import__", "os.system", "os.popen", "pickle.load", "pickle.loads", "pickle.Unpickler",
     "marshal.loads", "shelve.open", "dill.load", "cloudpickle.load", "cloudpickle.loads", "joblib.load", "yaml.load",
-    "yaml.unsafe_load", "pd.read_pickle", "torch.jit.load", "torch.hub.load", "tarfile.open", "shutil.unpack_archive",
+    "yaml.unsafe_load", "pd.read_pickle", "torch.jit.load", "torch.jit.script", "torch.jit.trace",
+    "torch.export.load", "torch.package.PackageImporter", "torch.hub.load", "tarfile.open", "shutil.unpack_archive",
 }  # fmt: skip
 IMPORTS = {"serl_ray/envs/make.py": 1, "serl_ray/envs/rendering.py": 2}
 """Where a module is imported by its name: the env that the command line names, and mujoco's back ends."""

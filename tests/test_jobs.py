@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 TRAIN = [
     *("python", "scripts/train_hybrid.py", "--preset", "tabletop", "--setup_mode", "single-arm-fixed-gripper"),
     *("--num_workers", "1", "--evaluate_every", "0", "--steps_per_iteration", "50", "--evaluation_episodes", "2"),
+    *("--control_hz", "20", "--fragment_length", "50"),  # what is under way takes longer than Ray waits for by itself
 ]  # fmt: skip
 
 
