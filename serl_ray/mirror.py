@@ -3,19 +3,28 @@
 URI/checkpoints/step-.../   agent/ and run.json, which comes last
 URI/replay/online/          what the checkpoints' run.json name, likewise replay/demos/
 URI/tracks.json             what the run is called at its trackers, if it has any
+
+A file is copied beside and then moved, so it is there whole or not at all.
 """
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from pyarrow.fs import FileSelector, FileType, LocalFileSystem, copy_files
 
+from serl_ray.agents.checkpoint import CONFIG_FILE, TENSORS_FILE
 from serl_ray.data.files import is_uri, locate
 from serl_ray.disk import new_folder
-from serl_ray.rllib.checkpoint import AGENT_DIR, CHECKPOINTS, REPLAY_DIR, RUN_FILE, checkpoints_of, read_run
+from serl_ray.rllib.checkpoint import AGENT_DIR, CHECKPOINTS, NAME, REPLAY_DIR, RUN_FILE, checkpoints_of, read_run, step_of
 from serl_ray.tracking import TRACKS
+
+logger = logging.getLogger(__name__)
+
+AGENT_FILES = (TENSORS_FILE, CONFIG_FILE)
 
 
 class Mirror:
@@ -29,20 +38,42 @@ class Mirror:
         self._uri = uri
         self._files, root = locate(uri)
         self._root = PurePosixPath(root)
+        self._kept_here: set[str] = set()
 
     def __str__(self) -> str:
         return self._uri
 
+    def check(self, run: Path) -> None:
+        """Whether a run's folder, which has a checkpoint, has all that is here.
+
+        Raises:
+            FileExistsError: another machine has gone on with the run, or it is another run.
+        """
+        name, ours = self.newest(), checkpoints_of(run)[-1]
+        if name is None:
+            return
+        theirs, parts = self._read_run(name)["replay"], read_run(ours)["replay"]
+        goes_on = all(parts.get(part, [])[: len(shards)] == shards for part, shards in theirs.items())
+        if step_of(name) > step_of(ours.name) or not goes_on:
+            raise FileExistsError(
+                f"{self} has {name}, of another run or from another machine, and {run} has {ours.name} without what led there. "
+                f"Remove {run}, so that what is at the mirror is fetched, or name another --mirror."
+            )
+
     def push(self, run: Path) -> None:
-        """Copies what is new in a run's folder, and deletes the checkpoints that it has no more."""
+        """Copies what is new in a run's folder, and deletes the checkpoints that it had at an earlier push and has no more."""
         kept = checkpoints_of(run)
+        names = {checkpoint.name for checkpoint in kept}
+        self._kept_here |= names
         if (run / TRACKS).exists():
             self._push(run / TRACKS, self._root / TRACKS)
+        there = self.checkpoints()
         for checkpoint in kept:
-            if not self._is_file(self._root / CHECKPOINTS / checkpoint.name / RUN_FILE):
+            if checkpoint.name not in there or not self._is_file(self._root / CHECKPOINTS / checkpoint.name / RUN_FILE):
                 self._push_checkpoint(checkpoint)
-        for name in self._names(self._root / CHECKPOINTS) - {checkpoint.name for checkpoint in kept}:
+        for name in (self._kept_here - names).intersection(there):
             self._files.delete_dir(str(self._root / CHECKPOINTS / name))
+        self._kept_here = names
 
     def _push_checkpoint(self, checkpoint: Path) -> None:
         for name in read_run(checkpoint)["replay"]:
@@ -52,14 +83,37 @@ class Mirror:
                 if shard.name not in there:
                     self._push(shard, folder / shard.name)
         target = self._root / CHECKPOINTS / checkpoint.name
-        for file in sorted((checkpoint / AGENT_DIR).iterdir()):
-            self._push(file, target / AGENT_DIR / file.name)
+        for file in AGENT_FILES:
+            self._push(checkpoint / AGENT_DIR / file, target / AGENT_DIR / file)
         self._push(checkpoint / RUN_FILE, target / RUN_FILE)
+
+    def checkpoints(self) -> list[str]:
+        """The names of the checkpoints, whole or not, the oldest first."""
+        return sorted(filter(NAME.fullmatch, self._names(self._root / CHECKPOINTS)), key=step_of)
 
     def newest(self) -> str | None:
         """The name of the newest whole checkpoint; None where there is none."""
-        names = sorted(self._names(self._root / CHECKPOINTS), reverse=True)
-        return next((name for name in names if self._is_file(self._root / CHECKPOINTS / name / RUN_FILE)), None)
+        for name in reversed(self.checkpoints()):
+            try:
+                self._check_whole(name)
+                return name
+            except (ValueError, FileNotFoundError) as error:
+                logger.warning("%s in %s is not whole and is left out: %s", name, self, error)
+        return None
+
+    def _check_whole(self, name: str) -> None:
+        """Raises ValueError or FileNotFoundError for what is missing or damaged."""
+        wanted = {self._root / CHECKPOINTS / name / AGENT_DIR: set(AGENT_FILES)}
+        for part, shards in self._read_run(name)["replay"].items():
+            wanted[self._root / REPLAY_DIR / part] = set(shards)
+        for folder, files in wanted.items():
+            if missing := sorted(files - self._names(folder)):
+                raise FileNotFoundError(f"{', '.join(missing[:3])} is not in {folder}")
+
+    def _read_run(self, name: str) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory() as folder:
+            self._fetch(self._root / CHECKPOINTS / name / RUN_FILE, Path(folder) / RUN_FILE)
+            return read_run(Path(folder))
 
     def fetch(self, run: Path, with_replay: bool = True) -> Path:
         """Copies the newest checkpoint into a run's folder.
@@ -70,15 +124,19 @@ class Mirror:
         name = self.newest()
         if name is None:
             raise FileNotFoundError(f"There is no checkpoint in {self}. Check the URI.")
-        checkpoint = run / CHECKPOINTS / name
+        source, checkpoint = self._root / CHECKPOINTS / name, run / CHECKPOINTS / name
+        if self._is_file(self._root / TRACKS):
+            run.mkdir(parents=True, exist_ok=True)
+            self._fetch(self._root / TRACKS, run / TRACKS)
         with new_folder(checkpoint) as new:
-            self._fetch(self._root / CHECKPOINTS / name, new)
+            (new / AGENT_DIR).mkdir()
+            for file in AGENT_FILES:
+                self._fetch(source / AGENT_DIR / file, new / AGENT_DIR / file)
+            self._fetch(source / RUN_FILE, new / RUN_FILE)
             for part, shards in read_run(new)["replay"].items() if with_replay else ():
                 (new / REPLAY_DIR / part).mkdir(parents=True)
                 for shard in shards:
                     self._fetch(self._root / REPLAY_DIR / part / shard, new / REPLAY_DIR / part / shard)
-        if self._is_file(self._root / TRACKS):
-            self._fetch(self._root / TRACKS, run / TRACKS)
         return checkpoint
 
     def _names(self, folder: PurePosixPath) -> set[str]:
@@ -89,8 +147,10 @@ class Mirror:
         return self._files.get_file_info(str(path)).type == FileType.File
 
     def _push(self, source: Path, target: PurePosixPath) -> None:
+        new = target.with_name(f".{target.name}.new")
         self._files.create_dir(str(target.parent), recursive=True)
-        copy_files(str(source), str(target), LocalFileSystem(), self._files)
+        copy_files(str(source), str(new), LocalFileSystem(), self._files)
+        self._files.move(str(new), str(target))
 
     def _fetch(self, source: PurePosixPath, target: Path) -> None:
         copy_files(str(source), str(target), self._files, LocalFileSystem())

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from serl_ray.disk import new_folder
+from serl_ray.disk import locked, new_folder
 from serl_ray.mirror import Mirror
 from serl_ray.rllib import SERL
-from serl_ray.rllib.checkpoint import CHECKPOINTS, REPLAY_DIR, checkpoints_of
+from serl_ray.rllib.checkpoint import CHECKPOINTS, REPLAY_DIR, checkpoints_of, step_of
 from serl_ray.run_log import LOGS, read_results
 
 logger = logging.getLogger(__name__)
+
+LOCK = ".lock"
+"""In the folder of a run: held by the process that writes there."""
 
 
 @dataclass
@@ -30,21 +35,38 @@ class RunFolder:
     keep: int
     mirror: Mirror | None = None
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps the folder for this process: another would delete what this one has not finished.
+
+        Raises:
+            FileExistsError: another process has it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self.path / LOCK))
+            except BlockingIOError as error:
+                raise FileExistsError(
+                    f"Another process runs in {self.path}. Wait until it has ended, or choose another --save_dir."
+                ) from error
+            yield
+
     def check(self, resume: bool) -> None:
-        """Neither overwrites a run nor resumes one that is not there; one that is only at the mirror is fetched."""
+        """Neither overwrites a run nor resumes one that is not there, or went on elsewhere; one that is only at the mirror is
+        fetched."""
         self._put_back()
         exists = bool(checkpoints_of(self.path))
-        if not exists and self.mirror and self.mirror.newest():
-            if not resume:
-                raise FileExistsError(
-                    f"{self.mirror} holds a run already. Choose another --mirror, or go on with it by --resume."
-                )
-            self.mirror.fetch(self.path)
-            exists = True
-        if resume and not exists:
-            raise FileNotFoundError(f"There is no checkpoint in {self.path} to resume. Check --save_dir, or leave --resume out.")
         if exists and not resume:
             raise FileExistsError(f"{self.path} holds a run already. Choose another --save_dir, or go on with it by --resume.")
+        if self.mirror and not resume and self.mirror.checkpoints():
+            raise FileExistsError(f"{self.mirror} holds a run already. Choose another --mirror, or go on with it by --resume.")
+        if self.mirror and exists:
+            self.mirror.check(self.path)
+        elif self.mirror and resume and self.mirror.newest():
+            self.mirror.fetch(self.path)
+        elif resume and not exists:
+            raise FileNotFoundError(f"There is no checkpoint in {self.path} to resume. Check --save_dir, or leave --resume out.")
         self._remove_parts()
 
     def _put_back(self) -> None:
@@ -65,8 +87,9 @@ class RunFolder:
         checkpoint = self.path / CHECKPOINTS / f"step-{algorithm.steps:09d}"
         with new_folder(checkpoint) as new:
             algorithm.save_checkpoint(str(new))
+        evaluated = algorithm.evaluator.at_step  # it may turn out to be the best
         for old in checkpoints_of(self.path)[: -self.keep]:
-            if old != self.best():
+            if old != self.best() and step_of(old.name) != evaluated:
                 shutil.rmtree(old.rename(old.with_name(f".{old.name}.gone")))
         self._copy_to_mirror()
         return checkpoint
@@ -92,9 +115,5 @@ class RunFolder:
         """Of the checkpoints, the one whose policy had most success in its evaluation, the newest of equals."""
         results = read_results(self.path / LOGS)
         success = {int(r["evaluation/at_step"]): r["evaluation/success_rate"] for r in results if "evaluation/at_step" in r}
-        judged = [path for path in checkpoints_of(self.path) if _step(path) in success]
-        return max(judged, key=lambda path: (success[_step(path)], _step(path)), default=None)
-
-
-def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.removeprefix("step-"))
+        judged = [path for path in checkpoints_of(self.path) if step_of(path.name) in success]
+        return max(judged, key=lambda path: (success[step_of(path.name)], step_of(path.name)), default=None)

@@ -96,6 +96,11 @@ def train(settings: TrainingSettings, run: RunOptions) -> dict[str, Any] | None:
     settings.check()
     run.check()
     folder = RunFolder(run.save_dir, run.keep, Mirror(run.mirror) if run.mirror else None)
+    with folder.held():
+        return _train_in(folder, settings, run)
+
+
+def _train_in(folder: RunFolder, settings: TrainingSettings, run: RunOptions) -> dict[str, Any] | None:
     folder.check(run.resume)
     if isinstance(settings, HybridSettings) and settings.init_from:
         settings = replace(settings, init_from=str(local_run(settings.init_from)))
@@ -211,6 +216,7 @@ def load_policy(save_dir: Path, **overrides: Any) -> tuple[SACAgent, gymnasium.E
     saved = read_run(path)["settings"]
     overrides = overrides | {"env_name": checked_env(path, saved, overrides.get("env_name"))}
     settings = TrainingSettings(**{name: saved[name] for name in names_of(TrainingSettings) if name in saved} | overrides)
+    settings.check()
     if settings.env_name is None:
         raise ValueError(f"{save_dir} was trained without an env. Name one to play its policy in: --env_name tabletop.")
     return load_any_agent(path / AGENT_DIR, "cpu"), make_env(**settings.env_config())

@@ -43,17 +43,26 @@ def agent_tensors(agent: SACAgent) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def load_agent_tensors(agent: SACAgent, tensors: dict[str, torch.Tensor]) -> None:
-    """The reverse of `agent_tensors`, all or nothing."""
-    expected = {name: tensor.shape for name, tensor in agent_tensors(agent).items()}
-    found = {name: tensor.shape for name, tensor in tensors.items()}
+def check_tensors(agent: SACAgent, tensors: dict[str, torch.Tensor]) -> None:
+    """Raises ValueError where these are not tensors of such an agent."""
+    expected = {name: (tensor.shape, tensor.dtype) for name, tensor in agent_tensors(agent).items()}
+    found = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
     if expected != found:
         missing, surplus = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
-        reshaped = sorted(name for name in expected.keys() & found.keys() if expected[name] != found[name])
+        different = sorted(name for name in expected.keys() & found.keys() if expected[name] != found[name])
         raise ValueError(
             f"The checkpoint does not fit this agent: missing {missing or 'none'}, surplus {surplus or 'none'}, "
-            f"of another shape {reshaped or 'none'}."
+            f"of another shape or type {different or 'none'}."
         )
+    try:
+        torch.Generator(agent.generator.device).set_state(tensors["generator"].cpu())
+    except RuntimeError as error:
+        raise ValueError(f"The checkpoint's generator holds no state of a random generator: {error}") from error
+
+
+def load_agent_tensors(agent: SACAgent, tensors: dict[str, torch.Tensor]) -> None:
+    """The reverse of `agent_tensors`, all or nothing."""
+    check_tensors(agent, tensors)
     agent.networks.load_state_dict(_under(tensors, "networks."))
     agent.target.load_state_dict(_under(tensors, "target."), strict=False)
     for name, optimiser in agent.optimisers.items():

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from ray.rllib.algorithms.algorithm import Algorithm
@@ -19,7 +19,6 @@ from serl_ray.data.replay_log import LogWriter, ReplayLog, read_shards
 from serl_ray.data.schema import Segment
 from serl_ray.rllib import checkpoint
 from serl_ray.rllib.buffers import add_in_pieces, demo_buffer, online_buffer, trunk_of_maps
-from serl_ray.rllib.checkpoint import checked_env
 from serl_ray.rllib.config import SERLConfig
 from serl_ray.rllib.evaluator import Evaluator
 from serl_ray.rllib.failures import FaultLog, LearnerError, WorkerError
@@ -28,7 +27,8 @@ from serl_ray.rllib.gauges import Gauges
 from serl_ray.rllib.metrics import EpisodeLog, MetricsLog
 from serl_ray.rllib.policy import SERLPolicy
 from serl_ray.rllib.sampling import RETRY_SECONDS, Sampler, say_what_waits
-from serl_ray.settings import names_of, settings_of
+from serl_ray.rllib.saving import SavedAlgorithm
+from serl_ray.settings import settings_of
 from serl_ray.types import Batch
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ EVALUATION_ATTEMPTS = 60
 """Before a run is without its last evaluation."""
 
 
-class SERL(Algorithm):
+class SERL(SavedAlgorithm):
     """SAC, hybrid where grippers are learned, on half demonstrations and half online experience (RLPD, arXiv 2302.02948).
 
     `train()` runs `steps_per_iteration` env steps and returns every metric of `metrics.METRICS`. Without remote rollout workers
@@ -255,31 +255,6 @@ class SERL(Algorithm):
     @override(Algorithm)
     def load_checkpoint(self, checkpoint_dir: str) -> None:
         self.feed.run(checkpoint.load, self, checkpoint_dir)
-
-    @classmethod
-    @override(Algorithm)
-    def from_checkpoint(cls, path: str | Path, env_name: str | None = None, **kwargs: Any) -> Self:
-        """The algorithm that a checkpoint describes, going on where it was saved.
-
-        Args:
-            path: of the checkpoint.
-            env_name: an env of your own, whose code will run. A checkpoint, which may be anybody's, does not decide that.
-        """
-        saved = checkpoint.read_run(Path(path))["settings"]
-        config = cls.get_default_config()
-        settings = {name: saved[name] for name in names_of(config.settings_class) if name in saved}
-        settings["env_name"] = checked_env(Path(path), saved, env_name)
-        algorithm = config.training(**settings).build_algo()
-        algorithm.load_checkpoint(str(path))
-        return algorithm
-
-    @override(Algorithm)
-    def restore(self, checkpoint_path: Any) -> None:
-        """As Tune's, which would unpickle what another kind of algorithm writes."""
-        directory = getattr(getattr(checkpoint_path, "checkpoint", checkpoint_path), "path", checkpoint_path)
-        if (Path(directory) / "_dict_checkpoint.pkl").exists():
-            raise ValueError(f"{directory} is no checkpoint of serl_ray: it holds a pickle, which could run code.")
-        super().restore(checkpoint_path)
 
     @override(Algorithm)
     def cleanup(self) -> None:

@@ -8,6 +8,7 @@ CHECKPOINT/run.json           the rest, and the order of the shards
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
@@ -20,14 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from serl_ray.agents.checkpoint import read_tensors
+from serl_ray.agents.checkpoint import check_tensors, read_tensors
 from serl_ray.agents.sac import SACAgent
 from serl_ray.data.files import local_copy
 from serl_ray.data.replay_log import num_transitions, read_shards
 from serl_ray.disk import read_json, sync, write_json
 from serl_ray.envs.make import BUNDLED_ENVS
 from serl_ray.rllib.buffers import add_in_pieces
-from serl_ray.rllib.failures import LearnerError
+from serl_ray.rllib.failures import FaultLog, LearnerError
+from serl_ray.rllib.metrics import EpisodeLog, is_count
 from serl_ray.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ AGENT_DIR = "agent"
 REPLAY_DIR = "replay"
 RUN_FILE = "run.json"
 FORMAT_VERSION = 2
+REPLAYS = ("online", "demos")
+SHARD = re.compile(r"[\w-]+\.parquet")
 COUNTERS = ("env_steps", "learner_steps", "interventions", "demonstrations")
 PARTS = {"settings": dict, "contract": dict, "counters": dict, "episodes": dict, "faults": dict, "random": dict, "replay": dict}
 PACKAGES = ("serl-ray", "torch", "ray", "numpy", "pyarrow")
@@ -74,7 +78,7 @@ def save(algorithm: SERL, directory: str) -> None:
 
 
 def load(algorithm: SERL, directory: str) -> None:
-    """Goes on where `save` left off.
+    """Goes on where `save` left off. What is wrong is found before anything is changed, but for shards that are damaged inside.
 
     Raises:
         FileNotFoundError: there is no checkpoint, or a part of it is missing.
@@ -91,6 +95,13 @@ def load(algorithm: SERL, directory: str) -> None:
     _check_shards(path, shards, state["counters"])
     tensors = read_tensors(path / AGENT_DIR)
     _check_trunk(path, tensors, algorithm.agent, algorithm.settings.trunk)
+    check_tensors(algorithm.agent, tensors)
+    try:
+        episodes = EpisodeLog.from_json(state["episodes"])
+        for name, generator in _generators(algorithm).items():
+            copy.deepcopy(generator).bit_generator.state = state["random"][name]
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{path / RUN_FILE} is damaged ({error!r}). Take another copy of the checkpoint.") from error
     algorithm.agent.load_tensors(tensors)
     for name, log in algorithm.logs.items():
         buffer = algorithm.buffers[name]
@@ -100,12 +111,9 @@ def load(algorithm: SERL, directory: str) -> None:
         log.take_over(shards[name])
     for name in COUNTERS:
         setattr(algorithm, name, state["counters"][name])
-    try:
-        for name, generator in _generators(algorithm).items():
-            generator.bit_generator.state = state["random"][name]
-        algorithm.episodes.from_json(state["episodes"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path / RUN_FILE} is damaged ({error!r}). Take another copy of the checkpoint.") from error
+    for name, generator in _generators(algorithm).items():
+        generator.bit_generator.state = state["random"][name]
+    algorithm.episodes = episodes
     algorithm.faults.counts |= state["faults"]
     algorithm.policy.global_timestep = algorithm.env_steps
 
@@ -205,6 +213,11 @@ def checkpoints_of(run: Path) -> list[Path]:
     )
 
 
+def step_of(name: str) -> int:
+    """The step in the name of a checkpoint."""
+    return int(name.removeprefix("step-"))
+
+
 def checkpoint_of(run: Path) -> Path:
     """The newest checkpoint of a run's folder, or the folder itself where it is a checkpoint."""
     return ([run] + checkpoints_of(run))[-1]
@@ -221,8 +234,8 @@ def read_run(path: Path) -> dict[str, Any]:
     if state.get("format_version") != FORMAT_VERSION:
         raise ValueError(f"{path} has format version {state.get('format_version')!r}; this release reads {FORMAT_VERSION}.")
     wrong = [name for name, kind in PARTS.items() if not isinstance(state.get(name), kind)]
-    wrong += [f"counters.{name}" for name in COUNTERS if not isinstance(state["counters"].get(name), int)] if not wrong else []
-    wrong += [f"replay.{name}" for name, shards in state["replay"].items() if not _are_names(shards)] if not wrong else []
+    wrong += _wrong_counts(state) if not wrong else []
+    wrong += [f"replay.{name}" for name, shards in state["replay"].items() if not _is_log(name, shards)] if not wrong else []
     if wrong:
         raise ValueError(
             f"{path / RUN_FILE} is damaged: {', '.join(wrong)} is missing or wrong. Take another copy of the checkpoint."
@@ -230,9 +243,19 @@ def read_run(path: Path) -> dict[str, Any]:
     return state
 
 
-def _are_names(shards: Any) -> bool:
-    """Whether these are names of files in one folder, and lead nowhere else."""
-    return isinstance(shards, list) and all(isinstance(shard, str) and Path(shard).name == shard for shard in shards)
+def _wrong_counts(state: dict[str, Any]) -> list[str]:
+    """What should be a number of things, and is none."""
+    counters, faults, known = state["counters"], state["faults"], FaultLog().counts
+    wrong = [f"counters.{name}" for name in COUNTERS if not is_count(counters.get(name))]
+    if not wrong and counters["interventions"] > counters["env_steps"]:
+        wrong.append("counters.interventions")
+    return wrong + [f"faults.{name}" for name, count in faults.items() if name not in known or not is_count(count)]
+
+
+def _is_log(name: str, shards: Any) -> bool:
+    """Whether this is one of the logs, and names files in its folder, which lead nowhere else."""
+    is_list = name in REPLAYS and isinstance(shards, list)
+    return is_list and all(isinstance(shard, str) and SHARD.fullmatch(shard) for shard in shards)
 
 
 def _generators(algorithm: SERL) -> dict[str, Any]:

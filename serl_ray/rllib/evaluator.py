@@ -75,6 +75,11 @@ class Evaluator:
         self._env_steps = 0
         self._finished: dict[str, float] | None = None
 
+    @property
+    def at_step(self) -> int | None:
+        """Which step's policy is being evaluated, or has been and the outcome is not taken yet."""
+        return self._env_steps if self._playing or self._finished is not None else None
+
     def start(self, weights: Weights, env_steps: int) -> None:
         """Starts an evaluation of the policy after `env_steps`; does nothing while the one before is running."""
         if self._playing or self._workers is None:

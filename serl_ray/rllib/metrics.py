@@ -11,6 +11,7 @@ import numpy as np
 
 from serl_ray.data.schema import Segment
 from serl_ray.evaluate import SUCCESS_RETURN, Episode
+from serl_ray.option_types import check_least, check_types
 from serl_ray.rllib.failures import FaultLog
 
 METRICS = (
@@ -60,6 +61,12 @@ METRICS = (
 )
 RECENT_EPISODES = 20
 """Episodes in the running averages of `env/...`."""
+MOST = 2**53
+
+
+def is_count(value: Any) -> bool:
+    """Whether this is a number of things, small enough for a float to hold."""
+    return type(value) is int and 0 <= value <= MOST
 
 
 class MetricsLog:
@@ -115,12 +122,22 @@ class EpisodeLog:
         """What a run that goes on needs to know of its past."""
         return {"number": self.num_episodes, "recent": [vars(episode) for episode in self._recent]}
 
-    def from_json(self, described: dict[str, Any]) -> None:
-        """The reverse of `to_json`; episodes that were under way are over."""
-        self.num_episodes = described["number"]
-        self._recent.clear()
-        self._recent.extend(Episode(**episode) for episode in described["recent"])
-        self._running.clear()
+    @classmethod
+    def from_json(cls, described: dict[str, Any]) -> EpisodeLog:
+        """The reverse of `to_json`; episodes that were under way are over.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not what was written.
+        """
+        log = cls()
+        log.num_episodes = described["number"]
+        if not is_count(log.num_episodes):
+            raise ValueError(f"number of episodes is {log.num_episodes!r:.200}; it must be a whole number from 0")
+        log._recent.extend(Episode(**episode) for episode in described["recent"])
+        for episode in log._recent:
+            check_types(episode)
+            check_least(episode, {"steps": 1, "interventions": 0})
+        return log
 
     def metrics(self) -> dict[str, float]:
         """Running averages over the last episodes."""

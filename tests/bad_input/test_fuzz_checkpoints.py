@@ -15,6 +15,7 @@ from test_fuzz_demos import EDITS, MOST_GROWTH, edited, fuzz
 
 from serl_ray.agents.checkpoint import load_any_agent
 from serl_ray.rllib import SERLConfig
+from serl_ray.training import load_policy
 
 TESTS = str(Path(__file__).parents[1])
 VALUES = st.recursive(
@@ -48,7 +49,12 @@ def is_loaded_or_refused(saved, relative, change):
     shutil.copytree(good, path)
     file = path / relative
     file.write_bytes(change(file.read_bytes()))
-    for load in (lambda: algorithm.load_checkpoint(str(path)), lambda: load_any_agent(path / "agent", "cpu")):
+    loads = (
+        lambda: algorithm.load_checkpoint(str(path)),
+        lambda: load_any_agent(path / "agent", "cpu"),
+        lambda: load_policy(path, env_name="line_envs:LineEnv"),
+    )
+    for load in loads:
         try:
             load()
         except (ValueError, FileNotFoundError) as error:

@@ -1,0 +1,65 @@
+"""Files that are whole or not there, and that one process alone holds."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from serl_ray import disk
+from serl_ray.disk import locked, write_json
+from serl_ray.run_folder import RunFolder
+from serl_ray.settings import HybridSettings
+from serl_ray.training import HybridRunOptions, train
+
+HOLD = """
+import sys
+from pathlib import Path
+from serl_ray.disk import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_file_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypatch):
+    write_json(tmp_path / "tracks.json", {"wandb": "first"})
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr(disk.os, "fsync", full)
+        write_json(tmp_path / "tracks.json", {"wandb": "second"})
+    assert disk.read_json(tmp_path / "tracks.json", "run") == {"wandb": "first"}
+    assert os.listdir(tmp_path) == ["tracks.json"]
+
+
+def test_a_second_process_in_a_run_s_folder_is_refused_until_the_first_has_died(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    unfinished = run / "checkpoints" / ".step-000000050.new"
+    unfinished.mkdir(parents=True)
+    first = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(run / ".lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert first.stdout.readline() == "held\n"
+        with pytest.raises(FileExistsError, match=f"Another process runs in {run}. Wait .* or choose another --save_dir"):
+            train(HybridSettings(), HybridRunOptions(save_dir=run))
+        assert unfinished.exists(), "it may be the first's"
+    finally:
+        first.send_signal(signal.SIGKILL)
+        first.communicate()
+    with RunFolder(run, keep=1).held():
+        pass
+
+
+def test_where_there_are_no_locks_it_is_said(tmp_path, monkeypatch, caplog):
+    def without(file, operation):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(disk.fcntl, "flock", without)
+    with locked(tmp_path / "lock"):
+        assert f"{tmp_path / 'lock'} cannot be locked" in caplog.text
