@@ -1,20 +1,54 @@
 """The sections of the benchmark run, on little, and leave what they have measured with its configuration."""
 
 import json
+import platform
 
 import pytest
 import ray
 
-from serl_ray.benchmarks import scaling
+from serl_ray.benchmarks import rollout, scaling, soak, timing
 from serl_ray.benchmarks.acting import Acting
+from serl_ray.benchmarks.learn import Learn
+from serl_ray.benchmarks.learner import Learner
+from serl_ray.benchmarks.objectives import Objectives
+from serl_ray.benchmarks.offline import Offline
 from serl_ray.benchmarks.overhead import Overhead
 from serl_ray.benchmarks.replay import Replay
+from serl_ray.data.replay_log import num_transitions
+from serl_ray.settings import TrainingSettings, names_of
 
 
 @pytest.fixture(autouse=True)
-def no_ray_left():
-    yield
+def output(tmp_path, monkeypatch):
+    """A section's folder, beside which nothing may lie in the end."""
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path / "output"
     ray.shutdown()
+    assert [path.name for path in tmp_path.iterdir()] == ["output"]
+
+
+def rows_of(output, section):
+    """Names and values of a section, whose file has machine, versions and configuration, too."""
+    content = json.loads((output / f"{section}.json").read_text())
+    assert content["machine"]["processor"] and content["machine"]["torch"] and content["machine"]["ray"]
+    assert content["configuration"]["output"] == str(output)
+    return {row["name"]: row["value"] for row in content["rows"]}
+
+
+def outcomes_of(output):
+    """The lines of a section of whole runs, each with machine, versions and two configurations: the section's and the run's."""
+    outcomes = [json.loads(line) for line in (output / "results.jsonl").read_text().splitlines()]
+    for outcome in outcomes:
+        assert outcome["machine"]["processor"] and outcome["machine"]["torch"] and outcome["machine"]["ray"]
+        assert outcome["configuration"]["output"] == str(output) and 0.0 <= outcome.get("success", 0.0) <= 1.0
+        assert set(outcome["settings"]) >= set(names_of(TrainingSettings))
+    return outcomes
+
+
+def limits_of(output, section):
+    """What the values should be, where they should be something."""
+    content = json.loads((output / f"{section}.json").read_text())
+    return {row["name"]: row["limit"] for row in content["rows"] if row["limit"]}
 
 
 @pytest.mark.parametrize(
@@ -26,25 +60,96 @@ def no_ray_left():
     ],
     ids=["acting", "replay", "overhead"],
 )
-def test_a_section_leaves_its_rows(section, tmp_path, request):
-    section(tmp_path).run()
-    [file] = tmp_path.iterdir()
+def test_a_section_leaves_its_rows(section, output, request):
+    section(output).run()
+    [file] = output.iterdir()
     content = json.loads(file.read_text())
     assert file.stem in request.node.name and content["machine"]["torch"] and content["configuration"]["repeats"] == 1
     assert all(row["value"] > 0 for row in content["rows"])
     assert any(row["limit"] for row in content["rows"])
 
 
-def test_a_replay_row_costs_little_beside_its_frames(tmp_path):
-    Replay(tmp_path, capacity=404, batch_size=8, repeats=1).run()
-    rows = {row["name"]: row["value"] for row in json.loads((tmp_path / "replay.json").read_text())["rows"]}
-    assert rows["raw frames: bytes a row / bytes of a frame, state and action"] <= 1.02
+def test_a_replay_row_costs_little_beside_its_frames(output):
+    Replay(output, capacity=404, batch_size=8, repeats=1).run()
+    assert rows_of(output, "replay")["raw frames: bytes a row / bytes of a frame, state and action"] <= 1.02
 
 
-def test_workers_of_many_nodes_are_measured_and_what_they_send(tmp_path, monkeypatch):
+def test_the_processor_is_called_by_its_model(tmp_path, monkeypatch):
+    monkeypatch.setattr(timing, "CPUINFO", tmp_path / "output")
+    timing.CPUINFO.write_text("processor\t: 0\nmodel name\t: A Fast One\nprocessor\t: 1\nmodel name\t: A Fast One\n")
+    assert timing.machine()["processor"] == "A Fast One"
+    timing.CPUINFO.write_text("processor\t: 0\nCPU architecture: 8\n")
+    assert timing.machine()["processor"] in (platform.processor(), platform.machine())
+
+
+def test_the_learner_and_what_acts_are_measured_as_the_readme_has_it(output):
+    Learner(output, batch_size=2, repeats=1, compile=False).run()
+    Acting(output, crops=1, repeats=1).run()
+    wanted = {"raw pixels / stored maps", "raw pixels / 4 bare trunk passes", "full update, state alone"}
+    assert wanted <= set(rows_of(output, "learner"))
+    assert {"action / bare trunk pass", "action and 1 maps / bare pass over 1"} <= set(limits_of(output, "acting"))
+
+
+def test_a_rollout_worker_is_measured_beside_a_bare_loop_and_a_slow_learner(output):
+    rollout.Rollout(output, steps=20, repeats=1, learner_seconds=0.2, seconds=2.0).run()
+    assert [path.name for path in output.iterdir()] == ["rollout.json"]
+    held = "rate held at 10 Hz, learner step 0.2 s"
+    wanted = {f"{name}: one rollout worker / bare loop" for name in ("state", "two cameras")} | {held}
+    assert set(limits_of(output, "rollout")) == wanted
+    assert 0.0 < rows_of(output, "rollout")[held] < 1.3
+
+
+def test_offline_training_is_measured_in_memory_and_streaming(output):
+    Offline(output, episodes=4, copies=2, memory_gb=0.001, batch_size=8, learner_steps=50).run()
+    rows = rows_of(output, "offline")
+    for name in ("in memory", "streaming"):
+        assert 0.0 <= rows[f"{name}: share of the time that the learner waits"] <= 1.0
+        assert rows[f"{name}: size of the data"] > 0
+        assert f"{name}: greatest memory of the learner's process beyond that at the start" in rows
+    assert rows["2 cores / 1 core"] > 0
+    assert rows["streaming: size of the data / memory granted"] > 1
+
+
+def test_a_run_that_learns_leaves_its_success_and_its_settings(output, capsys):
+    settings = {"evaluate_every": "60", "batch_size": "8", "training_starts": "100"}
+    mode, sizes = "single-arm-fixed-gripper", {"seeds": (3,), "demos": 1, "max_steps": 60, "curve_episodes": 1, "episodes": 1}
+    Learn(output, setup_modes=(mode,), settings=settings, **sizes).run()
+    [outcome] = outcomes_of(output)
+    assert outcome["settings"]["batch_size"] == 8 and outcome["settings"]["critic_ensemble_size"] == 4
+    assert outcome["configuration"]["num_workers"] == 0 and outcome["configuration"]["curve_episodes"] == 1
+    assert outcome["curve"].keys() == {"60"} and (output / "curves.png").stat().st_size > 1000
+    table = capsys.readouterr().out
+    assert "| env | set-up | input | demonstrations | seed | env steps | minutes | success |" in table
+    assert f"| tabletop | {mode} | state | 1 | 3 | 60 |" in table
+
+
+def test_objectives_are_compared(output, capsys):
+    settings = {"batch_size": "8", "evaluation_episodes": "1", "held_out": "0"}
+    mode, sizes = "single-arm-fixed-gripper", {"seeds": (0,), "demos": 2, "max_steps": 20, "episodes": 1}
+    Objectives(output, setup_modes=(mode,), objectives=("awac",), settings=settings, jobs=1, **sizes).run()
+    [offline] = outcomes_of(output)
+    assert offline["objective"] == offline["settings"]["objective"] == "awac" and offline["settings"]["batch_size"] == 8
+    assert offline["configuration"]["demos"] == 2
+    assert f"| {mode} | {offline['success']:.2f}" in capsys.readouterr().out
+
+
+def test_a_soak_accounts_for_what_lies_on_disk(output):
+    soak.Soak(output, minutes=0.0, control_hz=50.0, num_workers=1, break_every=300, sample_every=25).run()
+    rows = rows_of(output, "soak")
+    shards = sorted((output / "run" / "replay" / "online").glob("*.parquet"))
+    assert rows["env steps stored"] == num_transitions(shards) >= 4 * 25
+    assert rows["env steps unaccounted for"] == rows["interventions unaccounted for"] == 0
+    assert rows["interventions stored that are not among the demonstrations"] == 0
+    assert rows["learner_steps_per_second, second quarter"] > 0
+    shards[0].unlink()
+    assert soak.rows_of(shards[0].parent)[0] < rows["env steps stored"]
+
+
+def test_workers_of_many_nodes_are_measured_and_what_they_send(output, monkeypatch):
     monkeypatch.setattr(scaling, "CAMERAS", {"state": ()})
-    scaling.Scaling(tmp_path, workers=(2,), seconds=2.0).run()
-    rows = {row["name"]: row["value"] for row in json.loads((tmp_path / "scaling.json").read_text())["rows"]}
+    scaling.Scaling(output, workers=(2,), seconds=2.0).run()
+    assert [path.name for path in output.iterdir()] == ["scaling.json"]
+    rows = rows_of(output, "scaling")
     assert rows["state: 2 workers, as fast as they go"] > 0
     assert 0.0 < rows["state: 2 robots at 10 Hz: env steps / ideal"] < 1.2
     assert rows["state: 2 robots at 10 Hz: traffic"] > rows["state: acting weights"] / 10 / 4  # a request is ten steps

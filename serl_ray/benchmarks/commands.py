@@ -7,6 +7,10 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from serl_ray.rllib.checkpoint import checkpoint_of, read_run
+from serl_ray.run_log import LOGS, read_results
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 CAMERAS = {"single": ("image", "wrist"), "dual": ("left_wrist", "right_wrist")}
@@ -28,6 +32,17 @@ def run_script(name: str, *flags: str, threads: int | None = None) -> None:
     """
     environment = os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
     subprocess.run([sys.executable, str(SCRIPTS / name), *flags], check=True, env=environment)
+
+
+def settings_of(run: Path) -> dict[str, Any]:
+    """All settings of a run that was trained, as it has had them."""
+    return read_run(checkpoint_of(run))["settings"]
+
+
+def success_curve(run: Path) -> dict[int, float]:
+    """A run's success whenever it was evaluated, by env steps."""
+    results = (result for result in read_results(run / LOGS) if "evaluation/at_step" in result)
+    return {int(result["evaluation/at_step"]): result["evaluation/success_rate"] for result in results}
 
 
 def words(settings: Mapping[str, str]) -> list[str]:

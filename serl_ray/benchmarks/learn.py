@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from tqdm import tqdm
 
-from serl_ray.benchmarks.commands import cameras_of, run_script, words
-from serl_ray.benchmarks.timing import machine
+from serl_ray.benchmarks.commands import cameras_of, run_script, settings_of, success_curve, words
+from serl_ray.benchmarks.timing import append_outcome
 from serl_ray.evaluate import deterministic, evaluate
 from serl_ray.plots import plot_success_curves
 from serl_ray.training import load_policy
 from serl_ray.types import SETUP_MODES
+
+COLUMNS = {
+    "env": "env",
+    "set-up": "setup_mode",
+    "input": "input",
+    "demonstrations": "demos",
+    "seed": "seed",
+    "env steps": "env_steps",
+    "minutes": "minutes",
+    "success": "success",
+}
+"""Of the table, and what they are in results.jsonl."""
 
 
 @dataclass
@@ -38,7 +49,9 @@ class Learn:
     max_steps: int = 4000
     """Env steps of a run."""
     curve_episodes: int = 50
-    """Episodes an evaluation during training; 50 others, played at the end, count."""
+    """Episodes an evaluation during training; others, played at the end, count."""
+    episodes: int = 50
+    """So many of them."""
     num_workers: int = 0
     """Rollout workers beside the learner, which then has one that evaluates, too; with cameras they are worth a core."""
     settings: dict[str, str] = field(default_factory=dict)
@@ -51,15 +64,11 @@ class Learn:
         outcomes = []
         for outcome in tqdm(self._outcomes(), total=total, unit="run"):
             outcomes.append(outcome)
-            with (self.output / "results.jsonl").open("a") as file:
-                file.write(json.dumps(outcome | {"machine": machine()}) + "\n")
+            append_outcome(outcome, asdict(self), self.output)
         plot_success_curves(outcomes, self.output / "curves.png")
+        print(f"\n| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
         for outcome in outcomes:
-            print(
-                "| {env} | {setup_mode} | {input} | {demos} | {seed} | {env_steps} | {minutes} | {success:.2f} |".format(
-                    **outcome
-                )
-            )
+            print(f"| {' | '.join(str(outcome[key]) for key in COLUMNS.values())} |")
 
     def _outcomes(self) -> Iterator[dict[str, object]]:
         for mode in self.setup_modes:
@@ -81,19 +90,18 @@ class Learn:
         run_script("train_hybrid.py", *flags, "--save_dir", str(self.output / name))
         minutes = (time.monotonic() - started) / 60
         agent, env = load_policy(self.output / name)
-        results = [json.loads(line) for line in (self.output / name / "logs" / "results.jsonl").read_text().splitlines()]
         return {
             "env": self.env,
             "setup_mode": mode,
             "input": "pixels" if self.pixels else "state",
             "demos": self.demos,
-            "settings": self.settings,
+            "settings": settings_of(self.output / name),
             "seed": seed,
             "label": f"seed {seed}",
             "env_steps": self.max_steps,
             "minutes": round(minutes, 1),
-            "success": evaluate(deterministic(agent), env, episodes=50, seed=20_000).success_rate,
-            "curve": {int(r["evaluation/at_step"]): r["evaluation/success_rate"] for r in results if "evaluation/at_step" in r},
+            "success": evaluate(deterministic(agent), env, episodes=self.episodes, seed=20_000).success_rate,
+            "curve": success_curve(self.output / name),
         }
 
     def _demonstrations(self, name: str, mode: str, cameras: tuple[str, ...], seed: int) -> Path:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import product
 from pathlib import Path
 from statistics import mean
@@ -15,11 +14,10 @@ from typing import Literal
 from tqdm import tqdm
 
 from serl_ray.agents.config import OBJECTIVES
-from serl_ray.benchmarks.commands import cameras_of, run_script, words
-from serl_ray.benchmarks.timing import machine
+from serl_ray.benchmarks.commands import cameras_of, run_script, settings_of, success_curve, words
+from serl_ray.benchmarks.timing import append_outcome
 from serl_ray.evaluate import deterministic, evaluate
 from serl_ray.plots import plot_success_curves
-from serl_ray.run_log import read_results
 from serl_ray.settings import OfflineSettings
 from serl_ray.training import load_policy
 from serl_ray.types import SETUP_MODES
@@ -30,7 +28,7 @@ Run = tuple[str, str, int]
 
 @dataclass
 class Objectives:
-    """Trains on scripted demonstrations with noise, offline, and evaluates in 50 deterministic episodes."""
+    """Trains on scripted demonstrations with noise, offline, and evaluates in deterministic episodes."""
 
     output: Path
     """Folder for demonstrations, runs, results.jsonl and online.png."""
@@ -48,6 +46,8 @@ class Objectives:
     """Learner steps of a run."""
     online_steps: int = 0
     """Env steps by which the runs of the default objective go on learning from experience, once they are trained."""
+    episodes: int = 50
+    """Of an evaluation."""
     jobs: int = 2
     """Runs at a time, a thread each."""
     settings: dict[str, str] = field(default_factory=dict)
@@ -79,8 +79,7 @@ class Objectives:
             futures = {pool.submit(train, *run): run for run in runs}
             for future in tqdm(as_completed(futures), total=len(runs), unit="run"):
                 outcome = future.result()
-                with (self.output / "results.jsonl").open("a") as file:
-                    file.write(json.dumps(outcome | {"machine": machine()}) + "\n")
+                append_outcome(outcome, asdict(self), self.output)
                 yield futures[future], outcome
 
     def _offline(self, mode: str, objective: str, seed: int) -> dict[str, object]:
@@ -90,33 +89,32 @@ class Objectives:
             run_script("train_offline.py", *self._common(mode, seed), *flags, "--save_dir", str(folder), threads=1)
         minutes = (time.monotonic() - started) / 60
         agent, env = load_policy(folder)
-        success = evaluate(deterministic(agent), env, episodes=50, seed=20_000).success_rate
-        return self._outcome(mode, seed) | {"objective": objective, "minutes": round(minutes, 1), "success": success}
+        success = evaluate(deterministic(agent), env, episodes=self.episodes, seed=20_000).success_rate
+        return self._outcome(mode, seed, folder) | {"objective": objective, "minutes": round(minutes, 1), "success": success}
 
     def _online(self, mode: str, objective: str, seed: int) -> dict[str, object]:
         folder = self._folder(mode, objective, seed)
         online = folder.with_name(f"{folder.name}-online")
         flags = ["--init_from", str(folder), "--max_steps", str(self.online_steps), "--evaluate_every", "250"]
-        flags += ["--evaluation_episodes", "50", "--save_dir", str(online)]
+        flags += ["--evaluation_episodes", str(self.episodes), "--save_dir", str(online)]
         if not online.exists():
             run_script("train_hybrid.py", *self._common(mode, seed), *flags, threads=1)
-        results = [r for r in read_results(online / "logs") if "evaluation/at_step" in r]
-        curve = {int(r["evaluation/at_step"]): r["evaluation/success_rate"] for r in results}
-        return self._outcome(mode, seed) | {"objective": f"{objective}, then online", "curve": curve}
+        about = {"objective": f"{objective}, then online", "curve": success_curve(online)}
+        return self._outcome(mode, seed, online) | about
 
     def _common(self, mode: str, seed: int) -> list[str]:
         flags = ["--preset", "tabletop", "--env_name", "tabletop", "--setup_mode", mode, "--demo_paths", str(self._demos(mode))]
         cameras = cameras_of(mode) if self.pixels else ()
         return [*flags, "--image_keys", *cameras, "--seed", str(seed), *words(self.settings)]
 
-    def _outcome(self, mode: str, seed: int) -> dict[str, object]:
+    def _outcome(self, mode: str, seed: int, folder: Path) -> dict[str, object]:
         described = {"env": "tabletop", "input": "pixels" if self.pixels else "state", "demos": self.demos}
         return described | {
             "setup_mode": mode,
             "seed": seed,
             "label": f"seed {seed}",
             "learner_steps": self.max_steps,
-            "settings": self.settings,
+            "settings": settings_of(folder),
         }
 
     def _folder(self, mode: str, objective: str, seed: int) -> Path:

@@ -13,15 +13,15 @@ import ray
 from tqdm import tqdm
 
 from serl_ray.benchmarks.commands import cameras_of, run_script
+from serl_ray.benchmarks.runs import measured
 from serl_ray.benchmarks.timing import Row, report
 from serl_ray.cluster import start_here
 from serl_ray.data import demos
 from serl_ray.data.schema import Segment
-from serl_ray.rllib import OfflineSERL
 from serl_ray.rllib.buffers import read_demos
 from serl_ray.rllib.offline_data import demo_spaces
 from serl_ray.settings import OfflineSettings, preset
-from serl_ray.training import RunOptions, build, start_ray
+from serl_ray.training import RunOptions, start_ray
 
 SETUP_MODE = "single-arm-learned-gripper"
 
@@ -101,20 +101,20 @@ class Offline:
     def _waiting(self, name: str, data: Path, memory_gb: float | None = None) -> list[Row]:
         settings = self._settings(data, memory_gb)
         start_ray(settings, RunOptions())
-        with _PeakMemory() as memory:
-            algorithm: OfflineSERL = build(settings, RunOptions())
-            assert bool(algorithm.data.stream) == (memory_gb is not None)
+        with _PeakMemory() as memory, measured(settings, RunOptions(), self.output) as algorithm:
+            data_gb = algorithm.data.num_bytes / 1e9
+            if bool(algorithm.data.stream) != bool(memory_gb):
+                raise ValueError(f"{name}: {data_gb:.3g} GB of demonstrations came the other way. Choose other --copies.")
             algorithm.train()
             results = [algorithm.train() for _ in range(self.learner_steps // settings.steps_per_iteration)]
         rows = [
             Row(f"{name}: share of the time that the learner waits", _mean(results, "learner/data_wait"), "", "<= 0.05"),
             Row(f"{name}: learner steps a second", _mean(results, "learner/steps_per_second"), ""),
-            Row(f"{name}: size of the data", algorithm.data.num_bytes / 1e9, "GB"),
+            Row(f"{name}: size of the data", data_gb, "GB"),
             Row(f"{name}: greatest memory of the learner's process beyond that at the start", memory.peak / 1e9, "GB"),
         ]
         if memory_gb:
-            rows.append(Row(f"{name}: size of the data / memory granted", algorithm.data.num_bytes / 1e9 / memory_gb, "", ">= 3"))
-        algorithm.stop()
+            rows.append(Row(f"{name}: size of the data / memory granted", data_gb / memory_gb, "", ">= 3"))
         ray.shutdown()
         return rows
 

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
+from serl_ray.benchmarks.runs import measured
 from serl_ray.benchmarks.timing import Row, report
 from serl_ray.rllib import SERL
 from serl_ray.settings import HybridSettings
-from serl_ray.training import HybridRunOptions, build, start_ray
+from serl_ray.training import HybridRunOptions, start_ray
 
 
 @dataclass
@@ -28,7 +29,8 @@ class Overhead:
 
     def run(self) -> None:
         """Times, and reports."""
-        start_ray(HybridSettings(), HybridRunOptions())
+        run = HybridRunOptions()
+        start_ray(HybridSettings(), run)
         settings = HybridSettings(
             training_starts=400,
             random_steps=400,
@@ -36,8 +38,7 @@ class Overhead:
             utd_ratio=self.learner_steps / self.env_steps,
             evaluate_every=0,
         )
-        algorithm = build(settings, HybridRunOptions())
-        try:
+        with measured(settings, run, self.output) as algorithm:
             while algorithm.env_steps < settings.training_starts:
                 algorithm.train()
             bare, inside = [], []
@@ -45,8 +46,6 @@ class Overhead:
             for _ in range(self.repeats):
                 bare.append(self._bare_rate(algorithm))
                 inside.append(algorithm.train()["learner/steps_per_second"])
-        finally:
-            algorithm.stop()
         rows = [
             Row("bare loop over batches that lie ready", median(bare), "learner steps/s"),
             Row("inside the algorithm", median(inside), "learner steps/s"),

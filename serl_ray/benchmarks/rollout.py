@@ -11,14 +11,16 @@ from typing import Any
 
 import torch
 
+from serl_ray.benchmarks.runs import measured, wait_until_idle
 from serl_ray.benchmarks.timing import Row, report
 from serl_ray.data.maps import FrameEncoder
 from serl_ray.rllib import SERL
 from serl_ray.rllib.sampling import rollout_env
 from serl_ray.settings import PRESETS, HybridSettings
-from serl_ray.training import HybridRunOptions, build, start_ray
+from serl_ray.training import HybridRunOptions, start_ray
 
 CAMERAS = {"state": (), "two cameras": ("image", "wrist")}
+RUN = HybridRunOptions(num_workers=1)
 
 
 @dataclass
@@ -35,10 +37,12 @@ class Rollout:
     """Rate to be held beside the slow learner."""
     learner_seconds: float = 1.0
     """What each of its steps is made to take."""
+    seconds: float = 60.0
+    """Of the measurement beside it."""
 
     def run(self) -> None:
         """Times, and reports."""
-        start_ray(HybridSettings(), HybridRunOptions(num_workers=1))
+        start_ray(HybridSettings(), RUN)
         rows = []
         for name, cameras in CAMERAS.items():
             bare, worker = self._rates(HybridSettings(image_keys=cameras, **PRESETS["tabletop"]))
@@ -56,49 +60,43 @@ class Rollout:
         settings = replace(
             settings, training_starts=10**9, steps_per_iteration=self.steps, evaluate_every=0, max_steps=10 * self.steps
         )
-        algorithm = build(settings, HybridRunOptions(num_workers=1))
-        try:
+        with measured(settings, RUN, self.output) as algorithm:
             algorithm.train()
             torch.set_num_threads(1)  # as the worker has
             act_and_step = bare_loop(algorithm)
             bare, worker = [], []
             for _ in range(self.repeats):
-                _wait_until_idle(algorithm)
+                wait_until_idle(algorithm)
                 started = time.perf_counter()
                 for _ in range(self.steps):
                     act_and_step()
                 bare.append(self.steps / (time.perf_counter() - started))
                 algorithm.train()  # begins with what the worker had done before, and ends amid its work, as the next one does
                 worker.append(algorithm.train()["env/steps_per_second"])
-        finally:
-            algorithm.stop()
         return median(bare), median(worker)
 
     def _held_rate(self) -> float:
-        """Env steps a second, over a minute, with a learner that does little but sleep."""
+        """Env steps a second with a learner that does little but sleep."""
         settings = HybridSettings(
             control_hz=self.control_hz,
             max_lead=None,
             training_starts=10,
-            steps_per_iteration=int(10 * self.control_hz),
+            steps_per_iteration=max(int(self.control_hz), 1),
             evaluate_every=0,
         )
-        algorithm = build(settings, HybridRunOptions(num_workers=1))
-        learn = algorithm.policy.learn_on_batch
+        with measured(settings, RUN, self.output) as algorithm:
+            learn = algorithm.policy.learn_on_batch
 
-        def learn_slowly(*args: Any, **kwargs: Any) -> dict[str, float]:
-            time.sleep(self.learner_seconds / settings.cta_ratio)
-            return learn(*args, **kwargs)
+            def learn_slowly(*args: Any, **kwargs: Any) -> dict[str, float]:
+                time.sleep(self.learner_seconds / settings.cta_ratio)
+                return learn(*args, **kwargs)
 
-        algorithm.policy.learn_on_batch = learn_slowly
-        try:
+            algorithm.policy.learn_on_batch = learn_slowly
             algorithm.train()
             env_steps, started = algorithm.env_steps, time.perf_counter()
-            while time.perf_counter() < started + 60.0:
+            while time.perf_counter() < started + self.seconds:
                 algorithm.train()
             return (algorithm.env_steps - env_steps) / (time.perf_counter() - started)
-        finally:
-            algorithm.stop()
 
 
 def bare_loop(algorithm: SERL) -> Callable[[], None]:
@@ -115,8 +113,3 @@ def bare_loop(algorithm: SERL) -> Callable[[], None]:
             observation, _ = env.reset()
 
     return act_and_step
-
-
-def _wait_until_idle(algorithm: SERL) -> None:
-    """Until the rollout worker has done what it was asked for."""
-    algorithm.env_runner_group.foreach_env_runner(lambda worker: None, local_env_runner=False)

@@ -12,14 +12,16 @@ from typing import Any
 
 import psutil
 import ray
+import torch
 from ray.cluster_utils import Cluster
 
 from serl_ray.benchmarks.rollout import CAMERAS, bare_loop
+from serl_ray.benchmarks.runs import measured, wait_until_idle
 from serl_ray.benchmarks.timing import Row, report
 from serl_ray.rllib import SERL
 from serl_ray.rllib.sampling import Fragment
 from serl_ray.settings import PRESETS, HybridSettings
-from serl_ray.training import HybridRunOptions, build
+from serl_ray.training import HybridRunOptions
 
 ROBOT = "robot"
 IDLE_SECONDS = 10.0
@@ -53,9 +55,9 @@ class Scaling:
         """Steps as fast as they go, with a learner that only stores: the ideal is a bare loop on every core that there is."""
         rows: list[Row] = []
         for count in self.workers:
-            with _algorithm(count, **settings | {"steps_per_iteration": 60 * count, "training_starts": 10**9}) as algorithm:
+            with self._at_work(count, settings | {"steps_per_iteration": 60 * count, "training_starts": 10**9}) as algorithm:
                 if not rows:
-                    bare = _rate_of(bare_loop(algorithm), self.seconds / 2)
+                    bare = _bare_rate(algorithm, self.seconds / 2)
                     rows.append(Row(f"{name}: bare loop", bare, "steps/s"))
                 steps_per_second = _measure(algorithm, self.seconds)["env"]
             ideal = bare * min(count, os.cpu_count() or 1)
@@ -70,7 +72,7 @@ class Scaling:
         rows = []
         robots = settings | {"control_hz": self.control_hz, "max_lead": None, "training_starts": 20, "fragment_length": 10}
         for count in self.workers:
-            with _algorithm(count, **robots | {"steps_per_iteration": 10 * count}) as algorithm:
+            with self._at_work(count, robots | {"steps_per_iteration": 10 * count}) as algorithm:
                 measured = _measure(algorithm, self.seconds)
                 weights = sum(array.nbytes for array in algorithm.policy.get_weights().values())
                 storing = _seconds_to_store(algorithm)
@@ -82,6 +84,15 @@ class Scaling:
             ]
         rows.append(Row(f"{name}: acting weights", weights / 1024, "KiB a request"))
         return [*rows, Row(f"{name}: the learner stores a step, on disk too", 1000 * storing, "ms")]
+
+    @contextmanager
+    def _at_work(self, workers: int, settings: dict[str, Any]) -> Iterator[SERL]:
+        """An algorithm whose rollout workers are at work, each on its node."""
+        run = HybridRunOptions(num_workers=workers, env_runner_resources={ROBOT: 1})
+        with measured(HybridSettings(**settings), run, self.output) as algorithm:
+            while len(algorithm.sampler.started) < workers:
+                algorithm.train()
+            yield algorithm
 
 
 @contextmanager
@@ -96,18 +107,6 @@ def _nodes(robots: int) -> Iterator[None]:
     finally:
         ray.shutdown()
         cluster.shutdown()
-
-
-@contextmanager
-def _algorithm(workers: int, **settings: Any) -> Iterator[SERL]:
-    """An algorithm whose rollout workers are at work, each on its node."""
-    algorithm = build(HybridSettings(**settings), HybridRunOptions(num_workers=workers, env_runner_resources={ROBOT: 1}))
-    try:
-        while len(algorithm.sampler.started) < workers:
-            algorithm.train()
-        yield algorithm
-    finally:
-        algorithm.stop()
 
 
 def _measure(algorithm: SERL, seconds: float) -> dict[str, float]:
@@ -137,12 +136,18 @@ def _seconds_to_store(algorithm: SERL) -> float:
     return (time.perf_counter() - started) / (algorithm.env_steps - before)
 
 
-def _rate_of(step: Any, seconds: float) -> float:
-    steps, started = 0, time.perf_counter()
+def _bare_rate(algorithm: SERL, seconds: float) -> float:
+    """Env steps a second of one core that has them to itself: with one thread, as a worker has, and while the workers rest."""
+    threads, steps, act_and_step = torch.get_num_threads(), 0, bare_loop(algorithm)
+    wait_until_idle(algorithm)
+    torch.set_num_threads(1)
+    started = time.perf_counter()
     while time.perf_counter() < started + seconds:
-        step()
+        act_and_step()
         steps += 1
-    return steps / (time.perf_counter() - started)
+    rate = steps / (time.perf_counter() - started)
+    torch.set_num_threads(threads)
+    return rate
 
 
 def _idle_traffic() -> float:

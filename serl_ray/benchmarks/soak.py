@@ -14,6 +14,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import psutil
+import pyarrow.parquet as pq
 import ray
 from matplotlib.figure import Figure
 from ray._private.internal_api import node_stats
@@ -22,7 +23,7 @@ from tqdm import tqdm
 from serl_ray.benchmarks.timing import Row, report
 from serl_ray.envs.tabletop import TabletopEnv
 from serl_ray.envs.wrappers import ExpertIntervention
-from serl_ray.rllib import SERL
+from serl_ray.rllib.checkpoint import REPLAY_DIR
 from serl_ray.run_folder import RunFolder
 from serl_ray.run_log import LOGS, RunLog
 from serl_ray.settings import PRESETS, HybridSettings
@@ -31,12 +32,11 @@ from serl_ray.types import ActionLayout
 
 MODE = "single-arm-learned-gripper"
 SAMPLES = "soak.jsonl"
-PANELS = {
-    "memory, MB": ("learner_mb", "workers_mb", "ray_mb"),
-    "open files": ("learner_files", "workers_files"),
-    "object store, MB": ("object_store_mb",),
-    "steps a second": ("env_steps_per_second", "learner_steps_per_second"),
-}
+MEMORY = ("learner_mb", "workers_mb", "ray_mb")
+FILES = ("learner_files", "workers_files")
+STORE = ("object_store_mb",)
+RATES = ("env_steps_per_second", "learner_steps_per_second")
+PANELS = {"memory, MB": MEMORY, "open files": FILES, "object store, MB": STORE, "steps a second": RATES}
 
 
 class WatchedEnv(gymnasium.Wrapper):
@@ -77,26 +77,31 @@ class Soak:
     """Rollout workers."""
     break_every: int = 2000
     """Env steps between faults, on average."""
+    sample_every: int = 100
+    """Env steps between samples, each of which is saved; at least four are taken."""
 
     def run(self) -> None:
-        """Trains, with a sample of everything after each iteration, and reports."""
+        """Trains, with a sample of everything after each iteration in which the learner is at work, and reports."""
         (self.output / "accounts").mkdir(parents=True)
         settings, run = self._settings(), HybridRunOptions(save_dir=self.output / "run", num_workers=self.num_workers)
         start_ray(settings, run)
         algorithm, log, folder = build(settings, run), RunLog(run.save_dir / LOGS), RunFolder(run.save_dir, run.keep)
         started, samples, total = time.monotonic(), [], 60 * self.minutes
         with tqdm(total=round(total), unit="s") as bar:
-            while (elapsed := time.monotonic() - started) < total:
-                bar.update(round(elapsed) - bar.n)
+            while (elapsed := time.monotonic() - started) < total or len(samples) < 4:
+                bar.update(min(round(elapsed), bar.total) - bar.n)
                 result = algorithm.train()
                 log.append(result, algorithm.steps)
                 folder.save(algorithm)
+                if not algorithm.learner_steps:
+                    continue
                 samples.append(self._sample(result, time.monotonic() - started))
                 with (self.output / SAMPLES).open("a") as file:
                     file.write(json.dumps(samples[-1]) + "\n")
         algorithm.wait_for_requests()
-        rows = _flatness(samples) + self._accounts(algorithm)
+        folder.save(algorithm)
         algorithm.stop()
+        rows = _flatness(samples) + self._accounts(algorithm.faults.counts)
         _plot(samples, self.output / "soak.png")
         report("soak", asdict(self), rows, self.output)
 
@@ -114,7 +119,7 @@ class Soak:
             demo_capacity=2_000,
             max_steps=10**9,
             evaluate_every=0,
-            steps_per_iteration=100,
+            steps_per_iteration=self.sample_every,
             **preset,
         )
 
@@ -134,10 +139,12 @@ class Soak:
             "learner_steps_per_second": result["learner/steps_per_second"],
         }
 
-    def _accounts(self, algorithm: SERL) -> list[Row]:
+    def _accounts(self, dropped: dict[str, int]) -> list[Row]:
+        """What the envs say that they have made, beside what can be read again from the disk."""
         made = "".join(file.read_text() for file in (self.output / "accounts").iterdir())
-        dropped = algorithm.faults.counts
-        stored, interventions = algorithm.env_steps, algorithm.interventions
+        shards = self.output / "run" / REPLAY_DIR
+        stored, interventions = rows_of(shards / "online")
+        learned_from, _ = rows_of(shards / "demos")
         unaccounted = len(made) - stored - dropped["faults/steps_dropped"]
         unstored = made.count("i") - interventions - dropped["faults/interventions_dropped"]
         return [
@@ -149,7 +156,14 @@ class Soak:
             Row("interventions stored", interventions, ""),
             Row("interventions dropped by name", dropped["faults/interventions_dropped"], ""),
             Row("interventions unaccounted for", unstored, "", "0"),
+            Row("interventions stored that are not among the demonstrations", interventions - learned_from, "", "0"),
         ]
+
+
+def rows_of(shards: Path) -> tuple[int, int]:
+    """Transitions in the shards of a folder, and interventions among them."""
+    flags = [pq.read_table(shard, columns=["intervened"])["intervened"].to_numpy() for shard in shards.glob("*.parquet")]
+    return sum(len(shard) for shard in flags), sum(int(shard.sum()) for shard in flags)
 
 
 def _megabytes(processes: list[psutil.Process]) -> float:
@@ -165,12 +179,17 @@ def _object_store_mb() -> float:
 def _flatness(samples: list[dict[str, float]]) -> list[Row]:
     """The last quarter beside the second: in the first, the ring of the replay becomes real memory."""
     quarter = len(samples) // 4
-    rows = []
-    for name in (name for names in PANELS.values() for name in names):
-        before = median(sample[name] for sample in samples[quarter : 2 * quarter])
-        after = median(sample[name] for sample in samples[-quarter:])
-        rows.append(Row(f"{name}: last quarter / second", after / before, f"(from {before:.4g} to {after:.4g})"))
-    return rows
+    before, after = (
+        {name: median(sample[name] for sample in some) for name in samples[0]}
+        for some in (samples[quarter : 2 * quarter], samples[-quarter:])
+    )
+    growth = "growth from the second quarter to the last"
+    return [
+        *(Row(f"{name}: {growth}", 100 * (after[name] / before[name] - 1), "%", "<= 3 %") for name in MEMORY),
+        *(Row(f"{name}: {growth}", after[name] - before[name], "", "<= 0") for name in FILES + STORE),
+        *(Row(f"{name}, second quarter", before[name], "/s") for name in RATES),
+        *(Row(f"{name}: last quarter / second", after[name] / before[name], "", ">= 0.95") for name in RATES),
+    ]
 
 
 def _plot(samples: list[dict[str, float]], path: Path) -> None:

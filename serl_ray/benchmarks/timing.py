@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 
 PACKAGES = ("torch", "ray", "numpy", "mujoco", "serl-ray")
+CPUINFO = Path("/proc/cpuinfo")
 
 
 @dataclass
@@ -44,13 +46,19 @@ def medians(functions: Mapping[str, Callable[[], Any]], repeats: int) -> dict[st
 def machine() -> dict[str, Any]:
     """What the numbers depend on."""
     return {
-        "processor": platform.processor() or platform.machine(),
+        "processor": _processor(),
         "cpus": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),
         **{package: version(package) for package in PACKAGES},
     }
+
+
+def _processor() -> str:
+    """The processor's model where the system tells it, else its family."""
+    model = re.search(r"^model name\s*: (.+)$", CPUINFO.read_text(), re.MULTILINE) if CPUINFO.exists() else None
+    return model[1] if model else platform.processor() or platform.machine()
 
 
 def report(section: str, configuration: Mapping[str, Any], rows: Sequence[Row], output: Path) -> None:
@@ -61,3 +69,10 @@ def report(section: str, configuration: Mapping[str, Any], rows: Sequence[Row], 
     output.mkdir(parents=True, exist_ok=True)
     content = {"machine": machine(), "configuration": dict(configuration), "rows": [vars(row) for row in rows]}
     (output / f"{section}.json").write_text(json.dumps(content, indent=2, default=str))
+
+
+def append_outcome(outcome: Mapping[str, Any], configuration: Mapping[str, Any], output: Path) -> None:
+    """Adds a whole run's outcome to `output`/results.jsonl, with machine, versions and the section's configuration."""
+    content = {**outcome, "machine": machine(), "configuration": dict(configuration)}
+    with (output / "results.jsonl").open("a") as file:
+        file.write(json.dumps(content, default=str) + "\n")
