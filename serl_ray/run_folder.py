@@ -56,9 +56,14 @@ class RunFolder:
         """Neither overwrites a run nor resumes one that is not there, or went on elsewhere; one that is only at the mirror is
         fetched."""
         self._put_back()
-        exists = bool(checkpoints_of(self.path))
+        exists, experience = bool(checkpoints_of(self.path)), next(self.path.glob(f"{REPLAY_DIR}/*/*.parquet"), None)
         if exists and not resume:
             raise FileExistsError(f"{self.path} holds a run already. Choose another --save_dir, or go on with it by --resume.")
+        if experience and not exists and not resume:
+            raise FileExistsError(
+                f"{self.path} has no checkpoint, but experience of another run ({experience.name}), which this one would take "
+                "for its own. Choose another --save_dir, or move its replay folder away."
+            )
         if self.mirror and not resume and self.mirror.checkpoints():
             raise FileExistsError(f"{self.mirror} holds a run already. Choose another --mirror, or go on with it by --resume.")
         if self.mirror and exists:

@@ -85,7 +85,7 @@ class TrainingSettings:
     trunk: str = "random"
     """Image trunk: random, imagenet, or a weights file (the original's resnet10_params.pkl, .safetensors, .pt)."""
     frozen: bool = True
-    """Whether the trunk keeps its weights; otherwise the critics train it."""
+    """Whether the trunk keeps its weights; otherwise the critics train it, and imitation where there is some."""
     image_latent_dim: int = 256
     """Numbers that a camera's image is condensed to, before they meet the action in the critics."""
     augment_crops: int = 4
@@ -193,8 +193,8 @@ class HybridSettings(TrainingSettings):
     demo_fraction: float = 0.5
     """Share of demonstrations and interventions in every batch."""
     episodes_dir: str | None = None
-    """Folder for the frames, states and actions of every episode, as Parquet: to change trunk or cameras later, or to train a
-    classifier. On a cluster, one that every rollout worker sees."""
+    """Folder for every episode, as Parquet, with all that the env lets be seen: to learn from other cameras or state vectors or
+    with another trunk later, or to train a classifier. On a cluster, one that every rollout worker sees."""
     positives_dir: str | None = None
     """Folder for the frames of every step that the classifier called a success while gathering experience, for review."""
     fragment_length: int = 10

@@ -40,6 +40,20 @@ class LineEnv(gymnasium.Env):
         return {"state": np.concatenate([self.point, self.goal - self.point]).astype(np.float32), **images}
 
 
+class SplitEnv(LineEnv):
+    """The state in two vectors, which a learner has to name."""
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**kwargs)
+        spaces = dict(self.observation_space.items())
+        parts = {key: gymnasium.spaces.Box(-20, 20, (2,), np.float32) for key in ("point", "way")}
+        self.observation_space = gymnasium.spaces.Dict({**spaces, **parts})
+
+    def _observe(self):
+        observation = super()._observe()
+        return {**observation, "point": observation["state"][:2], "way": observation["state"][2:]}
+
+
 class BurningEnv(LineEnv):
     """Fails after some steps."""
 

@@ -16,6 +16,7 @@ from serl_ray.agents.sac import SACAgent, SACHybridAgent
 from serl_ray.networks.actor_critic import NetworkConfig
 from serl_ray.networks.classifier import RewardClassifier
 from serl_ray.networks.encoder import EncoderConfig
+from serl_ray.networks.pretrained import build_trunk
 
 SMALL = EncoderConfig(image_size=(32, 32), trunk_width=8, image_latent_dim=16, proprio_latent_dim=8)
 SETUPS = {
@@ -44,6 +45,16 @@ def batch(rng, agent, cameras, batch_size=6, stack=()):
         "masks": rng.integers(0, 2, batch_size).astype(np.float32),
         "grasp_penalty": np.zeros(batch_size, np.float32),
     }
+
+
+def with_maps(batch, cameras):
+    """The batch with stored maps in place of its frames."""
+    trunk = build_trunk("random", width=8)
+    for role in ("observations", "next_observations"):
+        for key in cameras:
+            with torch.inference_mode():
+                batch[role][key] = trunk(torch.as_tensor(batch[role][key])).half().unsqueeze(1).numpy()
+    return batch
 
 
 @pytest.mark.parametrize("setup_mode", SETUPS)
@@ -117,17 +128,58 @@ def test_a_frozen_trunk_runs_twice_an_update(cameras):
 
 
 @pytest.mark.parametrize(("option", "tolerance"), [("compile", 1e-4), ("bfloat16", 0.05)])
-def test_a_faster_update_is_the_same_update(option, tolerance):
+@pytest.mark.parametrize("cameras", [(), ("a", "b")], ids=["state", "maps"])
+def test_a_faster_update_is_the_same_update(option, tolerance, cameras):
     rng = np.random.default_rng(7)
     plain, fast = (
-        SACHybridAgent((), 6, 3, config=replace(small_config(), **options), device="cpu") for options in ({}, {option: True})
+        SACHybridAgent(cameras, 6, 3, config=replace(small_config(), **options), device="cpu") for options in ({}, {option: True})
     )
-    for same_batch in [batch(rng, plain, ()) for _ in range(3)]:
+    for same_batch in [with_maps(batch(rng, plain, cameras), cameras) for _ in range(3)]:
         ours, theirs = plain.update(same_batch), fast.update(same_batch)
     assert ours == pytest.approx(theirs, rel=tolerance, abs=tolerance)
     assert option == "compile" or ours != theirs
+    assert hasattr(fast.networks.encoder.embed, "_torchdynamo_orig_callable") == (option == "compile")
     dtypes = {tensor.dtype for tensor in fast.networks.parameters()}
     assert dtypes == {torch.float32}
+
+
+def test_what_acts_has_neither_critics_nor_a_frozen_trunk_and_acts_as_the_learner():
+    rng = np.random.default_rng(8)
+    learner, actor = (SACHybridAgent(("a",), 6, 3, config=small_config(), device="cpu", seed=0) for _ in range(2))
+    learner.update(batch(rng, learner, ("a",)))
+    seen = observations(rng, 4, ("a",))
+    before = actor.sample_actions(seen, argmax=True)
+    weights = learner.acting_tensors()
+    assert {name.split(".")[0] for name in weights} == {"encoder", "actor", "grasp_critic"}
+    assert not any(name.startswith("encoder.trunk.") for name in weights)
+    actor.load_acting_tensors({name: tensor.clone() for name, tensor in weights.items()})
+    after = actor.sample_actions(seen, argmax=True)
+    assert not np.array_equal(before, after) and np.array_equal(after, learner.sample_actions(seen, argmax=True))
+    trained = SACAgent(("a",), 6, config=small_config(frozen=False), device="cpu")
+    trained.sample_actions(seen)
+    assert any(name.startswith("encoder.trunk.") for name in trained.acting_tensors()), "a trunk that is trained changes"
+
+
+def test_every_target_follows_by_tau_a_trained_trunk_too():
+    rng = np.random.default_rng(9)
+    agent = SACHybridAgent(("a",), 6, 3, config=small_config(frozen=False), device="cpu")
+    agent.sample_actions(observations(rng, 1, ("a",)))
+    before = {name: tensor.clone() for name, tensor in agent.target.named_parameters()}
+    agent.update(batch(rng, agent, ("a",)))
+    ours, moved, tau = dict(agent.networks.named_parameters()), dict(agent.target.named_parameters()), agent.config.tau
+    assert any(name.startswith("encoder.trunk.") for name in moved)
+    for name, target in moved.items():
+        torch.testing.assert_close(target, (1 - tau) * before[name] + tau * ours[name])
+
+
+@pytest.mark.parametrize(("objective", "learns"), [("sac", False), ("bc", True), ("awac", True)])
+def test_a_trained_trunk_learns_from_imitation_and_not_from_the_actor_s_own_loss(objective, learns):
+    rng = np.random.default_rng(10)
+    config = replace(small_config(frozen=False), objective=objective)
+    agent = SACAgent(("a",), 6, config=config, device="cpu")
+    agent.sample_actions(observations(rng, 1, ("a",)))
+    trunk = {id(parameter) for parameter in agent.networks.encoder.trunk.parameters()}
+    assert any(id(parameter) in trunk for parameter in agent.parameters["actor"]) == learns
 
 
 def test_a_target_is_at_most_the_greatest_return_and_a_time_out_bootstraps():

@@ -18,10 +18,11 @@ def compile_networks(*networks: AgentNetworks) -> None:
     # The losses' gradients are taken one after the other, over graphs that they share.
     torch._functorch.config.donated_buffer = False
     for network in networks:
-        parts: list[nn.Module | None] = [network.actor, network.critic, network.grasp_critic, *network.encoder.heads]
-        for part in parts:
+        for part in (network.actor, network.critic, network.grasp_critic):
             if part is not None:
                 part.compile()
+        for step in ("embed", "latents"):
+            setattr(network.encoder, step, torch.compile(getattr(network.encoder, step)))
 
 
 def adam(parameters: list[nn.Parameter], lr: float) -> torch.optim.Adam:

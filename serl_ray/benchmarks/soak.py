@@ -14,13 +14,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 import psutil
-import pyarrow.parquet as pq
 import ray
 from matplotlib.figure import Figure
 from ray._private.internal_api import node_stats
 from tqdm import tqdm
 
 from serl_ray.benchmarks.timing import Row, report
+from serl_ray.data.tables import open_parquet, read_group
 from serl_ray.envs.tabletop import TabletopEnv
 from serl_ray.envs.wrappers import ExpertIntervention
 from serl_ray.rllib.checkpoint import REPLAY_DIR
@@ -162,8 +162,14 @@ class Soak:
 
 def rows_of(shards: Path) -> tuple[int, int]:
     """Transitions in the shards of a folder, and interventions among them."""
-    flags = [pq.read_table(shard, columns=["intervened"])["intervened"].to_numpy() for shard in shards.glob("*.parquet")]
-    return sum(len(shard) for shard in flags), sum(int(shard.sum()) for shard in flags)
+    flags = [flag for shard in shards.glob("*.parquet") for flag in _intervened(shard)]
+    return len(flags), sum(flags)
+
+
+def _intervened(shard: Path) -> list[bool]:
+    with open_parquet(str(shard)) as file:
+        tables = [read_group(file, group, ["intervened"], str(shard)) for group in range(file.num_row_groups)]
+    return [flag for table in tables for flag in table["intervened"].to_pylist()]
 
 
 def _megabytes(processes: list[psutil.Process]) -> float:

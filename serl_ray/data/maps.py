@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -69,10 +70,16 @@ class FrameEncoder:
 def select_maps(
     observations: dict[str, np.ndarray], select: Callable[..., dict[str, np.ndarray]], encoding: dict[str, Any]
 ) -> dict[str, np.ndarray]:
-    """What the agent sees of recorded observations (n, ...), encoded where they are frames: a `select` for `read_demos`."""
+    """What the agent sees of recorded observations (n, ...), encoded where they are frames: a `select` for `read_demos`.
+
+    Their crops are drawn from the frames: other ones in every demonstration, the same whenever and wherever one is read.
+    """
     selected = select(observations)
     frames = tuple(key for key in encoding["image_keys"] if selected[key].dtype == np.uint8)
-    return FrameEncoder(**{**encoding, "image_keys": frames})(selected) if frames else selected
+    if not frames:
+        return selected
+    seed = crc32(np.ascontiguousarray(selected[frames[0]]))
+    return FrameEncoder(**{**encoding, "image_keys": frames}, seed=seed)(selected)
 
 
 @cache

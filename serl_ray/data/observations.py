@@ -23,6 +23,11 @@ def default_state_keys(available_keys: Collection[str], image_keys: Sequence[str
     return tuple(name for name in names if name in available_keys)
 
 
+def joined_name(state_keys: Sequence[str] | None) -> str:
+    """What a vector that was joined of these is called where it is stored; of None, the default, it is the `state`."""
+    return STATE if state_keys is None else "+".join(state_keys)
+
+
 def check_selection(available_keys: Collection[str], image_keys: Sequence[str], state_keys: Sequence[str]) -> None:
     """Raises where a selection is empty or names a key that is not there."""
     if not image_keys and not state_keys:
@@ -43,7 +48,8 @@ def select_observations(
     """The agent's observation, of one step or of many at once (any leading dimensions, as in demonstrations).
 
     Args:
-        observations: Cameras (..., H, W, C) and vectors (..., D) by key, as an env returns them or a demonstration holds them.
+        observations: Cameras (..., H, W, C) and vectors (..., D) by key, as an env returns them or a demonstration holds them;
+            vectors may be joined already, and are then found by `joined_name`.
         image_keys: The cameras to keep, in order; their arrays are handed on as they are.
         state_keys: The vectors to join, in order; None chooses by `default_state_keys`.
 
@@ -52,6 +58,8 @@ def select_observations(
     """
     if state_keys is None:
         state_keys = default_state_keys(observations, image_keys)
+    elif joined_name(state_keys) in observations:
+        state_keys = (joined_name(state_keys),)
     check_selection(observations.keys(), image_keys, state_keys)
     selected = {key: observations[key] for key in image_keys}
     if state_keys:

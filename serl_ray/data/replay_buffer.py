@@ -48,6 +48,7 @@ class ReplayBuffer:
         frame_stack: int = 1,
         name: str = "replay",
         crop_keys: Collection[str] = (),
+        promised: int = 0,
     ) -> None:
         """Allocate the ring; its pages become real memory only as they are written.
 
@@ -59,9 +60,10 @@ class ReplayBuffer:
             name: how log lines and errors call this buffer.
             crop_keys: observation keys (N, ...) that hold N crops of a frame, of which a sample has one, (1, ...): the same in
                 all of these keys, another one in the next observation.
+            promised: bytes of free memory that other rings will take as they fill.
 
         Raises:
-            MemoryError: the ring would need more than `MAX_MEMORY_SHARE` of the free memory.
+            MemoryError: the ring would need more than `MAX_MEMORY_SHARE` of the free memory that is not promised.
         """
         if capacity < 2 or frame_stack < 1:
             raise ValueError(f"{name}: capacity is {capacity} (at least 2) and frame_stack is {frame_stack} (at least 1).")
@@ -72,7 +74,7 @@ class ReplayBuffer:
         self.crop_keys = frozenset(crop_keys)
         self._num_crops = max((observation_spec[key].shape[0] for key in crop_keys), default=1)
         specs = _row_specs(self.observation_spec, action_dim)
-        _reserve_memory(name, self.observation_spec, capacity, capacity * row_bytes(self.observation_spec, action_dim))
+        _reserve_memory(name, self.observation_spec, capacity, capacity * row_bytes(self.observation_spec, action_dim), promised)
         self._rows = {column: np.zeros((capacity, *spec.shape), spec.dtype) for column, spec in specs.items()}
         self._observations = {key: self._rows[f"observations/{key}"] for key in self.observation_spec}
         self._next_row, self._previous_row, self._valid = (self._rows[link] for link in ("next_row", "previous_row", "valid"))
@@ -256,10 +258,10 @@ def _row_specs(observation_spec: Mapping[str, ArraySpec], action_dim: int) -> di
     }
 
 
-def _reserve_memory(name: str, observation_spec: Mapping[str, ArraySpec], capacity: int, nbytes: int) -> None:
+def _reserve_memory(name: str, observation_spec: Mapping[str, ArraySpec], capacity: int, nbytes: int, promised: int) -> None:
     """Say what the ring will cost, and refuse it where the memory is not there."""
     num_cameras = sum(len(spec.shape) >= 3 for spec in observation_spec.values())
-    free = psutil.virtual_memory().available
+    free = max(psutil.virtual_memory().available - promised, 0)
     cost = f"{name}: {num_cameras} cameras x {capacity:,} frames = {nbytes / 1e9:.1f} GB; {free / 1e9:.0f} GB free"
     logger.info(cost)
     if nbytes > MAX_MEMORY_SHARE * free:

@@ -8,8 +8,10 @@ import shutil
 import time
 import uuid
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from serl_ray.data.observations import STATE
 from serl_ray.data.parquet import read_segments, write_file
 from serl_ray.data.schema import Segment
 from serl_ray.data.tables import open_parquet
@@ -34,14 +36,15 @@ class ReplayLog:
     Args:
         folder: for the shards.
         trunk: fingerprint of the trunk whose maps stand for the frames, where that is so.
+        state_name: what the state vector is called in the shards, by which another run knows what it was joined of.
 
     Attributes:
         shards: in the order in which they were written.
         pending: bytes of observations that wait in memory to be written.
     """
 
-    def __init__(self, folder: Path, trunk: str | None = None) -> None:
-        self.folder, self._trunk = folder, trunk
+    def __init__(self, folder: Path, trunk: str | None = None, state_name: str = STATE) -> None:
+        self.folder, self._trunk, self.state_name = folder, trunk, state_name
         self.shards: list[Path] = []
         self._runs: list[list[Segment]] = []  # each of segments that continue one another
         self._grows = False  # whether the last run may have another segment
@@ -68,7 +71,7 @@ class ReplayLog:
         name = f"{len(self.shards):06d}-{uuid.uuid4().hex[:8]}.parquet"
         new = self.folder / f".{name}"
         try:
-            write_file(new, [Segment.join(run) for run in self._runs], self._trunk)
+            write_file(new, [_renamed(Segment.join(run), STATE, self.state_name) for run in self._runs], self._trunk)
             sync(new)
             new.rename(self.folder / name)
             sync(self.folder)
@@ -131,15 +134,21 @@ class LogWriter:
         self._due = time.monotonic() + (FULL_DISK_SECONDS if self._disk_is_full else WRITE_SECONDS)
 
 
-def read_shards(shards: Sequence[Path]) -> Iterator[Segment]:
-    """The segments of shards.
+def read_shards(shards: Sequence[Path], state_name: str = STATE) -> Iterator[Segment]:
+    """The segments of shards, whose state vector is called so.
 
     Raises:
         ValueError: one is damaged.
         FileNotFoundError: one is missing.
     """
     for shard in shards:
-        yield from read_segments(shard)
+        for segment in read_segments(shard):
+            yield _renamed(segment, state_name, STATE)
+
+
+def _renamed(segment: Segment, name: str, new_name: str) -> Segment:
+    observations = {new_name if key == name else key: rows for key, rows in segment.observations.items()}
+    return replace(segment, observations=observations)
 
 
 def num_transitions(shards: Sequence[Path]) -> int:

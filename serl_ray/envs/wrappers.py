@@ -32,6 +32,9 @@ class SelectObservations(gymnasium.ObservationWrapper):
         env: An env with a flat Dict observation space.
         image_keys: The cameras, in the order in which the encoder joins them.
         state_keys: The vectors, in order; None chooses by `default_state_keys`.
+
+    Attributes:
+        unselected: The newest observation as the env returned it.
     """
 
     def __init__(self, env: gymnasium.Env, image_keys: Sequence[str] = (), state_keys: Sequence[str] | None = None) -> None:
@@ -51,9 +54,11 @@ class SelectObservations(gymnasium.ObservationWrapper):
             high = np.concatenate([spaces[key].high for key in self.state_keys], dtype=np.float32)
             selected[STATE] = gymnasium.spaces.Box(low, high)
         self.observation_space = gymnasium.spaces.Dict(selected)
+        self.unselected: Observation = {}
 
     def observation(self, observation: Observation) -> Observation:
         """The agent's part of the env's observation."""
+        self.unselected = observation
         selected = select_observations(observation, self.image_keys, self.state_keys)
         for key, array in selected.items():
             space = self.observation_space[key]
@@ -103,22 +108,23 @@ class ControlRate(gymnasium.Wrapper):
 
     def __init__(self, env: gymnasium.Env, control_hz: float) -> None:
         super().__init__(env)
-        self._period = 1.0 / control_hz
+        self.control_hz = control_hz
         self._next_tick = 0.0
 
     def step(self, action: np.ndarray) -> StepResult:
         """Executes the action (A + G,) at the next tick."""
         now = time.monotonic()
         time.sleep(max(self._next_tick - now, 0.0))
-        self._next_tick = max(self._next_tick, now) + self._period
+        self._next_tick = max(self._next_tick, now) + 1.0 / self.control_hz
         return self.env.step(action)
 
 
 class RecordEpisodes(gymnasium.Wrapper):
-    """Writes every finished episode to a Parquet file: the frames that the replay's maps were made of, and what was executed.
+    """Writes every finished episode to a Parquet file: all that the env lets be seen, also what the agent does not look at, and
+    what was executed.
 
     Args:
-        env: An env with the observations to be kept.
+        env: An env with `SelectObservations` around it.
         folder: Where to; workers may share it.
         name: Of this worker, the beginning of its files' names.
     """
@@ -131,18 +137,22 @@ class RecordEpisodes(gymnasium.Wrapper):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
         """Begins an episode; one that has not ended is not written."""
         observation, info = self.env.reset(seed=seed, options=options)
-        self._episode = EpisodeRecorder(f"{self._name}-{time.time_ns()}", observation)
+        self._episode = EpisodeRecorder(f"{self._name}-{time.time_ns()}", self._seen())
         return observation, info
 
     def step(self, action: np.ndarray) -> StepResult:
         """Executes the action (A + G,), and writes the episode where it ends."""
         result = self.env.step(action)
-        if self._episode.add(action, result):
+        if self._episode.add(action, (self._seen(), *result[1:])):
             try:
                 write_episode(self._folder, self._episode.cut())
             except OSError as error:
                 logger.warning("An episode could not be written to %s: %s. Make room; the run goes on.", self._folder, error)
         return result
+
+    def _seen(self) -> Observation:
+        arrays = {key: np.asarray(value) for key, value in self.env.get_wrapper_attr("unselected").items()}
+        return {key: array for key, array in arrays.items() if array.dtype.kind in "biuf"}
 
 
 class ExpertIntervention(gymnasium.Wrapper):

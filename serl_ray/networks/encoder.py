@@ -21,7 +21,7 @@ class EncoderConfig:
         image_size: (H, W) in pixels at which the trunk sees a frame; others are resized.
         frame_stack: T, frames an observation holds; the trunk sees them one by one and their maps are joined by channel.
         trunk: "random" (ResNet-10, fixed seed), "imagenet" (torchvision's ResNet-18), or the path of a weights file.
-        frozen: whether the trunk keeps its weights; otherwise the critics train it.
+        frozen: whether the trunk keeps its weights; otherwise the critics train it, and imitation where there is some.
     """
 
     image_keys: tuple[str, ...] = ()

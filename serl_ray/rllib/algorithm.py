@@ -14,6 +14,7 @@ from ray.rllib.utils.annotations import override
 
 from serl_ray.agents.acceleration import keep_freed_memory
 from serl_ray.data.mixer import sample_mixed
+from serl_ray.data.observations import joined_name
 from serl_ray.data.replay_buffer import ReplayBuffer
 from serl_ray.data.replay_log import LogWriter, ReplayLog, read_shards
 from serl_ray.data.schema import Segment
@@ -83,10 +84,11 @@ class SERL(SavedAlgorithm):
         """The replay buffers and their logs, the workers' requests, and the policy to start from."""
         space, action_dim = self.policy.observation_space, self.policy.layout.action_dim
         replay_dir = Path(self.config.replay_dir or Path(self.logdir) / checkpoint.REPLAY_DIR)
-        trunk = trunk_of_maps(self.settings)
-        self.logs = {name: ReplayLog(replay_dir / name, trunk) for name in ("online", "demos")}
+        described = {"trunk": trunk_of_maps(self.settings), "state_name": joined_name(self.settings.state_keys)}
+        self.logs = {name: ReplayLog(replay_dir / name, **described) for name in ("online", "demos")}
         self.online = online_buffer(self.settings, space, action_dim)
-        self.demos = demo_buffer(self.settings, space, action_dim, self.logs["demos"], self.config.shared_demos)
+        shared, promised = self.config.shared_demos, self.online.nbytes
+        self.demos = demo_buffer(self.settings, space, action_dim, self.logs["demos"], shared, promised)
         self.demonstrations = len(self.demos)
         self.sampler = Sampler(self.env_runner_group, self.faults, self.settings.may_wait)
         self._prepares_ahead = self.sampler.is_remote
@@ -182,7 +184,7 @@ class SERL(SavedAlgorithm):
             shards = log.leftovers()
             if log is self.logs["online"]:
                 log.shards += shards
-                for segment in read_shards(shards):
+                for segment in read_shards(shards, log.state_name):
                     self._remember(segment)
             else:  # its interventions are in the experience, too, and have just been found there
                 for shard in shards:
@@ -258,6 +260,6 @@ class SERL(SavedAlgorithm):
 
     @override(Algorithm)
     def cleanup(self) -> None:
-        self.feed.run(self.log_writer.close)
         self.feed.close()
+        self.log_writer.close()
         super().cleanup()

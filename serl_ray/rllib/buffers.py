@@ -33,13 +33,18 @@ def online_buffer(settings: HybridSettings, space: gymnasium.spaces.Dict, action
 
 
 def demo_buffer(
-    settings: HybridSettings, space: gymnasium.spaces.Dict, action_dim: int, log: ReplayLog, shared: Shared | None = None
+    settings: HybridSettings,
+    space: gymnasium.spaces.Dict,
+    action_dim: int,
+    log: ReplayLog,
+    shared: Shared | None = None,
+    promised: int = 0,
 ) -> ReplayBuffer:
     """A ring with the demonstrations, which are logged, and room for `demo_capacity` rows of interventions before one is
-    overwritten."""
+    overwritten; `promised` as of `ReplayBuffer`."""
     segments = demo_segments(settings, space, action_dim, shared) if settings.demo_paths else []
     capacity = sum(len(segment) + 1 for segment in segments) + min(settings.demo_capacity, 2 * settings.max_steps)
-    buffer = make_buffer(settings, space, action_dim, capacity, "demo replay")
+    buffer = make_buffer(settings, space, action_dim, capacity, "demo replay", promised)
     for segment in segments:
         log.append(segment)
         buffer.add(segment)
@@ -99,11 +104,11 @@ def _check_trunks(settings: TrainingSettings) -> None:
 
 
 def make_buffer(
-    settings: TrainingSettings, space: gymnasium.spaces.Dict, action_dim: int, capacity: int, name: str
+    settings: TrainingSettings, space: gymnasium.spaces.Dict, action_dim: int, capacity: int, name: str, promised: int = 0
 ) -> ReplayBuffer:
-    """An empty ring for observations of this space."""
-    crop_keys = settings.image_keys if settings.encoding() else ()
-    return ReplayBuffer(observation_specs(settings, space), action_dim, capacity, settings.frame_stack, name, crop_keys)
+    """An empty ring for observations of this space; `promised` as of `ReplayBuffer`."""
+    crop_keys, specs = settings.image_keys if settings.encoding() else (), observation_specs(settings, space)
+    return ReplayBuffer(specs, action_dim, capacity, settings.frame_stack, name, crop_keys, promised)
 
 
 def observation_specs(settings: TrainingSettings, space: gymnasium.spaces.Dict) -> dict[str, ArraySpec]:

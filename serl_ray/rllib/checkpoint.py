@@ -106,7 +106,7 @@ def load(algorithm: SERL, directory: str) -> None:
     for name, log in algorithm.logs.items():
         buffer = algorithm.buffers[name]
         buffer.clear()
-        for segment in read_shards(shards[name]):
+        for segment in read_shards(shards[name], log.state_name):
             add_in_pieces(buffer, segment)
         log.take_over(shards[name])
     for name in COUNTERS:

@@ -29,15 +29,16 @@ class Collector:
         self._name = f"worker-{worker.worker_index}"
         settings = self._policy.settings
         encoding = settings.encoding()
-        self._encoder = FrameEncoder(**encoding, seed=1000 * worker.worker_index) if encoding else None
+        steps = self._policy.global_timestep  # a worker that joins a run on its way has other episodes than its predecessor had
+        seed = 1000 * (steps + worker.worker_index)
+        self._encoder = FrameEncoder(**encoding, seed=self._policy.agent.seed + seed) if encoding else None
         self._envs: list[gymnasium.Env] = worker.async_env.get_sub_environments()
         self._newest: list[deque[Observation]] = [deque(maxlen=settings.frame_stack) for _ in self._envs]
         self._episodes: dict[int, EpisodeRecorder] = {}
         self._in_a_row = [0] * len(self._envs)
         self._faults: list[Fault] = []
-        steps = self._policy.global_timestep  # a worker that joins a run on its way has other episodes than its predecessor had
         for index in range(len(self._envs)):
-            self._begin(index, seed=1000 * (steps + worker.worker_index) + index if steps else None)
+            self._begin(index, seed=seed + index if steps else None)
 
     def collect(self, steps: int) -> tuple[list[Segment], list[Fault]]:
         """The next `steps` steps of every env, a segment an episode; where a person intervened, with the person's actions.

@@ -72,6 +72,23 @@ def test_recorded_frames_become_the_maps_that_a_worker_makes_of_them(tmp_path):
     np.testing.assert_array_equal(segment.observations["front"][:, 0], np.repeat(seen[:, 0], 3, axis=0))
 
 
+def test_every_demonstration_has_crops_of_its_own_the_same_whenever_it_is_read():
+    rng, encoding = np.random.default_rng(2), {"image_keys": ["front"], "trunk": "random", "crops": 3, "image_size": SIZE}
+    first, second = (rng.integers(0, 256, (6, *SIZE, 3), np.uint8) for _ in range(2))
+    seen = []
+
+    def drawn(images):
+        seen.clear()
+        select_maps({"front": images}, dict, encoding)
+        return seen[0]
+
+    draw = FrameEncoder._draw
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FrameEncoder, "_draw", lambda *args: seen.append(draw(*args)) or seen[-1])
+        offsets = [drawn(images) for images in (first, second, first)]
+    assert torch.equal(offsets[0], offsets[2]) and not torch.equal(offsets[0][:, 1:], offsets[1][:, 1:])
+
+
 @pytest.mark.parametrize("frame_stack", [1, 2])
 def test_a_sample_has_one_crop_the_same_in_all_cameras_and_another_in_the_next_observation(frame_stack):
     crops, steps = 3, 12

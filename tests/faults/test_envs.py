@@ -20,7 +20,10 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize(("fault", "workers"), [*((fault, 0) for fault in SAID), ("error", 1), ("timeout", 1)])
+REMOTE = ("error", "timeout", "not_finite", "wrong_shape")
+
+
+@pytest.mark.parametrize(("fault", "workers"), [*((fault, 0) for fault in SAID), *((fault, 1) for fault in REMOTE)])
 def test_a_spoilt_episode_is_dropped_counted_and_reported(build, caplog, fault, workers):
     caplog.set_level(logging.WARNING)
     kind, message = SAID[fault]

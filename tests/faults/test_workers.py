@@ -67,7 +67,7 @@ def test_an_evaluation_worker_that_is_killed_costs_one_evaluation(local_ray, bui
     algorithm.train()
     kill_processes(algorithm.eval_env_runner_group)
     algorithm.evaluator.wait()
-    assert algorithm.train()["faults/evaluations_lost"] >= 0
+    algorithm.train()
     result = algorithm.evaluate_now()
     assert result["faults/evaluations_lost"] >= 1 and result["evaluation/at_step"] == algorithm.env_steps == 100
     assert "An evaluation has failed; training goes on." in caplog.text

@@ -12,7 +12,8 @@ import ray
 from serl_ray.data import demos
 from serl_ray.data.demos import write_demos
 from serl_ray.data.hil_serl import DemoError
-from serl_ray.data.schema import Segment
+from serl_ray.data.replay_buffer import row_bytes
+from serl_ray.data.schema import ArraySpec, Segment
 from serl_ray.networks.classifier import RewardClassifier
 from serl_ray.rllib import SERLConfig
 from serl_ray.rllib.failures import LearnerError
@@ -233,17 +234,43 @@ def test_a_rollout_worker_renders_and_runs_torch(build):
     assert algorithm.online.sample(4, algorithm.rng)["observations"]["image"].std() > 0.1, "maps of what was rendered"
 
 
-def test_the_frames_behind_the_maps_are_kept_on_disk_where_they_are_wanted(build, tmp_path):
-    cameras = {"image_keys": ("front",), "env_kwargs": {"cameras": ("front",)}, "augment_crops": 1}
-    settings = {"training_starts": 100, "steps_per_iteration": 100, "expert_interventions": 0.3}
-    algorithm = build(config(**cameras, **settings, episodes_dir=str(tmp_path / "episodes")))
+def test_episodes_are_kept_on_disk_where_they_are_wanted_with_all_that_was_to_be_seen(build, tmp_path):
+    cameras = {"image_keys": ("front",), "env_kwargs": {"cameras": ("front", "wrist")}, "augment_crops": 1}
+    settings = {"training_starts": 100, "steps_per_iteration": 100, "expert_interventions": 0.3, "state_keys": ("way",)}
+    algorithm = build(config(env="SplitEnv", **cameras, **settings, episodes_dir=str(tmp_path / "episodes")))
     result = algorithm.train()
     written = list(demos.segments(demos.read_demos(str(tmp_path / "episodes"))))
     assert len(written) == result["env/episodes"] > 1
-    assert all(segment.observations["front"].dtype == np.uint8 and segment.dones[-1] for segment in written)
+    for segment in written:
+        assert segment.observations.keys() == {"front", "wrist", "state", "point", "way"} and segment.dones[-1]
+        assert segment.observations["front"].dtype == segment.observations["wrist"].dtype == np.uint8
+    others = {**settings, "image_keys": ("wrist",), "state_keys": ("point", "way"), "demo_paths": (str(tmp_path / "episodes"),)}
+    other = build(config(env="SplitEnv", **{**cameras, **others}))
+    assert len(other.demos) == sum(len(segment) for segment in written)
+    assert other.demos.sample(4, other.rng)["observations"]["wrist"].dtype == np.float16
     moved = np.concatenate([np.diff(segment.observations["state"][:, :2], axis=0) for segment in written])
     np.testing.assert_allclose(moved, 0.3 * np.concatenate([segment.actions[:, :2] for segment in written]), atol=1e-5)
     assert any(segment.intervened.any() for segment in written)
+
+
+def test_a_rate_is_held_where_the_env_is(build):
+    algorithm = build(config(control_hz=50.0, training_starts=400).env_runners(num_env_runners=1))
+    rates = algorithm.env_runner_group.foreach_env_runner(
+        lambda worker: [env.get_wrapper_attr("control_hz") for env in worker.async_env.get_sub_environments()],
+        local_env_runner=False,
+    )
+    assert rates == [[50.0]]
+
+
+def test_both_replays_together_fit_into_memory(build, monkeypatch):
+    free = 24e9
+    monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": free}))
+    settings = {"max_steps": 10**8, "demo_paths": ()}
+    row = row_bytes({"state": ArraySpec((4,), np.float32)}, 7)
+    alone = int(0.6 * free / row)  # either would fit alone
+    build(config(**settings, capacity=alone, demo_capacity=100))
+    with pytest.raises(MemoryError, match="demo replay: .* Choose a smaller --capacity"):
+        build(config(**settings, capacity=alone, demo_capacity=alone))
 
 
 def test_a_worker_with_two_envs_keeps_their_episodes_apart(build):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ from pyarrow.fs import LocalFileSystem, copy_files
 from ray import tune
 from stores import s3_store
 
+from serl_ray.agents.checkpoint import load_any_agent
 from serl_ray.data.demos import read_file, write_demos
 from serl_ray.data.files import locate
 from serl_ray.data.hil_serl import DemoError
@@ -44,10 +48,10 @@ def demos(tmp_path_factory):
     return str(path)
 
 
-def config(tmp_path, **settings):
+def config(tmp_path, env="LineEnv", **settings):
     settings = {"training_starts": 20, "random_steps": 30, "max_steps": 500, "batch_size": 16, "hidden_dims": (16, 16)} | settings
     settings = {"steps_per_iteration": 50, "evaluate_every": 0, "expert_interventions": 0.1} | settings
-    config = SERLConfig().training(env_name="line_envs:LineEnv", setup_mode=MODE, **settings)
+    config = SERLConfig().training(env_name=f"line_envs:{env}", setup_mode=MODE, **settings)
     return config.debugging(seed=3).keep_replay(tmp_path / "replay")
 
 
@@ -75,7 +79,19 @@ def assert_equal(ours, theirs):
 CAMERA = {"image_keys": ("front",), "env_kwargs": {"cameras": ("front",)}, "augment_crops": 2, "steps_per_iteration": 24}
 
 
-@pytest.mark.parametrize("settings", [{}, {"envs": 2}, {"capacity": 40}, CAMERA], ids=["one", "two envs", "full ring", "maps"])
+INTERRUPTED = {
+    "one": {},
+    "two envs": {"envs": 2},
+    "full ring": {"capacity": 40},
+    "joined state": {"env": "SplitEnv", "state_keys": ("way", "point"), "demo_paths": ()},
+    "maps": CAMERA,
+    "stacked maps": CAMERA | {"frame_stack": 2},
+    "frames": CAMERA | {"augment_crops": 0, "steps_per_iteration": 22},
+    "trained trunk": CAMERA | {"frozen": False, "steps_per_iteration": 22},
+}
+
+
+@pytest.mark.parametrize("settings", INTERRUPTED.values(), ids=INTERRUPTED)
 def test_the_update_after_a_restore_is_the_uninterrupted_one_to_the_last_bit(build, demos, tmp_path, settings):
     settings = {"demo_paths": () if "image_keys" in settings else (demos,), **settings}
     straight, restored = build(**settings), build(**settings)
@@ -107,7 +123,26 @@ def test_with_workers_counters_and_data_agree(build, demos, tmp_path):
     assert restored.env_steps == len(restored.online) > algorithm.env_steps
 
 
-@pytest.mark.parametrize("settings", [{}, CAMERA | {"steps_per_iteration": 50}], ids=["state", "maps"])
+JOINED = {"env": "SplitEnv", "state_keys": ("way", "point")}
+
+
+def test_another_process_makes_the_same_next_update(build, demos, tmp_path):
+    straight = build(demo_paths=(demos,))
+    straight.train()
+    straight.save_checkpoint(str(tmp_path / "checkpoint"))
+    script = (
+        "import sys; from pathlib import Path; import ray; from serl_ray.rllib import SERL\n"
+        "ray.init('local', num_cpus=2, include_dashboard=False)\n"
+        "restored = SERL.from_checkpoint(sys.argv[1], env_name='line_envs:LineEnv', demo_paths=(sys.argv[2],))\n"
+        "restored._learn(3); restored.agent.save(Path(sys.argv[3])); restored.stop()\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "checkpoint"), demos, str(tmp_path / "agent")]
+    subprocess.run(command, env=os.environ | {"PYTHONPATH": TESTS}, check=True)
+    straight._learn(3)
+    assert_equal(straight.agent, load_any_agent(tmp_path / "agent", straight.agent.device))
+
+
+@pytest.mark.parametrize("settings", [{}, CAMERA | {"steps_per_iteration": 50}, JOINED], ids=["state", "maps", "joined"])
 def test_a_run_s_experience_is_a_data_set_for_the_next(build, tmp_path, settings):
     first = build(**settings)
     first.train()
@@ -119,6 +154,20 @@ def test_a_run_s_experience_is_a_data_set_for_the_next(build, tmp_path, settings
     assert all(np.array_equal(ours[key], theirs[key]) for key in ours)
     shards = (tmp_path / "checkpoint" / "replay" / "demos").glob("*.parquet")
     assert sum(len(segment) for shard in shards for segment in read_file(str(shard))) == first.interventions
+
+
+def test_a_state_that_was_joined_of_other_vectors_is_no_data_for_the_next_run(build, tmp_path):
+    first = build(**JOINED)
+    first.train()
+    first.save_checkpoint(str(tmp_path))
+    with pytest.raises(DemoError, match=r"point, way not found; there are way\+point"):
+        build(env="SplitEnv", state_keys=("point", "way"), demo_paths=(str(tmp_path / "replay" / "online"),))
+
+
+def test_a_run_does_not_begin_among_another_s_experience(build, tmp_path):
+    build().train()
+    with pytest.raises(FileExistsError, match="no checkpoint, but experience of another run"):
+        RunFolder(tmp_path / "0", keep=1).check(resume=False)
 
 
 def test_maps_of_another_trunk_are_refused(build, tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ class Policy:
         self.settings = HybridSettings(image_keys=("front",), augment_crops=CROPS, frame_stack=frame_stack)
         self.seen = []
         self.global_timestep = 0
+        self.agent = SimpleNamespace(seed=1)
 
     def compute_actions_from_input_dict(self, input_dict):
         self.seen.append(input_dict["obs"])
