@@ -8,6 +8,7 @@ from serl_ray.benchmarks.acting import Acting
 from serl_ray.benchmarks.classifier import Classifier
 from serl_ray.benchmarks.learn import Learn
 from serl_ray.benchmarks.learner import Learner
+from serl_ray.benchmarks.maps import Maps
 from serl_ray.benchmarks.objectives import Objectives
 from serl_ray.benchmarks.offline import Offline
 from serl_ray.benchmarks.overhead import Overhead
@@ -23,6 +24,7 @@ SECTIONS = {
     "rollout": Rollout,
     "overhead": Overhead,
     "learn": Learn,
+    "maps": Maps,
     "offline": Offline,
     "objectives": Objectives,
     "classifier": Classifier,

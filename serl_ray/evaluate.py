@@ -29,6 +29,12 @@ class Episode:
     true_success: bool = False
 
 
+def wilson_interval(successes: int, episodes: int) -> tuple[float, float]:
+    """The 95 % interval of a success rate (Wilson 1927)."""
+    interval = binomtest(successes, episodes).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
 @dataclass
 class Evaluation:
     """The outcomes of some episodes."""
@@ -45,10 +51,8 @@ class Evaluation:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % Wilson interval of the success rate (Wilson 1927)."""
-        successes = sum(episode.success for episode in self.episodes)
-        interval = binomtest(successes, len(self.episodes)).proportion_ci(0.95, method="wilson")
-        return float(interval.low), float(interval.high)
+        """The 95 % interval of the success rate."""
+        return wilson_interval(sum(episode.success for episode in self.episodes), len(self.episodes))
 
     @property
     def mean_steps(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 
 from serl_ray.held_out import ValueCurve
 
+Band = dict[int, tuple[float, float, float]]
+"""Env steps -> success rate, and the ends of its interval."""
 Panel = tuple[str, Sequence[tuple[str, str]]]
 PANELS: tuple[Panel, ...] = (
     (
@@ -93,6 +95,21 @@ def plot_success_curves(outcomes: Sequence[dict[str, Any]], path: Path) -> None:
         axes.grid(alpha=0.3)
         axes.legend()
     panels[0].set_ylabel("success")
+    figure.savefig(path, dpi=110)
+
+
+def plot_success_bands(bands: Mapping[str, Band], path: Path) -> None:
+    """Success over env steps with its interval, a line for each label, as a PNG."""
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for label, band in bands.items():
+        steps = sorted(band)
+        rates, lows, highs = zip(*(band[step] for step in steps), strict=True)
+        axes.plot(steps, rates, marker="o", label=label)
+        axes.fill_between(steps, lows, highs, alpha=0.2)
+    axes.set(xlabel="env steps", ylabel="success", xlim=(0, None), ylim=(-0.03, 1.03))
+    axes.grid(alpha=0.3)
+    axes.legend()
     figure.savefig(path, dpi=110)
 
 

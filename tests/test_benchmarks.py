@@ -10,11 +10,13 @@ from serl_ray.benchmarks import rollout, scaling, soak, timing
 from serl_ray.benchmarks.acting import Acting
 from serl_ray.benchmarks.learn import Learn
 from serl_ray.benchmarks.learner import Learner
+from serl_ray.benchmarks.maps import Maps
 from serl_ray.benchmarks.objectives import Objectives
 from serl_ray.benchmarks.offline import Offline
 from serl_ray.benchmarks.overhead import Overhead
 from serl_ray.benchmarks.replay import Replay
 from serl_ray.data.replay_log import num_transitions
+from serl_ray.evaluate import wilson_interval
 from serl_ray.settings import TrainingSettings, names_of
 
 
@@ -121,6 +123,23 @@ def test_a_run_that_learns_leaves_its_success_and_its_settings(output, capsys):
     table = capsys.readouterr().out
     assert "| env | set-up | input | demonstrations | seed | env steps | minutes | success |" in table
     assert f"| tabletop | {mode} | state | 1 | 3 | 60 |" in table
+
+
+def test_stored_maps_and_raw_pixels_are_compared_over_the_same_steps(output, capsys):
+    curves = {"stored_maps": ({"10": 0.0, "20": 0.8}, {"10": 0.2, "20": 1.0}), "raw_pixels": ({"10": 0.1, "20": 0.1},) * 2}
+    for name, of_seeds in curves.items():  # as `learn` leaves them, so that nothing is trained
+        (output / name).mkdir(parents=True)
+        (output / name / "curves.png").touch()
+        lines = [json.dumps({"curve": curve, "success": curve["20"]}) for curve in of_seeds]
+        (output / name / "results.jsonl").write_text("\n".join(lines))
+    Maps(output, seeds=(0, 1), episodes=50).run()
+    assert (output / "maps.png").stat().st_size > 1000
+    low, high = wilson_interval(90, 100)
+    table = capsys.readouterr().out
+    assert f"| 20 | 0.90 [{low:.2f}, {high:.2f}] | 0.10 [" in table
+    assert ["no" in line for line in table.splitlines() if line.startswith("| 10 |")] == [False]
+    assert ["| no |" in line for line in table.splitlines() if line.startswith("| 20 |")] == [True]
+    assert "stored maps, each seed in 50 fresh episodes at last: [0.8, 1.0]" in table
 
 
 def test_objectives_are_compared(output, capsys):

@@ -1,0 +1,73 @@
+"""Whether stored maps learn what raw pixels learn: the same task, demonstrations, seeds and steps."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from serl_ray.benchmarks.learn import Learn
+from serl_ray.evaluate import wilson_interval
+from serl_ray.plots import Band, plot_success_bands
+
+CROPS = {"stored maps": "2", "raw pixels": "0"}
+"""The option `augment_crops`: what is stored, or that everything is cropped and encoded anew in every update."""
+SETTINGS = {"image_keys": "wrist", "batch_size": "32", "cta_ratio": "1", "objective": "awac"}
+"""Few enough trunk passes for a processor."""
+
+
+@dataclass
+class Maps:
+    """Trains the peg task from one camera by both, and compares their success over all seeds whenever it is evaluated."""
+
+    output: Path
+    """Folder for the runs of both, and maps.png. Those that are complete there are not made anew."""
+    seeds: tuple[int, ...] = (0, 1, 2, 3)
+    """A run of each kind for each."""
+    demos: int = 50
+    """Demonstrations of a run."""
+    max_steps: int = 500
+    """Env steps of a run."""
+    evaluate_every: int = 100
+    """Env steps between evaluations."""
+    episodes: int = 50
+    """Of an evaluation."""
+
+    def run(self) -> None:
+        """Prints success over env steps with 95 % intervals, and draws it."""
+        outcomes = {name: self._outcomes(name) for name in CROPS}
+        bands = {name: self._band(outcomes[name]) for name in CROPS}
+        print(f"\n| env steps | {' | '.join(CROPS)} | intervals meet |\n|---|{'---|' * len(CROPS)}---|")
+        for step, (first, *others) in _by_step(bands).items():
+            meet = all(low <= first[2] and high >= first[1] for _, low, high in others)
+            print(f"| {step} | {' | '.join(map(_words, (first, *others)))} | {'yes' if meet else 'no'} |")
+        for name in CROPS:
+            print(f"{name}, each seed in {self.episodes} fresh episodes at last: {[o['success'] for o in outcomes[name]]}")
+        plot_success_bands(bands, self.output / "maps.png")
+
+    def _outcomes(self, name: str) -> list[dict[str, Any]]:
+        folder = self.output / name.replace(" ", "_")
+        if not (folder / "curves.png").exists():
+            every = dict.fromkeys(("steps_per_iteration", "evaluate_every"), str(self.evaluate_every))
+            settings = SETTINGS | every | {"augment_crops": CROPS[name]}
+            sizes = {"seeds": self.seeds, "demos": self.demos, "max_steps": self.max_steps}
+            episodes = {"curve_episodes": self.episodes, "episodes": self.episodes}
+            Learn(folder, setup_modes=("single-arm-fixed-gripper",), pixels=True, settings=settings, **sizes, **episodes).run()
+        return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+
+    def _band(self, outcomes: list[dict[str, Any]]) -> Band:
+        """Success of all seeds' episodes together."""
+        episodes = self.episodes * len(outcomes)
+        totals = {int(step): sum(o["curve"][step] for o in outcomes) * self.episodes for step in outcomes[0]["curve"]}
+        return {step: (total / episodes, *wilson_interval(round(total), episodes)) for step, total in totals.items()}
+
+
+def _by_step(bands: dict[str, Band]) -> dict[int, list[tuple[float, float, float]]]:
+    first = next(iter(bands.values()))
+    return {step: [band[step] for band in bands.values()] for step in sorted(first)}
+
+
+def _words(point: tuple[float, float, float]) -> str:
+    rate, low, high = point
+    return f"{rate:.2f} [{low:.2f}, {high:.2f}]"
