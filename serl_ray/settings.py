@@ -104,7 +104,7 @@ class TrainingSettings:
     steps_per_iteration: int = 250
     """Of them between two results."""
     evaluate_every: int = 1000
-    """Of them between evaluations; 0 for none."""
+    """Of them between evaluations, each at the end of an iteration; 0 for none."""
     evaluation_episodes: int = 20
     """Deterministic episodes an evaluation."""
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import resource
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cases import dump, read, segment, transitions
 from hypothesis import HealthCheck, given, settings
@@ -70,6 +72,8 @@ def good(tmp_path_factory) -> Path:
     write_demos(root / "shards", [segment(), segment(2, 1)])
     write_lerobot(root / "v2", [segment(3)], LeRobotFormat("v2.1"))
     write_lerobot(root / "v3", [segment(3), segment(2, 1)], LeRobotFormat("v3.0"))
+    frames = np.random.default_rng(0).integers(0, 256, (13, 32, 48, 3), np.uint8)
+    write_lerobot(root / "videos", [replace(segment(12), observations={"front": frames})], LeRobotFormat("v3.0", videos=True))
     return root
 
 
@@ -108,6 +112,15 @@ def test_a_lerobot_data_set(good, version, kind, number, edits):
     root = copied(good / version)
     files = sorted(root.rglob(f"*.{kind}")) or sorted(root.rglob("*.json"))
     path = files[number % len(files)]
+    path.write_bytes(edited(path.read_bytes(), edits))
+    is_read_or_refused(root)
+
+
+@given(edits=EDITS)
+@fuzz(150)
+def test_a_video(good, edits):
+    root = copied(good / "videos")
+    [path] = root.rglob("*.mp4")
     path.write_bytes(edited(path.read_bytes(), edits))
     is_read_or_refused(root)
 
