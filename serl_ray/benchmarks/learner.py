@@ -44,13 +44,13 @@ class Learner:
         rng = np.random.default_rng(0)
         frames = [self._frames(rng) for _ in range(2)]
         maps = [{"image": np.float16(rng.normal(size=(self.batch_size, 1, 4, 4, 512)))} for _ in range(2)]
-        pixel, stored, state = (self._agent(images) for images in (("image",), ("image",), ()))
-        pixel_batch, stored_batch, state_batch = (self._batch(rng, images) for images in (frames, maps, ({}, {})))
-        others = {"bfloat16": self._agent((), bfloat16=True)}
-        if self.compile:
-            others["compiled"] = self._agent((), compile=True)
-        pixel.sample_actions(frames[0] | self._state(rng))
+        pixel_batch, map_batch, state_batch = (self._batch(rng, images) for images in (frames, maps, ({}, {})))
+        pixel = self._agent(("image",))
+        pixel.sample_actions(pixel_batch["observations"])
         trunk, images = pixel.networks.encoder.trunk, torch.as_tensor(frames[0]["image"], device=pixel.device)
+        variants = {"": {}, ", bfloat16": {"bfloat16": True}} | ({", compiled": {"compile": True}} if self.compile else {})
+        steps = {f"learner step, stored maps{name}": self._agent(("image",), **options) for name, options in variants.items()}
+        updates = {f"full update, state alone{name}": self._agent((), **options) for name, options in variants.items()}
 
         def trunk_passes() -> None:
             with torch.no_grad():
@@ -59,31 +59,13 @@ class Learner:
 
         seconds = medians(
             {
-                "maps": lambda: _learner_step(stored, stored_batch),
-                "pixels": lambda: _learner_step(pixel, pixel_batch),
-                "trunk": trunk_passes,
+                "learner step, raw pixels": partial(_learner_step, pixel, pixel_batch),
+                "4 bare trunk passes over the batch": trunk_passes,
+                **{name: partial(_learner_step, agent, map_batch) for name, agent in steps.items()},
             },
             self.repeats,
-        ) | medians(
-            {
-                "state": lambda: state.update(state_batch),
-                **{name: partial(agent.update, state_batch) for name, agent in others.items()},
-            },
-            20 * self.repeats,
-        )
-        rows = [
-            Row("learner step, stored maps", 1e3 * seconds["maps"], "ms"),
-            Row("learner step, raw pixels", 1e3 * seconds["pixels"], "ms"),
-            Row("4 bare trunk passes over the batch", 1e3 * seconds["trunk"], "ms"),
-            Row("raw pixels / stored maps", seconds["pixels"] / seconds["maps"], "", ">= 35"),
-            Row("raw pixels / 4 bare trunk passes", seconds["pixels"] / seconds["trunk"], "", "<= 1.25"),
-            Row("full update, state alone", 1e3 * seconds["state"], "ms", "<= 10"),
-            *(
-                Row(f"full update, state alone, {name}", 1e3 * seconds[name], "ms", "<= 10" if name == "compiled" else "")
-                for name in others
-            ),
-        ]
-        report("learner", asdict(self), rows, self.output)
+        ) | medians({name: partial(agent.update, state_batch) for name, agent in updates.items()}, 20 * self.repeats)
+        report("learner", asdict(self), _rows(seconds), self.output)
 
     def _agent(self, image_keys: tuple[str, ...], **options: bool) -> SACAgent:
         return SACAgent(image_keys, self.action_dim, config=SACConfig(**options))
@@ -107,3 +89,13 @@ class Learner:
 def _learner_step(agent: SACAgent, batch: Batch) -> None:
     agent.update(batch, critics_only=True)
     agent.update(batch)
+
+
+def _rows(seconds: dict[str, float]) -> list[Row]:
+    limits = dict.fromkeys(("full update, state alone", "full update, state alone, compiled"), "<= 10")
+    pixels = seconds["learner step, raw pixels"]
+    return [
+        *(Row(name, 1e3 * value, "ms", limits.get(name, "")) for name, value in seconds.items()),
+        Row("raw pixels / stored maps", pixels / seconds["learner step, stored maps"], "", ">= 35"),
+        Row("raw pixels / 4 bare trunk passes", pixels / seconds["4 bare trunk passes over the batch"], "", "<= 1.25"),
+    ]
