@@ -29,12 +29,6 @@ class Episode:
     true_success: bool = False
 
 
-def wilson_interval(successes: int, episodes: int) -> tuple[float, float]:
-    """The 95 % interval of a success rate (Wilson 1927)."""
-    interval = binomtest(successes, episodes).proportion_ci(0.95, method="wilson")
-    return float(interval.low), float(interval.high)
-
-
 @dataclass
 class Evaluation:
     """The outcomes of some episodes."""
@@ -51,8 +45,10 @@ class Evaluation:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the success rate."""
-        return wilson_interval(sum(episode.success for episode in self.episodes), len(self.episodes))
+        """The 95 % Wilson interval of the success rate (Wilson 1927)."""
+        successes = sum(episode.success for episode in self.episodes)
+        interval = binomtest(successes, len(self.episodes)).proportion_ci(0.95, method="wilson")
+        return float(interval.low), float(interval.high)
 
     @property
     def mean_steps(self) -> float:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from scipy.stats import sem, t
+
 from serl_ray.benchmarks.learn import Learn
-from serl_ray.evaluate import wilson_interval
 from serl_ray.plots import Band, plot_success_bands
 
 CROPS = {"stored maps": "2", "raw pixels": "0"}
@@ -24,7 +26,7 @@ class Maps:
     output: Path
     """Folder for the runs of both, and maps.png. Those that are complete there are not made anew."""
     seeds: tuple[int, ...] = (0, 1, 2, 3)
-    """A run of each kind for each."""
+    """A run of each kind for each, at least two."""
     demos: int = 50
     """Demonstrations of a run."""
     max_steps: int = 500
@@ -57,10 +59,16 @@ class Maps:
         return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
 
     def _band(self, outcomes: list[dict[str, Any]]) -> Band:
-        """Success of all seeds' episodes together."""
-        episodes = self.episodes * len(outcomes)
-        totals = {int(step): sum(o["curve"][step] for o in outcomes) * self.episodes for step in outcomes[0]["curve"]}
-        return {step: (total / episodes, *wilson_interval(round(total), episodes)) for step, total in totals.items()}
+        """The mean over seeds, with its 95 % interval (Student): runs differ more than the episodes of one do."""
+        rates = {int(step): [outcome["curve"][step] for outcome in outcomes] for step in outcomes[0]["curve"]}
+        return {step: (float(np.mean(of_seeds)), *_interval(of_seeds)) for step, of_seeds in rates.items()}
+
+
+def _interval(rates: list[float]) -> tuple[float, float]:
+    if np.ptp(rates) == 0.0:
+        return rates[0], rates[0]
+    low, high = t.interval(0.95, len(rates) - 1, np.mean(rates), sem(rates))
+    return max(float(low), 0.0), min(float(high), 1.0)
 
 
 def _by_step(bands: dict[str, Band]) -> dict[int, list[tuple[float, float, float]]]:

@@ -13,6 +13,9 @@ from serl_ray.types import Batch
 
 T = TypeVar("T")
 
+AHEAD_FROM = 2**20
+"""Bytes of a batch that is prepared ahead of a learner on the CPU: a smaller one is made sooner than a thread is woken for it."""
+
 
 class BatchFeed:
     """Does one thing after the other, in the order in which they are asked for: what is sampled never depends on timing.
@@ -29,15 +32,17 @@ class BatchFeed:
         self._sample, self._device = sample, device
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._next: Future[Batch] | None = None
+        self._is_small = False
         self.seconds_waited = 0.0
 
     def next(self, prepare_another: bool) -> Batch:
-        """A batch. With `prepare_another` the one after it is sampled at once, from the buffers as they are now."""
-        batch = self._next or self._thread.submit(self._make)
-        self._next = self._thread.submit(self._make) if prepare_another else None
+        """A batch. With `prepare_another` the one after it is sampled at once, from the buffers as they are now, where that takes
+        long."""
         started = time.monotonic()
-        made = batch.result()
+        made = self._make() if self._is_small else (self._next or self._thread.submit(self._make)).result()
         self.seconds_waited += time.monotonic() - started
+        self._is_small = self._device.type == "cpu" and _nbytes(made) < AHEAD_FROM
+        self._next = self._thread.submit(self._make) if prepare_another and not self._is_small else None
         return made
 
     def run(self, task: Callable[..., T], *args: Any) -> T:
@@ -51,6 +56,10 @@ class BatchFeed:
     def _make(self) -> Batch:
         batch = self._sample()
         return _pinned_copy(batch, self._device) if self._device.type == "cuda" else batch
+
+
+def _nbytes(batch: Any) -> int:
+    return sum(map(_nbytes, batch.values())) if isinstance(batch, dict) else batch.nbytes
 
 
 def _pinned_copy(batch: Any, device: torch.device) -> Any:

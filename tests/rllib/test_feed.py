@@ -2,10 +2,11 @@
 
 import threading
 
+import numpy as np
 import pytest
 import torch
 
-from serl_ray.rllib.feed import BatchFeed
+from serl_ray.rllib.feed import AHEAD_FROM, BatchFeed
 
 
 @pytest.fixture
@@ -14,20 +15,40 @@ def stored():
 
 
 @pytest.fixture
-def feed(stored):
-    feed = BatchFeed(lambda: {"newest": stored[-1]}, torch.device("cpu"))
-    yield feed
-    feed.close()
+def make(stored):
+    feeds = []
+
+    def make(nbytes):
+        batch = lambda: {"observations": {"newest": np.full(nbytes, stored[-1], np.uint8)}}  # noqa: E731
+        feeds.append(BatchFeed(batch, torch.device("cpu")))
+        return feeds[-1]
+
+    yield make
+    for feed in feeds:
+        feed.close()
 
 
-def test_a_batch_prepared_ahead_does_not_see_what_is_stored_after_it_was_asked_for(feed, stored):
-    assert feed.next(prepare_another=True) == {"newest": 0}
+def newest(batch):
+    return batch["observations"]["newest"][0]
+
+
+def test_a_batch_prepared_ahead_does_not_see_what_is_stored_after_it_was_asked_for(make, stored):
+    feed = make(AHEAD_FROM)
+    assert newest(feed.next(prepare_another=True)) == 0
     feed.run(stored.append, 1)
-    assert feed.next(prepare_another=False) == {"newest": 0}
-    assert feed.next(prepare_another=False) == {"newest": 1}
+    assert newest(feed.next(prepare_another=False)) == 0
+    assert newest(feed.next(prepare_another=False)) == 1
 
 
-def test_sampling_is_off_the_learners_thread_and_its_errors_are_not_lost(feed):
+def test_a_small_batch_is_made_when_it_is_wanted(make, stored):
+    feed = make(AHEAD_FROM - 1)
+    assert newest(feed.next(prepare_another=True)) == 0
+    feed.run(stored.append, 1)
+    assert newest(feed.next(prepare_another=True)) == 1
+
+
+def test_sampling_is_off_the_learners_thread_and_its_errors_are_not_lost(make):
+    feed = make(AHEAD_FROM)
     assert feed.run(threading.get_ident) != threading.get_ident()
 
     def fail():
