@@ -73,7 +73,7 @@ class SERL(SavedAlgorithm):
         self.faults, self.episodes = FaultLog(), EpisodeLog()
         self._prepare()
         self.log_writer = LogWriter(self.logs.values())
-        self.feed = BatchFeed(self._sample_batch, self.agent.device)
+        self.feed = BatchFeed(self._sample_batch, self.agent.device, self._reads_batches)
         workers, episodes, films = self.eval_env_runner_group, self.settings.evaluation_episodes, self.config.films
         self.evaluator = Evaluator(workers, episodes, self.faults, films, lambda: self.should_stop)
         self.metrics_log = MetricsLog()
@@ -91,7 +91,7 @@ class SERL(SavedAlgorithm):
         self.demos = demo_buffer(self.settings, space, action_dim, self.logs["demos"], shared, promised)
         self.demonstrations = len(self.demos)
         self.sampler = Sampler(self.env_runner_group, self.faults, self.settings.may_wait)
-        self._prepares_ahead = self.sampler.is_remote
+        self._prepares_ahead, self._reads_batches = self.sampler.is_remote, False
         if self.settings.init_from:
             checkpoint.start_from(self.agent, Path(self.settings.init_from))
 

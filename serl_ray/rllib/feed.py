@@ -14,7 +14,8 @@ from serl_ray.types import Batch
 T = TypeVar("T")
 
 AHEAD_FROM = 2**20
-"""Bytes of a batch that is prepared ahead of a learner on the CPU: a smaller one is made sooner than a thread is woken for it."""
+"""Bytes of a batch in memory that is prepared ahead of a learner on the CPU: a smaller one is made sooner than a
+thread is woken for it."""
 
 
 class BatchFeed:
@@ -23,16 +24,17 @@ class BatchFeed:
     Args:
         sample: makes a batch.
         device: of the learner; to a GPU batches are copied from pinned memory, while it works.
+        reads: whether batches come from a disk, so that even a small one may take long.
 
     Attributes:
         seconds_waited: for batches that were not ready when they were wanted.
     """
 
-    def __init__(self, sample: Callable[[], Batch], device: torch.device) -> None:
+    def __init__(self, sample: Callable[[], Batch], device: torch.device, reads: bool = False) -> None:
         self._sample, self._device = sample, device
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._next: Future[Batch] | None = None
-        self._is_small = False
+        self._always_ahead, self._is_small = reads or device.type == "cuda", False
         self.seconds_waited = 0.0
 
     def next(self, prepare_another: bool) -> Batch:
@@ -41,7 +43,7 @@ class BatchFeed:
         started = time.monotonic()
         made = self._make() if self._is_small else (self._next or self._thread.submit(self._make)).result()
         self.seconds_waited += time.monotonic() - started
-        self._is_small = self._device.type == "cpu" and _nbytes(made) < AHEAD_FROM
+        self._is_small = not self._always_ahead and _nbytes(made) < AHEAD_FROM
         self._next = self._thread.submit(self._make) if prepare_another and not self._is_small else None
         return made
 

@@ -54,6 +54,7 @@ class OfflineSERL(SERL):
         self._prepares_ahead = False
         self.logs = {}
         self.data = load_offline_data(self.settings, space, action_dim, self.config.seed or 0, self.config.shared_demos)
+        self._reads_batches = self.data.stream is not None
 
     @property
     def steps(self) -> int:

@@ -18,9 +18,9 @@ def stored():
 def make(stored):
     feeds = []
 
-    def make(nbytes):
+    def make(nbytes, **options):
         batch = lambda: {"observations": {"newest": np.full(nbytes, stored[-1], np.uint8)}}  # noqa: E731
-        feeds.append(BatchFeed(batch, torch.device("cpu")))
+        feeds.append(BatchFeed(batch, torch.device("cpu"), **options))
         return feeds[-1]
 
     yield make
@@ -32,8 +32,9 @@ def newest(batch):
     return batch["observations"]["newest"][0]
 
 
-def test_a_batch_prepared_ahead_does_not_see_what_is_stored_after_it_was_asked_for(make, stored):
-    feed = make(AHEAD_FROM)
+@pytest.mark.parametrize(("nbytes", "reads"), [(AHEAD_FROM, False), (1, True)])
+def test_a_batch_prepared_ahead_does_not_see_what_is_stored_after_it_was_asked_for(make, stored, nbytes, reads):
+    feed = make(nbytes, reads=reads)
     assert newest(feed.next(prepare_another=True)) == 0
     feed.run(stored.append, 1)
     assert newest(feed.next(prepare_another=False)) == 0
