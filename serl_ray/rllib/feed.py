@@ -1,4 +1,4 @@
-"""The thread that owns the replay buffers: it stores what arrives, and samples batches ahead of the learner."""
+"""The thread that stores what arrives in the replay buffers, and samples batches ahead of the learner where that takes long."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ thread is woken for it."""
 
 
 class BatchFeed:
-    """Does one thing after the other, in the order in which they are asked for: what is sampled never depends on timing.
+    """Does one thing after the other, in the order in which they are asked for: what is sampled never depends on timing. Small
+    batches are made by who wants them: nothing else is under way then.
 
     Args:
         sample: makes a batch.
