@@ -9,10 +9,12 @@ Shape letters, used in every public docstring:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 SetupMode = Literal[
     "single-arm-fixed-gripper",
@@ -88,7 +90,7 @@ class ActionLayout:
     def grasp_ids(self, actions: torch.Tensor) -> torch.Tensor:
         """The joint gripper choice (...,) in {0 .. K-1} of env actions (..., A + G); the first gripper is the major digit."""
         digits = actions[..., self.gripper_indices].round().long() + 1  # (..., G), half rounds to even as in the original
-        place_values = torch.tensor([GRIPPER_CHOICES**g for g in reversed(range(self.num_grippers))], device=actions.device)
+        place_values = digits.new_tensor([GRIPPER_CHOICES**g for g in reversed(range(self.num_grippers))])
         return (digits * place_values).sum(-1)
 
     def join(self, continuous: torch.Tensor, grasp_ids: torch.Tensor | None = None) -> torch.Tensor:

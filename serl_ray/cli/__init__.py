@@ -1,0 +1,1 @@
+"""The `serl` command: every flag comes from the declaration of its option."""

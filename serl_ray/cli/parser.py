@@ -1,0 +1,206 @@
+"""From the declarations of options to a command line: flags, their groups and their help."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
+
+from serl_ray.options.presets import PresetName, preset
+from serl_ray.options.yaml import UNREADABLE, parse_yaml, read_options
+from serl_ray.utils.options import Alias, Option, OptionError, Options, Role, check_names, names_of, options_of
+
+T = TypeVar("T", bound=Options)
+UNSET = argparse.SUPPRESS
+"""Marks flags that were not given: they leave no trace in what is parsed."""
+
+
+class Layers(Options):
+    """Options that lie below the flags."""
+
+    title: ClassVar[str] = "run"
+
+    preset: PresetName = "none"
+    """Defaults to start from: none, hil-serl (the original's hyper-parameters), or tabletop (for the simulator)."""
+    config: Path | None = None
+    """YAML file of options, such as the best.yaml of a sweep; flags win over the file, and the file over the preset."""
+
+
+def parse_layers(command: str, options: type[T], argv: Sequence[str]) -> T:
+    """The options of a preset, of a YAML file on top of it, and of flags on top of both.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        OptionError: a name is unknown or a value is wrong; of the file with its name.
+    """
+    flags = given_options(command, argv, options, Layers)
+    layers = Layers.of(**{name: flags.pop(name) for name in names_of(Layers) if name in flags})
+    file = read_options(layers.config, options, ("preset",)) if layers.config else {}
+    below = file.pop("preset", "none")
+    return options.of(**{**preset(below if layers.preset == "none" else layers.preset, options), **file, **flags})
+
+
+def given_options(command: str, argv: Sequence[str], options: type[Options], *more: type[Options]) -> dict[str, Any]:
+    """The options that a command line gives, by name.
+
+    Args:
+        command: words with which the command line begins, for its help.
+        argv: the rest of the command line. `--help` prints the help and exits with code 0.
+        options: what may be given; its docstring describes the command.
+        more: other groups that may be given.
+
+    Raises:
+        OptionError: a flag is unknown, or lacks its value.
+    """
+    parser = make_parser(command, options, *more)
+    declared = {option.name: option for each in (*more, options) for option in options_of(each)}
+    words, rest = _split_remainder(argv, declared.values())
+    parsed, unknown = parser.parse_known_args([_underscored(word) for word in words])
+    flags = [f"--{name}" for name in declared]
+    for word in unknown:
+        if not word.startswith("--"):
+            raise OptionError(f"{word!r} belongs to no flag. Quote values that contain spaces; see {command} --help.")
+        check_names([word.split("=")[0]], flags)
+    values = {name: _value(declared[name], text) for name, text in vars(parsed).items()}
+    return values | ({} if rest is None else rest)
+
+
+def make_parser(command: str, options: type[Options], *more: type[Options]) -> argparse.ArgumentParser:
+    """The parser of a command, with a group of flags for each group of options."""
+    parser = _Parser(
+        command,
+        usage=_usage(command, options),
+        description=" ".join((options.__doc__ or "").split()),
+        add_help=False,
+        allow_abbrev=False,
+        formatter_class=_Formatter,
+    )
+    groups: dict[str, Any] = {}
+    for option in (option for each in (*more, options) for option in options_of(each)):
+        if option.has(Role.INTERNAL):
+            continue
+        if option.has(Role.POSITIONAL):
+            _add_positional(parser, option)
+            continue
+        if option.group not in groups:
+            groups[option.group] = parser.add_argument_group(option.group)
+        _add_flag(groups[option.group], option)
+    parser.add_argument_group("help").add_argument("-h", "--help", action="help", help="Show this help and exit.")
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise OptionError(f"{message[0].upper()}{message[1:]}; see {self.prog} --help.")
+
+
+class _Formatter(argparse.HelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=34, width=120)
+
+
+def _usage(command: str, options: type[Options]) -> str:
+    positional = [option.name.upper() for option in options_of(options) if option.has(Role.POSITIONAL)]
+    return " ".join([command, *positional, "[--FLAG VALUE ...]"])
+
+
+def _add_positional(parser: argparse.ArgumentParser, option: Option) -> None:
+    many = _is(option, tuple)
+    parser.add_argument(option.name, nargs="*" if many else None, metavar=option.name.upper(), help=_help(option))
+
+
+def _add_flag(group: Any, option: Option) -> None:
+    spellings = [option.name, *(part.name for part in option.field.metadata if isinstance(part, Alias))]
+    flags = [f"--{spelling}" for spelling in spellings]
+    common: dict[str, Any] = {"dest": option.name, "default": UNSET, "help": _help(option)}
+    if option.field.annotation is bool:
+        group.add_argument(*flags, action="store_const", const="true", **common)
+        common["help"] = UNSET
+        group.add_argument(*(f"--no_{spelling}" for spelling in spellings), action="store_const", const="false", **common)
+    else:
+        many = _is(option, tuple) or _is(option, dict)
+        required = option.field.is_required()
+        group.add_argument(*flags, nargs="*" if many else None, metavar=_metavar(option), required=required, **common)
+
+
+def _help(option: Option) -> str:
+    text = option.help.replace("%", "%%")
+    if option.field.is_required():
+        return text
+    if option.field.annotation is bool:
+        return f"{text} (default: on; --no_{option.name} turns it off)" if option.default else text
+    default = option.default
+    if isinstance(default, tuple):
+        default = " ".join(map(str, default)) or "none"
+    return text if default is None or default == {} else f"{text} (default: {default})"
+
+
+def _metavar(option: Option) -> str:
+    leaves = _leaves(option.field.annotation)
+    if choices := [choice for leaf in leaves if get_origin(leaf) is Literal for choice in get_args(leaf)]:
+        return "{" + ",".join(map(str, choices)) + "}"
+    if option.has(Role.PATH):
+        return "PATH"
+    kinds = {dict: "NAME VALUE", Path: "PATH", int: "N", float: "X"}
+    return next((word for kind, word in kinds.items() if kind in leaves or _is(option, kind)), "TEXT")
+
+
+def _value(option: Option, text: Any) -> Any:
+    """The value of words on the command line; what does not fit the type is left for the check of the option."""
+    if _is(option, dict):
+        if len(text) % 2:
+            raise OptionError(f"{option.name} has {len(text)} words; give a value after each name, such as ip 10.0.0.2.")
+        return {name: _scalar(value) for name, value in zip(text[::2], text[1::2], strict=True)}
+    holds_text = any(kind in (str, Path) or get_origin(kind) is Literal for kind in _leaves(option.field.annotation))
+    read = str if holds_text else _scalar
+    if isinstance(text, list):
+        return None if text == ["None"] else tuple(read(word) for word in text)
+    return None if text == "None" and type(None) in _parts(option.field.annotation) else read(text)
+
+
+def _scalar(text: str) -> Any:
+    try:
+        return parse_yaml(text)
+    except UNREADABLE:
+        return text
+
+
+def _parts(annotation: Any) -> tuple[Any, ...]:
+    """The members of a union, or the type itself, without what was attached to them."""
+    is_union = get_origin(annotation) in (Union, UnionType)
+    members = get_args(annotation) if is_union else (annotation,)
+    return tuple(get_args(member)[0] if get_origin(member) is Annotated else member for member in members)
+
+
+def _leaves(annotation: Any) -> tuple[Any, ...]:
+    """The types of single values: the members of a union, and of the tuples among them."""
+    return tuple(
+        leaf
+        for part in _parts(annotation)
+        for leaf in (_parts(get_args(part)[0]) if get_origin(part) is tuple else (part,))
+    )
+
+
+def _is(option: Option, kind: type) -> bool:
+    return any((get_origin(part) or part) is kind for part in _parts(option.field.annotation))
+
+
+def _underscored(word: str) -> str:
+    """A flag with dashes in its name as it is declared."""
+    if not word.startswith("--"):
+        return word
+    name, equals, value = word[2:].partition("=")
+    return f"--{name.replace('-', '_')}{equals}{value}"
+
+
+def _split_remainder(argv: Sequence[str], declared: Any) -> tuple[list[str], dict[str, Any] | None]:
+    """The words before `--`, and those behind it as the value of the last positional option."""
+    if "--" not in argv:
+        return list(argv), None
+    where = list(argv).index("--")
+    [*_, last] = [option for option in declared if option.has(Role.POSITIONAL)] or [None]
+    if last is None:
+        raise OptionError(f"{' '.join(argv[where:])!r} belongs to no flag: leave it out.")
+    return list(argv[:where]), {last.name: tuple(argv[where + 1 :])}

@@ -1,0 +1,51 @@
+"""Sizes and bounds of the networks; the defaults are the original's (REFERENCE section 2)."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge, Gt, Interval
+from pydantic import Field
+
+from serl_ray.utils.options import Options, Role
+
+
+class EncoderConfig(Options):
+    """The image trunk, the heads of the cameras, and the branch of the state."""
+
+    title: ClassVar[str] = "networks"
+
+    trunk: Annotated[str, Role.DATA] = "random"
+    """Image trunk: random, imagenet, or a file with weights (the original's resnet10_params.pkl, .safetensors, .pt)."""
+    frozen: Annotated[bool, Role.DATA] = True
+    """Keep the weights of the image trunk; otherwise the critics train it, and imitation where there is some."""
+    image_latent_dim: Annotated[int, Ge(1), Role.MUST_MATCH] = 256
+    """Numbers to which each camera's image is condensed before the critics join it with the action."""
+    image_size: Annotated[tuple[int, int], Role.INTERNAL] = (128, 128)
+    """Height and width in pixels at which the trunk sees an image; other sizes are resized."""
+    trunk_width: Annotated[int, Role.INTERNAL] = 64
+    """Channels of the trunk's first stage."""
+    spatial_features: Annotated[int, Role.INTERNAL] = 8
+    """Spatial embeddings per channel of the feature map."""
+    proprio_latent_dim: Annotated[int, Role.INTERNAL] = 64
+    """Numbers to which the state is condensed where there are cameras."""
+    dropout: Annotated[float, Interval(ge=0.0, lt=1.0), Role.INTERNAL] = 0.1
+    """Share of an image's embedding that is dropped in training."""
+
+
+class NetworkConfig(Options):
+    """Actor, critics, grasp critic and temperature."""
+
+    title: ClassVar[str] = "networks"
+
+    hidden_dims: Annotated[tuple[Annotated[int, Ge(1)], ...], Role.MUST_MATCH] = (256, 256)
+    """Sizes of the hidden layers of actor, critics and grasp critic."""
+    critic_ensemble_size: Annotated[int, Ge(1), Role.MUST_MATCH] = 2
+    """Number of critics."""
+    init_temperature: Annotated[float, Gt(0.0)] = 1e-2
+    """Entropy temperature at the start."""
+    std_min: Annotated[float, Role.INTERNAL] = 1e-5
+    """Least standard deviation of the policy before tanh; no gradient passes the bound."""
+    std_max: Annotated[float, Role.INTERNAL] = 5.0
+    """Greatest standard deviation of the policy before tanh; no gradient passes the bound."""
+    encoder: EncoderConfig = Field(default_factory=EncoderConfig)

@@ -1,0 +1,111 @@
+"""All options of a hybrid and of an offline run, and what follows from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from serl_ray.agents.config import SACConfig
+from serl_ray.options.groups import (
+    CollectingOptions,
+    DemoOptions,
+    EnvOptions,
+    EvaluationOptions,
+    EvaluationProcessOptions,
+    HybridDemoOptions,
+    HybridLearningOptions,
+    HybridRewardOptions,
+    HybridScheduleOptions,
+    LearningOptions,
+    OfflineDemoOptions,
+    ProcessOptions,
+    RewardOptions,
+    RunOptions,
+    ScheduleOptions,
+)
+from serl_ray.utils.options import Options
+
+
+class TrainingOptions(Options):
+    """What hybrid and offline training share. The defaults are those of DESIGN, section 6."""
+
+    schedule: ScheduleOptions = Field(default_factory=ScheduleOptions)
+    env: EnvOptions = Field(default_factory=EnvOptions)
+    demonstrations: DemoOptions = Field(default_factory=DemoOptions)
+    reward: RewardOptions = Field(default_factory=RewardOptions)
+    learning: LearningOptions = Field(default_factory=LearningOptions)
+    agent: SACConfig = Field(default_factory=lambda: SACConfig(max_return=1.0))
+    evaluation: EvaluationOptions = Field(default_factory=EvaluationOptions)
+
+    def env_config(self) -> dict[str, Any]:
+        """The arguments of `envs.make_env`, as a rollout worker gets them."""
+        return {
+            "env": self.env.env_name,
+            "setup_mode": self.env.setup_mode,
+            "image_keys": self.env.image_keys,
+            "state_keys": self.env.state_keys,
+            "env_kwargs": self.env.env_kwargs,
+            "frame_stack": self.env.frame_stack,
+            "control_hz": self.env.control_hz,
+            "learned_reward": self._learned_reward(),
+        }
+
+    def deadlines(self) -> dict[str, float | None]:
+        """The arguments of `envs.guard.Guard`, in seconds."""
+        return {"step_deadline": self.env.step_deadline, "reset_deadline": self.env.reset_deadline}
+
+    def encoding(self) -> dict[str, Any] | None:
+        """The arguments of `FrameEncoder` where the replay stores maps; None where it stores images."""
+        encoder, crops = self.agent.networks.encoder, self.learning.augment_crops
+        if not (self.env.image_keys and encoder.frozen and crops):
+            return None
+        return {"image_keys": self.env.image_keys, "trunk": encoder.trunk, "crops": crops}
+
+    def _learned_reward(self) -> dict[str, Any] | None:
+        reward = self.reward
+        if reward.classifier is None:
+            return None
+        return {"classifier": reward.classifier, "success_frames": reward.success_frames, "gate": reward.success_gate}
+
+
+class HybridOptions(TrainingOptions):
+    """Options of hybrid training."""
+
+    schedule: HybridScheduleOptions = Field(default_factory=HybridScheduleOptions)
+    demonstrations: HybridDemoOptions = Field(default_factory=HybridDemoOptions)
+    reward: HybridRewardOptions = Field(default_factory=HybridRewardOptions)
+    learning: HybridLearningOptions = Field(default_factory=HybridLearningOptions)
+    collecting: CollectingOptions = Field(default_factory=CollectingOptions)
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether envs may stand still until the learner has caught up."""
+        return self.collecting.max_lead is not None and self.env.control_hz is None
+
+
+class OfflineOptions(TrainingOptions):
+    """Options of offline training: the same algorithm without rollout workers, and by default without an env."""
+
+    schedule: ScheduleOptions = Field(default_factory=lambda: ScheduleOptions(max_steps=50_000, steps_per_iteration=500))
+    env: EnvOptions = Field(default_factory=lambda: EnvOptions(env_name=None))
+    demonstrations: OfflineDemoOptions = Field(default_factory=OfflineDemoOptions)
+    learning: LearningOptions = Field(default_factory=lambda: LearningOptions(cta_ratio=1))
+    agent: SACConfig = Field(default_factory=lambda: SACConfig(max_return=1.0, objective="awac"))
+    evaluation: EvaluationOptions = Field(default_factory=lambda: EvaluationOptions(evaluate_every=5000))
+
+
+class HybridRun(HybridOptions):
+    """A hybrid run: its training, its folder and its processes."""
+
+    run: RunOptions = Field(default_factory=lambda: RunOptions(save_dir=Path("hybrid_ckpt")))
+    evaluating: EvaluationProcessOptions = Field(default_factory=EvaluationProcessOptions)
+    processes: ProcessOptions = Field(default_factory=ProcessOptions)
+
+
+class OfflineRun(OfflineOptions):
+    """An offline run: its training and its folder."""
+
+    run: RunOptions = Field(default_factory=lambda: RunOptions(save_dir=Path("offline_ckpt")))
+    evaluating: EvaluationProcessOptions = Field(default_factory=EvaluationProcessOptions)
