@@ -11,9 +11,9 @@ import tyro
 
 from serl_ray.data.convert import convert
 from serl_ray.data.demos import PICKLES
-from serl_ray.data.lerobot.folder import V2, V3
-from serl_ray.data.lerobot.reader import LeRobotOptions
-from serl_ray.data.lerobot.writer import LeRobotFormat
+from serl_ray.data.formats.lerobot.folder import V2, V3
+from serl_ray.data.formats.lerobot.reader import LeRobotOptions
+from serl_ray.data.formats.lerobot.writer import LeRobotFormat
 
 
 @dataclass

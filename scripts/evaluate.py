@@ -8,9 +8,9 @@ from pathlib import Path
 import tyro
 from tqdm import tqdm
 
-from serl_ray.evaluate import Evaluation, deterministic, record_video, run_episodes
-from serl_ray.mirror import local_run
-from serl_ray.training import load_policy
+from serl_ray.evaluation.rollouts import Evaluation, deterministic, record_video, run_episodes
+from serl_ray.runs.mirror import local_run
+from serl_ray.runs.train import load_policy
 
 
 @dataclass

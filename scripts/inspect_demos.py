@@ -12,7 +12,7 @@ import tyro
 
 from serl_ray.data.convert import Episodes
 from serl_ray.data.demos import format_of
-from serl_ray.data.lerobot.reader import LeRobotOptions
+from serl_ray.data.formats.lerobot.reader import LeRobotOptions
 from serl_ray.data.summary import Summary
 from serl_ray.types import SETUP_MODES, ActionLayout
 

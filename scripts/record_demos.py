@@ -17,7 +17,7 @@ from serl_ray.data.demos import write_demos
 from serl_ray.envs.expert import ScriptedExpert, StrayingExpert
 from serl_ray.envs.learned_reward import LearnedReward
 from serl_ray.envs.make import all_cameras, build_env
-from serl_ray.record import Drive, record_frames, record_successes
+from serl_ray.envs.recording import Drive, record_frames, record_successes
 from serl_ray.types import SETUP_MODES, ActionLayout
 
 DEFAULT_CAMERAS = {"single": ("image", "wrist"), "dual": ("image", "left_wrist", "right_wrist")}

@@ -12,7 +12,7 @@ from typing import Annotated
 import tyro
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from serl_ray.jobs import Package, runtime_env
+from serl_ray.cluster.jobs import Package, runtime_env
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -11,7 +11,7 @@ import tyro
 
 from serl_ray.classifier.report import MOST_WRONG_FILE, REPORT_FILE
 from serl_ray.classifier.train import ClassifierSettings, train_classifier
-from serl_ray.cluster import start_ray
+from serl_ray.cluster.start import start_ray
 from serl_ray.command_line import parse_on_top
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from serl_ray.command_line import parse_on_top
-from serl_ray.evaluate import deterministic, record_video
+from serl_ray.evaluation.rollouts import deterministic, record_video
 from serl_ray.rllib.checkpoint import CHECKPOINTS
+from serl_ray.runs.train import CURVE, HybridRunOptions, load_policy, options_of, train
 from serl_ray.settings import HybridSettings
-from serl_ray.training import CURVE, HybridRunOptions, load_policy, options_of, train
 
 VIDEO = "policy.mp4"
 

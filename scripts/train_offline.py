@@ -11,8 +11,8 @@ from typing import Literal
 
 from serl_ray.command_line import parse_on_top
 from serl_ray.rllib.checkpoint import CHECKPOINTS
+from serl_ray.runs.train import CURVE, RunOptions, options_of, train
 from serl_ray.settings import OfflineSettings
-from serl_ray.training import CURVE, RunOptions, options_of, train
 
 
 @dataclass

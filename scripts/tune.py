@@ -9,7 +9,7 @@ from pathlib import Path
 import tyro
 
 from serl_ray.sweeps.config import read_sweep
-from serl_ray.sweeps.pictures import short
+from serl_ray.sweeps.plots import short
 from serl_ray.sweeps.report import BEST, TABLE, Outcome
 from serl_ray.sweeps.run import run_sweep
 

@@ -17,7 +17,7 @@ from serl_ray.agents.sac import SACAgent, SACHybridAgent
 from serl_ray.networks.actor_critic import NetworkConfig
 from serl_ray.networks.encoder import EncoderConfig
 from serl_ray.networks.flax import agent_state_dict, load_flax_agent
-from serl_ray.networks.observation import ObservationSpec
+from serl_ray.networks.inputs import ObservationSpec
 
 SMALL_DIR = Path(__file__).parent / "data" / "parity"
 PARITY_DIR = Path(os.environ.get("SERL_PARITY_DIR", SMALL_DIR))

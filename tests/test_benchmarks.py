@@ -15,7 +15,7 @@ from serl_ray.benchmarks.objectives import Objectives
 from serl_ray.benchmarks.offline import Offline
 from serl_ray.benchmarks.overhead import Overhead
 from serl_ray.benchmarks.replay import Replay
-from serl_ray.data.replay_log import num_transitions
+from serl_ray.data.replay.log import num_transitions
 from serl_ray.settings import TrainingSettings, names_of
 
 

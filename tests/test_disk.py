@@ -7,16 +7,16 @@ import sys
 
 import pytest
 
-from serl_ray import disk
-from serl_ray.disk import locked, write_json
-from serl_ray.run_folder import RunFolder
+from serl_ray.files import atomic
+from serl_ray.files.atomic import locked, write_json
+from serl_ray.runs.folder import RunFolder
+from serl_ray.runs.train import HybridRunOptions, train
 from serl_ray.settings import HybridSettings
-from serl_ray.training import HybridRunOptions, train
 
 HOLD = """
 import sys
 from pathlib import Path
-from serl_ray.disk import locked
+from serl_ray.files.atomic import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -30,9 +30,9 @@ def test_a_file_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypat
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
-        patch.setattr(disk.os, "fsync", full)
+        patch.setattr(atomic.os, "fsync", full)
         write_json(tmp_path / "tracks.json", {"wandb": "second"})
-    assert disk.read_json(tmp_path / "tracks.json", "run") == {"wandb": "first"}
+    assert atomic.read_json(tmp_path / "tracks.json", "run") == {"wandb": "first"}
     assert os.listdir(tmp_path) == ["tracks.json"]
 
 
@@ -60,6 +60,6 @@ def test_where_there_are_no_locks_it_is_said(tmp_path, monkeypatch, caplog):
     def without(file, operation):
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr(disk.fcntl, "flock", without)
+    monkeypatch.setattr(atomic.fcntl, "flock", without)
     with locked(tmp_path / "lock"):
         assert f"{tmp_path / 'lock'} cannot be locked" in caplog.text

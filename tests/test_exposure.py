@@ -41,8 +41,8 @@ def test_nothing_is_called_that_runs_data():
             assert keywords.get("allow_pickle", "False") == "False", f"{where} lets numpy unpickle"
             assert name != "torch.load" or keywords.get("weights_only") == "True", f"{where} lets torch unpickle"
             assert not name.startswith("subprocess.") or name == "subprocess.run", f"{where} calls {name}"
-            assert name not in ("pq.ParquetFile", "pq.read_table") or where.startswith("serl_ray/data/tables.py"), where
-            assert not name.endswith(("imageio.imread", "iio.imread")) or where.startswith("serl_ray/data/pictures.py"), where
+            assert name not in ("pq.ParquetFile", "pq.read_table") or where.startswith("serl_ray/files/tables.py"), where
+            assert not name.endswith(("imageio.imread", "iio.imread")) or where.startswith("serl_ray/files/images.py"), where
 
 
 def test_unpickling_and_importing_by_name_have_their_places():
@@ -51,7 +51,7 @@ def test_unpickling_and_importing_by_name_have_their_places():
         relative = str(path.relative_to(ROOT))
         tree = ast.parse(path.read_text())
         bases = [ast.unparse(base) for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for base in node.bases]
-        assert "pickle.Unpickler" not in bases or relative == "serl_ray/data/pickles.py"
+        assert "pickle.Unpickler" not in bases or relative == "serl_ray/files/pickles.py"
         count = sum(name == "importlib.import_module" for name, _, _ in calls(path))
         imports |= {relative: count} if count else {}
         assert not any(isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.path" for node in ast.walk(tree)), relative
@@ -76,7 +76,7 @@ def test_a_checkpoint_names_no_env_to_import(tmp_path, name, kwargs):
 
 PORTS = """
 import psutil, ray
-from serl_ray.cluster import start_ray
+from serl_ray.cluster.start import start_ray
 start_ray(1, 0.1)
 ray.get(ray.remote(lambda: 1).remote())
 me = psutil.Process()

@@ -17,11 +17,11 @@ from PIL import Image, ImageSequence
 from tensorboardX.proto.event_pb2 import Event
 from tracked import mlflow_runs, wandb_runs
 
-from serl_ray.evaluate import record_video
-from serl_ray.film import BORDER, GIF_FRAMES, GIF_SIDE, Film, gif_of
-from serl_ray.run_log import read_results
+from serl_ray.evaluation.rollouts import record_video
+from serl_ray.evaluation.video import BORDER, GIF_FRAMES, GIF_SIDE, Film, gif_of
+from serl_ray.runs.log import read_results
+from serl_ray.runs.train import HybridRunOptions, train
 from serl_ray.settings import HybridSettings
-from serl_ray.training import HybridRunOptions, train
 
 TESTS = Path(__file__).parent
 SMALL = {

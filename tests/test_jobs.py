@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from serl_ray.jobs import Package
-from serl_ray.mirror import local_run
-from serl_ray.training import load_policy
+from serl_ray.cluster.jobs import Package
+from serl_ray.runs.mirror import local_run
+from serl_ray.runs.train import load_policy
 
 ROOT = Path(__file__).parents[1]
 TRAIN = [

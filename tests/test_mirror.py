@@ -8,12 +8,12 @@ import pytest
 import ray
 from stores import s3_store
 
-from serl_ray import cluster
 from serl_ray.agents.checkpoint import load_any_agent
-from serl_ray.mirror import Mirror, local_run
+from serl_ray.cluster import start
 from serl_ray.rllib import SERLConfig
 from serl_ray.rllib.checkpoint import checkpoint_of, checkpoints_of
-from serl_ray.run_folder import RunFolder
+from serl_ray.runs.folder import RunFolder
+from serl_ray.runs.mirror import Mirror, local_run
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def store():
 
 @pytest.fixture
 def build(tmp_path):
-    cluster.start_here(num_cpus=2)
+    start.start_here(num_cpus=2)
     algorithms = []
 
     def build(folder):
@@ -123,7 +123,7 @@ def mirrored(tmp_path_factory):
     """A mirror with two checkpoints."""
     folder = tmp_path_factory.mktemp("mirrored")
     run = RunFolder(folder / "run", keep=2, mirror=Mirror((folder / "store").as_uri()))
-    cluster.start_here(num_cpus=2)
+    start.start_here(num_cpus=2)
     settings = {"training_starts": 200, "max_steps": 500, "hidden_dims": (8, 8), "steps_per_iteration": 30, "evaluate_every": 0}
     algorithm = SERLConfig().training(env_name="line_envs:LineEnv", **settings).keep_replay(run.path / "replay").build_algo()
     for _ in range(2):
@@ -185,7 +185,7 @@ def test_a_copy_that_is_cut_off_is_made_again(mirrored, tmp_path, monkeypatch):
                 file.write(b"half of it")
             raise OSError("No space left on device")
 
-        patch.setattr("serl_ray.mirror.copy_files", cut)
+        patch.setattr("serl_ray.runs.mirror.copy_files", cut)
         with pytest.raises(OSError, match="No space left"):
             Mirror(store.as_uri()).push(run)
     Mirror(store.as_uri()).push(run)

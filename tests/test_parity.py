@@ -19,9 +19,9 @@ from parity import PARITY_DIR, AgentRecording, Recording, assert_close, recordin
 
 from serl_ray.agents import losses
 from serl_ray.agents.transitions import transition_tensors
-from serl_ray.data.augment import crop
-from serl_ray.data.pickles import load_pickle
+from serl_ray.files.pickles import load_pickle
 from serl_ray.networks.actor_critic import Actor, Critic, GraspCritic, NetworkConfig, Temperature
+from serl_ray.networks.augment import crop
 from serl_ray.networks.classifier import RewardClassifier
 from serl_ray.networks.encoder import Encoder, EncoderConfig, ImageHead
 from serl_ray.networks.flax import agent_state_dict, classifier_state_dict, load_flax_classifier, resnet_state_dict

@@ -3,7 +3,7 @@
 import imageio.v3 as imageio
 import numpy as np
 
-from serl_ray.plots import interventions, plot_learning_curve
+from serl_ray.runs.plots import interventions, plot_learning_curve
 
 
 def results(*counts):

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from line_envs import LineEnv
 
-from serl_ray.data.pickles import load_pickle
 from serl_ray.envs.expert import ScriptedExpert, StrayingExpert
-from serl_ray.record import record_frames, record_successes
+from serl_ray.envs.recording import record_frames, record_successes
+from serl_ray.files.pickles import load_pickle
 from serl_ray.types import ActionLayout
 
 LAYOUT = ActionLayout.from_setup("single-arm-learned-gripper", 7)

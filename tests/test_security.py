@@ -19,15 +19,15 @@ import torch
 from ray.data._internal.object_extensions.arrow import ArrowPythonObjectType
 
 from serl_ray.data.demos import read_file
-from serl_ray.data.hil_serl import DemoError
-from serl_ray.data.lerobot.folder import LeRobotFolder
-from serl_ray.data.lerobot.video import VideoWriter, read_frames
-from serl_ray.data.lerobot.writer import LeRobotFormat, write_lerobot
-from serl_ray.data.parquet import read_segments, write_episode, write_shards
-from serl_ray.data.pickles import load_pickle
-from serl_ray.data.pictures import decode
+from serl_ray.data.formats.hil_serl import DemoError
+from serl_ray.data.formats.lerobot.folder import LeRobotFolder
+from serl_ray.data.formats.lerobot.video import VideoWriter, read_frames
+from serl_ray.data.formats.lerobot.writer import LeRobotFormat, write_lerobot
+from serl_ray.data.formats.parquet import read_segments, write_episode, write_shards
 from serl_ray.data.schema import Segment
-from serl_ray.data.tables import open_parquet
+from serl_ray.files.images import decode
+from serl_ray.files.pickles import load_pickle
+from serl_ray.files.tables import open_parquet
 from serl_ray.networks.pretrained import build_trunk
 
 ROOT = Path(__file__).parents[1]
@@ -142,7 +142,7 @@ BOMBS = {
 }
 LOAD = """
 import sys, resource
-from serl_ray.data.pickles import load_pickle
+from serl_ray.files.pickles import load_pickle
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     load_pickle(sys.argv[1])

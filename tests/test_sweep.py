@@ -18,7 +18,7 @@ import yaml
 from serl_ray.data.demos import read_file, write_demos
 from serl_ray.envs.expert import ScriptedExpert
 from serl_ray.envs.make import build_env
-from serl_ray.record import record_successes
+from serl_ray.envs.recording import record_successes
 from serl_ray.rllib.checkpoint import read_run
 from serl_ray.sweeps import run
 from serl_ray.sweeps.config import read_sweep

@@ -7,7 +7,7 @@ from ray.cluster_utils import Cluster
 from stores import s3_store
 from test_sweep import ROOT, SMALL, TESTS
 
-from serl_ray.data.files import locate
+from serl_ray.files.uris import locate
 from serl_ray.sweeps.run import run_sweep
 
 

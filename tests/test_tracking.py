@@ -12,13 +12,13 @@ import ray
 import yaml
 from tracked import mlflow_runs, wandb_runs
 
-from serl_ray import tracking
-from serl_ray.run_log import read_results
+from serl_ray.runs import tracking
+from serl_ray.runs.log import read_results
+from serl_ray.runs.tracking import Lane, Mlflow, TrackedRun, Trackers, check_tracks
+from serl_ray.runs.train import HybridRunOptions, train
 from serl_ray.settings import HybridSettings
 from serl_ray.sweeps import run
 from serl_ray.sweeps.run import run_sweep
-from serl_ray.tracking import Lane, Mlflow, TrackedRun, Trackers, check_tracks
-from serl_ray.training import HybridRunOptions, train
 
 TESTS = Path(__file__).parent
 SMALL = {

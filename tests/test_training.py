@@ -14,10 +14,10 @@ import ray
 from serl_ray.data.demos import write_demos
 from serl_ray.envs.expert import ScriptedExpert
 from serl_ray.envs.make import build_env
-from serl_ray.record import record_successes
+from serl_ray.envs.recording import record_successes
 from serl_ray.rllib.checkpoint import checkpoint_of, read_run
+from serl_ray.runs.train import HybridRunOptions, load_policy, train
 from serl_ray.settings import HybridSettings
-from serl_ray.training import HybridRunOptions, load_policy, train
 from serl_ray.types import ActionLayout
 
 TESTS = Path(__file__).parent

@@ -11,10 +11,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from serl_ray.agents.config import SACConfig
-from serl_ray.disk import new_folder, read_json, write_file, write_json
+from serl_ray.files.atomic import new_folder, read_json, write_file, write_json
 from serl_ray.networks.actor_critic import AgentNetworks, NetworkConfig
 from serl_ray.networks.encoder import EncoderConfig
-from serl_ray.networks.observation import ObservationSpec
+from serl_ray.networks.inputs import ObservationSpec
 from serl_ray.networks.pretrained import trunk_without_weights
 from serl_ray.option_types import check_types
 from serl_ray.types import ActionLayout

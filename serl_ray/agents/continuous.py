@@ -18,11 +18,11 @@ from serl_ray.agents.config import SACConfig
 from serl_ray.agents.imitation import actor_imitation_loss
 from serl_ray.agents.noise import NoiseSource, PolicyNoise, UpdateNoise
 from serl_ray.agents.transitions import Encoded, Tensors, transition_tensors
-from serl_ray.data.augment import crop_frames
-from serl_ray.device import DEVICE
 from serl_ray.networks.actor_critic import AgentNetworks, TanhNormal
-from serl_ray.networks.observation import ObservationSpec, to_tensors
+from serl_ray.networks.augment import crop_frames
+from serl_ray.networks.inputs import ObservationSpec, to_tensors
 from serl_ray.types import ActionLayout, Batch
+from serl_ray.utils.device import DEVICE
 
 BOUND_TOLERANCE = 0.05
 """Values that should be `max_return` come out above it by as much."""

@@ -13,8 +13,8 @@ from serl_ray.agents.continuous import SACAgent
 from serl_ray.agents.imitation import choice_imitation_loss
 from serl_ray.agents.noise import UpdateNoise
 from serl_ray.agents.transitions import Encoded, Tensors
-from serl_ray.device import DEVICE
 from serl_ray.types import ActionLayout
+from serl_ray.utils.device import DEVICE
 
 
 class SACHybridAgent(SACAgent):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from serl_ray.data.augment import draw_offsets
 from serl_ray.networks.actor_critic import AgentNetworks, NetworkConfig
+from serl_ray.networks.augment import draw_offsets
 
 INT64 = (-(2**63), 2**63 - 1)
 

@@ -10,7 +10,7 @@ import torch
 
 from serl_ray.agents.sac import SACAgent
 from serl_ray.benchmarks.timing import Row, medians, report
-from serl_ray.data.maps import FrameEncoder
+from serl_ray.data.replay.maps import FrameEncoder
 
 STATE_DIM, ACTION_DIM = 18, 6
 

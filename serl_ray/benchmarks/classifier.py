@@ -13,10 +13,10 @@ import numpy as np
 from serl_ray.benchmarks.commands import cameras_of, run_script, words
 from serl_ray.benchmarks.timing import Row, report
 from serl_ray.data.observations import stack_observations
-from serl_ray.data.pickles import load_pickle
+from serl_ray.files.pickles import load_pickle
 from serl_ray.networks.classifier import CONFIG_FILE, RewardClassifier
-from serl_ray.plots import plot_success_curves
-from serl_ray.run_log import read_results
+from serl_ray.runs.log import read_results
+from serl_ray.runs.plots import plot_success_curves
 
 SETUP_MODE = "single-arm-learned-gripper"
 CAMERAS = cameras_of(SETUP_MODE)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from serl_ray.rllib.checkpoint import checkpoint_of, read_run
-from serl_ray.run_log import LOGS, read_results
+from serl_ray.runs.log import LOGS, read_results
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 CAMERAS = {"single": ("image", "wrist"), "dual": ("left_wrist", "right_wrist")}

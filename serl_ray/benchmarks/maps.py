@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import sem, t
 
 from serl_ray.benchmarks.learn import Learn
-from serl_ray.plots import Band, plot_success_bands
+from serl_ray.runs.plots import Band, plot_success_bands
 
 CROPS = {"stored maps": "2", "raw pixels": "0"}
 """The option `augment_crops`: what is stored, or that everything is cropped and encoded anew in every update."""

@@ -16,10 +16,10 @@ from tqdm import tqdm
 from serl_ray.agents.config import OBJECTIVES
 from serl_ray.benchmarks.commands import cameras_of, run_script, settings_of, success_curve, words
 from serl_ray.benchmarks.timing import append_outcome
-from serl_ray.evaluate import deterministic, evaluate
-from serl_ray.plots import plot_success_curves
+from serl_ray.evaluation.rollouts import deterministic, evaluate
+from serl_ray.runs.plots import plot_success_curves
+from serl_ray.runs.train import load_policy
 from serl_ray.settings import OfflineSettings
-from serl_ray.training import load_policy
 from serl_ray.types import SETUP_MODES
 
 Run = tuple[str, str, int]

@@ -15,13 +15,13 @@ from tqdm import tqdm
 from serl_ray.benchmarks.commands import cameras_of, run_script
 from serl_ray.benchmarks.runs import measured
 from serl_ray.benchmarks.timing import Row, report
-from serl_ray.cluster import start_here
+from serl_ray.cluster.start import start_here
 from serl_ray.data import demos
 from serl_ray.data.schema import Segment
 from serl_ray.rllib.buffers import read_demos
 from serl_ray.rllib.offline_data import demo_spaces
+from serl_ray.runs.train import RunOptions, start_ray
 from serl_ray.settings import OfflineSettings, preset
-from serl_ray.training import RunOptions, start_ray
 
 SETUP_MODE = "single-arm-learned-gripper"
 

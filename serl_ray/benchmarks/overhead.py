@@ -11,8 +11,8 @@ from statistics import median
 from serl_ray.benchmarks.runs import measured
 from serl_ray.benchmarks.timing import Row, report
 from serl_ray.rllib import SERL
+from serl_ray.runs.train import HybridRunOptions, start_ray
 from serl_ray.settings import HybridSettings
-from serl_ray.training import HybridRunOptions, start_ray
 
 
 @dataclass

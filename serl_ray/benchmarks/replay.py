@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from serl_ray.benchmarks.timing import Row, medians, report
-from serl_ray.data.replay_buffer import ReplayBuffer
+from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.data.schema import ArraySpec, Segment
 
 EPISODE, FRAGMENT, ACTION_DIM = 100, 10, 7

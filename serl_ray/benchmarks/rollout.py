@@ -14,11 +14,11 @@ import torch
 
 from serl_ray.benchmarks.runs import measured, wait_until_idle
 from serl_ray.benchmarks.timing import Row, report
-from serl_ray.data.maps import FrameEncoder
+from serl_ray.data.replay.maps import FrameEncoder
 from serl_ray.rllib import SERL
 from serl_ray.rllib.sampling import rollout_env
+from serl_ray.runs.train import HybridRunOptions, start_ray
 from serl_ray.settings import PRESETS, HybridSettings
-from serl_ray.training import HybridRunOptions, start_ray
 
 CAMERAS = {"state": (), "two cameras": ("image", "wrist")}
 RUN = HybridRunOptions(num_workers=1)

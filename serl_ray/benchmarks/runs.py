@@ -9,8 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from serl_ray.rllib import SERL
+from serl_ray.runs.train import RunOptions, build
 from serl_ray.settings import TrainingSettings
-from serl_ray.training import RunOptions, build
 
 
 @contextmanager

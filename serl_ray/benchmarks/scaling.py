@@ -20,8 +20,8 @@ from serl_ray.benchmarks.runs import measured, wait_until_idle
 from serl_ray.benchmarks.timing import Row, report
 from serl_ray.rllib import SERL
 from serl_ray.rllib.sampling import Fragment
+from serl_ray.runs.train import HybridRunOptions
 from serl_ray.settings import PRESETS, HybridSettings
-from serl_ray.training import HybridRunOptions
 
 ROBOT = "robot"
 IDLE_SECONDS = 10.0

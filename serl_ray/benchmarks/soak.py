@@ -20,14 +20,14 @@ from ray._private.internal_api import node_stats
 from tqdm import tqdm
 
 from serl_ray.benchmarks.timing import Row, report
-from serl_ray.data.tables import open_parquet, read_group
 from serl_ray.envs.tabletop import TabletopEnv
 from serl_ray.envs.wrappers import ExpertIntervention
+from serl_ray.files.tables import open_parquet, read_group
 from serl_ray.rllib.checkpoint import REPLAY_DIR
-from serl_ray.run_folder import RunFolder
-from serl_ray.run_log import LOGS, RunLog
+from serl_ray.runs.folder import RunFolder
+from serl_ray.runs.log import LOGS, RunLog
+from serl_ray.runs.train import HybridRunOptions, build, start_ray
 from serl_ray.settings import PRESETS, HybridSettings
-from serl_ray.training import HybridRunOptions, build, start_ray
 from serl_ray.types import ActionLayout
 
 MODE = "single-arm-learned-gripper"

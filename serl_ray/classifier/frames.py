@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import ray.data
 
-from serl_ray.data.maps import FrameEncoder
-from serl_ray.data.parquet import read_segments
-from serl_ray.data.pickles import load_pickle
-from serl_ray.data.pictures import decode
+from serl_ray.data.formats.parquet import read_segments
+from serl_ray.data.replay.maps import FrameEncoder
+from serl_ray.files.images import decode
+from serl_ray.files.pickles import load_pickle
 
 PICKLES = (".pkl", ".pickle")
 PARQUET = (".parquet",)

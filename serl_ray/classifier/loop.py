@@ -21,10 +21,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from serl_ray.classifier.frames import NOTES
-from serl_ray.data.augment import crop, draw_offsets
+from serl_ray.networks.augment import crop, draw_offsets
 from serl_ray.networks.classifier import ClassifierNetwork, RewardClassifier, classifier_loss
 from serl_ray.networks.encoder import EncoderConfig
-from serl_ray.networks.observation import to_tensors
+from serl_ray.networks.inputs import to_tensors
 
 BEST_FILE = "best.safetensors"
 EVALUATION_BATCH = 256

@@ -177,9 +177,7 @@ def _parts(annotation: Any) -> tuple[Any, ...]:
 def _leaves(annotation: Any) -> tuple[Any, ...]:
     """The types of single values: the members of a union, and of the tuples among them."""
     return tuple(
-        leaf
-        for part in _parts(annotation)
-        for leaf in (_parts(get_args(part)[0]) if get_origin(part) is tuple else (part,))
+        leaf for part in _parts(annotation) for leaf in (_parts(get_args(part)[0]) if get_origin(part) is tuple else (part,))
     )
 
 

@@ -10,14 +10,14 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from serl_ray.data.demos import PICKLES, completed, find_files, raise_bad, read_file
-from serl_ray.data.files import locate, suffix
-from serl_ray.data.hil_serl import DemoError, write_pickle
-from serl_ray.data.lerobot.folder import LeRobotFolder, is_lerobot
-from serl_ray.data.lerobot.reader import LeRobotOptions
-from serl_ray.data.lerobot.writer import LeRobotFormat, write_lerobot
-from serl_ray.data.parquet import write_shards
+from serl_ray.data.formats.hil_serl import DemoError, write_pickle
+from serl_ray.data.formats.lerobot.folder import LeRobotFolder, is_lerobot
+from serl_ray.data.formats.lerobot.reader import LeRobotOptions
+from serl_ray.data.formats.lerobot.writer import LeRobotFormat, write_lerobot
+from serl_ray.data.formats.parquet import write_shards
 from serl_ray.data.reading import warn_dropped
 from serl_ray.data.schema import Segment
+from serl_ray.files.uris import locate, suffix
 
 Format = Literal["pickle", "parquet", "lerobot"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import ray.data
 from ray.exceptions import RayError
 
-from serl_ray.data.hil_serl import DemoError
+from serl_ray.data.formats.hil_serl import DemoError
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from serl_ray.data.lerobot.features import is_image
+from serl_ray.data.formats.lerobot.features import is_image
 from serl_ray.data.schema import ArraySpec, Segment
 
 BINS = np.linspace(-1, 1, 42)

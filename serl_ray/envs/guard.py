@@ -13,8 +13,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from serl_ray.data.episodes import EnvFault, StepResult, check_step
 from serl_ray.data.observations import Observation
-from serl_ray.data.recorder import EnvFault, StepResult, check_step
 
 REPEAT_SECONDS = 1.0
 """Between interrupts, where the env has caught the one before."""

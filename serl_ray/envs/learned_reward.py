@@ -14,7 +14,7 @@ import gymnasium
 import imageio.v3 as imageio
 import numpy as np
 
-from serl_ray.data.files import local_copy
+from serl_ray.files.uris import local_copy
 from serl_ray.networks.classifier import RewardClassifier
 
 logger = logging.getLogger(__name__)

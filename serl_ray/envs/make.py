@@ -9,10 +9,10 @@ from typing import Any
 
 import gymnasium
 
-from serl_ray.data.files import local_copy
 from serl_ray.envs.contract import action_space_problems
 from serl_ray.envs.learned_reward import LearnedReward
 from serl_ray.envs.wrappers import ControlRate, SelectObservations, stack_frames
+from serl_ray.files.uris import local_copy
 from serl_ray.networks.classifier import RewardClassifier
 from serl_ray.types import SETUP_MODES
 

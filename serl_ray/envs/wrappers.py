@@ -10,9 +10,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from serl_ray.data.episodes import EnvFault, EpisodeRecorder, StepResult
+from serl_ray.data.formats.parquet import write_episode
 from serl_ray.data.observations import STATE, check_selection, default_state_keys, select_observations
-from serl_ray.data.parquet import write_episode
-from serl_ray.data.recorder import EnvFault, EpisodeRecorder, StepResult
 from serl_ray.envs.contract import array_fault
 from serl_ray.envs.expert import ScriptedExpert
 from serl_ray.types import ActionLayout

@@ -14,11 +14,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from serl_ray.device import DEVICE
 from serl_ray.networks.encoder import Encoder, EncoderConfig
+from serl_ray.networks.inputs import ObservationSpec, to_tensors
 from serl_ray.networks.mlp import LAYER_NORM_EPS, lecun_normal_
-from serl_ray.networks.observation import ObservationSpec, to_tensors
 from serl_ray.networks.pretrained import build_trunk, fingerprint, trunk_without_weights
+from serl_ray.utils.device import DEVICE
 
 TENSORS_FILE = "classifier.safetensors"
 CONFIG_FILE = "classifier.json"

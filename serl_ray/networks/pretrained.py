@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torchvision.models import ResNet18_Weights
 
-from serl_ray.data.pickles import MALFORMED, load_pickle
+from serl_ray.files.pickles import MALFORMED, load_pickle
 from serl_ray.networks.flax import resnet_state_dict
 from serl_ray.networks.resnet import ImageNetResNet18, ResNet10
 

@@ -13,10 +13,10 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.utils.annotations import override
 
 from serl_ray.agents.acceleration import keep_freed_memory
-from serl_ray.data.mixer import sample_mixed
 from serl_ray.data.observations import joined_name
-from serl_ray.data.replay_buffer import ReplayBuffer
-from serl_ray.data.replay_log import LogWriter, ReplayLog, read_shards
+from serl_ray.data.replay.log import LogWriter, ReplayLog, read_shards
+from serl_ray.data.replay.mixer import sample_mixed
+from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.data.schema import Segment
 from serl_ray.rllib import checkpoint
 from serl_ray.rllib.buffers import add_in_pieces, demo_buffer, online_buffer, trunk_of_maps

@@ -11,14 +11,14 @@ import ray
 import ray.data
 
 from serl_ray.data import demos
-from serl_ray.data.files import suffix
-from serl_ray.data.hil_serl import DemoError
-from serl_ray.data.maps import FrameEncoder, frozen_trunk, select_maps
+from serl_ray.data.formats.hil_serl import DemoError
+from serl_ray.data.formats.parquet import trunk_of
 from serl_ray.data.observations import select_observations
-from serl_ray.data.parquet import trunk_of
-from serl_ray.data.replay_buffer import ReplayBuffer
-from serl_ray.data.replay_log import ReplayLog
+from serl_ray.data.replay.log import ReplayLog
+from serl_ray.data.replay.maps import FrameEncoder, frozen_trunk, select_maps
+from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.data.schema import ArraySpec, Segment
+from serl_ray.files.uris import suffix
 from serl_ray.networks.pretrained import fingerprint
 from serl_ray.settings import HybridSettings, TrainingSettings
 

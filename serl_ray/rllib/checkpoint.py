@@ -23,10 +23,10 @@ import torch
 
 from serl_ray.agents.checkpoint import check_tensors, read_tensors
 from serl_ray.agents.sac import SACAgent
-from serl_ray.data.files import local_copy
-from serl_ray.data.replay_log import num_transitions, read_shards
-from serl_ray.disk import read_json, sync, write_json
+from serl_ray.data.replay.log import num_transitions, read_shards
 from serl_ray.envs.make import BUNDLED_ENVS
+from serl_ray.files.atomic import read_json, sync, write_json
+from serl_ray.files.uris import local_copy
 from serl_ray.rllib.buffers import add_in_pieces
 from serl_ray.rllib.failures import FaultLog, LearnerError
 from serl_ray.rllib.metrics import EpisodeLog, is_count

@@ -10,9 +10,9 @@ import gymnasium
 import numpy as np
 from ray.rllib.evaluation.rollout_worker import RolloutWorker
 
-from serl_ray.data.maps import FrameEncoder
+from serl_ray.data.episodes import EnvFault, EpisodeRecorder, StepResult
 from serl_ray.data.observations import Observation, stack_observations
-from serl_ray.data.recorder import EnvFault, EpisodeRecorder, StepResult
+from serl_ray.data.replay.maps import FrameEncoder
 from serl_ray.data.schema import Segment
 from serl_ray.rllib.failures import Fault
 

@@ -17,8 +17,8 @@ from ray.exceptions import RayError
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 from ray.rllib.evaluation.rollout_worker import RolloutWorker
 
-from serl_ray.evaluate import Act, Episode, Evaluation, deterministic, run_episodes
-from serl_ray.film import Film
+from serl_ray.evaluation.rollouts import Act, Episode, Evaluation, deterministic, run_episodes
+from serl_ray.evaluation.video import Film
 from serl_ray.rllib.failures import FaultLog, WorkerError, raise_failure, reporting
 from serl_ray.rllib.sampling import answers
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from ray.rllib.evaluation.rollout_worker import RolloutWorker
 
-from serl_ray.data.recorder import EnvFault, FaultKind
+from serl_ray.data.episodes import EnvFault, FaultKind
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)

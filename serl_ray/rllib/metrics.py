@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from serl_ray.data.schema import Segment
-from serl_ray.evaluate import SUCCESS_RETURN, Episode
+from serl_ray.evaluation.rollouts import SUCCESS_RETURN, Episode
 from serl_ray.option_types import check_least, check_types
 from serl_ray.rllib.failures import FaultLog
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from serl_ray.agents.config import SACConfig
 from serl_ray.networks.actor_critic import AgentNetworks
-from serl_ray.networks.observation import ObservationSpec, to_tensors
+from serl_ray.networks.inputs import ObservationSpec, to_tensors
 from serl_ray.types import ActionLayout
 
 MODEL_NAME = "serl_ray"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.utils.annotations import override
 
-from serl_ray.data.replay_buffer import ReplayBuffer
-from serl_ray.held_out import judge
+from serl_ray.data.replay.ring import ReplayBuffer
+from serl_ray.evaluation.held_out import judge
 from serl_ray.rllib.algorithm import SERL
 from serl_ray.rllib.config import SERLConfig
 from serl_ray.rllib.offline_data import demo_spaces, load_offline_data

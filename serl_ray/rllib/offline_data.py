@@ -15,12 +15,12 @@ import ray.data
 from ray.data.expressions import col
 
 from serl_ray.data import demos
-from serl_ray.data.hil_serl import DemoError
+from serl_ray.data.formats.hil_serl import DemoError
 from serl_ray.data.observations import select_observations
 from serl_ray.data.reading import keep_good, plain_errors
-from serl_ray.data.replay_buffer import row_bytes
+from serl_ray.data.replay.ring import row_bytes
+from serl_ray.data.replay.streaming import DemoStream
 from serl_ray.data.schema import Segment
-from serl_ray.data.streaming import DemoStream
 from serl_ray.rllib.buffers import Shared, demos_key, make_buffer, observation_specs, read_demos
 from serl_ray.settings import OfflineSettings
 from serl_ray.types import Batch

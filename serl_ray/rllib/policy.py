@@ -13,11 +13,11 @@ from ray.rllib.policy.torch_policy_v2 import TorchPolicyV2
 from ray.rllib.utils.annotations import override
 
 from serl_ray.agents.sac import make_agent
-from serl_ray.device import pick_device
 from serl_ray.rllib.failures import LearnerError
 from serl_ray.rllib.models import MODEL_NAME, register_model
 from serl_ray.settings import settings_of
 from serl_ray.types import ActionLayout, Batch
+from serl_ray.utils.device import pick_device
 
 CPU = torch.device("cpu")
 

@@ -18,7 +18,7 @@ from ray.rllib.env.env_context import EnvContext
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 from ray.rllib.evaluation.rollout_worker import RolloutWorker
 
-from serl_ray.cluster import places
+from serl_ray.cluster.start import places
 from serl_ray.data.schema import Segment
 from serl_ray.envs import make_env
 from serl_ray.envs.guard import Guard

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from serl_ray.classifier.scores import METRICS as CLASSIFIER_METRICS
 from serl_ray.classifier.train import FRAME_OPTIONS, ClassifierSettings
-from serl_ray.data.files import locate
+from serl_ray.files.uris import locate
 from serl_ray.rllib.buffers import DEMO_OPTIONS
 from serl_ray.rllib.checkpoint import MUST_MATCH
 from serl_ray.rllib.metrics import METRICS

@@ -14,9 +14,9 @@ from typing import Any
 import yaml
 from ray.tune import ResultGrid
 
-from serl_ray.disk import write_file
+from serl_ray.files.atomic import write_file
 from serl_ray.sweeps.config import STEPS, Sweep
-from serl_ray.sweeps.pictures import plot_curves, plot_parallel_coordinates
+from serl_ray.sweeps.plots import plot_curves, plot_parallel_coordinates
 
 TABLE = "trials.csv"
 BEST = "best.yaml"

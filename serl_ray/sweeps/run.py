@@ -19,19 +19,19 @@ from ray.tune.schedulers import ASHAScheduler, PopulationBasedTraining, TrialSch
 from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
-from serl_ray.cluster import start_ray
-from serl_ray.data.files import locate
-from serl_ray.disk import write_file
+from serl_ray.cluster.start import start_ray
+from serl_ray.files.atomic import write_file
+from serl_ray.files.uris import locate
 from serl_ray.rllib.buffers import Shared
+from serl_ray.runs.tracking import check_tracks
 from serl_ray.sweeps.config import STEPS, Sweep, read_sweep
 from serl_ray.sweeps.draws import domain, within
 from serl_ray.sweeps.parts import Asha, Pbt
-from serl_ray.sweeps.pictures import short
+from serl_ray.sweeps.plots import short
 from serl_ray.sweeps.report import Outcome, configurations, report, write_best
 from serl_ray.sweeps.shared import share
 from serl_ray.sweeps.tracking import Tracked
 from serl_ray.sweeps.trials import HybridTrial, OfflineTrial, classifier_trial
-from serl_ray.tracking import check_tracks
 from serl_ray.yaml_options import read_yaml
 
 logger = logging.getLogger(__name__)

@@ -12,10 +12,10 @@ import ray
 
 from serl_ray.classifier.train import FRAME_OPTIONS, ClassifierSettings, read_and_split
 from serl_ray.data.demos import write_demos
-from serl_ray.disk import new_folder
 from serl_ray.envs.expert import ScriptedExpert, StrayingExpert
 from serl_ray.envs.make import build_env, make_env
-from serl_ray.record import record_frames, record_successes
+from serl_ray.envs.recording import record_frames, record_successes
+from serl_ray.files.atomic import new_folder
 from serl_ray.rllib.buffers import Shared, demo_segments, demos_key
 from serl_ray.rllib.offline_data import demo_spaces, read_dataset
 from serl_ray.settings import TrainingSettings

@@ -14,8 +14,8 @@ from ray.tune.result import TRAINING_ITERATION
 
 from serl_ray.classifier.scores import METRICS as CLASSIFIER_METRICS
 from serl_ray.rllib.metrics import METRICS
+from serl_ray.runs.tracking import FINISH_SECONDS, RETRIES, Lane
 from serl_ray.sweeps.config import STEPS, Sweep
-from serl_ray.tracking import FINISH_SECONDS, RETRIES, Lane
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from serl_ray.data.demos import find_files, read_file
-from serl_ray.data.lerobot.reader import AS_RECORDED, LeRobotOptions
+from serl_ray.data.formats.lerobot.reader import AS_RECORDED, LeRobotOptions
 from serl_ray.data.schema import Segment
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"

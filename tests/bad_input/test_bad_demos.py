@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from cases import Case, assert_refused, dump, read, segment, table, transitions
 
 from serl_ray.data.demos import write_demos
-from serl_ray.data.hil_serl import DemoError
-from serl_ray.data.lerobot.reader import LeRobotOptions
-from serl_ray.data.lerobot.writer import LeRobotFormat, write_lerobot
+from serl_ray.data.formats.hil_serl import DemoError
+from serl_ray.data.formats.lerobot.reader import LeRobotOptions
+from serl_ray.data.formats.lerobot.writer import LeRobotFormat, write_lerobot
 
 
 def in_file(name: str, content: bytes = b"") -> Callable[[Path], Any]:

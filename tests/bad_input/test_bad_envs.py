@@ -10,7 +10,7 @@ from cases import Case, assert_refused, script, table
 from fake_envs import FakeEnv
 from gymnasium.spaces import Box, Dict, Discrete
 
-from serl_ray.data.recorder import EnvFault, EpisodeRecorder
+from serl_ray.data.episodes import EnvFault, EpisodeRecorder
 from serl_ray.envs import make_env
 from serl_ray.envs.learned_reward import parse_gate
 from serl_ray.envs.wrappers import SelectObservations

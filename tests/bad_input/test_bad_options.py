@@ -10,8 +10,8 @@ from cases import Case, assert_refused, script, table
 
 from serl_ray.classifier.train import ClassifierSettings
 from serl_ray.rllib import OfflineConfig, SERLConfig
+from serl_ray.runs.train import HybridRunOptions
 from serl_ray.settings import HybridSettings, OfflineSettings, TrainingSettings
-from serl_ray.training import HybridRunOptions
 
 
 def option(name: str, value, says: str, settings: type[TrainingSettings] = HybridSettings) -> Case:

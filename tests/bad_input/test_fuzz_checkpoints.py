@@ -15,7 +15,7 @@ from test_fuzz_demos import EDITS, MOST_GROWTH, edited, fuzz
 
 from serl_ray.agents.checkpoint import load_any_agent
 from serl_ray.rllib import SERLConfig
-from serl_ray.training import load_policy
+from serl_ray.runs.train import load_policy
 
 TESTS = str(Path(__file__).parents[1])
 VALUES = st.recursive(

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serl_ray.data.demos import write_demos
-from serl_ray.data.hil_serl import DemoError
-from serl_ray.data.lerobot import folder as lerobot_folder
-from serl_ray.data.lerobot.writer import LeRobotFormat, write_lerobot
+from serl_ray.data.formats.hil_serl import DemoError
+from serl_ray.data.formats.lerobot import folder as lerobot_folder
+from serl_ray.data.formats.lerobot.writer import LeRobotFormat, write_lerobot
 
 REFUSALS = (DemoError, ValueError, FileNotFoundError)
 MOST_GROWTH = 2**29

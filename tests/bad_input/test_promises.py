@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 import pytest
 from cases import dump, read, segment, transitions
 
-from serl_ray.data import tables
 from serl_ray.data.demos import write_demos
-from serl_ray.data.hil_serl import DemoError
-from serl_ray.data.lerobot.writer import LeRobotFormat, write_lerobot
+from serl_ray.data.formats.hil_serl import DemoError
+from serl_ray.data.formats.lerobot.writer import LeRobotFormat, write_lerobot
+from serl_ray.files import tables
 
 MOST = 2**28
 """Bytes that reading one of these may add to a process."""

@@ -8,7 +8,7 @@ from classifier.frame_files import SIZE, frame, items, write
 from data.stamped import stamped_segment
 
 from serl_ray.classifier.frames import FrameError, Source, encode_frames, read_frames
-from serl_ray.data.parquet import write_episode
+from serl_ray.data.formats.parquet import write_episode
 from serl_ray.data.reading import plain_errors
 
 

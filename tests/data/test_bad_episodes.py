@@ -5,7 +5,7 @@ from stamped import stamped_segment
 from test_demos import BAD, IMAGE, STATE, changed, dump, recorded, transitions
 
 from serl_ray.data.demos import read_demos, read_file, segments, write_demos
-from serl_ray.data.hil_serl import DemoError
+from serl_ray.data.formats.hil_serl import DemoError
 
 
 def test_a_bad_transition_of_a_pickle_drops_its_episode_only(tmp_path):

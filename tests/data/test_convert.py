@@ -11,10 +11,10 @@ from stamped import assert_same, stamped_segment
 
 from serl_ray.data.convert import Episodes, convert
 from serl_ray.data.demos import find_files, read_file, write_demos
-from serl_ray.data.hil_serl import DemoError
-from serl_ray.data.lerobot.folder import LeRobotFolder
-from serl_ray.data.lerobot.reader import AS_RECORDED
-from serl_ray.data.lerobot.writer import EXACT, LeRobotFormat
+from serl_ray.data.formats.hil_serl import DemoError
+from serl_ray.data.formats.lerobot.folder import LeRobotFolder
+from serl_ray.data.formats.lerobot.reader import AS_RECORDED
+from serl_ray.data.formats.lerobot.writer import EXACT, LeRobotFormat
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "convert_demos.py"
 FORMATS = {

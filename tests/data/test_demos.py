@@ -8,7 +8,7 @@ import pytest
 from stamped import ACTION_DIM, SPEC, assert_same, stamped_segment
 
 from serl_ray.data.demos import find_files, read_demos, read_file, segments, write_demos
-from serl_ray.data.hil_serl import DemoError
+from serl_ray.data.formats.hil_serl import DemoError
 from serl_ray.data.observations import select_observations
 from serl_ray.data.schema import ArraySpec
 

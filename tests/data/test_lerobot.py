@@ -12,11 +12,11 @@ from stamped import assert_same, stamped_segment
 from test_parquet import random_segment
 
 from serl_ray.data.demos import find_files, read_demos, read_file, segments
-from serl_ray.data.hil_serl import DemoError
-from serl_ray.data.lerobot import writer
-from serl_ray.data.lerobot.folder import LeRobotFolder, folder_of
-from serl_ray.data.lerobot.reader import LeRobotOptions
-from serl_ray.data.lerobot.writer import LeRobotFormat, write_lerobot
+from serl_ray.data.formats.hil_serl import DemoError
+from serl_ray.data.formats.lerobot import writer
+from serl_ray.data.formats.lerobot.folder import LeRobotFolder, folder_of
+from serl_ray.data.formats.lerobot.reader import LeRobotOptions
+from serl_ray.data.formats.lerobot.writer import LeRobotFormat, write_lerobot
 from serl_ray.data.schema import ArraySpec
 
 VERSIONS = ("v2.1", "v3.0")

@@ -7,9 +7,9 @@ import pytest
 from test_lerobot import change_info, episode, frames_of, read, rewritten, without
 
 from serl_ray.data.demos import find_files
-from serl_ray.data.hil_serl import DemoError
-from serl_ray.data.lerobot.folder import fill
-from serl_ray.data.lerobot.writer import LeRobotFormat, write_lerobot
+from serl_ray.data.formats.hil_serl import DemoError
+from serl_ray.data.formats.lerobot.folder import fill
+from serl_ray.data.formats.lerobot.writer import LeRobotFormat, write_lerobot
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,12 @@ import torch
 
 from serl_ray.agents.config import SACConfig
 from serl_ray.agents.sac import SACAgent
-from serl_ray.data.augment import crop, draw_offsets
 from serl_ray.data.demos import read_file, write_demos
-from serl_ray.data.maps import FrameEncoder, frozen_trunk, select_maps
 from serl_ray.data.observations import select_observations
-from serl_ray.data.replay_buffer import ReplayBuffer
+from serl_ray.data.replay.maps import FrameEncoder, frozen_trunk, select_maps
+from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.data.schema import ArraySpec, Segment
+from serl_ray.networks.augment import crop, draw_offsets
 
 SIZE = (32, 32)  # a map of 1 x 1
 KEYS = ("front", "wrist")

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stamped import ACTION_DIM, SPEC, stamped_segment
 
-from serl_ray.data.mixer import demo_count, sample_mixed
-from serl_ray.data.replay_buffer import ReplayBuffer
+from serl_ray.data.replay.mixer import demo_count, sample_mixed
+from serl_ray.data.replay.ring import ReplayBuffer
 
 ONLINE, DEMO = 1, 2
 

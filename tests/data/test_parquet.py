@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stamped import SPEC, assert_same, stamped_segment
 
-from serl_ray.data import parquet
+from serl_ray.data.formats import parquet
 from serl_ray.data.schema import ArraySpec, Segment
 
 

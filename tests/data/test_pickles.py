@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serl_ray.data.pickles import UnsafePickleError, load_pickle
+from serl_ray.files.pickles import UnsafePickleError, load_pickle
 
 PLAIN = {
     "nested": [1, 2.5, "text", None, True, (3, {"deep": (4, [5])}), {6}, frozenset([7]), 8j, b"", b"\xff\x00"],
@@ -97,7 +97,7 @@ EXPLOITS = {
     "dotted escape": raw(b"\x80\x04\x8c\x05numpy\x8c\x0cos.system.id\x93."),
     "instance": raw(b"(Vtouch owned\nios\nsystem\n."),
     "object opcode": raw(b"(", global_name("os", "system"), b"Vtouch owned\no."),
-    "module attribute": raw(global_name("serl_ray.data.pickles", "np"), b"."),
+    "module attribute": raw(global_name("serl_ray.files.pickles", "np"), b"."),
     "copyreg": raw(global_name("copyreg", "_reconstructor"), b"."),
     "types.CodeType": raw(global_name("types", "CodeType"), b"."),
     "functools.partial": raw(global_name("functools", "partial"), b"."),
@@ -243,7 +243,7 @@ def test_jax_arrays_in_a_flax_dict_need_neither(tmp_path):
 
 def test_only_the_standard_library_and_numpy_are_imported():
     names = "{name.split('.')[0] for name in sys.modules if name not in old}"
-    code = f"import sys; old = set(sys.modules); import serl_ray.data.pickles; print(*{names})"
+    code = f"import sys; old = set(sys.modules); import serl_ray.files.pickles; print(*{names})"
     root = Path(__file__).parents[2]
     imported = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=root).stdout.split()
     assert set(imported) - sys.stdlib_module_names <= {"numpy", "serl_ray"}

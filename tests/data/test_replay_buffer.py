@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stamped import ACTION_DIM, SPEC, frames, stamped_segment
 
-from serl_ray.data.replay_buffer import ReplayBuffer
+from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.data.schema import ArraySpec, Segment
 
 Stored = dict[tuple[int, int], int]

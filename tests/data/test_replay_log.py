@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from stamped import ACTION_DIM, SPEC, stamped_segment
 from test_replay_buffer import draw_many, experience
 
-from serl_ray.data import replay_log
-from serl_ray.data.replay_buffer import ReplayBuffer
-from serl_ray.data.replay_log import FULL_DISK_SECONDS, WRITE_SECONDS, LogWriter, ReplayLog, num_transitions, read_shards
+from serl_ray.data.replay import log
+from serl_ray.data.replay.log import FULL_DISK_SECONDS, WRITE_SECONDS, LogWriter, ReplayLog, num_transitions, read_shards
+from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.data.schema import TRANSITION_FIELDS
 from serl_ray.rllib.buffers import add_in_pieces
 
@@ -88,7 +88,7 @@ def test_what_could_not_be_written_stays_in_memory(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched, pytest.raises(OSError, match="No space left"):
-        patched.setattr("serl_ray.data.replay_log.write_file", no_room)
+        patched.setattr("serl_ray.data.replay.log.write_file", no_room)
         log.flush()
     assert not list(tmp_path.iterdir()) and log.pending
     log.append(stamped_segment(0, 5, 5))
@@ -113,7 +113,7 @@ def test_a_log_that_takes_over_a_checkpoint_knows_what_was_stored_after_it(tmp_p
 @pytest.fixture
 def clock(monkeypatch):
     now = SimpleNamespace(seconds=0.0)
-    monkeypatch.setattr(replay_log, "time", SimpleNamespace(monotonic=lambda: now.seconds))
+    monkeypatch.setattr(log, "time", SimpleNamespace(monotonic=lambda: now.seconds))
     return now
 
 
@@ -125,7 +125,7 @@ def test_experience_waits_for_seconds_and_not_for_much(clock, monkeypatch, tmp_p
         log.append(stamped_segment(int(10 * clock.seconds), 0, 1))
         writer.write_if_due()
         assert num_transitions(log.shards) == written
-    monkeypatch.setattr(replay_log, "MAX_PENDING", 0)
+    monkeypatch.setattr(log, "MAX_PENDING", 0)
     writer.write_if_due()
     assert num_transitions(log.shards) == 4
 
@@ -137,8 +137,8 @@ def test_a_full_disk_is_not_tried_at_every_step(clock, monkeypatch, tmp_path, ca
         tries.append(clock.seconds)
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(replay_log, "write_file", full)
-    monkeypatch.setattr(replay_log, "MAX_PENDING", 0)
+    monkeypatch.setattr(log, "write_file", full)
+    monkeypatch.setattr(log, "MAX_PENDING", 0)
     writer = LogWriter([log])
     for _ in range(100):
         clock.seconds += FULL_DISK_SECONDS / 40

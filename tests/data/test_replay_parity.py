@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serl_ray.data.replay_buffer import ReplayBuffer
+from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.data.schema import ArraySpec, Segment
 
 PARITY = Path(os.environ.get("SERL_PARITY_DIR", Path(__file__).parent / "parity"))

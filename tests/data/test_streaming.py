@@ -6,8 +6,8 @@ import ray
 from stamped import ACTION_DIM, SPEC, stamped_segment
 
 from serl_ray.data import demos
-from serl_ray.data.replay_buffer import ReplayBuffer
-from serl_ray.data.streaming import USES, DemoStream
+from serl_ray.data.replay.ring import ReplayBuffer
+from serl_ray.data.replay.streaming import USES, DemoStream
 
 EPISODES, LENGTH, WINDOW, HELD_OUT = 40, 6, 60, {"3", "17"}
 

@@ -7,8 +7,8 @@ from stamped import ACTION_DIM, SPEC, assert_same, stamped_segment
 from test_demos import recorded
 
 from serl_ray.data.demos import find_files, read_demos, read_file, segments, write_demos
-from serl_ray.data.hil_serl import DemoError
-from serl_ray.data.lerobot.writer import LeRobotFormat, write_lerobot
+from serl_ray.data.formats.hil_serl import DemoError
+from serl_ray.data.formats.lerobot.writer import LeRobotFormat, write_lerobot
 
 
 def test_uris_are_read_as_paths_are(tmp_path, local_ray):

@@ -19,14 +19,14 @@ from ray.cluster_utils import Cluster
 from faults.conftest import SMALL, TESTS
 from serl_ray.agents.checkpoint import load_any_agent
 from serl_ray.agents.sac import SACAgent
-from serl_ray.data.parquet import read_segments
-from serl_ray.data.replay_log import num_transitions
+from serl_ray.data.formats.parquet import read_segments
+from serl_ray.data.replay.log import num_transitions
 from serl_ray.rllib.checkpoint import AGENT_DIR, checkpoint_of, checkpoints_of, read_run
 from serl_ray.rllib.failures import LearnerError
-from serl_ray.run_folder import RunFolder
-from serl_ray.run_log import RunLog, read_results
+from serl_ray.runs.folder import RunFolder
+from serl_ray.runs.log import RunLog, read_results
+from serl_ray.runs.train import HybridRunOptions, train
 from serl_ray.settings import HybridSettings
-from serl_ray.training import HybridRunOptions, train
 
 SCRIPT = Path(TESTS).parent / "scripts" / "train_hybrid.py"
 KILLS = 20

@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from serl_ray.data.replay_log import num_transitions
+from serl_ray.data.replay.log import num_transitions
 from serl_ray.rllib.failures import WorkerError
 
 pytestmark = pytest.mark.usefixtures("local_ray")

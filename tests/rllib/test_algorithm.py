@@ -11,8 +11,8 @@ import ray
 
 from serl_ray.data import demos
 from serl_ray.data.demos import write_demos
-from serl_ray.data.hil_serl import DemoError
-from serl_ray.data.replay_buffer import row_bytes
+from serl_ray.data.formats.hil_serl import DemoError
+from serl_ray.data.replay.ring import row_bytes
 from serl_ray.data.schema import ArraySpec, Segment
 from serl_ray.networks.classifier import RewardClassifier
 from serl_ray.rllib import SERLConfig

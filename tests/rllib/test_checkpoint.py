@@ -17,15 +17,15 @@ from stores import s3_store
 
 from serl_ray.agents.checkpoint import load_any_agent
 from serl_ray.data.demos import read_file, write_demos
-from serl_ray.data.files import locate
-from serl_ray.data.hil_serl import DemoError
+from serl_ray.data.formats.hil_serl import DemoError
 from serl_ray.envs.expert import ScriptedExpert
 from serl_ray.envs.make import build_env
-from serl_ray.record import record_successes
+from serl_ray.envs.recording import record_successes
+from serl_ray.files.uris import locate
 from serl_ray.rllib import SERL, SERLConfig
 from serl_ray.rllib.checkpoint import checkpoints_of, read_run
-from serl_ray.run_folder import RunFolder
-from serl_ray.run_log import RunLog
+from serl_ray.runs.folder import RunFolder
+from serl_ray.runs.log import RunLog
 from serl_ray.types import ActionLayout
 
 TESTS = str(Path(__file__).parents[1])

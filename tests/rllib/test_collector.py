@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from line_envs import LineEnv
 
-from serl_ray.data.maps import FrameEncoder, frozen_trunk
+from serl_ray.data.replay.maps import FrameEncoder, frozen_trunk
 from serl_ray.rllib.collector import Collector
 from serl_ray.settings import HybridSettings
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from serl_ray import cluster
+from serl_ray.cluster import start
 from serl_ray.rllib import SERLConfig
 from serl_ray.rllib.gauges import gauge_name
 from serl_ray.rllib.metrics import METRICS
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def local_ray():
-    cluster.start_here(num_cpus=2, runtime_env={"env_vars": {"PYTHONPATH": str(ROOT / "tests")}})
+    start.start_here(num_cpus=2, runtime_env={"env_vars": {"PYTHONPATH": str(ROOT / "tests")}})
     yield
     ray.shutdown()
 

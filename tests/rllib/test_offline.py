@@ -11,11 +11,11 @@ import ray
 import torch
 
 from serl_ray.data.demos import find_files, read_file, write_demos
-from serl_ray.data.hil_serl import DemoError
+from serl_ray.data.formats.hil_serl import DemoError
 from serl_ray.envs.expert import ScriptedExpert
 from serl_ray.envs.make import build_env
-from serl_ray.evaluate import deterministic, evaluate
-from serl_ray.record import record_successes
+from serl_ray.envs.recording import record_successes
+from serl_ray.evaluation.rollouts import deterministic, evaluate
 from serl_ray.rllib import OfflineConfig, SERLConfig
 from serl_ray.types import ActionLayout
 

@@ -9,8 +9,8 @@ from typing import BinaryIO
 import av
 import numpy as np
 
-from serl_ray.data.files import open_input
-from serl_ray.data.tables import check_memory
+from serl_ray.files.tables import check_memory
+from serl_ray.files.uris import open_input
 
 CODEC, PIXELS = "libx264", "yuv420p"
 QUALITY = {"crf": "18", "g": "10"}

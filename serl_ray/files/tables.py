@@ -8,7 +8,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serl_ray.data.files import locate
+from serl_ray.files.uris import locate
 
 
 def open_parquet(path: str) -> pq.ParquetFile:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from serl_ray.held_out import ValueCurve
+from serl_ray.evaluation.held_out import ValueCurve
 
 Band = dict[int, tuple[float, float, float]]
 """Env steps -> success rate, and the ends of its interval."""

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from serl_ray.data.files import open_input
-from serl_ray.data.pickles import load_pickle
 from serl_ray.data.schema import SCALAR_FIELDS, ArraySpec, Part, Segment
-from serl_ray.data.tables import check_memory
+from serl_ray.files.pickles import load_pickle
+from serl_ray.files.tables import check_memory
+from serl_ray.files.uris import open_input
 
 REQUIRED = ("observations", "actions", "next_observations", "rewards", "dones")
 IMAGE_CHANNELS = (1, 3, 4)

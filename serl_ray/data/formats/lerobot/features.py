@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from serl_ray.data.hil_serl import IMAGE_CHANNELS
+from serl_ray.data.formats.hil_serl import IMAGE_CHANNELS
 from serl_ray.data.schema import ArraySpec
 
 ACTION, REWARD, DONE = "action", "next.reward", "next.done"

@@ -13,22 +13,22 @@ from typing import Any, ClassVar, TypeVar
 import gymnasium
 import torch
 
-from serl_ray import cluster
 from serl_ray.agents.checkpoint import load_any_agent
 from serl_ray.agents.sac import SACAgent
+from serl_ray.cluster import start
 from serl_ray.envs.make import make_env
-from serl_ray.held_out import judge
-from serl_ray.mirror import Mirror, local_run
+from serl_ray.evaluation.held_out import judge
 from serl_ray.option_types import check_least, check_types
-from serl_ray.plots import plot_learning_curve, plot_value_curves
-from serl_ray.progress import Progress, say
 from serl_ray.rllib import SERL, OfflineConfig, OfflineSERL, SERLConfig
 from serl_ray.rllib.checkpoint import AGENT_DIR, REPLAY_DIR, checked_env, checkpoint_of, read_run
 from serl_ray.rllib.failures import WorkerError
-from serl_ray.run_folder import RunFolder
-from serl_ray.run_log import LOGS, RunLog, read_results
+from serl_ray.runs.folder import RunFolder
+from serl_ray.runs.log import LOGS, RunLog, read_results
+from serl_ray.runs.mirror import Mirror, local_run
+from serl_ray.runs.plots import plot_learning_curve, plot_value_curves
+from serl_ray.runs.progress import Progress, say
+from serl_ray.runs.tracking import TrackedRun, Trackers, check_tracks
 from serl_ray.settings import HybridSettings, OfflineSettings, TrainingSettings, names_of
-from serl_ray.tracking import TrackedRun, Trackers, check_tracks
 
 T = TypeVar("T")
 CURVE = "learning_curve.png"
@@ -183,7 +183,7 @@ def start_ray(settings: TrainingSettings, run: RunOptions) -> None:
     """Ray with room for every worker; where it starts here, the learner leaves a core to each that acts."""
     num_workers = run.num_workers if isinstance(run, HybridRunOptions) else 0
     memory_gb = settings.memory_gb if isinstance(settings, OfflineSettings) else None
-    if cluster.start_ray(num_workers + run.evaluation_workers, memory_gb):
+    if start.start_ray(num_workers + run.evaluation_workers, memory_gb):
         cores = os.cpu_count() or 1
         torch.set_num_threads(max(min(torch.get_num_threads(), cores - num_workers), 1))
 

@@ -17,10 +17,10 @@ from typing import Any
 from pyarrow.fs import FileSelector, FileType, LocalFileSystem, copy_files
 
 from serl_ray.agents.checkpoint import CONFIG_FILE, TENSORS_FILE
-from serl_ray.data.files import is_uri, locate
-from serl_ray.disk import new_folder
+from serl_ray.files.atomic import new_folder
+from serl_ray.files.uris import is_uri, locate
 from serl_ray.rllib.checkpoint import AGENT_DIR, CHECKPOINTS, NAME, REPLAY_DIR, RUN_FILE, checkpoints_of, read_run, step_of
-from serl_ray.tracking import TRACKS
+from serl_ray.runs.tracking import TRACKS
 
 logger = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serl_ray.data.lerobot import stats
-from serl_ray.data.lerobot.features import ACTION, COLUMNS, column_of, describe, metadata
-from serl_ray.data.lerobot.folder import CHUNK, DATA_PATH, INFO, V2, V3, VIDEO_PATH
-from serl_ray.data.lerobot.video import CODEC, PIXELS, VideoWriter
+from serl_ray.data.formats.lerobot import stats
+from serl_ray.data.formats.lerobot.features import ACTION, COLUMNS, column_of, describe, metadata
+from serl_ray.data.formats.lerobot.folder import CHUNK, DATA_PATH, INFO, V2, V3, VIDEO_PATH
+from serl_ray.data.formats.lerobot.video import CODEC, PIXELS, VideoWriter
 from serl_ray.data.schema import ArraySpec, Segment
 
 FILE_MB = 100

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from serl_ray.data.replay_buffer import ReplayBuffer
+from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.types import Batch
 
 

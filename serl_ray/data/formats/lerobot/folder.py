@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from serl_ray.data.files import expand, is_file, join, open_input, parents
-from serl_ray.data.tables import open_parquet, read_group
+from serl_ray.files.tables import open_parquet, read_group
+from serl_ray.files.uris import expand, is_file, join, open_input, parents
 
 INFO = "meta/info.json"
 V2, V3 = "v2.1", "v3.0"

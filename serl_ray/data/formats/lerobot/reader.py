@@ -25,12 +25,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serl_ray.data.lerobot.features import ACTION, COLUMNS, PICTURES, REWARD, observed
-from serl_ray.data.lerobot.folder import LeRobotFolder
-from serl_ray.data.lerobot.video import read_frames
-from serl_ray.data.pictures import decode
+from serl_ray.data.formats.lerobot.features import ACTION, COLUMNS, PICTURES, REWARD, observed
+from serl_ray.data.formats.lerobot.folder import LeRobotFolder
+from serl_ray.data.formats.lerobot.video import read_frames
 from serl_ray.data.schema import ACTION_TOLERANCE, SCALAR_FIELDS, ArraySpec, Part, Segment
-from serl_ray.data.tables import check_memory, open_parquet, read_group
+from serl_ray.files.images import decode
+from serl_ray.files.tables import check_memory, open_parquet, read_group
 
 
 @dataclass(frozen=True)

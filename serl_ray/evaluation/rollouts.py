@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 from scipy.stats import binomtest
 
-from serl_ray.film import Film
+from serl_ray.evaluation.video import Film
 
 SUCCESS_RETURN = 0.5
 """Rewards are 0 or 1: an episode that has earned this much has succeeded."""

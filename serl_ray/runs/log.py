@@ -13,10 +13,10 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.summary_pb2 import Summary
 
-from serl_ray.disk import write_file
-from serl_ray.film import gif_of
+from serl_ray.evaluation.video import gif_of
+from serl_ray.files.atomic import write_file
 from serl_ray.rllib.metrics import METRICS
-from serl_ray.tracking import Trackers
+from serl_ray.runs.tracking import Trackers
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from threading import Thread
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
-from serl_ray.disk import read_json, write_json
+from serl_ray.files.atomic import read_json, write_json
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)

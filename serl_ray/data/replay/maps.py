@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from serl_ray.data.augment import CROP_PADDING, crop, draw_offsets
+from serl_ray.networks.augment import CROP_PADDING, crop, draw_offsets
 from serl_ray.networks.pretrained import build_trunk
 from serl_ray.networks.resnet import resize
 

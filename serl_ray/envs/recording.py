@@ -11,9 +11,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from serl_ray.data.recorder import EpisodeRecorder
+from serl_ray.data.episodes import EpisodeRecorder
 from serl_ray.data.schema import Segment
-from serl_ray.evaluate import SUCCESS_RETURN
+from serl_ray.evaluation.rollouts import SUCCESS_RETURN
 
 MAX_FAILURES = 20
 """Episodes in a row without success after which recording gives up."""

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from serl_ray.data.schema import SCALAR_FIELDS, TRANSITION_FIELDS, ArraySpec, Part, Segment
-from serl_ray.data.tables import open_parquet, read_group
+from serl_ray.files.tables import open_parquet, read_group
 
 VERSION = 1
 METADATA_KEY, TRUNK_KEY = b"serl_ray", b"serl_ray.trunk"

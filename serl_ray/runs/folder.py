@@ -9,11 +9,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from serl_ray.disk import locked, new_folder
-from serl_ray.mirror import Mirror
+from serl_ray.files.atomic import locked, new_folder
 from serl_ray.rllib import SERL
 from serl_ray.rllib.checkpoint import CHECKPOINTS, REPLAY_DIR, checkpoints_of, step_of
-from serl_ray.run_log import LOGS, read_results
+from serl_ray.runs.log import LOGS, read_results
+from serl_ray.runs.mirror import Mirror
 
 logger = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from serl_ray.data.formats.parquet import read_segments, write_file
 from serl_ray.data.observations import STATE
-from serl_ray.data.parquet import read_segments, write_file
 from serl_ray.data.schema import Segment
-from serl_ray.data.tables import open_parquet
-from serl_ray.disk import sync
+from serl_ray.files.atomic import sync
+from serl_ray.files.tables import open_parquet
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import numpy as np
 import ray.data
 
 from serl_ray.data.demos import segments
-from serl_ray.data.replay_buffer import ReplayBuffer
+from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.data.schema import Segment
 from serl_ray.types import Batch
 

@@ -1,0 +1,1 @@
+"""Ray clusters: starting Ray, room for workers, and jobs."""

@@ -1,0 +1,1 @@
+"""Formats of demonstrations: HIL-SERL pickles, Parquet shards, LeRobot data sets."""

@@ -1,0 +1,1 @@
+"""The replay: ring, log, mixer of demonstrations and experience, stored maps, streams."""

@@ -1,0 +1,1 @@
+"""Evaluation: episodes of a policy, videos of them, and held-out demonstrations."""

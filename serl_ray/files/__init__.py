@@ -1,0 +1,1 @@
+"""Files and their safety: atomic writes, URIs, restricted pickles, images, tables."""

@@ -1,0 +1,1 @@
+"""One training run: its loop, folder, log, mirror, trackers, progress and plots."""
