@@ -1,4 +1,4 @@
-"""The words every part of serl_ray shares: shape letters, batches, and the layout of an action.
+"""Shared terms of all packages: shape letters, batches and action layouts.
 
 Shape letters, used in every public docstring:
 
@@ -25,17 +25,19 @@ SetupMode = Literal[
 SETUP_MODES: tuple[str, ...] = get_args(SetupMode)
 
 Batch = dict[str, Any]
-"""`observations` and `next_observations` (dicts of cameras and `state`), `actions`, `rewards`, `masks`, ..., each (B, ...)."""
+"""Transitions by field, each (B, ...): `actions`, `rewards`, `masks`, ..., and `observations` and `next_observations`,
+which are dicts of images and `state`."""
 
 GRIPPER_CHOICES = 3
-"""Close, hold, open: -1, 0, +1 in the env, 0, 1, 2 in the grasp critic."""
+"""Number of choices of a gripper: close, hold, open; -1, 0, +1 in the env, and 0, 1, 2 in the grasp critic."""
 
 
 @dataclass(frozen=True)
 class ActionLayout:
-    """Which dimensions of an env action are continuous and which are grippers.
+    """Continuous and gripper dimensions of an env action.
 
-    Whatever differs between one arm and two, or a fixed and a learned gripper, follows from this value (REFERENCE section 3).
+    All differences between one arm and two, and between fixed and learned grippers, follow from it (REFERENCE section
+    3).
     """
 
     continuous_indices: tuple[int, ...]
@@ -43,7 +45,7 @@ class ActionLayout:
 
     @classmethod
     def from_setup(cls, setup_mode: str, action_dim: int) -> ActionLayout:
-        """The layout of an env whose action has `action_dim` numbers: an arm's gripper is the last of the arm's own numbers."""
+        """The layout of `action_dim` numbers; each arm's gripper is the last of its own numbers."""
         if setup_mode not in SETUP_MODES:
             raise ValueError(f"setup_mode is {setup_mode!r}; choose one of {', '.join(SETUP_MODES)}.")
         num_arms = 2 if setup_mode.startswith("dual") else 1
@@ -51,15 +53,16 @@ class ActionLayout:
         learned = setup_mode.endswith("learned-gripper")
         if left_over or per_arm < 1 + learned:
             raise ValueError(
-                f"An action of {action_dim} numbers cannot be {setup_mode}: {num_arms} arm(s) with equally many dimensions"
-                f"{', the last of them the gripper' if learned else ''}. Choose your env's set-up, or change its action space."
+                f"An action of {action_dim} numbers cannot be {setup_mode}: {num_arms} arm(s) with equally many "
+                f"dimensions{', the last of them the gripper' if learned else ''}. Choose your env's set-up, or change "
+                "its action space."
             )
         grippers = tuple(per_arm * arm + per_arm - 1 for arm in range(num_arms)) if learned else ()
         return cls(tuple(i for i in range(action_dim) if i not in grippers), grippers)
 
     @classmethod
     def from_sizes(cls, continuous_dim: int, grasp_choices: int = 1) -> ActionLayout:
-        """The layout with so many continuous numbers and a grasp critic of `grasp_choices` outputs: 1 (none), 3 or 9."""
+        """The layout with `continuous_dim` numbers and a grasp critic with 1 (no gripper), 3 or 9 outputs."""
         modes = {1: "single-arm-fixed-gripper", 3: "single-arm-learned-gripper", 9: "dual-arm-learned-gripper"}
         if grasp_choices not in modes:
             raise ValueError(f"A grasp critic has 3 outputs for one gripper or 9 for two, not {grasp_choices}.")
@@ -80,16 +83,17 @@ class ActionLayout:
 
     @property
     def grasp_choices(self) -> int:
-        """K: the number of joint gripper choices; 1 where no gripper is learned."""
-        return GRIPPER_CHOICES**self.num_grippers
+        """K, the number of joint gripper choices; 1 without learned grippers."""
+        return int(GRIPPER_CHOICES**self.num_grippers)
 
     def continuous(self, actions: torch.Tensor) -> torch.Tensor:
         """The continuous part (..., A) of env actions (..., A + G)."""
         return actions[..., self.continuous_indices]
 
     def grasp_ids(self, actions: torch.Tensor) -> torch.Tensor:
-        """The joint gripper choice (...,) in {0 .. K-1} of env actions (..., A + G); the first gripper is the major digit."""
-        digits = actions[..., self.gripper_indices].round().long() + 1  # (..., G), half rounds to even as in the original
+        """Joint gripper choices (...,) in {0 .. K-1} of env actions (..., A + G); the first gripper is the major
+        digit."""
+        digits = actions[..., self.gripper_indices].round().long() + 1  # (..., G); rounds half to even
         place_values = digits.new_tensor([GRIPPER_CHOICES**g for g in reversed(range(self.num_grippers))])
         return (digits * place_values).sum(-1)
 

@@ -61,6 +61,15 @@ class FakeEnv(gymnasium.Env):
         )
 
 
+class Spaced(FakeEnv):
+    """A sound env with another action space, or other observation spaces."""
+
+    def __init__(self, action_space: gymnasium.Space | None = None, **spaces: gymnasium.Space) -> None:
+        super().__init__()
+        self.action_space = action_space or self.action_space
+        self.observation_space = gymnasium.spaces.Dict({**self.observation_space.spaces, **spaces})
+
+
 def make_fake(action_dim: int = 7) -> FakeEnv:
     return FakeEnv(action_dim)
 

@@ -68,3 +68,10 @@ class ShownEnv(LineEnv):
 
     def render(self):
         return np.full((64, 48, 3), 10 * self.steps, np.uint8)
+
+
+class SeenEnv(LineEnv):
+    """Has a camera, `image`, which shows the step by its brightness."""
+
+    def __init__(self) -> None:
+        super().__init__(cameras=("image",))

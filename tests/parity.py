@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from serl_ray.agents.agent import Agent
 from serl_ray.agents.config import SACConfig
+from serl_ray.agents.make import make_agent
 from serl_ray.agents.noise import PolicyNoise, UpdateNoise
-from serl_ray.agents.sac import SACAgent, SACHybridAgent
-from serl_ray.networks.actor_critic import NetworkConfig
-from serl_ray.networks.encoder import EncoderConfig
-from serl_ray.networks.flax import agent_state_dict, load_flax_agent
+from serl_ray.networks.config import EncoderConfig, NetworkConfig
+from serl_ray.networks.flax import agent_state_dict
 from serl_ray.networks.inputs import ObservationSpec
+from serl_ray.networks.original import load_flax_agent
+from serl_ray.types import ActionLayout
 
 SMALL_DIR = Path(__file__).parent / "data" / "parity"
 PARITY_DIR = Path(os.environ.get("SERL_PARITY_DIR", SMALL_DIR))
@@ -77,8 +79,11 @@ class AgentRecording(Recording):
                 image_latent_dim=c["bottleneck_dim"],
                 proprio_latent_dim=c["proprio_latent_dim"],
             )
-        networks = NetworkConfig(encoder, tuple(c["hidden_dims"]), c["critic_ensemble_size"])
+        networks = NetworkConfig(
+            encoder=encoder, hidden_dims=tuple(c["hidden_dims"]), critic_ensemble_size=c["critic_ensemble_size"]
+        )
         return SACConfig(
+            lr=c["lr"],
             discount=c["discount"],
             tau=c["soft_target_update_rate"],
             target_entropy=c["target_entropy"],
@@ -89,45 +94,41 @@ class AgentRecording(Recording):
             networks=networks,
         )
 
-    def agent(self) -> SACAgent:
-        config, action_dim = self.sac_config(), self.config["action_dim"]
-        keywords = {"lr": self.config["lr"], "config": config, "device": "cpu"}
+    def agent(self) -> Agent:
         grippers = {"SACAgent": 0, "SACAgentHybridSingleArm": 1, "SACAgentHybridDualArm": 2}[self.meta["kind"]]
-        if grippers:
-            agent = SACHybridAgent(self.image_keys, action_dim - grippers, 3**grippers, **keywords)
-        else:
-            agent = SACAgent(self.image_keys, action_dim, **keywords)
-        agent.build(ObservationSpec(self.image_keys, state_dim=self.config["state_dim"]))
+        layout = ActionLayout.from_sizes(self.config["action_dim"] - grippers, 3**grippers)
+        spec = ObservationSpec(self.image_keys, state_dim=self.config["state_dim"])
+        agent = make_agent(layout, spec, self.sac_config(), device="cpu")
         load_flax_agent(agent.networks, self.below("in/params"))
         load_flax_agent(agent.target, self.below("in/target_params"))
         return agent
 
-    def rewind_to(self, agent: SACAgent, step: int) -> None:
+    def rewind_to(self, agent: Agent, step: int) -> None:
         """Parameters, targets and Adam moments as the original had them before `step`."""
         if step == 0:
             return
         load_flax_agent(agent.networks, self.below(f"out/step{step - 1}/params"))
         load_flax_agent(agent.target, self.below(f"out/step{step - 1}/target_params"))
-        for name, optimiser in agent.optimisers.items():
+        for name, optimiser in agent.state.optimisers.items():
             for index, moments in enumerate(self._moments(agent, name, step)):
-                optimiser.state[agent.parameters[name][index]] = moments
+                optimiser.state[agent.state.parameters[name][index]] = moments
 
-    def _moments(self, agent: SACAgent, name: str, steps: int) -> list[dict[str, torch.Tensor]]:
+    def _moments(self, agent: Agent, name: str, steps: int) -> list[dict[str, torch.Tensor]]:
         """Adam's moments after `steps` recorded gradients; on idle steps the original feeds zeros (REFERENCE section 10.3)."""
-        moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in agent.parameters[name]]
+        moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in agent.state.parameters[name]]
         for step in range(steps):
             if f"out/step{step}/grad/{name}" in self:
                 gradients = self.gradients(agent, name, step)
             else:
-                gradients = [torch.zeros_like(p) for p in agent.parameters[name]]
+                gradients = [torch.zeros_like(p) for p in agent.state.parameters[name]]
             moments = [(0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2) for (m, v), g in zip(moments, gradients, strict=True)]
         return [{"step": torch.tensor(float(steps)), "exp_avg": m, "exp_avg_sq": v} for m, v in moments]
 
-    def gradients(self, agent: SACAgent, name: str, step: int) -> list[torch.Tensor]:
+    def gradients(self, agent: Agent, name: str, step: int) -> list[torch.Tensor]:
         """The recorded gradient of a loss, in the order of the parameters that our loss trains."""
         recorded = agent_state_dict(self.below(f"out/step{step}/grad/{name}"), self.image_keys)
         names = {id(p): n for n, p in agent.networks.named_parameters()}
-        return [recorded[names[id(p)]] for p in agent.parameters[name]]
+        return [recorded[names[id(p)]] for p in agent.state.parameters[name]]
 
     def batch(self, step: int) -> dict[str, Any]:
         batch = self.below(f"in/step{step}/batch")

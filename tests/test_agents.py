@@ -4,57 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from small_agents import SMALL, batch, observations, small_config, with_maps
 
-from serl_ray.agents.config import SACConfig
 from serl_ray.agents.losses import td_target
 from serl_ray.agents.sac import SACAgent, SACHybridAgent
-from serl_ray.networks.actor_critic import NetworkConfig
 from serl_ray.networks.classifier import RewardClassifier
-from serl_ray.networks.encoder import EncoderConfig
-from serl_ray.networks.pretrained import build_trunk
 
-SMALL = EncoderConfig(image_size=(32, 32), trunk_width=8, image_latent_dim=16, proprio_latent_dim=8)
 SETUPS = {
     "single-arm-fixed-gripper": lambda **keywords: SACAgent(action_dim=6, **keywords),
     "single-arm-learned-gripper": lambda **keywords: SACHybridAgent(continuous_action_dim=6, grasp_action_dim=3, **keywords),
     "dual-arm-fixed-gripper": lambda **keywords: SACAgent(action_dim=12, **keywords),
     "dual-arm-learned-gripper": lambda **keywords: SACHybridAgent(continuous_action_dim=12, grasp_action_dim=9, **keywords),
 }
-
-
-def small_config(**encoder):
-    return SACConfig(networks=NetworkConfig(replace(SMALL, **encoder), hidden_dims=(16, 16)))
-
-
-def observations(rng, batch_size, cameras, stack=()):
-    images = {camera: rng.integers(0, 256, (batch_size, *stack, 32, 32, 3), np.uint8) for camera in cameras}
-    return {**images, "state": rng.standard_normal((batch_size, *stack, 5)).astype(np.float32)}
-
-
-def batch(rng, agent, cameras, batch_size=6, stack=()):
-    return {
-        "observations": observations(rng, batch_size, cameras, stack),
-        "next_observations": observations(rng, batch_size, cameras, stack),
-        "actions": agent.layout.random(rng, batch_size),
-        "rewards": rng.integers(0, 2, batch_size).astype(np.float32),
-        "masks": rng.integers(0, 2, batch_size).astype(np.float32),
-        "grasp_penalty": np.zeros(batch_size, np.float32),
-    }
-
-
-def with_maps(batch, cameras):
-    """The batch with stored maps in place of its frames."""
-    trunk = build_trunk("random", width=8)
-    for role in ("observations", "next_observations"):
-        for key in cameras:
-            with torch.inference_mode():
-                batch[role][key] = trunk(torch.as_tensor(batch[role][key])).half().unsqueeze(1).numpy()
-    return batch
 
 
 @pytest.mark.parametrize("setup_mode", SETUPS)
@@ -89,7 +54,7 @@ def test_a_loaded_agent_makes_the_same_next_update(setup_mode, tmp_path):
     loaded = type(agent).load(tmp_path / "agent", device="cpu")
     next_batch = batch(rng, agent, ("image",))
     assert agent.update(next_batch) == loaded.update(next_batch)
-    ours, theirs = agent.tensors(), loaded.tensors()
+    ours, theirs = agent.state.tensors(), loaded.state.tensors()
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
@@ -132,7 +97,7 @@ def test_a_frozen_trunk_runs_twice_an_update(cameras):
 def test_a_faster_update_is_the_same_update(option, tolerance, cameras):
     rng = np.random.default_rng(7)
     plain, fast = (
-        SACHybridAgent(cameras, 6, 3, config=replace(small_config(), **options), device="cpu") for options in ({}, {option: True})
+        SACHybridAgent(cameras, 6, 3, config=small_config().replace(**options), device="cpu") for options in ({}, {option: True})
     )
     for same_batch in [with_maps(batch(rng, plain, cameras), cameras) for _ in range(3)]:
         ours, theirs = plain.update(same_batch), fast.update(same_batch)
@@ -149,15 +114,15 @@ def test_what_acts_has_neither_critics_nor_a_frozen_trunk_and_acts_as_the_learne
     learner.update(batch(rng, learner, ("a",)))
     seen = observations(rng, 4, ("a",))
     before = actor.sample_actions(seen, argmax=True)
-    weights = learner.acting_tensors()
+    weights = learner.state.acting_tensors()
     assert {name.split(".")[0] for name in weights} == {"encoder", "actor", "grasp_critic"}
     assert not any(name.startswith("encoder.trunk.") for name in weights)
-    actor.load_acting_tensors({name: tensor.clone() for name, tensor in weights.items()})
+    actor.state.load_acting_tensors({name: tensor.clone() for name, tensor in weights.items()})
     after = actor.sample_actions(seen, argmax=True)
     assert not np.array_equal(before, after) and np.array_equal(after, learner.sample_actions(seen, argmax=True))
     trained = SACAgent(("a",), 6, config=small_config(frozen=False), device="cpu")
     trained.sample_actions(seen)
-    assert any(name.startswith("encoder.trunk.") for name in trained.acting_tensors()), "a trunk that is trained changes"
+    assert any(name.startswith("encoder.trunk.") for name in trained.state.acting_tensors()), "a trunk that is trained changes"
 
 
 def test_every_target_follows_by_tau_a_trained_trunk_too():
@@ -175,11 +140,11 @@ def test_every_target_follows_by_tau_a_trained_trunk_too():
 @pytest.mark.parametrize(("objective", "learns"), [("sac", False), ("bc", True), ("awac", True)])
 def test_a_trained_trunk_learns_from_imitation_and_not_from_the_actor_s_own_loss(objective, learns):
     rng = np.random.default_rng(10)
-    config = replace(small_config(frozen=False), objective=objective)
+    config = small_config(frozen=False).replace(objective=objective)
     agent = SACAgent(("a",), 6, config=config, device="cpu")
     agent.sample_actions(observations(rng, 1, ("a",)))
     trunk = {id(parameter) for parameter in agent.networks.encoder.trunk.parameters()}
-    assert any(id(parameter) in trunk for parameter in agent.parameters["actor"]) == learns
+    assert any(id(parameter) in trunk for parameter in agent.state.parameters["actor"]) == learns
 
 
 def test_a_target_is_at_most_the_greatest_return_and_a_time_out_bootstraps():
@@ -197,13 +162,13 @@ def test_no_robot_is_given_what_is_no_number():
     observation = {"state": np.zeros(5, np.float32)}
     agent.sample_actions(observation)
     next(agent.networks.actor.parameters()).data.fill_(np.inf)
-    with pytest.raises(FloatingPointError, match="no finite numbers"):
+    with pytest.raises(FloatingPointError, match="NaN or infinite"):
         agent.sample_actions(observation, argmax=True)
 
 
 def test_frames_can_be_stacked():
     rng = np.random.default_rng(5)
-    agent = SACAgent(image_keys=("image",), action_dim=6, config=small_config(frame_stack=3), device="cpu")
+    agent = SACAgent(image_keys=("image",), action_dim=6, config=small_config(), frame_stack=3, device="cpu")
     assert agent.sample_actions(observations(rng, 2, ("image",), stack=(3,))).shape == (2, 6)
     assert np.isfinite(agent.update(batch(rng, agent, ("image",), stack=(3,)))["critic/loss"])
 
@@ -211,8 +176,8 @@ def test_frames_can_be_stacked():
 @pytest.mark.parametrize(
     ("observation", "message"),
     [
-        ({"image": np.zeros((32, 32, 3), np.float32), "state": np.zeros(5)}, "expected uint8 frames"),
-        ({"image": np.zeros((3, 32, 32), np.uint8), "state": np.zeros(5)}, "expected uint8 frames"),
+        ({"image": np.zeros((32, 32, 3), np.float32), "state": np.zeros(5)}, "expected uint8 images"),
+        ({"image": np.zeros((3, 32, 32), np.uint8), "state": np.zeros(5)}, "expected uint8 images"),
         ({"state": np.zeros(5)}, "has no 'image'"),
         ({"image": np.zeros((32, 32, 3), np.uint8), "state": np.zeros(4)}, "reads 5 numbers"),
         ({"image": np.zeros((2, 32, 32, 3), np.uint8), "state": np.zeros(5)}, "disagree on the batch axis"),
@@ -246,3 +211,20 @@ def test_the_core_needs_neither_ray_nor_gymnasium():
     )
     output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert output.strip() == "(7,)"
+
+
+def test_an_agent_that_was_saved_on_another_kind_of_device_goes_on_with_a_new_seed(caplog):
+    rng = np.random.default_rng(5)
+    agent = SACAgent((), 6, config=small_config(), device="cpu")
+    agent.update(batch(rng, agent, ()))
+    tensors = {name: tensor.clone() for name, tensor in agent.state.tensors().items()}
+    own = tensors.pop("generator.cpu")
+    on_a_gpu = {**tensors, "generator.cuda": torch.arange(16, dtype=torch.uint8)}
+    caplog.set_level("INFO")
+    agent.state.load(on_a_gpu)
+    assert "another kind of device" in caplog.text
+    first = agent.state.generator.get_state()
+    agent.state.load(on_a_gpu)
+    assert torch.equal(first, agent.state.generator.get_state()) and not torch.equal(first, own), "seeded anew, and alike"
+    agent.state.load({**tensors, "generator.cpu": own})
+    assert torch.equal(agent.state.generator.get_state(), own)

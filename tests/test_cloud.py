@@ -1,4 +1,4 @@
-"""The files in cloud/ against the schemas of Ray, AWS, KubeRay and Kubernetes, and the README; nothing leaves this machine."""
+"""The files in cloud/ against the schemas of Ray, AWS, KubeRay and Kubernetes, and the GUIDE; nothing leaves this machine."""
 
 import functools
 import json
@@ -17,7 +17,7 @@ from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscali
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+GUIDE = "".join((ROOT / "docs" / page).read_text() for page in ("cluster.md", "fleet.md"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RAY_UP = (ROOT / "cloud" / "ray_up_aws.yaml").read_text()
 KUBERAY = (ROOT / "cloud" / "kuberay.yaml").read_text()
@@ -186,11 +186,11 @@ def test_versions_are_those_of_the_project():
     assert yaml.safe_load(KUBERAY)["spec"]["rayVersion"] == ray.split("==")[1]
 
 
-def test_the_readme_names_what_there_is():
+def test_the_guide_names_what_there_is():
     name = yaml.safe_load(KUBERAY)["metadata"]["name"]
-    assert {ROOT / file for file in re.findall(r"cloud/\w+\.yaml", README)} == set((ROOT / "cloud").iterdir())
-    assert re.findall(r"kubectl get secret (\S+)", README) == [name]
-    assert re.findall(r"kubectl port-forward service/(\S+) 8265", README) == [f"{name}-head-svc"]
-    joins = re.search(r"`(ray start --address \S+ --resources .*?)`", README)[1]
+    assert {ROOT / file for file in re.findall(r"cloud/\w+\.yaml", GUIDE)} == set((ROOT / "cloud").iterdir())
+    assert re.findall(r"kubectl get secret (\S+)", GUIDE) == [name]
+    assert re.findall(r"kubectl port-forward service/(\S+) 8265", GUIDE) == [f"{name}-head-svc"]
+    joins = re.search(r"`(ray start --address \S+ --resources .*?)`", GUIDE)[1]
     assert joins in RAY_UP and json.loads(re.search(r"--resources '(.*)'", joins)[1]) == {"robot": 1}
-    assert "--env_runner_resources robot 1" in README
+    assert "--env_runner_resources robot 1" in GUIDE

@@ -1,5 +1,6 @@
 """Files that are whole or not there, and that one process alone holds."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -9,9 +10,9 @@ import pytest
 
 from serl_ray.files import atomic
 from serl_ray.files.atomic import locked, write_json
+from serl_ray.options.sets import HybridRun
 from serl_ray.runs.folder import RunFolder
-from serl_ray.runs.train import HybridRunOptions, train
-from serl_ray.settings import HybridSettings
+from serl_ray.runs.train import train
 
 HOLD = """
 import sys
@@ -47,7 +48,7 @@ def test_a_second_process_in_a_run_s_folder_is_refused_until_the_first_has_died(
     try:
         assert first.stdout.readline() == "held\n"
         with pytest.raises(FileExistsError, match=f"Another process runs in {run}. Wait .* or choose another --save_dir"):
-            train(HybridSettings(), HybridRunOptions(save_dir=run))
+            train(HybridRun.of(save_dir=run))
         assert unfinished.exists(), "it may be the first's"
     finally:
         first.send_signal(signal.SIGKILL)
@@ -56,10 +57,10 @@ def test_a_second_process_in_a_run_s_folder_is_refused_until_the_first_has_died(
         pass
 
 
-def test_where_there_are_no_locks_it_is_said(tmp_path, monkeypatch, caplog):
+def test_a_folder_on_a_file_system_without_locks_is_still_one_process_s(tmp_path, monkeypatch):
     def without(file, operation):
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr(atomic.fcntl, "flock", without)
-    with locked(tmp_path / "lock"):
-        assert f"{tmp_path / 'lock'} cannot be locked" in caplog.text
+    monkeypatch.setattr(fcntl, "flock", without)
+    with locked(tmp_path / "lock"), pytest.raises(BlockingIOError), locked(tmp_path / "lock"):
+        pass

@@ -6,11 +6,10 @@ import io
 import logging
 from pathlib import Path
 
+import av
 import gymnasium
-import imageio.v2 as imageio
 import numpy as np
 import pytest
-import ray
 from line_envs import LineEnv
 from mlflow import MlflowClient
 from PIL import Image, ImageSequence
@@ -19,9 +18,10 @@ from tracked import mlflow_runs, wandb_runs
 
 from serl_ray.evaluation.rollouts import record_video
 from serl_ray.evaluation.video import BORDER, GIF_FRAMES, GIF_SIDE, Film, gif_of
+from serl_ray.files.images import decode
+from serl_ray.options.sets import HybridRun
 from serl_ray.runs.log import read_results
-from serl_ray.runs.train import HybridRunOptions, train
-from serl_ray.settings import HybridSettings
+from serl_ray.runs.train import train
 
 TESTS = Path(__file__).parent
 SMALL = {
@@ -36,14 +36,17 @@ SMALL = {
 
 
 @pytest.fixture(scope="module")
-def local_ray():
+def nothing_leaves_this_machine(shared_ray):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_MODE", "offline")
         patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-        environment = {"PYTHONPATH": f"{TESTS.parent}:{TESTS}"}
-        ray.init("local", num_cpus=3, include_dashboard=False, runtime_env={"env_vars": environment})
         yield
-        ray.shutdown()
+
+
+def frames_of(video):
+    with av.open(str(video)) as container:
+        assert container.streams.video[0].codec_context.name == "h264" and container.streams.video[0].average_rate == 10
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
 def gifs(logs):
@@ -60,17 +63,17 @@ def gifs(logs):
     return found
 
 
-@pytest.mark.usefixtures("local_ray")
+@pytest.mark.usefixtures("nothing_leaves_this_machine")
 @pytest.mark.parametrize("evaluation_workers", [0, 2])
 def test_the_first_episode_is_a_video_and_everywhere_the_results_are(tmp_path, evaluation_workers, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where MLflow puts what is no number
     store, folder = f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "run"
-    run = HybridRunOptions(save_dir=folder, evaluation_workers=evaluation_workers, track=("wandb:peg", f"mlflow:{store}"))
-    settings = HybridSettings(env_name="line_envs:ShownEnv", env_kwargs={"horizon": 12}, **SMALL)
-    train(settings, run)
+    run = {"save_dir": folder, "evaluation_workers": evaluation_workers, "track": ("wandb:peg", f"mlflow:{store}")}
+    options = HybridRun.of(env_name="line_envs:ShownEnv", env_kwargs={"horizon": 12}, **SMALL)
+    train(options.replace(**run))
     steps = {int(result["evaluation/at_step"]) for result in read_results(folder / "logs") if "evaluation/at_step" in result}
     assert 100 in steps and {path.name for path in (folder / "videos").iterdir()} == {f"{step:09d}.mp4" for step in steps}
-    frames = imageio.mimread(folder / "videos" / "000000100.mp4")
+    frames = frames_of(folder / "videos" / "000000100.mp4")
     assert 2 <= len(frames) <= 13 and all(frame.shape == (64, 48, 3) for frame in frames)
     assert [round(frame.mean() / 10) for frame in frames] == list(range(len(frames))), "a frame a step"
     shown = gifs(folder / "logs")
@@ -84,22 +87,22 @@ def test_the_first_episode_is_a_video_and_everywhere_the_results_are(tmp_path, e
     assert len(MlflowClient(store).list_artifacts(name, "videos")) == len(steps)
 
 
-@pytest.mark.usefixtures("local_ray")
+@pytest.mark.usefixtures("nothing_leaves_this_machine")
 def test_an_env_without_pictures_is_evaluated_and_said_to_be_one(tmp_path, caplog):
     caplog.set_level(logging.WARNING)
-    result = train(HybridSettings(env_name="line_envs:LineEnv", **SMALL), HybridRunOptions(save_dir=tmp_path / "run"))
+    result = train(HybridRun.of(env_name="line_envs:LineEnv", **SMALL, save_dir=tmp_path / "run"))
     assert result["evaluation/episodes"] == 2 and result["faults/evaluations_lost"] == 0
     assert caplog.text.count("Evaluations are not filmed") == 1 and "NotImplementedError" in caplog.text
     assert not (tmp_path / "run" / "videos").exists()
 
 
-@pytest.mark.usefixtures("local_ray")
+@pytest.mark.usefixtures("nothing_leaves_this_machine")
 def test_evaluations_are_the_same_with_and_without_a_film(tmp_path):
-    settings = HybridSettings(env_name="line_envs:ShownEnv", **SMALL)
+    options = HybridRun.of(env_name="line_envs:ShownEnv", **SMALL)
     results = []
     for filmed in (True, False):
         folder = tmp_path / str(filmed)
-        results.append(train(settings, HybridRunOptions(save_dir=folder, record_video=filmed)))
+        results.append(train(options.replace(save_dir=folder, record_video=filmed)))
         assert (folder / "videos").exists() == filmed
     assert all(results[0][name] == results[1][name] for name in results[0] if name.startswith("evaluation/"))
 
@@ -120,9 +123,15 @@ class ShownEnv(LineEnv):
 
 def test_a_frame_has_a_border_while_somebody_intervenes(tmp_path):
     record_video(lambda observation: np.zeros(7, np.float32), HelpedEnv(ShownEnv(horizon=4)), tmp_path / "video.mp4", episodes=1)
-    frames = imageio.mimread(tmp_path / "video.mp4")
+    frames = frames_of(tmp_path / "video.mp4")
     assert [np.abs(frame[0, 10].astype(int) - BORDER).max() < 60 for frame in frames] == [False, False, True, False, False]
     assert all(abs(int(frame[30, 20].mean()) - 40) < 10 for frame in frames)
+
+
+def test_a_palette_picture_is_decoded_to_its_colours():
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4), BORDER).quantize(2).save(file, format="PNG")
+    assert (decode(file.getvalue()) == BORDER).all()
 
 
 def test_a_long_and_large_video_is_a_small_gif(tmp_path):

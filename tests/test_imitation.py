@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
-from test_agents import batch, small_config
+from small_agents import batch, small_config
 
 from serl_ray.agents import losses
 from serl_ray.agents.config import SACConfig
 from serl_ray.agents.imitation import CHOICE_TEMPERATURE, CHOICE_WEIGHT, FULL_SCALE, actor_imitation_loss, choice_imitation_loss
-from serl_ray.agents.sac import SACAgent, SACHybridAgent
+from serl_ray.agents.make import make_agent
+from serl_ray.agents.sac import SACAgent
 from serl_ray.networks.actor_critic import TanhNormal
+from serl_ray.networks.inputs import ObservationSpec
+from serl_ray.types import ActionLayout
 
 
 def small_agent(objective="bc", cameras=(), **config):
-    return SACHybridAgent(cameras, 6, 3, config=replace(small_config(), objective=objective, **config), device="cpu")
+    layout, spec = ActionLayout.from_sizes(6, 3), ObservationSpec(tuple(cameras), state_dim=5)
+    return make_agent(layout, spec, small_config().replace(objective=objective, **config), device="cpu")
 
 
 def test_the_imitation_loss_is_the_weighted_mean_of_the_negative_log_likelihood():
@@ -59,8 +61,8 @@ def test_the_choice_loss_is_the_cross_entropy_of_the_values():
 
 
 def test_what_is_demonstrated_is_done_in_the_end():
-    networks = replace(small_config().networks, hidden_dims=(64, 64))
-    agent = small_agent("bc", lr=3e-3, networks=networks)
+
+    agent = small_agent("bc", hidden_dims=(64, 64))
     shown = batch(np.random.default_rng(0), agent, (), batch_size=4)
     shown["actions"][:, :6] *= 0.8
     for _ in range(600):
@@ -85,13 +87,11 @@ def test_only_demonstrations_are_imitated(objective):
     mixed = batch(np.random.default_rng(1), agent, ())
     mixed["is_demo"] = np.arange(6) >= 3
     agent.sample_actions(mixed["observations"])
-    noise = agent._noise.update(6, True, None, True)
-    state = agent.tensors()
-    state = {name: tensor.clone() for name, tensor in state.items()}
-    first = agent.update(mixed, noise=noise)["actor/imitation_loss"]
-    agent.load_tensors(state)
+    state = {name: tensor.clone() for name, tensor in agent.state.tensors().items()}
+    first = agent.update(mixed)["actor/imitation_loss"]
+    agent.state.load(state)  # the state of the noise is among it
     mixed["actions"][:3] = -mixed["actions"][:3]
-    assert agent.update(mixed, noise=noise)["actor/imitation_loss"] == pytest.approx(first, rel=1e-5)
+    assert agent.update(mixed)["actor/imitation_loss"] == pytest.approx(first, rel=1e-5)
 
 
 def test_image_heads_learn_from_imitation_but_not_from_sacs_actor():
@@ -99,7 +99,7 @@ def test_image_heads_learn_from_imitation_but_not_from_sacs_actor():
         agent = small_agent(objective, ("image",))
         agent.sample_actions(batch(np.random.default_rng(2), agent, ("image",))["observations"])
         heads = {id(parameter) for parameter in agent.networks.encoder.heads.parameters()}
-        assert (heads <= {id(parameter) for parameter in agent.parameters["actor"]}) == learns
+        assert (heads <= {id(parameter) for parameter in agent.state.parameters["actor"]}) == learns
 
 
 def test_without_a_share_of_imitation_an_update_is_that_of_sac():
@@ -116,5 +116,5 @@ def test_while_all_is_imitation_the_temperature_rests():
     agent = SACAgent((), 6, config=SACConfig(objective="bc"), device="cpu")
     before = agent.update(batch(np.random.default_rng(3), agent, ()))
     assert "temperature/loss" not in before
-    agent.imitation_share = 0.5
+    agent.agent.imitation_share = 0.5
     assert "temperature/loss" in agent.update(batch(np.random.default_rng(3), agent, ()))

@@ -16,7 +16,7 @@ import pytest
 
 from serl_ray.cluster.jobs import Package
 from serl_ray.runs.mirror import local_run
-from serl_ray.runs.train import load_policy
+from serl_ray.runs.policy import load_policy
 
 ROOT = Path(__file__).parents[1]
 TRAIN = [
@@ -71,6 +71,7 @@ def submit(head, job, *command, gpus=0):
     )
 
 
+@pytest.mark.slow
 def test_a_job_is_followed_stopped_resumed_and_its_result_fetched(head, tmp_path):
     address, environment = head
     run, mirror = str(tmp_path / "run"), (tmp_path / "store").as_uri()
@@ -95,12 +96,14 @@ def test_a_job_is_followed_stopped_resumed_and_its_result_fetched(head, tmp_path
     assert agent.sample_actions(env.reset()[0], argmax=True).shape == (6,)
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_says_why_and_fails_here_too(head):
     process = submit(head, "wrong", "python", "scripts/train_hybrid.py", "--discuont", "0.9")
     output, _ = process.communicate()
     assert process.returncode == 1 and "--discount" in output and "Job wrong: failed." in output
 
 
+@pytest.mark.slow
 def test_a_learner_has_the_gpu_that_it_asks_for(head):
     process = submit(head, "gpu", "python", "-c", "import os; print('devices:', os.environ['CUDA_VISIBLE_DEVICES'])", gpus=1)
     output, _ = process.communicate()

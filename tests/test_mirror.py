@@ -5,15 +5,17 @@ import shutil
 
 import numpy as np
 import pytest
-import ray
+from pyarrow.fs import FileSelector, copy_files
 from stores import s3_store
 
-from serl_ray.agents.checkpoint import load_any_agent
-from serl_ray.cluster import start
+from serl_ray.agents.checkpoint import load_agent
+from serl_ray.files.uris import locate
 from serl_ray.rllib import SERLConfig
 from serl_ray.rllib.checkpoint import checkpoint_of, checkpoints_of
 from serl_ray.runs.folder import RunFolder
 from serl_ray.runs.mirror import Mirror, local_run
+
+pytestmark = pytest.mark.usefixtures("shared_ray")
 
 
 @pytest.fixture(scope="module")
@@ -24,19 +26,17 @@ def store():
 
 @pytest.fixture
 def build(tmp_path):
-    start.start_here(num_cpus=2)
     algorithms = []
 
     def build(folder):
-        settings = {"training_starts": 20, "max_steps": 500, "batch_size": 8, "hidden_dims": (8, 8), "steps_per_iteration": 30}
-        config = SERLConfig().training(env_name="line_envs:LineEnv", evaluate_every=0, **settings)
+        options = {"training_starts": 20, "max_steps": 500, "batch_size": 8, "hidden_dims": (8, 8), "steps_per_iteration": 30}
+        config = SERLConfig().training(env_name="line_envs:LineEnv", evaluate_every=0, **options)
         algorithms.append(config.keep_replay(folder.path / "replay").build_algo())
         return algorithms[-1]
 
     yield build
     for algorithm in algorithms:
         algorithm.stop()
-    ray.shutdown()
 
 
 @pytest.mark.parametrize("kind", ["s3", "file"])
@@ -48,7 +48,9 @@ def test_another_machine_goes_on_from_the_mirror(kind, store, build, tmp_path):
     for _ in range(4):
         algorithm.train()
         folder.save(algorithm)
-    assert folder.mirror._names(folder.mirror._root / "checkpoints") == {path.name for path in checkpoints_of(folder.path)}
+    files, root = locate(uri)
+    there = {info.base_name for info in files.get_file_info(FileSelector(f"{root}/checkpoints"))}
+    assert there == {path.name for path in checkpoints_of(folder.path)}
     elsewhere = RunFolder(tmp_path / "elsewhere", keep=2, mirror=Mirror(uri))
     with pytest.raises(FileExistsError, match="holds a run already. Choose another --mirror"):
         elsewhere.check(resume=False)
@@ -56,7 +58,7 @@ def test_another_machine_goes_on_from_the_mirror(kind, store, build, tmp_path):
     restored = build(elsewhere)
     restored.load_checkpoint(str(checkpoint_of(elsewhere.path)))
     assert restored.env_steps == len(restored.online) == 120
-    ours, theirs = algorithm.agent.tensors(), restored.agent.tensors()
+    ours, theirs = algorithm.agent.state.tensors(), restored.agent.state.tensors()
     assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
     restored.train()
     elsewhere.save(restored)
@@ -64,14 +66,19 @@ def test_another_machine_goes_on_from_the_mirror(kind, store, build, tmp_path):
         FileExistsError, match=f"000000150, of another run or .*Remove {folder.path}, so that .* another --mirror"
     ):
         folder.check(resume=True)
-    policy = load_any_agent(local_run(uri) / "agent", "cpu").networks.state_dict()
+    policy = load_agent(checkpoint_of(local_run(uri)) / "agent", "cpu").networks.state_dict()
     assert all(np.array_equal(policy[name], tensor) for name, tensor in restored.agent.networks.state_dict().items())
 
 
 def test_a_shard_travels_once(build, tmp_path, monkeypatch):
     folder = RunFolder(tmp_path / "run", keep=2, mirror=Mirror((tmp_path / "far away").as_uri()))
-    pushed, push = [], Mirror._push
-    monkeypatch.setattr(Mirror, "_push", lambda self, source, target: (pushed.append(source.name), push(self, source, target)))
+    pushed = []
+
+    def note_and_copy(source, target, *file_systems, **options):
+        pushed.append(str(source).rsplit("/", 1)[-1])
+        copy_files(source, target, *file_systems, **options)
+
+    monkeypatch.setattr("serl_ray.runs.mirror.copy_files", note_and_copy)
     algorithm = build(folder)
     for _ in range(3):
         algorithm.train()
@@ -123,14 +130,12 @@ def mirrored(tmp_path_factory):
     """A mirror with two checkpoints."""
     folder = tmp_path_factory.mktemp("mirrored")
     run = RunFolder(folder / "run", keep=2, mirror=Mirror((folder / "store").as_uri()))
-    start.start_here(num_cpus=2)
-    settings = {"training_starts": 200, "max_steps": 500, "hidden_dims": (8, 8), "steps_per_iteration": 30, "evaluate_every": 0}
-    algorithm = SERLConfig().training(env_name="line_envs:LineEnv", **settings).keep_replay(run.path / "replay").build_algo()
+    options = {"training_starts": 200, "max_steps": 500, "hidden_dims": (8, 8), "steps_per_iteration": 30, "evaluate_every": 0}
+    algorithm = SERLConfig().training(env_name="line_envs:LineEnv", **options).keep_replay(run.path / "replay").build_algo()
     for _ in range(2):
         algorithm.train()
         run.save(algorithm)
     algorithm.stop()
-    ray.shutdown()
     return folder / "store"
 
 

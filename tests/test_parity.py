@@ -24,7 +24,9 @@ from serl_ray.networks.actor_critic import Actor, Critic, GraspCritic, NetworkCo
 from serl_ray.networks.augment import crop
 from serl_ray.networks.classifier import RewardClassifier
 from serl_ray.networks.encoder import Encoder, EncoderConfig, ImageHead
-from serl_ray.networks.flax import agent_state_dict, classifier_state_dict, load_flax_classifier, resnet_state_dict
+from serl_ray.networks.flax import agent_state_dict, classifier_state_dict, resnet_state_dict
+from serl_ray.networks.inputs import ObservationSpec
+from serl_ray.networks.original import load_flax_classifier
 from serl_ray.networks.pretrained import load_trunk
 from serl_ray.networks.resnet import ResNet10, normalise, resize
 
@@ -88,7 +90,7 @@ def critic_loss_with_the_originals_entropy(agent, transitions, encoded, noise):
 def test_each_loss_trains_what_the_originals_gradient_reaches(recorded_step):
     recording, agent, step, _ = recorded_step
     names = {id(p): n for n, p in agent.networks.named_parameters()}
-    for loss, parameters in agent.parameters.items():
+    for loss, parameters in agent.state.parameters.items():
         if f"out/step{step}/grad/{loss}" in recording:
             recorded = agent_state_dict(recording.below(f"out/step{step}/grad/{loss}"), recording.image_keys)
             reached = {name for name, gradient in recorded.items() if gradient.abs().max() > 0}
@@ -337,14 +339,13 @@ def test_behaviour_cloning_forward_and_loss(name):
     recording = Recording(name)
     c = recording.config
     encoder_config = EncoderConfig(
-        image_keys=("front",),
         image_size=tuple(c["image_size"]),
         trunk_width=c["resnet_num_filters"],
         image_latent_dim=c["bottleneck_dim"],
         proprio_latent_dim=c["proprio_latent_dim"],
     )
-    encoder = Encoder(encoder_config, ResNet10(c["resnet_num_filters"]), state_dim=7)
-    actor = Actor(encoder.latent_dim, 6, NetworkConfig(encoder_config, tuple(c["hidden_dims"])))
+    encoder = Encoder(encoder_config, ObservationSpec(("front",), state_dim=7), ResNet10(c["resnet_num_filters"]))
+    actor = Actor(encoder.latent_dim, 6, NetworkConfig(encoder=encoder_config, hidden_dims=tuple(c["hidden_dims"])))
     state = agent_state_dict(recording.below("in/params" if "in/params" in recording else "params"), ("front",))
     for module, prefix in ((encoder, "encoder."), (actor, "actor.")):
         module.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})

@@ -1,7 +1,7 @@
 """Pictures show what they are said to show."""
 
-import imageio.v3 as imageio
 import numpy as np
+from PIL import Image
 
 from serl_ray.runs.plots import interventions, plot_learning_curve
 
@@ -16,10 +16,16 @@ def test_interventions_are_found_where_they_were():
     assert interventions([{"env/steps": 50.0}, *results(0.0)], "env/steps") == []
 
 
+def test_a_run_without_a_result_has_a_plot_too(tmp_path):
+    for number, few in enumerate(([], [{"env/steps": 4.0, "learner/steps": 0.0}])):
+        plot_learning_curve(few, tmp_path / f"{number}.png")
+        assert np.asarray(Image.open(tmp_path / f"{number}.png")).std() > 0
+
+
 def test_steps_with_interventions_have_another_background(tmp_path):
     shares = []
     for counts in ((0.0, 0.0, 0.0, 0.0), (0.0, 50.0, 50.0, 50.0), (0.0, 50.0, 50.0, 100.0)):
         plot_learning_curve(results(*counts), tmp_path / "curve.png")
-        red, green, blue = np.moveaxis(imageio.imread(tmp_path / "curve.png")[..., :3].astype(int), -1, 0)
+        red, green, blue = np.moveaxis(np.asarray(Image.open(tmp_path / "curve.png"))[..., :3].astype(int), -1, 0)
         shares.append(float(((red - blue > 60) & (red > 200) & (green > 150)).mean()))
     assert shares[0] == 0.0 and shares[1] > 0.02 and 1.6 < shares[2] / shares[1] < 2.4

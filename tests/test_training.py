@@ -1,7 +1,6 @@
 """Whole runs: they learn, and Ctrl-C loses nothing."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -9,27 +8,28 @@ import time
 from pathlib import Path
 
 import pytest
-import ray
 
 from serl_ray.data.demos import write_demos
 from serl_ray.envs.expert import ScriptedExpert
 from serl_ray.envs.make import build_env
 from serl_ray.envs.recording import record_successes
+from serl_ray.options.sets import HybridRun
 from serl_ray.rllib.checkpoint import checkpoint_of, read_run
-from serl_ray.runs.train import HybridRunOptions, load_policy, train
-from serl_ray.settings import HybridSettings
+from serl_ray.runs.policy import load_policy
+from serl_ray.runs.train import train
 from serl_ray.types import ActionLayout
 
-TESTS = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 MODE = "single-arm-learned-gripper"
 SMALL = {"batch_size": 64, "hidden_dims": (32, 32), "training_starts": 50, "random_steps": 0, "discount": 0.9, "lr": 1e-3}
 
 
-def test_a_run_learns_from_demonstrations_and_experience(tmp_path):
+@pytest.mark.slow
+def test_a_run_learns_from_demonstrations_and_experience(shared_ray, tmp_path):
     env = build_env("line_envs:LineEnv", setup_mode=MODE)
     expert = ScriptedExpert(env, ActionLayout.from_setup(MODE, 7), noise=0.2)
     write_demos(tmp_path / "demos.pkl", record_successes(env, expert.act, episodes=10, seed=0))
-    settings = HybridSettings(
+    options = HybridRun.of(
         env_name="line_envs:LineEnv",
         setup_mode=MODE,
         demo_paths=(str(tmp_path / "demos.pkl"),),
@@ -38,23 +38,20 @@ def test_a_run_learns_from_demonstrations_and_experience(tmp_path):
         evaluation_episodes=30,
         **SMALL,
     )
-    ray.init("local", num_cpus=2, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": str(TESTS)}})
-    try:
-        result = train(settings, HybridRunOptions(save_dir=tmp_path / "run"))
-    finally:
-        ray.shutdown()
+    result = train(options.replace(save_dir=tmp_path / "run"))
     assert result["evaluation/success_rate"] >= 0.9
     assert result["critic/q_max"] <= 1.5
-    agent, _ = load_policy(tmp_path / "run", env_name=settings.env_name)
+    agent, _ = load_policy(tmp_path / "run", env_name=options.env.env_name)
     assert agent.layout.action_dim == 7
     assert (tmp_path / "run" / "learning_curve.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_saves_the_run_and_leaves_cleanly(tmp_path, signum):
+def test_an_interrupt_saves_the_run_and_leaves_cleanly(python_path, tmp_path, signum):
     flags = ["--env_name", "line_envs:LineEnv", "--max_steps", "100000", "--training_starts", "90000", "--evaluate_every", "0"]
-    command = [sys.executable, str(TESTS.parent / "scripts" / "train_hybrid.py"), *flags, "--save_dir", str(tmp_path / "run")]
-    run = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(TESTS)}, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, str(ROOT / "scripts" / "train_hybrid.py"), *flags, "--save_dir", str(tmp_path / "run")]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     results = tmp_path / "run" / "logs" / "results.jsonl"
     while run.poll() is None and not (results.exists() and results.read_text()):
         time.sleep(0.2)

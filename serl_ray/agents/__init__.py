@@ -1,1 +1,1 @@
-"""Agents: SAC, its hybrid with a grasp critic, and their losses."""
+"""Agents: SAC, SAC with a grasp critic, and their losses."""

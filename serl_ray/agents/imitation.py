@@ -1,9 +1,10 @@
-"""What an actor and a grasp critic learn from demonstrations directly, beside the critics' verdict.
+"""Imitation losses of the actor and the grasp critic.
 
-`bc` is behaviour cloning: minus the log-likelihood of the demonstrated action. `awac` weighs it by exp(A / ADVANTAGE_TEMPERATURE)
-(arXiv 2006.09359, eq. 13), so that the better of what was shown counts for more; A(s, a) = Q(s, a) - Q(s, mode of pi).
-The grasp critic, which acts by its greatest value, keeps its values and learns that the demonstrated choice has the greatest one:
-cross-entropy of softmax(Q / CHOICE_TEMPERATURE), the discrete case of CQL's regulariser (arXiv 2006.04779, eq. 4).
+`bc` is behaviour cloning: minus the log-likelihood of the demonstrated action. `awac` weights it by exp(A /
+ADVANTAGE_TEMPERATURE) (arXiv 2006.09359, eq. 13) with A(s, a) = Q(s, a) - Q(s, mode of pi), so that better demonstrated
+actions count more. The grasp critic acts by its largest value. Its imitation loss makes the demonstrated choice the
+largest: the cross-entropy of softmax(Q / CHOICE_TEMPERATURE), the discrete case of CQL's regulariser (arXiv 2006.04779,
+eq. 4).
 """
 
 from __future__ import annotations
@@ -15,25 +16,32 @@ from serl_ray.agents import losses
 from serl_ray.networks.actor_critic import Critic, TanhNormal
 
 ADVANTAGE_TEMPERATURE = 0.1
-"""Of `awac`, for returns in [0, 1]."""
+"""Temperature of the advantages in `awac`, for returns in [0, 1]."""
 CHOICE_TEMPERATURE = 0.1
-"""A choice whose value leads by as much is e times as likely."""
+"""Temperature of the softmax over choices: a lead in value by this much makes a choice e times as likely."""
 CHOICE_WEIGHT = 0.1
-"""Of the cross-entropy, beside the squared error of values in [0, 1]."""
+"""Weight of the cross-entropy next to the squared error of values in [0, 1]."""
 FULL_SCALE = 0.98
-"""Demonstrated actions are imitated up to here: tanh reaches 1 at infinity only."""
+"""Bound of demonstrated actions in imitation, because tanh reaches 1 only at infinity."""
 
 
 def actor_imitation_loss(
-    policy: TanhNormal, critic: Critic, latents: torch.Tensor, actions: torch.Tensor, is_demo: torch.Tensor, weighted: bool
+    policy: TanhNormal,
+    critic: Critic,
+    latents: torch.Tensor,
+    actions: torch.Tensor,
+    is_demo: torch.Tensor,
+    weighted: bool,
 ) -> torch.Tensor:
     """The imitation loss of the continuous dimensions, a scalar.
 
     Args:
-        latents: (B, D), of the states, as the critic sees them.
-        actions: (B, A), what was done there.
-        is_demo: (B,), 1 where it was a demonstration, else 0.
-        weighted: by the advantages (`awac`), else all alike (`bc`).
+        policy: policy at the states.
+        critic: critic ensemble that gives the advantages.
+        latents: latents (B, D) of the states.
+        actions: executed actions (B, A).
+        is_demo: flags (B,), 1 for demonstrations, else 0.
+        weighted: whether advantages weight the actions (`awac`); otherwise all count alike (`bc`).
     """
     weights = is_demo
     if weighted:
@@ -44,6 +52,6 @@ def actor_imitation_loss(
 
 
 def choice_imitation_loss(q: torch.Tensor, grasp_ids: torch.Tensor, is_demo: torch.Tensor) -> torch.Tensor:
-    """The imitation loss of the grippers, a scalar, from the values (B, K) of choices and the demonstrated ones (B,)."""
+    """The imitation loss of the grippers, a scalar; q (B, K), grasp_ids and is_demo (B,)."""
     log_prob = -F.cross_entropy(q / CHOICE_TEMPERATURE, grasp_ids, reduction="none")
     return CHOICE_WEIGHT * losses.imitation_loss(log_prob, is_demo)

@@ -1,4 +1,4 @@
-"""All randomness of one update, drawn before it: given its noise, an update is a deterministic function."""
+"""Randomness of an update, drawn before it: for given noise an update is a deterministic function."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 import torch
 
-from serl_ray.networks.actor_critic import AgentNetworks, NetworkConfig
+from serl_ray.networks.actor_critic import AgentNetworks
 from serl_ray.networks.augment import draw_offsets
-
-INT64 = (-(2**63), 2**63 - 1)
+from serl_ray.networks.config import NetworkConfig
+from serl_ray.networks.kernels import dropout_mask
 
 
 @dataclass
 class PolicyNoise:
-    """What one pass through the actor needs.
+    """Noise of one pass through the actor.
 
     Attributes:
         eps: standard-normal noise (B, A).
-        keep: one image dropout mask (B, C * F) a camera.
+        keep: dropout masks (B, C * F), one for each camera.
     """
 
     eps: torch.Tensor
@@ -28,13 +28,13 @@ class PolicyNoise:
 
 @dataclass
 class UpdateNoise:
-    """What one update needs.
+    """Noise of one update.
 
     Attributes:
-        critic: the next action in the critic's target.
-        actor: the action in the actor's loss.
-        temperature: the next action in the temperature's loss.
-        crops: crop offsets of observations and next observations, each (B, T, 2) and the same for all cameras; None for no crops.
+        critic: noise of the next action in the critic's target.
+        actor: noise of the action in the actor's loss; None for an update of the critics only.
+        temperature: noise of the next action in the temperature's loss; None for an update of the critics only.
+        crops: crop offsets of observations and next observations, each (B, T, 2) for all cameras; None for no crops.
         critic_subset: members of the ensemble in the critic's target; None for all.
     """
 
@@ -46,11 +46,18 @@ class UpdateNoise:
 
 
 class NoiseSource:
-    """Draws an update's noise from one generator, so that a restored agent goes on with the same numbers."""
+    """Noise of updates from one generator, so that a restored agent continues with the same random numbers."""
 
-    def __init__(self, networks: AgentNetworks, config: NetworkConfig, action_dim: int, generator: torch.Generator) -> None:
-        self._embedding_dims = [head.embedding_dim for head in networks.encoder.heads]
-        self._config = config
+    def __init__(
+        self,
+        networks: AgentNetworks,
+        config: NetworkConfig,
+        frame_stack: int,
+        action_dim: int,
+        generator: torch.Generator,
+    ) -> None:
+        self._embedding_dims = [head.embedding_dim for _, head in networks.encoder.image_heads()]
+        self._config, self._frame_stack = config, frame_stack
         self._action_dim = action_dim
         self._generator = generator
 
@@ -59,32 +66,22 @@ class NoiseSource:
         return torch.randn((batch_size, self._action_dim), generator=self._generator, device=self._generator.device)
 
     def policy(self, batch_size: int) -> PolicyNoise:
-        """Noise for one pass through the actor in training."""
-        return PolicyNoise(self.eps(batch_size), [self._keep(batch_size, dim) for dim in self._embedding_dims])
+        """Noise of one pass through the actor in training."""
+        dropout = self._config.encoder.dropout
+        keep = [dropout_mask(batch_size, dim, dropout, self._generator) for dim in self._embedding_dims]
+        return PolicyNoise(self.eps(batch_size), keep)
 
     def update(self, batch_size: int, full: bool, critic_subsample_size: int | None, augment: bool) -> UpdateNoise:
-        """Noise for a full update, or for one of the critics alone."""
+        """Noise of a full update, or of an update of the critics only."""
         crops = None
         if augment and self._embedding_dims:
-            shape = (batch_size, self._config.encoder.frame_stack)
+            shape = (batch_size, self._frame_stack)
             crops = (draw_offsets(shape, self._generator), draw_offsets(shape, self._generator))
         subset = None
-        if critic_subsample_size is not None:  # without replacement, where the original draws with (REFERENCE section 10.9)
+        if critic_subsample_size is not None:  # without replacement; the original draws with (REFERENCE section 10.9)
             members = torch.randperm(self._config.critic_ensemble_size, generator=self._generator, device=self._generator.device)
             subset = members[:critic_subsample_size]
         critic = self.policy(batch_size)
         if not full:
             return UpdateNoise(critic, crops=crops, critic_subset=subset)
         return UpdateNoise(critic, self.policy(batch_size), self.policy(batch_size), crops, subset)
-
-    def _keep(self, batch_size: int, dim: int) -> torch.Tensor:
-        """A dropout mask (B, dim), batch innermost in memory as the embeddings are.
-
-        On a CPU an entry has 16 random bits, four from one draw: drawing is what a mask costs there.
-        """
-        device, dropout = self._generator.device, self._config.encoder.dropout
-        if device.type != "cpu":
-            return torch.rand((dim, batch_size), generator=self._generator, device=device).t() >= dropout
-        draws = torch.randint(*INT64, (-(-batch_size * dim // 4),), generator=self._generator)
-        bits = draws.view(torch.int16)[: batch_size * dim].view(dim, batch_size).t()
-        return bits >= round(dropout * 2**16) - 2**15

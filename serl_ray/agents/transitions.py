@@ -1,4 +1,4 @@
-"""What the losses read of a batch, on the device."""
+"""Tensors of a batch on the device, as input of the losses."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from serl_ray.networks.inputs import float_tensor
 from serl_ray.types import ActionLayout, Batch
 
 Tensors = dict[str, torch.Tensor]
@@ -14,7 +15,14 @@ Tensors = dict[str, torch.Tensor]
 
 @dataclass
 class Encoded:
-    """A batch in the encoder. Embedded is what every dropout mask starts from; latents (B, D) are without dropout."""
+    """Results of the encoder for a batch.
+
+    Attributes:
+        embedded: embeddings of the observations, before dropout.
+        next_embedded: embeddings of the next observations, before dropout.
+        latents: latents (B, D) of the observations, without dropout.
+        next_target_latents: latents (B, D) of the next observations by the target encoder, without dropout.
+    """
 
     embedded: Tensors
     next_embedded: Tensors
@@ -23,11 +31,14 @@ class Encoded:
 
 
 def transition_tensors(batch: Batch, layout: ActionLayout, reward_bias: float, device: torch.device) -> Tensors:
-    """`actions` (B, A + G), and `rewards`, `masks`, `is_demo` (1 where the batch does not say) and, where there are grippers,
-    `grasp_penalty`, each (B,), all float32.
+    """The float32 fields of a batch without its observations.
+
+    Returns:
+        `actions` (B, A + G), and `rewards`, `masks`, `is_demo` (by default 1) and, with grippers, `grasp_penalty`, each
+        (B,).
 
     Raises:
-        ValueError: something is missing, or the actions are not of this layout.
+        ValueError: a field is missing, or the actions do not fit the layout.
     """
     keys = ["actions", "rewards", "masks"]
     if missing := [key for key in keys if key not in batch]:
@@ -35,11 +46,11 @@ def transition_tensors(batch: Batch, layout: ActionLayout, reward_bias: float, d
     if layout.num_grippers:
         keys.append("grasp_penalty")
         if "grasp_penalty" not in batch:
-            raise ValueError("The batch has no grasp_penalty, which learned grippers need (zeros where the env has none).")
-    tensors = {key: torch.as_tensor(batch[key], dtype=torch.float32, device=device) for key in keys}
+            raise ValueError("The batch has no grasp_penalty, which learned grippers need. Use zeros if the env has none.")
+    tensors = {key: float_tensor(batch[key], device) for key in keys}
     tensors["rewards"] = tensors["rewards"] + reward_bias
     is_demo = batch.get("is_demo", np.ones(len(tensors["rewards"]), np.float32))
-    tensors["is_demo"] = torch.as_tensor(is_demo, dtype=torch.float32, device=device)
+    tensors["is_demo"] = float_tensor(is_demo, device)
     if tensors["actions"].shape[-1] != layout.action_dim:
         raise ValueError(f"The batch's actions have {tensors['actions'].shape[-1]} dimensions, the agent's {layout.action_dim}.")
     return tensors

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +10,20 @@ import torch
 from serl_ray.agents.sac import SACAgent
 from serl_ray.benchmarks.timing import Row, medians, report
 from serl_ray.data.replay.maps import FrameEncoder
+from serl_ray.utils.options import Options
 
 STATE_DIM, ACTION_DIM = 18, 6
 
 
-@dataclass
-class Acting:
+class Acting(Options):
     """Times single actions with one camera, on the CPU as a rollout worker does."""
 
-    output: Path = Path("runs/benchmark")
+    save_dir: Path = Path("runs/benchmark")
     """Folder for acting.json."""
     crops: int = 4
     """Crops of a frame that are encoded for the replay."""
     repeats: int = 50
-    """Of which the median counts."""
+    """Number of measurements; the median counts."""
 
     def run(self) -> None:
         """Times, and reports."""
@@ -62,4 +61,4 @@ class Acting:
                 "<= 1.3",
             ),
         ]
-        report("acting", asdict(self), rows, self.output)
+        report("acting", self.flat(), rows, self.save_dir)

@@ -1,22 +1,23 @@
-"""Whether a learned reward can take the place of the true one: by the commands that a person types, on the pick-up task."""
+"""A learned reward in place of the true one, by the commands that a person types, on the pick-up task."""
 
 from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
-from serl_ray.benchmarks.commands import cameras_of, run_script, words
+from serl_ray.benchmarks.commands import cameras_of, run_serl, words
 from serl_ray.benchmarks.timing import Row, report
 from serl_ray.data.observations import stack_observations
 from serl_ray.files.pickles import load_pickle
 from serl_ray.networks.classifier import CONFIG_FILE, RewardClassifier
 from serl_ray.runs.log import read_results
 from serl_ray.runs.plots import plot_success_curves
+from serl_ray.utils.options import Options
 
 SETUP_MODE = "single-arm-learned-gripper"
 CAMERAS = cameras_of(SETUP_MODE)
@@ -24,12 +25,11 @@ NO_REWARDS = ("--env_kwargs", "rewards", "False")
 FRESH_SEED = 50_000
 
 
-@dataclass
-class Classifier:
+class Classifier(Options):
     """Records frames, trains a classifier, counts its false positives in fresh failing episodes, and trains policies by it and by
     the truth."""
 
-    output: Path = Path("runs/classifier")
+    save_dir: Path = Path("runs/classifier")
     """Folder for frames, classifier, runs and classifier.json."""
     episodes: int = 40
     """Episodes that the classifier is trained on, half of them failing."""
@@ -39,12 +39,12 @@ class Classifier:
     """Frames in a row that make a success, for the policy."""
     max_steps: int = 4000
     """Env steps of the policy's training; 0 for none."""
-    settings: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
     """Options of train_classifier.py and their values: num_epochs 30."""
 
     def run(self) -> None:
         """What lies in `output` already is not made again."""
-        frames, classifier = self.output / "frames", self.output / "classifier_ckpt"
+        frames, classifier = self.save_dir / "frames", self.save_dir / "classifier_ckpt"
         started = time.monotonic()
         if not frames.exists():
             self._record("--classifier_data", str(frames), "--episodes", str(self.episodes))
@@ -52,10 +52,10 @@ class Classifier:
         if not classifier.exists():
             flags = ["--success_dir", str(frames / "success"), "--failure_dir", str(frames / "failure")]
             options = ["--image_keys", *CAMERAS, "--output_dir", str(classifier), *words(self.settings)]
-            run_script("train_classifier.py", *flags, *options)
+            run_serl("train-classifier", *flags, *options)
         trained = time.monotonic()
         described = json.loads((classifier / CONFIG_FILE).read_text())
-        promised = described["settings"]["max_false_positive_rate"]
+        promised = described["options"]["max_false_positive_rate"]
         rows = [
             Row("recording of frames", (recorded - started) / 60, "min"),
             Row("training of the classifier", (trained - recorded) / 60, "min"),
@@ -65,10 +65,10 @@ class Classifier:
         ]
         if self.max_steps:
             rows += self._policies(classifier)
-        report("classifier", vars(self), rows, self.output)
+        report("classifier", self.flat(), rows, self.save_dir)
 
     def _false_positives(self, classifier: RewardClassifier, promised: float) -> list[Row]:
-        fresh = self.output / "fresh"
+        fresh = self.save_dir / "fresh"
         if not fresh.exists():
             episodes = str(2 * self.fresh_episodes)  # some succeed before the expert loses its way
             flags = ["--episodes", episodes, "--failing_share", "1", "--seed", str(FRESH_SEED)]
@@ -84,7 +84,7 @@ class Classifier:
         ]
 
     def _called(self, classifier: RewardClassifier, path: Path) -> np.ndarray:
-        """Which frames of an episode are called a success."""
+        """The frames of an episode that are called a success."""
         observations = [item["observations"] for item in load_pickle(path)]
         return classifier.predict_success(stack_observations(observations))[1]
 
@@ -93,10 +93,10 @@ class Classifier:
         of both in training, as their rewards have it. At the end `info["success"]` tells the truth of either.
         """
         learned = [*NO_REWARDS, "--classifier", str(classifier), "--success_frames", str(self.success_frames)]
-        positives = ["--positives_dir", str(self.output / "positives")]
+        positives = ["--positives_dir", str(self.save_dir / "positives")]
         by_verdict, minutes = self._policy("learned", "by the classifier's verdict", learned, positives)
         by_truth, _ = self._policy("true", "by the true reward", [], [])
-        plot_success_curves([by_verdict, by_truth], self.output / "curves.png")
+        plot_success_curves([by_verdict, by_truth], self.save_dir / "curves.png")
         return [
             Row("training of the policy", minutes, "min"),
             Row("success by the classifier, 50 episodes", by_verdict["success"], ""),
@@ -105,14 +105,14 @@ class Classifier:
         ]
 
     def _policy(self, name: str, label: str, reward: list[str], positives: list[str]) -> tuple[dict[str, Any], float]:
-        demos, run = self.output / f"demos-{name}.pkl", self.output / f"hybrid-{name}"
+        demos, run = self.save_dir / f"demos-{name}.pkl", self.save_dir / f"hybrid-{name}"
         started = time.monotonic()
         if not demos.exists():
-            run_script("record_demos.py", "--output", str(demos), "--image_keys", *CAMERAS, *reward)
+            run_serl("record", "--output", str(demos), "--image_keys", *CAMERAS, *reward)
         if not run.exists():
             flags = ["--preset", "tabletop", "--image_keys", *CAMERAS, "--demo_paths", str(demos), "--num_workers", "1"]
             flags += ["--evaluation_workers", "1", "--max_steps", str(self.max_steps), "--evaluation_episodes", "50"]
-            run_script("train_hybrid.py", *flags, *reward, *positives, "--save_dir", str(run))
+            run_serl("train", *flags, *reward, *positives, "--save_dir", str(run))
         minutes = (time.monotonic() - started) / 60
         results = read_results(run / "logs")
         curve = {int(result["env/steps"]): result["env/success_rate"] for result in results if "env/success_rate" in result}
@@ -120,4 +120,4 @@ class Classifier:
         return {"env": "tabletop", "setup_mode": SETUP_MODE, "label": label, "curve": curve, **last}, minutes
 
     def _record(self, *flags: str) -> None:
-        run_script("record_demos.py", "--image_keys", *CAMERAS, *NO_REWARDS, *flags)
+        run_serl("record", "--image_keys", *CAMERAS, *NO_REWARDS, *flags)

@@ -12,7 +12,6 @@ from typing import Any
 from serl_ray.rllib.checkpoint import checkpoint_of, read_run
 from serl_ray.runs.log import LOGS, read_results
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
 CAMERAS = {"single": ("image", "wrist"), "dual": ("left_wrist", "right_wrist")}
 """Two for each number of arms, in the tabletop."""
 
@@ -22,21 +21,21 @@ def cameras_of(setup_mode: str) -> tuple[str, ...]:
     return CAMERAS[setup_mode.split("-")[0]]
 
 
-def run_script(name: str, *flags: str, threads: int | None = None) -> None:
-    """Runs a script to its end.
+def run_serl(command: str, *flags: str, threads: int | None = None) -> None:
+    """Runs a `serl` command to its end.
 
     Args:
-        name: of the file in scripts/.
-        flags: as they are typed.
-        threads: that its process computes with; by default one a core.
+        command: its name, such as train.
+        flags: what follows it on the command line.
+        threads: threads that its process computes with; by default one per core.
     """
     environment = os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
-    subprocess.run([sys.executable, str(SCRIPTS / name), *flags], check=True, env=environment)
+    subprocess.run([sys.executable, "-m", "serl_ray.cli", command, *flags], check=True, env=environment)
 
 
-def settings_of(run: Path) -> dict[str, Any]:
-    """All settings of a run that was trained, as it has had them."""
-    return read_run(checkpoint_of(run))["settings"]
+def trained_options(run: Path) -> dict[str, Any]:
+    """All options of training that a run had, by name."""
+    return read_run(checkpoint_of(run))["options"]
 
 
 def success_curve(run: Path) -> dict[int, float]:
@@ -45,6 +44,9 @@ def success_curve(run: Path) -> dict[int, float]:
     return {int(result["evaluation/at_step"]): result["evaluation/success_rate"] for result in results}
 
 
-def words(settings: Mapping[str, str]) -> list[str]:
-    """Options and their values as flags."""
-    return [word for option, value in settings.items() for word in (f"--{option}", *value.split())]
+def words(options: Mapping[str, Any]) -> list[str]:
+    """Options and their values as flags; a list gives several words."""
+    flags: list[str] = []
+    for option, value in options.items():
+        flags += [f"--{option}", *map(str, value if isinstance(value, list) else [value])]
+    return flags

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
+from pydantic import Field
 from tqdm import tqdm
 
-from serl_ray.benchmarks.commands import cameras_of, run_script, settings_of, success_curve, words
+from serl_ray.benchmarks.commands import cameras_of, run_serl, success_curve, trained_options, words
 from serl_ray.benchmarks.timing import append_outcome
 from serl_ray.evaluation.rollouts import deterministic, evaluate
 from serl_ray.runs.plots import plot_success_curves
-from serl_ray.runs.train import load_policy
-from serl_ray.types import SETUP_MODES
+from serl_ray.runs.policy import load_policy
+from serl_ray.types import SETUP_MODES, SetupMode
+from serl_ray.utils.options import Options
 
 COLUMNS = {
     "env": "env",
@@ -27,23 +28,22 @@ COLUMNS = {
     "minutes": "minutes",
     "success": "success",
 }
-"""Of the table, and what they are in results.jsonl."""
+"""Columns of the table, and their keys in results.jsonl."""
 
 
-@dataclass
-class Learn:
+class Learn(Options):
     """Trains on 20 scripted demonstrations, or on none, and evaluates in 50 deterministic episodes."""
 
-    output: Path
+    save_dir: Path = Path("runs/learn")
     """Folder for demonstrations, runs and results.jsonl."""
-    env: str = "tabletop"
-    """tabletop or gym-hil."""
-    setup_modes: tuple[Literal[SETUP_MODES], ...] = SETUP_MODES
+    env_name: str = "tabletop"
+    """Env to train in: tabletop or gym-hil."""
+    setup_modes: tuple[SetupMode, ...] = SETUP_MODES
     """Set-ups to train."""
     pixels: bool = False
     """Learn from two cameras and proprioception; by default from state, the object's included."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """A run each."""
+    """Seeds, with one run each."""
     demos: int = 20
     """Demonstrations of a run; 0 for what the agent reaches without."""
     max_steps: int = 4000
@@ -51,21 +51,21 @@ class Learn:
     curve_episodes: int = 50
     """Episodes an evaluation during training; others, played at the end, count."""
     episodes: int = 50
-    """So many of them."""
+    """Episodes that are played at the end."""
     num_workers: int = 0
     """Rollout workers beside the learner, which then has one that evaluates, too; with cameras they are worth a core."""
-    settings: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
     """Options of train_hybrid.py, on top of the preset tabletop, and their values: batch_size 32 augment_crops 0."""
 
     def run(self) -> None:
         """Every run is a line of results.jsonl when it ends, and at last of a table and of curves.png."""
-        self.output.mkdir(parents=True, exist_ok=True)
+        self.save_dir.mkdir(parents=True, exist_ok=True)
         total = len(self.setup_modes) * len(self.seeds)
         outcomes = []
         for outcome in tqdm(self._outcomes(), total=total, unit="run"):
             outcomes.append(outcome)
-            append_outcome(outcome, asdict(self), self.output)
-        plot_success_curves(outcomes, self.output / "curves.png")
+            append_outcome(outcome, self.flat(), self.save_dir)
+        plot_success_curves(outcomes, self.save_dir / "curves.png")
         print(f"\n| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
         for outcome in outcomes:
             print(f"| {' | '.join(str(outcome[key]) for key in COLUMNS.values())} |")
@@ -77,8 +77,8 @@ class Learn:
 
     def _outcome(self, mode: str, seed: int) -> dict[str, object]:
         cameras = cameras_of(mode) if self.pixels else ()
-        name = f"{self.env}-{mode}-{'pixels' if self.pixels else 'state'}-demos{self.demos}-seed{seed}"
-        flags = ["--preset", "tabletop", "--env_name", self.env, "--setup_mode", mode]
+        name = f"{self.env_name}-{mode}-{'pixels' if self.pixels else 'state'}-demos{self.demos}-seed{seed}"
+        flags = ["--preset", "tabletop", "--env_name", self.env_name, "--setup_mode", mode]
         flags += ["--image_keys", *cameras, "--seed", str(seed), "--max_steps", str(self.max_steps)]
         flags += ["--evaluation_episodes", str(self.curve_episodes), "--num_workers", str(self.num_workers)]
         if self.num_workers:
@@ -87,26 +87,26 @@ class Learn:
         if self.demos:
             flags += ["--demo_paths", str(self._demonstrations(name, mode, cameras, seed))]
         started = time.monotonic()
-        run_script("train_hybrid.py", *flags, "--save_dir", str(self.output / name))
+        run_serl("train", *flags, "--save_dir", str(self.save_dir / name))
         minutes = (time.monotonic() - started) / 60
-        agent, env = load_policy(self.output / name)
+        agent, env = load_policy(self.save_dir / name)
         return {
-            "env": self.env,
+            "env": self.env_name,
             "setup_mode": mode,
             "input": "pixels" if self.pixels else "state",
             "demos": self.demos,
-            "settings": settings_of(self.output / name),
+            "options": trained_options(self.save_dir / name),
             "seed": seed,
             "label": f"seed {seed}",
             "env_steps": self.max_steps,
             "minutes": round(minutes, 1),
             "success": evaluate(deterministic(agent), env, episodes=self.episodes, seed=20_000).success_rate,
-            "curve": success_curve(self.output / name),
+            "curve": success_curve(self.save_dir / name),
         }
 
     def _demonstrations(self, name: str, mode: str, cameras: tuple[str, ...], seed: int) -> Path:
-        path = self.output / f"{name}.pkl"
+        path = self.save_dir / f"{name}.pkl"
         if not path.exists():
-            flags = ["--env", self.env, "--setup_mode", mode, "--episodes", str(self.demos), "--seed", str(1000 * seed)]
-            run_script("record_demos.py", *flags, "--output", str(path), "--image_keys", *cameras)
+            flags = ["--env_name", self.env_name, "--setup_mode", mode, "--episodes", str(self.demos), "--seed", str(1000 * seed)]
+            run_serl("record", *flags, "--output", str(path), "--image_keys", *cameras)
         return path

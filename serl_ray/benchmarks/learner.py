@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,20 +9,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from serl_ray.agents.acceleration import keep_freed_memory
 from serl_ray.agents.config import SACConfig
+from serl_ray.agents.kernels import keep_freed_memory
 from serl_ray.agents.sac import SACAgent
 from serl_ray.benchmarks.timing import Row, medians, report
 from serl_ray.types import Batch
+from serl_ray.utils.options import Options
 
 Observation = dict[str, np.ndarray]
 
 
-@dataclass
-class Learner:
+class Learner(Options):
     """Times learner steps (cta_ratio 2: one update of the critics, one full update)."""
 
-    output: Path = Path("runs/benchmark")
+    save_dir: Path = Path("runs/benchmark")
     """Folder for learner.json."""
     batch_size: int = 256
     """Transitions an update."""
@@ -34,9 +33,9 @@ class Learner:
     image_size: int = 128
     """Side of a frame, pixels."""
     repeats: int = 5
-    """Of which the median counts."""
+    """Number of measurements; the median counts."""
     compile: bool = True
-    """Whether the update with compiled networks is timed, too, which takes minutes first."""
+    """Time the update with compiled networks as well; compiling takes minutes."""
 
     def run(self) -> None:
         """Times, and reports."""
@@ -65,7 +64,7 @@ class Learner:
             },
             self.repeats,
         ) | medians({name: partial(agent.update, state_batch) for name, agent in updates.items()}, 20 * self.repeats)
-        report("learner", asdict(self), _rows(seconds), self.output)
+        report("learner", self.flat(), _rows(seconds), self.save_dir)
 
     def _agent(self, image_keys: tuple[str, ...], **options: bool) -> SACAgent:
         return SACAgent(image_keys, self.action_dim, config=SACConfig(**options))

@@ -1,9 +1,8 @@
-"""Whether stored maps learn what raw pixels learn: the same task, demonstrations, seeds and steps."""
+"""Learning from stored maps beside learning from raw pixels: the same task, demonstrations, seeds and steps."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from scipy.stats import sem, t
 
 from serl_ray.benchmarks.learn import Learn
 from serl_ray.runs.plots import Band, plot_success_bands
+from serl_ray.utils.options import Options
 
 CROPS = {"stored maps": "2", "raw pixels": "0"}
 """The option `augment_crops`: what is stored, or that everything is cropped and encoded anew in every update."""
@@ -19,11 +19,10 @@ SETTINGS = {"image_keys": "wrist", "batch_size": "32", "cta_ratio": "1", "object
 """Few enough trunk passes for a processor."""
 
 
-@dataclass
-class Maps:
+class Maps(Options):
     """Trains the peg task from one camera by both, and compares their success over all seeds whenever it is evaluated."""
 
-    output: Path
+    save_dir: Path = Path("runs/maps")
     """Folder for the runs of both, and maps.png. Those that are complete there are not made anew."""
     seeds: tuple[int, ...] = (0, 1, 2, 3)
     """A run of each kind for each, at least two."""
@@ -34,7 +33,7 @@ class Maps:
     evaluate_every: int = 100
     """Env steps between evaluations."""
     episodes: int = 50
-    """Of an evaluation."""
+    """Episodes in each evaluation."""
 
     def run(self) -> None:
         """Prints success over env steps with 95 % intervals, and draws it."""
@@ -46,16 +45,23 @@ class Maps:
             print(f"| {step} | {' | '.join(map(_words, (first, *others)))} | {'yes' if meet else 'no'} |")
         for name in CROPS:
             print(f"{name}, each seed in {self.episodes} fresh episodes at last: {[o['success'] for o in outcomes[name]]}")
-        plot_success_bands(bands, self.output / "maps.png")
+        plot_success_bands(bands, self.save_dir / "maps.png")
 
     def _outcomes(self, name: str) -> list[dict[str, Any]]:
-        folder = self.output / name.replace(" ", "_")
+        folder = self.save_dir / name.replace(" ", "_")
         if not (folder / "curves.png").exists():
             every = dict.fromkeys(("steps_per_iteration", "evaluate_every"), str(self.evaluate_every))
-            settings = SETTINGS | every | {"augment_crops": CROPS[name]}
+            options = SETTINGS | every | {"augment_crops": CROPS[name]}
             sizes = {"seeds": self.seeds, "demos": self.demos, "max_steps": self.max_steps}
             episodes = {"curve_episodes": self.episodes, "episodes": self.episodes}
-            Learn(folder, setup_modes=("single-arm-fixed-gripper",), pixels=True, settings=settings, **sizes, **episodes).run()
+            Learn(
+                save_dir=folder,
+                setup_modes=("single-arm-fixed-gripper",),
+                pixels=True,
+                settings=options,
+                **sizes,
+                **episodes,
+            ).run()
         return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
 
     def _band(self, outcomes: list[dict[str, Any]]) -> Band:

@@ -5,57 +5,57 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
 from itertools import product
 from pathlib import Path
 from statistics import mean
-from typing import Literal
+from typing import Any
 
+from pydantic import Field
 from tqdm import tqdm
 
-from serl_ray.agents.config import OBJECTIVES
-from serl_ray.benchmarks.commands import cameras_of, run_script, settings_of, success_curve, words
+from serl_ray.agents.config import OBJECTIVES, Objective
+from serl_ray.benchmarks.commands import cameras_of, run_serl, success_curve, trained_options, words
 from serl_ray.benchmarks.timing import append_outcome
 from serl_ray.evaluation.rollouts import deterministic, evaluate
+from serl_ray.options.sets import OfflineRun
 from serl_ray.runs.plots import plot_success_curves
-from serl_ray.runs.train import load_policy
-from serl_ray.settings import OfflineSettings
-from serl_ray.types import SETUP_MODES
+from serl_ray.runs.policy import load_policy
+from serl_ray.types import SETUP_MODES, SetupMode
+from serl_ray.utils.options import Options
 
 Run = tuple[str, str, int]
 """Set-up, objective, seed."""
 
 
-@dataclass
-class Objectives:
+class Objectives(Options):
     """Trains on scripted demonstrations with noise, offline, and evaluates in deterministic episodes."""
 
-    output: Path
+    save_dir: Path = Path("runs/objectives")
     """Folder for demonstrations, runs, results.jsonl and online.png."""
-    setup_modes: tuple[Literal[SETUP_MODES], ...] = SETUP_MODES
+    setup_modes: tuple[SetupMode, ...] = SETUP_MODES
     """Set-ups to train."""
-    objectives: tuple[Literal[OBJECTIVES], ...] = OBJECTIVES
+    objectives: tuple[Objective, ...] = OBJECTIVES
     """Objectives to compare."""
     pixels: bool = False
     """Learn from two cameras and proprioception; by default from state, the object's included."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """A run each, on the same demonstrations."""
     demos: int = 50
-    """Demonstrations."""
+    """Number of demonstrations."""
     max_steps: int = 2000
     """Learner steps of a run."""
     online_steps: int = 0
     """Env steps by which the runs of the default objective go on learning from experience, once they are trained."""
     episodes: int = 50
-    """Of an evaluation."""
+    """Episodes in each evaluation."""
     jobs: int = 2
     """Runs at a time, a thread each."""
-    settings: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
     """Options of train_offline.py, on top of the preset tabletop, and their values."""
 
     def run(self) -> None:
         """Every run is a line of results.jsonl when it ends, and the means over seeds are a table at last."""
-        self.output.mkdir(parents=True, exist_ok=True)
+        self.save_dir.mkdir(parents=True, exist_ok=True)
         for mode in self.setup_modes:
             self._record(mode)
         runs = list(product(self.setup_modes, self.objectives, self.seeds))
@@ -65,11 +65,11 @@ class Objectives:
             successes = ([outcomes[mode, objective, seed]["success"] for seed in self.seeds] for objective in self.objectives)
             print(f"| {mode} | {' | '.join(f'{mean(s):.2f} ({min(s):.2f} to {max(s):.2f})' for s in successes)} |")
         if self.online_steps:
-            self._learn_on([run for run in runs if run[1] == OfflineSettings.objective])
+            self._learn_on([run for run in runs if run[1] == OfflineRun.objective])
 
     def _learn_on(self, runs: list[Run]) -> None:
         outcomes = [outcome for _, outcome in self._side_by_side(self._online, runs)]
-        plot_success_curves(outcomes, self.output / "online.png")
+        plot_success_curves(outcomes, self.save_dir / "online.png")
         for outcome in outcomes:
             print(f"{outcome['setup_mode']}, seed {outcome['seed']}: success by env steps {outcome['curve']}")
 
@@ -79,14 +79,14 @@ class Objectives:
             futures = {pool.submit(train, *run): run for run in runs}
             for future in tqdm(as_completed(futures), total=len(runs), unit="run"):
                 outcome = future.result()
-                append_outcome(outcome, asdict(self), self.output)
+                append_outcome(outcome, self.flat(), self.save_dir)
                 yield futures[future], outcome
 
     def _offline(self, mode: str, objective: str, seed: int) -> dict[str, object]:
         folder, started = self._folder(mode, objective, seed), time.monotonic()
         if not folder.exists():
             flags = ["--objective", objective, "--max_steps", str(self.max_steps), "--evaluate_every", str(self.max_steps)]
-            run_script("train_offline.py", *self._common(mode, seed), *flags, "--save_dir", str(folder), threads=1)
+            run_serl("train-offline", *self._common(mode, seed), *flags, "--save_dir", str(folder), threads=1)
         minutes = (time.monotonic() - started) / 60
         agent, env = load_policy(folder)
         success = evaluate(deterministic(agent), env, episodes=self.episodes, seed=20_000).success_rate
@@ -98,7 +98,7 @@ class Objectives:
         flags = ["--init_from", str(folder), "--max_steps", str(self.online_steps), "--evaluate_every", "250"]
         flags += ["--evaluation_episodes", str(self.episodes), "--save_dir", str(online)]
         if not online.exists():
-            run_script("train_hybrid.py", *self._common(mode, seed), *flags, threads=1)
+            run_serl("train", *self._common(mode, seed), *flags, threads=1)
         about = {"objective": f"{objective}, then online", "curve": success_curve(online)}
         return self._outcome(mode, seed, online) | about
 
@@ -114,16 +114,16 @@ class Objectives:
             "seed": seed,
             "label": f"seed {seed}",
             "learner_steps": self.max_steps,
-            "settings": settings_of(folder),
+            "options": trained_options(folder),
         }
 
     def _folder(self, mode: str, objective: str, seed: int) -> Path:
-        return self.output / f"{mode}-{'pixels' if self.pixels else 'state'}-{objective}-seed{seed}"
+        return self.save_dir / f"{mode}-{'pixels' if self.pixels else 'state'}-{objective}-seed{seed}"
 
     def _demos(self, mode: str) -> Path:
-        return self.output / f"{mode}.pkl"
+        return self.save_dir / f"{mode}.pkl"
 
     def _record(self, mode: str) -> None:
         if not self._demos(mode).exists():
             flags = ["--setup_mode", mode, "--episodes", str(self.demos), "--image_keys", *cameras_of(mode)]
-            run_script("record_demos.py", *flags, "--output", str(self._demos(mode)))
+            run_serl("record", *flags, "--output", str(self._demos(mode)))

@@ -1,36 +1,36 @@
-"""Whether offline training ever waits for its data, what reading gains by a second core, and what a stream takes of memory."""
+"""The time that offline training waits for data, the gain of a second core in reading, and the memory of a stream."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import ray
 from tqdm import tqdm
 
-from serl_ray.benchmarks.commands import cameras_of, run_script
+from serl_ray.benchmarks.commands import cameras_of, run_serl
 from serl_ray.benchmarks.runs import measured
 from serl_ray.benchmarks.timing import Row, report
 from serl_ray.cluster.start import start_here
 from serl_ray.data import demos
 from serl_ray.data.schema import Segment
+from serl_ray.options.presets import preset
+from serl_ray.options.sets import OfflineRun
 from serl_ray.rllib.buffers import read_demos
 from serl_ray.rllib.offline_data import demo_spaces
-from serl_ray.runs.train import RunOptions, start_ray
-from serl_ray.settings import OfflineSettings, preset
+from serl_ray.runs.train import start_for
+from serl_ray.utils.options import Options
 
 SETUP_MODE = "single-arm-learned-gripper"
 
 
-@dataclass
-class Offline:
+class Offline(Options):
     """Trains from two cameras on demonstrations in memory, and on a stream of a data set larger than the memory granted."""
 
-    output: Path = Path("runs/benchmark")
+    save_dir: Path = Path("runs/benchmark")
     """Folder for the demonstrations and offline.json."""
     episodes: int = 20
     """Recorded demonstrations; those that are read."""
@@ -41,7 +41,7 @@ class Offline:
     batch_size: int = 128
     """Transitions an update."""
     learner_steps: int = 200
-    """Of each run, after the first 50."""
+    """Learner steps of each run, after the first 50."""
 
     def run(self) -> None:
         """Measures, and reports."""
@@ -49,15 +49,15 @@ class Offline:
         rows = self._reading(recorded)
         rows += self._waiting("in memory", recorded)
         rows += self._waiting("streaming", many, self.memory_gb)
-        report("offline", vars(self), rows, self.output)
+        report("offline", self.flat(), rows, self.save_dir)
 
     def _data(self) -> tuple[Path, Path]:
         """The recorded demonstrations, four files, and a data set of many copies, a file each."""
-        recorded, many = self.output / "offline-demos", self.output / "offline-many"
+        recorded, many = self.save_dir / "offline-demos", self.save_dir / "offline-many"
         if not recorded.exists():
-            single = self.output / "offline-demos.pkl"
+            single = self.save_dir / "offline-demos.pkl"
             flags = ["--setup_mode", SETUP_MODE, "--episodes", str(self.episodes), "--image_keys", *cameras_of(SETUP_MODE)]
-            run_script("record_demos.py", *flags, "--output", str(single))
+            run_serl("record", *flags, "--output", str(single))
             segments = list(demos.read_file(str(single)))
             for part in range(4):
                 demos.write_demos(recorded / f"{part}.pkl", segments[part::4])
@@ -67,9 +67,9 @@ class Offline:
                 demos.write_demos(many / f"{copy:03d}.pkl", (_renamed(segment, copy) for segment in segments))
         return recorded, many
 
-    def _settings(self, data: Path, memory_gb: float | None = None) -> OfflineSettings:
-        options = preset("tabletop", OfflineSettings) | {"batch_size": self.batch_size}
-        return OfflineSettings(
+    def _options(self, data: Path, memory_gb: float | None = None) -> OfflineRun:
+        options = preset("tabletop", OfflineRun) | {"batch_size": self.batch_size}
+        return OfflineRun.of(
             setup_mode=SETUP_MODE,
             image_keys=cameras_of(SETUP_MODE),
             demo_paths=(str(data),),
@@ -82,13 +82,13 @@ class Offline:
 
     def _reading(self, data: Path) -> list[Row]:
         """Reading and encoding four files with one core and with two; the trunk is there before the clock starts."""
-        settings, seconds = self._settings(data), {}
+        options, seconds = self._options(data), {}
         for cores in (1, 2):
             start_here(num_cpus=cores)
-            space, action_space = demo_spaces(settings)
+            space, action_space = demo_spaces(options)
             for name in ("warm-up", cores):
                 started = time.monotonic()
-                for _ in demos.segments(read_demos(settings, space, action_space.shape[0])):
+                for _ in demos.segments(read_demos(options, space, action_space.shape[0])):
                     pass
                 seconds[name] = time.monotonic() - started
             ray.shutdown()
@@ -99,14 +99,14 @@ class Offline:
         ]
 
     def _waiting(self, name: str, data: Path, memory_gb: float | None = None) -> list[Row]:
-        settings = self._settings(data, memory_gb)
-        start_ray(settings, RunOptions())
-        with _PeakMemory() as memory, measured(settings, RunOptions(), self.output) as algorithm:
+        options = self._options(data, memory_gb)
+        start_for(options)
+        with _PeakMemory() as memory, measured(options, self.save_dir) as algorithm:
             data_gb = algorithm.data.num_bytes / 1e9
             if bool(algorithm.data.stream) != bool(memory_gb):
                 raise ValueError(f"{name}: {data_gb:.3g} GB of demonstrations came the other way. Choose other --copies.")
             algorithm.train()
-            results = [algorithm.train() for _ in range(self.learner_steps // settings.steps_per_iteration)]
+            results = [algorithm.train() for _ in range(self.learner_steps // options.schedule.steps_per_iteration)]
         rows = [
             Row(f"{name}: share of the time that the learner waits", _mean(results, "learner/data_wait"), "", "<= 0.05"),
             Row(f"{name}: learner steps a second", _mean(results, "learner/steps_per_second"), ""),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from serl_ray.benchmarks.timing import Row, medians, report
 from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.data.schema import ArraySpec, Segment
+from serl_ray.utils.options import Options
 
 EPISODE, FRAGMENT, ACTION_DIM = 100, 10, 7
 STATE = {"state": ArraySpec((18,), np.dtype(np.float32))}
@@ -21,24 +21,23 @@ CAMERAS = {
 }
 
 
-@dataclass
-class Replay:
+class Replay(Options):
     """Times insertion and sampling, with one camera."""
 
-    output: Path = Path("runs/benchmark")
+    save_dir: Path = Path("runs/benchmark")
     """Folder for replay.json."""
     capacity: int = 20_000
-    """Observations."""
+    """Observations that the replay holds."""
     batch_size: int = 256
     """Transitions a sample."""
     repeats: int = 50
-    """Of which the median counts."""
+    """Number of measurements; the median counts."""
 
     def run(self) -> None:
         """Times, and reports."""
         rows = [row for name, camera in CAMERAS.items() for row in self._measure(name, camera)]
         rows += [Row("insertion, state alone", self._fill(ReplayBuffer(STATE, ACTION_DIM, self.capacity)), "/s", ">= 40000")]
-        report("replay", asdict(self), rows, self.output)
+        report("replay", self.flat(), rows, self.save_dir)
 
     def _measure(self, name: str, camera: dict[str, ArraySpec]) -> Iterator[Row]:
         crop_keys = ("image",) if name == "maps" else ()

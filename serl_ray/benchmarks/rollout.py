@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
 from operator import truediv
 from pathlib import Path
 from statistics import median
@@ -15,38 +14,38 @@ import torch
 from serl_ray.benchmarks.runs import measured, wait_until_idle
 from serl_ray.benchmarks.timing import Row, report
 from serl_ray.data.replay.maps import FrameEncoder
+from serl_ray.options.presets import PRESETS
+from serl_ray.options.sets import HybridRun
 from serl_ray.rllib import SERL
 from serl_ray.rllib.sampling import rollout_env
-from serl_ray.runs.train import HybridRunOptions, start_ray
-from serl_ray.settings import PRESETS, HybridSettings
+from serl_ray.runs.train import start_for
+from serl_ray.utils.options import Options
 
 CAMERAS = {"state": (), "two cameras": ("image", "wrist")}
-RUN = HybridRunOptions(num_workers=1)
 
 
-@dataclass
-class Rollout:
+class Rollout(Options):
     """Times env steps of the tabletop's pick-up task."""
 
-    output: Path = Path("runs/benchmark")
+    save_dir: Path = Path("runs/benchmark")
     """Folder for rollout.json."""
     steps: int = 240
     """Env steps of one measurement with cameras; ten times as many from state, where they are so much faster."""
     repeats: int = 5
-    """Of which the median counts; a ratio is of two that followed one another."""
+    """Number of measurements; the median of ratios of neighbours counts."""
     control_hz: float = 10.0
     """Rate to be held beside the slow learner."""
     learner_seconds: float = 1.0
-    """What each of its steps is made to take."""
+    """Seconds that each step of the slow learner takes."""
     seconds: float = 60.0
-    """Of the measurement beside it."""
+    """Seconds of the measurement beside the slow learner."""
 
     def run(self) -> None:
         """Times, and reports."""
-        start_ray(HybridSettings(), RUN)
+        start_for(HybridRun.of(num_workers=1))
         rows = []
         for name, cameras in CAMERAS.items():
-            bare, worker = self._rates(HybridSettings(image_keys=cameras, **PRESETS["tabletop"]))
+            bare, worker = self._rates(HybridRun.of(num_workers=1, image_keys=cameras, **PRESETS["tabletop"]))
             rows += [
                 Row(f"{name}: bare loop", median(bare), "steps/s"),
                 Row(f"{name}: one rollout worker", median(worker), "steps/s"),
@@ -54,14 +53,14 @@ class Rollout:
             ]
         held = self._held_rate() / self.control_hz
         rows.append(Row(f"rate held at {self.control_hz:g} Hz, learner step {self.learner_seconds:g} s", held, "", ">= 0.95"))
-        report("rollout", asdict(self), rows, self.output)
+        report("rollout", self.flat(), rows, self.save_dir)
 
-    def _rates(self, settings: HybridSettings) -> tuple[list[float], list[float]]:
+    def _rates(self, options: HybridRun) -> tuple[list[float], list[float]]:
         """Env steps a second of a bare loop, and of an algorithm that does not learn; they take turns."""
-        steps = self.steps if settings.image_keys else 10 * self.steps
+        steps = self.steps if options.env.image_keys else 10 * self.steps
         sizes = {"steps_per_iteration": steps, "max_steps": (2 * self.repeats + 1) * steps}
-        settings = replace(settings, training_starts=10**9, evaluate_every=0, **sizes)
-        with measured(settings, RUN, self.output) as algorithm:
+        options = options.replace(training_starts=10**9, evaluate_every=0, **sizes)
+        with measured(options, self.save_dir) as algorithm:
             algorithm.train()
             torch.set_num_threads(1)  # as the worker has
             act_and_step = bare_loop(algorithm)
@@ -78,18 +77,19 @@ class Rollout:
 
     def _held_rate(self) -> float:
         """Env steps a second with a learner that does little but sleep."""
-        settings = HybridSettings(
+        options = HybridRun.of(
+            num_workers=1,
             control_hz=self.control_hz,
             max_lead=None,
             training_starts=10,
             steps_per_iteration=max(int(self.control_hz), 1),
             evaluate_every=0,
         )
-        with measured(settings, RUN, self.output) as algorithm:
+        with measured(options, self.save_dir) as algorithm:
             learn = algorithm.policy.learn_on_batch
 
             def learn_slowly(*args: Any, **kwargs: Any) -> dict[str, float]:
-                time.sleep(self.learner_seconds / settings.cta_ratio)
+                time.sleep(self.learner_seconds / options.learning.cta_ratio)
                 return learn(*args, **kwargs)
 
             algorithm.policy.learn_on_batch = learn_slowly
@@ -102,7 +102,7 @@ class Rollout:
 
 def bare_loop(algorithm: SERL) -> Callable[[], None]:
     """One step of the algorithm's env with its agent, in this process: encode, act, step."""
-    env, encoding = rollout_env(algorithm.config, worker_index=2), algorithm.settings.encoding()
+    env, encoding = rollout_env(algorithm.config, worker_index=2), algorithm.options.encoding()
     encode = FrameEncoder(**encoding) if encoding else dict
     observation, _ = env.reset(seed=0)
 

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,11 @@ from ray.cluster_utils import Cluster
 from serl_ray.benchmarks.rollout import CAMERAS, bare_loop
 from serl_ray.benchmarks.runs import measured, wait_until_idle
 from serl_ray.benchmarks.timing import Row, report
+from serl_ray.options.presets import PRESETS
+from serl_ray.options.sets import HybridRun
 from serl_ray.rllib import SERL
 from serl_ray.rllib.sampling import Fragment
-from serl_ray.runs.train import HybridRunOptions
-from serl_ray.settings import PRESETS, HybridSettings
+from serl_ray.utils.options import Options
 
 ROBOT = "robot"
 IDLE_SECONDS = 10.0
@@ -29,16 +29,15 @@ STORED = 50
 """Fragments."""
 
 
-@dataclass
-class Scaling:
+class Scaling(Options):
     """Steps the tabletop's pick-up task on several nodes of one machine, each with one rollout worker, like robots' computers."""
 
-    output: Path = Path("runs/benchmark")
+    save_dir: Path = Path("runs/benchmark")
     """Folder for scaling.json."""
     workers: tuple[int, ...] = (1, 2, 4)
     """How many at a time."""
     seconds: float = 20.0
-    """Of one measurement."""
+    """Seconds of one measurement."""
     control_hz: float = 10.0
     """Rate of a robot."""
 
@@ -47,15 +46,15 @@ class Scaling:
         with _nodes(max(self.workers)):
             rows = [Row("traffic of the idle nodes", _idle_traffic() / 1024, "KiB/s")]
             for name, cameras in CAMERAS.items():
-                settings = {"image_keys": cameras, "evaluate_every": 0, "max_steps": 10**9, **PRESETS["tabletop"]}
-                rows += self._free(name, settings) + self._held(name, settings)
-        report("scaling", asdict(self), rows, self.output)
+                options = {"image_keys": cameras, "evaluate_every": 0, "max_steps": 10**9, **PRESETS["tabletop"]}
+                rows += self._free(name, options) + self._held(name, options)
+        report("scaling", self.flat(), rows, self.save_dir)
 
-    def _free(self, name: str, settings: dict[str, Any]) -> list[Row]:
+    def _free(self, name: str, options: dict[str, Any]) -> list[Row]:
         """Steps as fast as they go, with a learner that only stores: the ideal is a bare loop on every core that there is."""
         rows: list[Row] = []
         for count in self.workers:
-            with self._at_work(count, settings | {"steps_per_iteration": 60 * count, "training_starts": 10**9}) as algorithm:
+            with self._at_work(count, options | {"steps_per_iteration": 60 * count, "training_starts": 10**9}) as algorithm:
                 if not rows:
                     bare = _bare_rate(algorithm, self.seconds / 2)
                     rows.append(Row(f"{name}: bare loop", bare, "steps/s"))
@@ -67,10 +66,10 @@ class Scaling:
             ]
         return rows
 
-    def _held(self, name: str, settings: dict[str, Any]) -> list[Row]:
+    def _held(self, name: str, options: dict[str, Any]) -> list[Row]:
         """Steps at a robot's rate, which waits for no learner: the ideal is that rate from each, and `utd_ratio` is 1."""
         rows = []
-        robots = settings | {"control_hz": self.control_hz, "max_lead": None, "training_starts": 20, "fragment_length": 10}
+        robots = options | {"control_hz": self.control_hz, "max_lead": None, "training_starts": 20, "fragment_length": 10}
         for count in self.workers:
             with self._at_work(count, robots | {"steps_per_iteration": 10 * count}) as algorithm:
                 measured = _measure(algorithm, self.seconds)
@@ -86,10 +85,10 @@ class Scaling:
         return [*rows, Row(f"{name}: the learner stores a step, on disk too", 1000 * storing, "ms")]
 
     @contextmanager
-    def _at_work(self, workers: int, settings: dict[str, Any]) -> Iterator[SERL]:
+    def _at_work(self, workers: int, options: dict[str, Any]) -> Iterator[SERL]:
         """An algorithm whose rollout workers are at work, each on its node."""
-        run = HybridRunOptions(num_workers=workers, env_runner_resources={ROBOT: 1})
-        with measured(HybridSettings(**settings), run, self.output) as algorithm:
+        run = HybridRun.of(num_workers=workers, env_runner_resources={ROBOT: 1}, **options)
+        with measured(run, self.save_dir) as algorithm:
             while len(algorithm.sampler.started) < workers:
                 algorithm.train()
             yield algorithm

@@ -1,4 +1,4 @@
-"""Whether a long run stays as it was after its first minutes, and accounts for every step and every intervention."""
+"""A long run that must stay as it was after its first minutes, and account for every step and every intervention."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import time
 import uuid
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -14,21 +13,23 @@ from typing import Any
 import gymnasium
 import numpy as np
 import psutil
-import ray
 from matplotlib.figure import Figure
-from ray._private.internal_api import node_stats
 from tqdm import tqdm
 
 from serl_ray.benchmarks.timing import Row, report
+from serl_ray.cluster.ray_private import object_store_bytes
 from serl_ray.envs.tabletop import TabletopEnv
 from serl_ray.envs.wrappers import ExpertIntervention
 from serl_ray.files.tables import open_parquet, read_group
+from serl_ray.options.presets import PRESETS
+from serl_ray.options.sets import HybridRun
 from serl_ray.rllib.checkpoint import REPLAY_DIR
+from serl_ray.rllib.worker import SERLWorker
 from serl_ray.runs.folder import RunFolder
 from serl_ray.runs.log import LOGS, RunLog
-from serl_ray.runs.train import HybridRunOptions, build, start_ray
-from serl_ray.settings import PRESETS, HybridSettings
+from serl_ray.runs.train import build, start_for
 from serl_ray.types import ActionLayout
+from serl_ray.utils.options import Options
 
 MODE = "single-arm-learned-gripper"
 SAMPLES = "soak.jsonl"
@@ -63,18 +64,17 @@ class WatchedEnv(gymnasium.Wrapper):
         return result
 
 
-@dataclass
-class Soak:
+class Soak(Options):
     """Hybrid training from a camera with two rollout workers that keep their rate, a person and faults."""
 
-    output: Path
+    save_dir: Path = Path("runs/soak")
     """Folder for the run, soak.jsonl, soak.png and soak.json."""
     minutes: float = 120.0
-    """How long."""
+    """Duration of the run in minutes."""
     control_hz: float = 5.0
     """Env steps a second of each worker."""
     num_workers: int = 2
-    """Rollout workers."""
+    """Number of rollout workers."""
     break_every: int = 2000
     """Env steps between faults, on average."""
     sample_every: int = 100
@@ -82,10 +82,11 @@ class Soak:
 
     def run(self) -> None:
         """Trains, with a sample of everything after each iteration in which the learner is at work, and reports."""
-        (self.output / "accounts").mkdir(parents=True)
-        settings, run = self._settings(), HybridRunOptions(save_dir=self.output / "run", num_workers=self.num_workers)
-        start_ray(settings, run)
-        algorithm, log, folder = build(settings, run), RunLog(run.save_dir / LOGS), RunFolder(run.save_dir, run.keep)
+        (self.save_dir / "accounts").mkdir(parents=True)
+        options = self._options()
+        run = options.run
+        start_for(options)
+        algorithm, log, folder = build(options), RunLog(run.save_dir / LOGS), RunFolder(run.save_dir, run.keep)
         started, samples, total = time.monotonic(), [], 60 * self.minutes
         with tqdm(total=round(total), unit="s") as bar:
             while (elapsed := time.monotonic() - started) < total or len(samples) < 4:
@@ -96,22 +97,24 @@ class Soak:
                 if not algorithm.learner_steps:
                     continue
                 samples.append(self._sample(result, time.monotonic() - started))
-                with (self.output / SAMPLES).open("a") as file:
+                with (self.save_dir / SAMPLES).open("a") as file:
                     file.write(json.dumps(samples[-1]) + "\n")
         algorithm.wait_for_requests()
         folder.save(algorithm)
         algorithm.stop()
         rows = _flatness(samples) + self._accounts(algorithm.faults.counts)
-        _plot(samples, self.output / "soak.png")
-        report("soak", asdict(self), rows, self.output)
+        _plot(samples, self.save_dir / "soak.png")
+        report("soak", self.flat(), rows, self.save_dir)
 
-    def _settings(self) -> HybridSettings:
+    def _options(self) -> HybridRun:
         preset = PRESETS["tabletop"] | {"batch_size": 64, "augment_crops": 1, "fragment_length": 10}
-        return HybridSettings(
+        return HybridRun.of(
+            save_dir=self.save_dir / "run",
+            num_workers=self.num_workers,
             env_name="serl_ray.benchmarks.soak:WatchedEnv",
             setup_mode=MODE,
             image_keys=("wrist",),
-            env_kwargs={"folder": str((self.output / "accounts").absolute()), "break_every": self.break_every},
+            env_kwargs={"folder": str((self.save_dir / "accounts").absolute()), "break_every": self.break_every},
             control_hz=self.control_hz,
             max_lead=None,
             utd_ratio=0.25,
@@ -126,7 +129,7 @@ class Soak:
     def _sample(self, result: dict[str, Any], seconds: float) -> dict[str, float]:
         learner = psutil.Process()
         others = learner.children(recursive=True)
-        workers = [process for process in others if "RolloutWorker" in process.name() or "Rollout" in " ".join(process.cmdline())]
+        workers = [process for process in others if f"ray::{SERLWorker.__name__}" in " ".join(process.cmdline())]
         return {
             "minutes": seconds / 60,
             "learner_mb": _megabytes([learner]),
@@ -134,15 +137,15 @@ class Soak:
             "ray_mb": _megabytes([process for process in others if process not in workers]),
             "learner_files": learner.num_fds(),
             "workers_files": sum(process.num_fds() for process in workers),
-            "object_store_mb": _object_store_mb(),
+            "object_store_mb": object_store_bytes() / 1e6,
             "env_steps_per_second": result["env/steps_per_second"],
             "learner_steps_per_second": result["learner/steps_per_second"],
         }
 
     def _accounts(self, dropped: dict[str, int]) -> list[Row]:
         """What the envs say that they have made, beside what can be read again from the disk."""
-        made = "".join(file.read_text() for file in (self.output / "accounts").iterdir())
-        shards = self.output / "run" / REPLAY_DIR
+        made = "".join(file.read_text() for file in (self.save_dir / "accounts").iterdir())
+        shards = self.save_dir / "run" / REPLAY_DIR
         stored, interventions = rows_of(shards / "online")
         learned_from, _ = rows_of(shards / "demos")
         unaccounted = len(made) - stored - dropped["faults/steps_dropped"]
@@ -174,12 +177,6 @@ def _intervened(shard: Path) -> list[bool]:
 
 def _megabytes(processes: list[psutil.Process]) -> float:
     return sum(process.memory_info().rss for process in processes) / 1e6
-
-
-def _object_store_mb() -> float:
-    [node] = ray.nodes()
-    stats = node_stats(node["NodeManagerAddress"], node["NodeManagerPort"], include_memory_info=False)
-    return stats.store_stats.object_store_bytes_used / 1e6
 
 
 def _flatness(samples: list[dict[str, float]]) -> list[Row]:

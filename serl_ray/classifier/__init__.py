@@ -1,1 +1,1 @@
-"""The reward classifier's training: labelled frames in, a network with a threshold and a report out."""
+"""Training of the reward classifier from labelled images, with a threshold and a report."""

@@ -1,4 +1,4 @@
-"""Labelled frames: pickles, Parquet episodes or pictures, read by Ray Data and checked where they enter."""
+"""Labelled images from pickles, Parquet episodes, PNGs or JPEGs, read by Ray Data and checked."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from serl_ray.files.pickles import load_pickle
 
 PICKLES = (".pkl", ".pickle")
 PARQUET = (".parquet",)
-PICTURES = (".png", ".jpg", ".jpeg")
+IMAGE_FILES = (".png", ".jpg", ".jpeg")
 NOTES = ("_label", "_episode", "_source", "_is_hard", "_sizes")
-"""What a row says of its frame beside the cameras; _sizes is that of each camera, as text."""
+"""Columns of a row besides the cameras; `_sizes` holds the image size of each camera as text."""
 READ_BLOCKS = 64
-"""Read tasks, at most: a picture is too small for one of its own."""
+"""Largest number of read tasks, because an image is too small for its own task."""
 
 
 class FrameError(ValueError):
-    """A file of labelled frames does not hold what it should. The message names the file, the frame and the key."""
+    """A fault in a file of labelled images. The message names the file, the image and the key."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A folder of frames.
+    """A folder of labelled images.
 
     Attributes:
-        folder: pickles (lists of `{"observations": {camera: (H, W, 3) uint8}}`, with or without `labels` and `episode`), Parquet
-            files of episodes, and pictures. A picture's folder bears the name of its camera, and the folders above that name its
-            episode; with one camera the camera's folder may be left out.
-        label: of its frames: 0 failure, num_classes - 1 success.
-        is_hard: whether these are reviewed mistakes, to be trained on and never held out.
+        folder: folder of pickles (lists of `{"observations": {camera: (H, W, 3) uint8}}`, with or without `labels` and
+            `episode`), Parquet files of episodes, and PNGs or JPEGs. A PNG or JPEG is in a folder with the name of its
+            camera, in folders that name its episode; with one camera the camera's folder may be left out.
+        label: label of the images: 0 for failure, num_classes - 1 for success.
+        is_hard: whether the images are reviewed mistakes, which are never held out.
     """
 
     folder: str
@@ -48,11 +48,11 @@ class Source:
 
 
 def read_frames(sources: Sequence[Source], image_keys: Sequence[str], num_classes: int = 2) -> ray.data.Dataset:
-    """A lazy dataset, a row a frame: the cameras (H, W, 3) uint8 by key, and `NOTES`.
+    """A lazy dataset with one row per step: images (H, W, 3) uint8 by camera, and `NOTES`.
 
     Raises:
-        FileNotFoundError: a folder is not there, or has no frames.
-        FrameError: a file does not fit; raised as the data are read (see `plain_errors`).
+        FileNotFoundError: a folder does not exist or has no images.
+        FrameError: a file does not fit; raised when the data are read (see `plain_errors`).
     """
     items = [
         {"path": str(path), "folder": source.folder, "label": source.label, "is_hard": source.is_hard}
@@ -65,20 +65,20 @@ def read_frames(sources: Sequence[Source], image_keys: Sequence[str], num_classe
 
 
 def encode_frames(dataset: ray.data.Dataset, encoding: Mapping[str, Any]) -> ray.data.Dataset:
-    """The dataset with a frozen trunk's maps (N, h, w, C) float16 in place of the frames; `encoding` is for `FrameEncoder`."""
+    """The dataset with a frozen trunk's maps (N, h, w, C) float16 instead of images; see `FrameEncoder`."""
     return dataset.map_batches(partial(_encode, encoding=dict(encoding)), batch_size=32)
 
 
 def find_files(folder: str, image_keys: Sequence[str]) -> list[Path]:
-    """The files of frames under a folder; of pictures, those of the first camera."""
+    """The files of images under a folder; of PNGs and JPEGs only those of the first camera."""
     root = Path(folder).expanduser().absolute()
     if not root.is_dir():
         raise FileNotFoundError(f"{folder}: there is no such folder.")
-    files = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in (*PICKLES, *PARQUET, *PICTURES)]
+    files = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in (*PICKLES, *PARQUET, *IMAGE_FILES)]
     others = image_keys[1:]
-    files = [path for path in files if not (path.suffix.lower() in PICTURES and path.parent.name in others)]
+    files = [path for path in files if not (path.suffix.lower() in IMAGE_FILES and path.parent.name in others)]
     if not files:
-        raise FileNotFoundError(f"{folder}: no frames there. Put .pkl, .parquet, .png or .jpg files into it.")
+        raise FileNotFoundError(f"{folder}: no images there. Put .pkl, .parquet, .png or .jpg files into it.")
     return files
 
 
@@ -94,7 +94,7 @@ def _read_rows(item: dict[str, Any], image_keys: tuple[str, ...], num_classes: i
         elif suffix in PARQUET:
             rows = _from_parquet(path, label, image_keys)
         else:
-            rows = _from_picture(path, item["folder"], label, image_keys)
+            rows = _from_image(path, item["folder"], label, image_keys)
         for row in rows:
             _check(row, label, image_keys, num_classes)
             sizes = ", ".join(f"{key} {'x'.join(map(str, row[key].shape[:2]))}" for key in image_keys)
@@ -105,8 +105,8 @@ def _read_rows(item: dict[str, Any], image_keys: tuple[str, ...], num_classes: i
         raise FrameError(str(error) if path in str(error) else f"{path}: {error}") from error
 
 
-def _row(frames: Mapping[str, Any], label: Any, episode: str, source: str) -> dict[str, Any]:
-    return {**frames, "_label": label, "_episode": episode, "_source": source}
+def _row(images: Mapping[str, Any], label: Any, episode: str, source: str) -> dict[str, Any]:
+    return {**images, "_label": label, "_episode": episode, "_source": source}
 
 
 def _from_pickle(path: str, label: int, image_keys: tuple[str, ...]) -> Iterator[dict[str, Any]]:
@@ -114,41 +114,42 @@ def _from_pickle(path: str, label: int, image_keys: tuple[str, ...]) -> Iterator
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise FrameError(f"{path}: expected a list of dicts with 'observations', found {type(items).__name__}.")
     for index, item in enumerate(items):
-        source = f"{path}: frame {index}"
+        source = f"{path}: image {index}"
         observations = item.get("observations")
         if not isinstance(observations, dict):
             raise FrameError(
                 f"{source}: expected 'observations', a dict of cameras, found {', '.join(map(str, item)) or 'nothing'}."
             )
-        frames = {key: _without_time(_camera(observations, key, source)) for key in image_keys}
-        yield _row(frames, item.get("labels", label), str(item.get("episode", path)), source)
+        images = {key: _without_time(_camera(observations, key, source)) for key in image_keys}
+        yield _row(images, item.get("labels", label), str(item.get("episode", path)), source)
 
 
 def _from_parquet(path: str, label: int, image_keys: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     for segment in read_segments(path, image_keys):
         for step in range(len(segment) + 1):
-            frames = {key: segment.observations[key][step] for key in image_keys}
-            yield _row(frames, label, segment.episode, f"{path}: episode {segment.episode}, step {segment.first_step + step}")
+            images = {key: segment.observations[key][step] for key in image_keys}
+            source = f"{path}: episode {segment.episode}, step {segment.first_step + step}"
+            yield _row(images, label, str(segment.episode), source)
 
 
-def _from_picture(path: str, folder: str, label: int, image_keys: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    picture, first_camera = Path(path), image_keys[0]
-    has_camera_folder = picture.parent.name == first_camera
+def _from_image(path: str, folder: str, label: int, image_keys: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    file, first_camera = Path(path), image_keys[0]
+    has_camera_folder = file.parent.name == first_camera
     if not has_camera_folder and len(image_keys) > 1:
         raise FrameError(
-            f"{path}: with several cameras a picture lies in a folder of its camera's name, such as {folder}/{first_camera}."
+            f"{path}: with several cameras, put each image into a folder of its camera's name, such as {folder}/{first_camera}."
         )
-    camera_folder = picture.parent
+    camera_folder = file.parent
     above = camera_folder.parent if has_camera_folder else camera_folder
-    files = {key: above / key / picture.name if has_camera_folder else picture for key in image_keys}
-    if missing := [str(file) for file in files.values() if not file.is_file()]:
-        raise FrameError(f"{path}: there is no {missing[0]} beside it. Every camera needs a picture of the same name.")
+    files = {key: above / key / file.name if has_camera_folder else file for key in image_keys}
+    if missing := [str(other) for other in files.values() if not other.is_file()]:
+        raise FrameError(f"{path}: {missing[0]} is missing. Every camera needs an image of the same name.")
     episode = os.path.relpath(above, Path(folder).expanduser().absolute())
-    frames = {key: _picture(file) for key, file in files.items()}
-    yield _row(frames, label, path if episode == "." else f"{folder}: {episode}", path)
+    images = {key: _decode(file) for key, file in files.items()}
+    yield _row(images, label, path if episode == "." else f"{folder}: {episode}", path)
 
 
-def _picture(path: Path) -> np.ndarray:
+def _decode(path: Path) -> np.ndarray:
     try:
         return decode(path.read_bytes())
     except ValueError as error:
@@ -161,9 +162,9 @@ def _camera(observations: Mapping[str, Any], key: str, source: str) -> Any:
     return observations[key]
 
 
-def _without_time(frame: Any) -> Any:
-    """The original's pickles have a time axis of length 1."""
-    return frame[0] if np.ndim(frame) == 4 and len(frame) == 1 else frame
+def _without_time(image: Any) -> Any:
+    """An image without the time axis of length 1 that the original's pickles have."""
+    return image[0] if np.ndim(image) == 4 and len(image) == 1 else image
 
 
 def _check(row: dict[str, Any], folder_label: int, image_keys: tuple[str, ...], num_classes: int) -> None:
@@ -186,5 +187,5 @@ def _check(row: dict[str, Any], folder_label: int, image_keys: tuple[str, ...], 
     if num_classes == 2 and row["_label"] != folder_label:
         raise FrameError(
             f"{source}: label: {row['_label']} in a folder of label {folder_label} (0 failure, 1 success). "
-            "Move the frame, or mend its label."
+            "Move the image, or correct its label."
         )

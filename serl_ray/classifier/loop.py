@@ -1,4 +1,4 @@
-"""The training loop of the reward classifier, as every Ray Train worker runs it (REFERENCE section 8)."""
+"""The training loop of the reward classifier in each Ray Train worker (REFERENCE section 8)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from torch import nn
 from serl_ray.classifier.frames import NOTES
 from serl_ray.networks.augment import crop, draw_offsets
 from serl_ray.networks.classifier import ClassifierNetwork, RewardClassifier, classifier_loss
-from serl_ray.networks.encoder import EncoderConfig
+from serl_ray.networks.config import EncoderConfig
 from serl_ray.networks.inputs import to_tensors
 
 BEST_FILE = "best.safetensors"
@@ -32,13 +32,16 @@ EVALUATION_BATCH = 256
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """What the loop needs to know beside its data.
+    """Configuration of the loop; for most fields see `ClassifierOptions`.
 
     Attributes:
-        num_frames: of the training set, over all workers.
-        patience: epochs without a better held-out loss after which training stops.
+        device: cuda for the GPU that Ray has given to the worker; otherwise the device itself.
+        encoder: configuration of the encoder.
+        num_frames: number of images of each camera in the training set, for all workers together.
     """
 
+    device: str
+    image_keys: tuple[str, ...]
     encoder: EncoderConfig
     num_classes: int
     num_frames: int
@@ -50,7 +53,7 @@ class LoopConfig:
 
 
 class LabelledFrames:
-    """Frames or stored maps (n, ...) of each camera in memory, and their classes (n,)."""
+    """Images or stored maps (n, ...) of each camera in memory, and their classes (n,)."""
 
     def __init__(self, shard: ray.data.DataIterator | ray.data.Dataset) -> None:
         blocks = list(shard.iter_batches(batch_size=EVALUATION_BATCH, batch_format="numpy"))
@@ -59,12 +62,15 @@ class LabelledFrames:
         self.labels = torch.as_tensor(np.concatenate([block["_label"] for block in blocks])).long() if blocks else torch.empty(0)
 
     def whole(self, start: int) -> dict[str, np.ndarray]:
-        """Some frames from `start` on, as they are: of stored maps the first crop, which is the whole frame."""
+        """A batch from `start` on without crops; of stored maps the first crop is used, which is the whole image."""
         return {key: rows[start : start + EVALUATION_BATCH] for key, rows in self.cameras.items()}
 
     def cropped(self, indices: np.ndarray, generator: torch.Generator) -> dict[str, Any]:
-        """Frames under a random crop each, the same for all cameras: cut out here, or drawn among the stored ones."""
-        offsets, choice = draw_offsets((len(indices),), generator), torch.rand(len(indices), generator=generator).numpy()
+        """Images with a random crop, or one of the stored maps, the same for all cameras."""
+        offsets, choice = (
+            draw_offsets((len(indices),), generator),
+            torch.rand(len(indices), generator=generator).numpy(),
+        )
         cameras = {}
         for key, rows in self.cameras.items():
             if rows.dtype == np.uint8:
@@ -74,8 +80,8 @@ class LabelledFrames:
         return cameras
 
 
-class LogitsOfFrames(nn.Module):
-    """The network from frames to logits, as one module, so that gradients of several workers are averaged."""
+class LogitsOfImages(nn.Module):
+    """The network from images to logits as one module, so that gradients of several workers are averaged."""
 
     def __init__(self, network: ClassifierNetwork) -> None:
         super().__init__()
@@ -86,23 +92,24 @@ class LogitsOfFrames(nn.Module):
 
 
 def balanced_batches(labels: torch.Tensor, num_classes: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Without end, indices (batch_size,) with equally many of every class, drawn with replacement as in the original."""
+    """Endless batches of indices (batch_size,), drawn with replacement, with equal numbers of each class."""
     by_class = [np.flatnonzero(labels.numpy() == label) for label in range(num_classes)]
     if empty := [label for label, indices in enumerate(by_class) if not len(indices)]:
-        raise ValueError(f"A worker has no frames of class {empty[0]}: record more, or train with fewer workers.")
+        raise ValueError(f"A worker has no images of class {empty[0]}: record more, or train with fewer workers.")
     sizes = [len(part) for part in np.array_split(np.arange(batch_size), num_classes)]
     while True:
         yield np.concatenate([rng.choice(indices, size) for indices, size in zip(by_class, sizes, strict=True)])
 
 
 def train_loop(config: LoopConfig) -> None:
-    """Trains, and hands over the parameters of the epoch with the least held-out loss, with the history of both losses."""
+    """Trains, and reports the parameters with the smallest held-out loss and the history of losses."""
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(max((os.cpu_count() or 1) // context.get_local_world_size(), 1))
     trainer = _Trainer(config, rank, world_size)
     history: list[dict[str, float]] = []
-    best, best_epoch = {}, 0
+    best: dict[str, torch.Tensor] = {}
+    best_epoch = 0
     epochs = range(config.num_epochs)
     for epoch in tqdm_ray.tqdm(epochs, desc="epochs", total=config.num_epochs) if rank == 0 else epochs:
         history.append({"train_loss": trainer.epoch(), "held_out_loss": trainer.held_out_loss()})
@@ -127,10 +134,10 @@ class _Trainer:
         self._generator = torch.Generator().manual_seed(config.seed + rank)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            device = ray.train.torch.get_device()
-            keys = config.encoder.image_keys
+            device = ray.train.torch.get_device() if config.device == "cuda" else torch.device(config.device)
+            keys = config.image_keys
             self.classifier = RewardClassifier(keys, num_classes=config.num_classes, encoder=config.encoder, device=device)
-        self._logits = ray.train.torch.prepare_model(LogitsOfFrames(self.classifier.network))
+        self._logits = ray.train.torch.prepare_model(LogitsOfImages(self.classifier.network), move_to_device=device)
         trained = [p for p in self.classifier.network.parameters() if p.requires_grad]
         self._optimiser = torch.optim.Adam(trained, lr=config.lr)
         rng = np.random.default_rng((config.seed, rank))
@@ -139,12 +146,12 @@ class _Trainer:
         self._steps = math.ceil(config.num_frames / config.batch_size)
 
     def epoch(self) -> float:
-        """As many steps as it takes to see as many frames as there are; the mean loss."""
+        """Trains on as many images as the training set has, and returns the mean loss."""
         return float(np.mean([self._step(next(self._batches)) for _ in range(self._steps)]))
 
     @torch.no_grad()
     def held_out_loss(self) -> float:
-        """The mean over classes of each one's mean loss, without dropout or crops."""
+        """The loss without dropout and crops, averaged first in each class and then over the classes."""
         labels = self._held_out.labels
         starts = range(0, len(labels), EVALUATION_BATCH)
         logits = torch.cat([self.classifier.logits(self._held_out.whole(start)).cpu() for start in starts])
@@ -153,7 +160,7 @@ class _Trainer:
     def _step(self, indices: np.ndarray) -> float:
         device, network = self.classifier.device, self.classifier.network
         observations, _ = to_tensors(self._frames.cropped(indices, self._generator), self.classifier.spec, device)
-        dims = [*(head.embedding_dim for head in network.encoder.heads), self.classifier.hidden_dim]
+        dims = [*(head.embedding_dim for _, head in network.encoder.image_heads()), self.classifier.hidden_dim]
         keep = [torch.rand((len(indices), dim), generator=self._generator).to(device) < network.keep_probability for dim in dims]
         loss = classifier_loss(self._logits(observations, keep), self._frames.labels[indices].to(device))
         self._optimiser.zero_grad()

@@ -1,4 +1,4 @@
-"""Pictures of how far a classifier can be trusted, from its held-out frames."""
+"""Plots of a classifier's results on held-out images."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ _COLUMNS = 5
 def plot_report(
     path: Path, probabilities: np.ndarray, is_success: np.ndarray, threshold: float, history: Sequence[dict[str, float]]
 ) -> None:
-    """Precision-recall curve, score histogram, confusion at the threshold, and losses over epochs, as a PNG.
+    """Writes a PNG of precision and recall, scores, the confusion at the threshold, and the losses.
 
     Args:
-        probabilities: of success, for the held-out frames (n,).
-        is_success: (n,) bool.
+        path: path of the PNG.
+        probabilities: probabilities of success (n,) of the held-out images.
+        is_success: true classes (n,), bool.
+        threshold: threshold of the probability.
         history: `train_loss` and `held_out_loss` of each epoch.
     """
     figure = Figure(figsize=(11, 8), layout="constrained")
@@ -40,14 +42,14 @@ def plot_report(
 
 
 def most_wrong(probabilities: np.ndarray, is_success: np.ndarray) -> np.ndarray:
-    """Indices of the held-out frames whose probability is farthest from the truth, the worst first, at most `MOST_WRONG`."""
+    """Indices of at most `MOST_WRONG` held-out images with the largest errors in probability, the worst first."""
     return np.argsort(-np.abs(probabilities - is_success), kind="stable")[:MOST_WRONG]
 
 
 def plot_most_wrong(
     path: Path, rows: Sequence[dict[str, Any]], probabilities: Sequence[float], image_keys: Sequence[str]
 ) -> None:
-    """Frames, their cameras side by side, with what they are, what the classifier says, and where they come from, as a PNG."""
+    """Writes a PNG of images, cameras side by side, with their classes, probabilities of success and sources."""
     num_rows = -(-len(rows) // _COLUMNS)
     figure = Figure(figsize=(3 * _COLUMNS * max(len(image_keys) * 0.7, 1), 3.2 * num_rows), layout="constrained")
     panels = figure.subplots(num_rows, _COLUMNS, squeeze=False).flatten()
@@ -66,7 +68,12 @@ def _precision_recall(axes: Axes, probabilities: np.ndarray, is_success: np.ndar
     axes.plot(recall, precision)
     called = probabilities >= threshold
     if called.any():
-        axes.plot(is_success[called].sum() / is_success.sum(), is_success[called].mean(), "o", label=f"threshold {threshold:.3f}")
+        axes.plot(
+            is_success[called].sum() / is_success.sum(),
+            is_success[called].mean(),
+            "o",
+            label=f"threshold {threshold:.3f}",
+        )
         axes.legend()
     axes.set(title="precision and recall", xlabel="recall", ylabel="precision", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.grid(alpha=0.3)
@@ -75,9 +82,9 @@ def _precision_recall(axes: Axes, probabilities: np.ndarray, is_success: np.ndar
 def _histogram(axes: Axes, probabilities: np.ndarray, is_success: np.ndarray, threshold: float) -> None:
     bins = np.linspace(0.0, 1.0, 41)
     for value, label in ((False, "failure"), (True, "success")):
-        axes.hist(probabilities[is_success == value], bins, alpha=0.6, label=label)
+        axes.hist(probabilities[is_success == value], bins.tolist(), alpha=0.6, label=label)
     axes.axvline(threshold, color="black", linewidth=1)
-    axes.set(title="held-out frames by score", xlabel="p(success)", yscale="log")
+    axes.set(title="held-out images by score", xlabel="p(success)", yscale="log")
     axes.legend()
 
 

@@ -1,4 +1,4 @@
-"""What held-out scores are worth: a split by episode, a threshold with a promise, and metrics."""
+"""Held-out scores: a split by episode, a threshold with a promised false-positive rate, and metrics."""
 
 from __future__ import annotations
 
@@ -11,28 +11,30 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 
 METRICS = ("auc", "average_precision", "precision", "recall", "false_positive_rate", "false_positive_rate_upper_bound")
-"""Those of `held_out_metrics` that say how good a classifier is."""
+"""Metrics of `held_out_metrics` that measure the quality of a classifier."""
 CONFIDENCE = 0.95
-"""Of the promise that a threshold's false-positive rate is kept."""
+"""Confidence of the upper bound of a threshold's false-positive rate."""
 
 
 def held_out_episodes(labels: np.ndarray, episodes: Sequence[str], share: float, seed: int) -> frozenset[str]:
-    """Episodes with about `share` of the frames, so chosen that every class is on both sides of the split.
+    """Episodes with about `share` of the images, chosen so that both sides of the split have every class.
 
     Args:
-        labels: class of each frame (n,).
-        episodes: of each frame.
+        labels: class (n,) of each image.
+        episodes: episode of each image.
+        share: share of the images to hold out, in (0, 1).
+        seed: seed of the split.
 
     Raises:
-        ValueError: a class has frames of one episode only.
+        ValueError: all images of a class are from one episode.
     """
     names = np.asarray(episodes)
     for label in np.unique(labels):
         own = np.unique(names[labels == label])
         if len(own) < 2:
             raise ValueError(
-                f"All frames of class {label} are of one episode ({own[0]}): at least two are needed, since one is held out. "
-                "Record more, or give each episode a file of its own."
+                f"All images of class {label} are of one episode ({own[0]}): at least two are needed, because one is "
+                "held out. Record more, or give each episode its own file."
             )
     folds = StratifiedGroupKFold(min(max(round(1 / share), 2), len(np.unique(names))), shuffle=True, random_state=seed)
     for train, held_out in folds.split(labels, labels, names):
@@ -43,14 +45,15 @@ def held_out_episodes(labels: np.ndarray, episodes: Sequence[str], share: float,
 
 @dataclass(frozen=True)
 class Threshold:
-    """A threshold on the probability of success, and what it promises.
+    """A threshold of the probability of success, and its promised false-positive rate.
 
     Attributes:
-        value: in [0, 1]; from it on a frame counts as success.
-        false_positives: held-out failures at or above it.
-        failures: held-out failures in all.
-        upper_bound: of the false-positive rate, with `CONFIDENCE` (Clopper and Pearson 1934), as if frames were independent.
-        is_promised: whether `upper_bound` is within the rate that was asked for.
+        value: probability in [0, 1] from which an image counts as a success.
+        false_positives: number of held-out failures at or above the threshold.
+        failures: number of held-out failures.
+        upper_bound: upper bound of the false-positive rate with `CONFIDENCE` (Clopper and Pearson 1934), for
+            independent images.
+        is_promised: whether `upper_bound` is at most the requested rate.
     """
 
     value: float
@@ -61,15 +64,15 @@ class Threshold:
 
 
 def choose_threshold(probabilities: np.ndarray, is_success: np.ndarray, max_false_positive_rate: float) -> Threshold:
-    """The threshold that finds most successes while its false-positive rate keeps the promise; the strictest where none does.
+    """The threshold that finds most successes within the false-positive rate; the strictest one if none is within it.
 
-    It lies half way between a failure that it must refuse and the next success above that. Failures scored exactly 1 cannot be
-    refused; they count against the promise.
+    It is half way between a failure that must be refused and the next success above it. Failures with probability 1
+    cannot be refused, and count as false positives.
 
     Args:
-        probabilities: of success, for held-out frames (n,).
-        is_success: (n,) bool.
-        max_false_positive_rate: the promise, in (0, 1).
+        probabilities: probabilities of success (n,) of held-out images.
+        is_success: true classes (n,), bool.
+        max_false_positive_rate: largest false-positive rate, in (0, 1).
     """
     failures = np.sort(probabilities[~is_success])[::-1]
     allowed = 0
@@ -77,7 +80,7 @@ def choose_threshold(probabilities: np.ndarray, is_success: np.ndarray, max_fals
         allowed += 1
     refused = failures[allowed] if allowed < len(failures) else 0.0
     above = probabilities[is_success & (probabilities > refused)]
-    least = np.nextafter(refused, 1.0)  # between two neighbours there is no half way
+    least = np.nextafter(refused, 1.0)  # there is no float half way between two neighbours
     value = float(max((refused + above.min()) / 2, least) if len(above) else least)
     false_positives = int((failures >= value).sum())
     bound = _upper_bound(false_positives, len(failures))
@@ -85,7 +88,7 @@ def choose_threshold(probabilities: np.ndarray, is_success: np.ndarray, max_fals
 
 
 def held_out_metrics(probabilities: np.ndarray, is_success: np.ndarray, threshold: Threshold) -> dict[str, float]:
-    """AUC, average precision, and what the threshold makes of the held-out frames."""
+    """AUC, average precision, and results of the threshold on the held-out images."""
     called = probabilities >= threshold.value
     true_positives = int((called & is_success).sum())
     return {
@@ -101,6 +104,6 @@ def held_out_metrics(probabilities: np.ndarray, is_success: np.ndarray, threshol
 
 
 def _upper_bound(false_positives: int, failures: int) -> float:
-    """One-sided, so with the confidence of a two-sided interval that leaves out twice as much."""
+    """One-sided upper bound of the rate, from a two-sided interval that leaves out twice as much."""
     interval = binomtest(false_positives, failures).proportion_ci(2 * CONFIDENCE - 1, method="exact")
     return float(interval.high)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
@@ -67,6 +68,27 @@ def given_options(command: str, argv: Sequence[str], options: type[Options], *mo
     return values | ({} if rest is None else rest)
 
 
+def as_flags(options: type[Options], values: Mapping[str, Any]) -> list[str]:
+    """The words of a command line that give these values; the reverse of `given_options`."""
+    words: list[str] = []
+    for option in options_of(options):
+        if option.name not in values:
+            continue
+        value = values[option.name]
+        if isinstance(value, bool) and option.field.annotation is bool:
+            words.append(f"--{option.name}" if value else f"--no_{option.name}")
+        elif isinstance(value, dict):
+            pairs = (word for name, item in value.items() for word in (name, _word(item)))
+            words += [f"--{option.name}", *pairs]
+        else:
+            words += [f"--{option.name}", *map(_word, value if isinstance(value, tuple) else (value,))]
+    return words
+
+
+def _word(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, list | dict | bool) else str(value)
+
+
 def make_parser(command: str, options: type[Options], *more: type[Options]) -> argparse.ArgumentParser:
     """The parser of a command, with a group of flags for each group of options."""
     parser = _Parser(
@@ -121,14 +143,13 @@ def _add_flag(group: Any, option: Option) -> None:
         group.add_argument(*(f"--no_{spelling}" for spelling in spellings), action="store_const", const="false", **common)
     else:
         many = _is(option, tuple) or _is(option, dict)
-        required = option.field.is_required()
-        group.add_argument(*flags, nargs="*" if many else None, metavar=_metavar(option), required=required, **common)
+        group.add_argument(*flags, nargs="*" if many else None, metavar=_metavar(option), **common)
 
 
 def _help(option: Option) -> str:
     text = option.help.replace("%", "%%")
     if option.field.is_required():
-        return text
+        return f"{text} (required)"
     if option.field.annotation is bool:
         return f"{text} (default: on; --no_{option.name} turns it off)" if option.default else text
     default = option.default

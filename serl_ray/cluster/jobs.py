@@ -60,7 +60,7 @@ def runtime_env(root: Path, install: bool) -> dict[str, Any]:
     """The job's surroundings.
 
     Args:
-        root: of the project; its code is what runs, on every node.
+        root: folder of the project, whose code runs on every node.
         install: whether nodes install what pyproject.toml asks for, beside Ray, which they have.
     """
     environment: dict[str, Any] = {"working_dir": str(root), "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}}

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import ray
-from ray._private import ray_constants
+
+from serl_ray.cluster.ray_private import on_this_machine_alone
 
 MIN_OBJECT_STORE = 80 * 2**20
 """Bytes that Ray's object store has at least."""
@@ -20,9 +26,9 @@ def start_ray(num_processes: int, memory_gb: float | None = None, resources: dic
     What is started here listens on 127.0.0.1 alone, and has no dashboard.
 
     Args:
-        num_processes: that are wanted at a time.
-        memory_gb: of the object store, from which what does not fit goes to disk; by default Ray chooses.
-        resources: of one's own naming, where Ray is started here.
+        num_processes: number of processes at a time.
+        memory_gb: size of the object store in GB; what does not fit goes to disk. By default Ray chooses.
+        resources: custom resources, where Ray is started here.
 
     Returns:
         Whether Ray was started here, by this call.
@@ -30,15 +36,35 @@ def start_ray(num_processes: int, memory_gb: float | None = None, resources: dic
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     if ray.is_initialized():
         return False
-    if "RAY_ADDRESS" in os.environ:
-        ray.init(logging_level=logging.WARNING)
-        return False
-    start_here(
-        num_cpus=max(os.cpu_count() or 1, num_processes + 2),
-        object_store_memory=int(max(memory_gb * 1e9, MIN_OBJECT_STORE)) if memory_gb else None,
-        resources=resources,
-    )
+    with _kept_handlers():
+        if os.environ.get("RAY_ADDRESS"):
+            ray.init(logging_level=logging.WARNING)
+            return False
+        start_here(
+            num_cpus=max(os.cpu_count() or 1, num_processes + 2),
+            object_store_memory=int(max(memory_gb * 1e9, MIN_OBJECT_STORE)) if memory_gb else None,
+            resources=resources,
+        )
     return True
+
+
+@contextmanager
+def _kept_handlers() -> Iterator[None]:
+    """Puts the caller's own signal handlers back, which Ray replaces by its own when it starts.
+
+    SIGHUP is blocked meanwhile: Ray's processes inherit that, and so outlive a terminal until the run is saved.
+    """
+    handlers = {signum: signal.getsignal(signum) for signum in signal.valid_signals()}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP}) if hasattr(signal, "SIGHUP") else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if threading.current_thread() is threading.main_thread():
+        for signum, handler in handlers.items():
+            if inspect.isroutine(handler) and handler is not signal.default_int_handler:
+                signal.signal(signum, handler)
 
 
 def start_here(**options: Any) -> None:
@@ -47,12 +73,8 @@ def start_here(**options: Any) -> None:
     By itself Ray listens on every interface, and takes 127.0.0.1 for a name of the machine's outer address. Where it has no
     clusters, as on macOS, it listens on 127.0.0.1 alone.
     """
-    has_clusters = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    try:
+    with on_this_machine_alone():
         ray.init(address="local", include_dashboard=False, logging_level=logging.WARNING, **options)
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = has_clusters
 
 
 def places(needs: dict[str, float]) -> float:

@@ -1,4 +1,4 @@
-"""From one format of demonstrations to another, an episode at a time."""
+"""Conversion of demonstrations between formats, one episode at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from serl_ray.data.demos import PICKLES, completed, find_files, raise_bad, read_file
-from serl_ray.data.formats.hil_serl import DemoError, write_pickle
+from serl_ray.data.errors import DemoError
+from serl_ray.data.formats.hil_serl import write_pickle
 from serl_ray.data.formats.lerobot.folder import LeRobotFolder, is_lerobot
 from serl_ray.data.formats.lerobot.reader import LeRobotOptions
 from serl_ray.data.formats.lerobot.writer import LeRobotFormat, write_lerobot
@@ -23,12 +24,12 @@ Format = Literal["pickle", "parquet", "lerobot"]
 
 
 class Episodes:
-    """The episodes of some demonstrations, read one by one beside a progress bar.
+    """The episodes of demonstrations, read one by one with a progress bar.
 
     Args:
-        paths: as of `find_files`.
-        options: how to read LeRobot data sets.
-        skip_bad: drop episodes that do not fit and warn of them at the end, in place of raising.
+        paths: paths of the demonstrations; see `find_files`.
+        options: options of LeRobot data sets.
+        skip_bad: whether to drop bad episodes, with a warning at the end, instead of raising.
     """
 
     def __init__(self, paths: str | Sequence[str], options: LeRobotOptions, skip_bad: bool = False) -> None:
@@ -50,13 +51,14 @@ class Episodes:
 
 
 def convert(source: str, target: Path, to: Format, style: LeRobotFormat, options: LeRobotOptions, skip_bad: bool) -> Episodes:
-    """Write the demonstrations at `source`, of any format, to `target`; returns what was read.
+    """Writes the demonstrations at `source`, of any format, to `target`, and returns the episodes read.
 
-    Each segment becomes an episode. Nothing is held in memory but one of them, except that a pickle is written whole.
+    Each segment becomes an episode. Only one of them is in memory at a time, except for a pickle, which is written as a
+    whole.
 
     Raises:
-        FileExistsError: there is something at `target`.
-        FileNotFoundError: there is nothing at `source`.
+        FileExistsError: `target` exists.
+        FileNotFoundError: there are no demonstrations at `source`.
         DemoError: an episode does not fit.
     """
     episodes = Episodes(source, options, skip_bad)
@@ -72,7 +74,7 @@ def convert(source: str, target: Path, to: Format, style: LeRobotFormat, options
 
 
 def _count(paths: str | Sequence[str], files: Sequence[str]) -> int | None:
-    """How many episodes there are, where that can be told without reading them."""
+    """The number of episodes, or None if it is not known without reading them."""
     if isinstance(paths, str) and is_lerobot(paths):
         return len(LeRobotFolder.open(paths).episodes)
     if len(files) > 100 or any(suffix(file) in PICKLES for file in files):

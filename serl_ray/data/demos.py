@@ -1,4 +1,4 @@
-"""Demonstrations in and out: pickles, Parquet shards and LeRobot data sets, read in parallel and checked where they enter."""
+"""Reading and writing of demonstrations: pickles, Parquet shards and LeRobot data sets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 import ray.data
 
-from serl_ray.data.formats.hil_serl import DemoError, demo_error, read_pickle_parts, write_pickle
+from serl_ray.data.errors import DemoError, demo_error
+from serl_ray.data.formats.hil_serl import read_pickle_parts, write_pickle
 from serl_ray.data.formats.lerobot.folder import LeRobotFolder, folder_of, is_lerobot
 from serl_ray.data.formats.lerobot.reader import AS_RECORDED, LeRobotOptions, read_lerobot_parts
 from serl_ray.data.formats.parquet import VERSION, read_parts, write_shards
@@ -28,15 +29,15 @@ PICKLES = (".pkl", ".pickle")
 PARQUET = ".parquet"
 
 Select = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
-"""Makes what the agent sees, (n + 1, ...) by key, of what was recorded; such as a partial `select_observations`."""
+"""Function from recorded observations to the agent's, (n + 1, ...) by key, such as a partial `select_observations`."""
 OnBad = Callable[[DemoError], None]
-"""What becomes of a bad episode or file: it raises, or notes the error, and reading goes on behind what was bad."""
+"""Handler for a bad episode or file. Unless it raises, reading continues after the bad part."""
 
 
 def write_demos(path: str | os.PathLike[str], segments: Iterable[Segment]) -> None:
-    """Write segments to a HIL-SERL pickle where `path` ends in .pkl or .pickle, else to a folder of Parquet shards.
+    """Writes segments to a HIL-SERL pickle if `path` ends in .pkl or .pickle, else to a folder of Parquet shards.
 
-    What is written appears under its name only when it is complete, and nothing that exists is overwritten.
+    The result appears at `path` only when it is complete, and nothing is overwritten.
     """
     with completed(path) as target:
         if target.suffix in PICKLES:
@@ -48,10 +49,10 @@ def write_demos(path: str | os.PathLike[str], segments: Iterable[Segment]) -> No
 
 @contextmanager
 def completed(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A name to write a file or folder under, which becomes `path` once the block has ended well.
+    """A temporary name for a file or folder, which is renamed to `path` when the block ends without an error.
 
     Raises:
-        FileExistsError: there is something at `path`.
+        FileExistsError: `path` exists.
     """
     path = Path(path)
     if path.exists():
@@ -72,34 +73,19 @@ def read_demos(
     select: Select | None = None,
     skip_bad: bool = False,
 ) -> ray.data.Dataset:
-    """A lazy dataset whose rows are segments, one read task a file, in the order of `paths` and then of file names.
-
-    Args:
-        paths: files, folders of files, LeRobot folders, patterns such as `demos/*.pkl`, or URIs of these such as
-            `s3://bucket/demos`; every worker must see them under these names.
-        observation_spec: the observation keys to keep, with their shapes and dtypes; by default all, as they are.
-        action_dim: length of an env action; by default what each file has.
-        select: applied to the observations of each segment; `observation_spec` is then of its results.
-        skip_bad: drop episodes that do not fit, and files that cannot be read, in place of raising; `segments` counts them.
-
-    Raises:
-        FileNotFoundError: there is no demonstration file at one of `paths`.
-        DemoError: a file does not fit; raised by `segments` as the data are read.
-    """
+    """A lazy dataset of segments, in the order of `paths` and of file names, with one read task per file."""
     files = find_files(paths)
     dataset = ray.data.from_items([{"path": file} for file in files], override_num_blocks=len(files))
     dataset.context.execution_options.preserve_order = True
-    options = {"observation_spec": observation_spec, "action_dim": action_dim, "select": select}
-    return dataset.flat_map(partial(_read_rows, skip_bad=skip_bad, **options))
+    read = partial(_read_rows, skip_bad=skip_bad, observation_spec=observation_spec, action_dim=action_dim, select=select)
+    return dataset.flat_map(read)
 
 
 def segments(dataset: ray.data.Dataset) -> Iterator[Segment]:
-    """The segments of a dataset from `read_demos`, as they arrive.
-
-    Where it was told to skip what is bad, a warning at the end counts it.
+    """The segments of a dataset from `read_demos`, as they arrive; a warning at the end counts skipped episodes.
 
     Raises:
-        DemoError: a file does not fit, or nothing is left of what was skipped.
+        DemoError: a file does not fit, or all episodes were skipped.
     """
     errors: list[str] = []
     num_good = 0
@@ -113,14 +99,14 @@ def segments(dataset: ray.data.Dataset) -> Iterator[Segment]:
 
 
 def find_files(paths: str | Sequence[str]) -> list[str]:
-    """The demonstration files that `paths` stand for; of a LeRobot folder those that its meta data name."""
+    """The demonstration files at `paths`; for a LeRobot folder, the files named in its metadata."""
     files: list[str] = []
     for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
         found = [file for name in ([path] if is_lerobot(path) else expand(path)) for file in _files_of(name)]
         if not found:
             raise FileNotFoundError(
-                f"{path}: no demonstrations there. Give .pkl or .parquet files, a folder that has some, a LeRobot folder, "
-                "or a pattern."
+                f"{path or repr(path)}: no demonstrations there. Give .pkl or .parquet files, a folder that has some, a LeRobot "
+                "folder, or a pattern."
             )
         files += found
     return files
@@ -133,7 +119,7 @@ def _files_of(name: str) -> list[str]:
 
 
 def format_of(file: str) -> str:
-    """The format of a demonstration file, with its version, in words."""
+    """The format and version of a demonstration file, in words."""
     if suffix(file) in PICKLES:
         return "HIL-SERL pickle"
     folder = folder_of(file)
@@ -141,7 +127,7 @@ def format_of(file: str) -> str:
 
 
 def raise_bad(error: DemoError) -> None:
-    """The `OnBad` that ends the reading."""
+    """Raises the error; the `OnBad` that ends reading."""
     raise error
 
 
@@ -156,17 +142,15 @@ def read_file(
     """The checked segments of one file, without Ray.
 
     Args:
-        path: a file, as `find_files` finds it.
-        observation_spec: as of `read_demos`, and so are `action_dim` and `select`.
-        action_dim: see there.
-        select: see there.
-        on_bad: takes the error of an episode that does not fit or of a file that cannot be read; by default raises it.
-        lerobot: how to read LeRobot data sets.
+        path: path of a file from `find_files`.
+        observation_spec, action_dim, select: arguments of `read_demos`.
+        on_bad: handler for the error of a bad episode or an unreadable file; by default it is raised.
+        lerobot: options of LeRobot data sets.
     """
     recorded_spec = observation_spec if select is None else None
-    with _handing(path, on_bad):
+    with _errors_to(on_bad, path):
         for read in _parts(path, recorded_spec, lerobot):
-            with _handing(path, on_bad):
+            with _errors_to(on_bad, path):
                 yield from [_checked(path, first, segment, observation_spec, action_dim, select) for first, segment in read()]
 
 
@@ -178,7 +162,7 @@ def _checked(
     action_dim: int | None,
     select: Select | None,
 ) -> Segment:
-    """What the agent sees of a segment, the transitions of which are numbered from `first`."""
+    """The agent's part of a segment, after checks; errors number its transitions from `first`."""
     if select is not None:
         segment = replace(segment, observations=select(segment.observations))
     _validate(path, first, segment, observation_spec, action_dim)
@@ -186,8 +170,8 @@ def _checked(
 
 
 @contextmanager
-def _handing(path: str, on_bad: OnBad) -> Iterator[None]:
-    """Hands what goes wrong in the block to `on_bad`, with the name of the file."""
+def _errors_to(on_bad: OnBad, path: str) -> Iterator[None]:
+    """Passes errors in the block to `on_bad`, with the name of the file."""
     try:
         yield
     except (ValueError, OSError, pa.ArrowException) as error:
@@ -209,7 +193,7 @@ def _parts(path: str, observation_spec: Mapping[str, ArraySpec] | None, lerobot:
 def _validate(
     path: str, first: int, segment: Segment, observation_spec: Mapping[str, ArraySpec] | None, action_dim: int | None
 ) -> None:
-    """Raise a `DemoError` for the first thing that no training should see."""
+    """Raises DemoError for the first fault of a segment."""
     for key, spec in (observation_spec or {}).items():
         found = segment.observation_spec.get(key, f"only {', '.join(segment.observations)}")
         if found != spec:
@@ -234,7 +218,7 @@ def _check_finite(path: str, first: int, key: str, rows: np.ndarray) -> None:
 
 
 def _read_rows(item: dict[str, Any], skip_bad: bool, **options: Any) -> Iterator[dict[str, Any]]:
-    """The rows of one file. What was skipped goes with the last of them, or alone where no segment is left."""
+    """The rows of a file; the last row, or a row of its own, has the errors of skipped episodes."""
     if not skip_bad:
         yield from map(_to_row, read_file(item["path"], **options))
         return
@@ -250,9 +234,9 @@ def _read_rows(item: dict[str, Any], skip_bad: bool, **options: Any) -> Iterator
 
 def _to_row(segment: Segment) -> dict[str, Any]:
     """A segment as flat columns, for Ray Data."""
-    frames = {f"observations.{key}": rows for key, rows in segment.observations.items()}
+    observations = {f"observations.{key}": rows for key, rows in segment.observations.items()}
     columns = {field: getattr(segment, field) for field in TRANSITION_FIELDS}
-    return {"episode": segment.episode, "first_step": segment.first_step, **frames, **columns}
+    return {"episode": segment.episode, "first_step": segment.first_step, **observations, **columns}
 
 
 def _from_row(row: dict[str, Any]) -> Segment:

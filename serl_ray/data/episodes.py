@@ -1,8 +1,8 @@
-"""From the steps of an episode, one by one, to its segments."""
+"""Recording of the steps of an episode as segments."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, SupportsFloat
 
 import numpy as np
 
@@ -10,14 +10,14 @@ from serl_ray.data.observations import Observation, stack_observations
 from serl_ray.data.schema import ACTION_TOLERANCE, Segment
 
 FaultKind = Literal["error", "timeout", "not_finite", "wrong_shape", "wrong_action"]
-StepResult = tuple[Observation, float, bool, bool, dict[str, Any]]
+StepResult = tuple[Observation, SupportsFloat, bool, bool, dict[str, Any]]
 
 
 class EnvFault(ValueError):
-    """An env has raised, has taken too long, or has returned what it may not.
+    """A fault of an env: an exception, a missed deadline, or an invalid result.
 
     Attributes:
-        kind: which of these.
+        kind: kind of the fault.
     """
 
     def __init__(self, kind: FaultKind, message: str) -> None:
@@ -26,11 +26,11 @@ class EnvFault(ValueError):
 
 
 class EpisodeRecorder:
-    """Collects what an env returns, until the episode is over or what there is so far is wanted.
+    """Recorder of an env's results, to be cut into segments.
 
     Args:
         episode: identity of the episode.
-        observation: the one after the reset.
+        observation: first observation, from the reset.
     """
 
     def __init__(self, episode: str, observation: Observation) -> None:
@@ -45,17 +45,16 @@ class EpisodeRecorder:
 
     @property
     def interventions(self) -> int:
-        """Of these, the steps that a person made."""
+        """Number of these steps in which a person acted."""
         return sum(intervened for *_, intervened in self._steps)
 
     def add(self, action: np.ndarray, result: StepResult) -> bool:
-        """A step; returns whether it was the last of the episode.
+        """Adds a step, and returns whether it was the last one of the episode.
 
         Args:
-            action: (A + G,), what the policy chose. Where `info` has an `intervene_action`, that is what was executed.
-            result: what `env.step` returned.
+            action: action (A + G,) of the policy; `info["intervene_action"]`, if present, was executed instead.
+            result: result of `env.step`, checked (`check_step`) and owned by the caller.
         """
-        check_step(action, result)
         observation, reward, terminated, truncated, info = result
         intervention = info.get("intervene_action")
         executed = action if intervention is None else intervention
@@ -64,7 +63,7 @@ class EpisodeRecorder:
         return terminated or truncated
 
     def cut(self) -> Segment:
-        """The steps since the last cut, at least one; the episode may go on."""
+        """The segment of the steps since the last cut, at least one; the episode may continue."""
         actions, rewards, terminateds, truncateds, penalties, intervened = (
             np.array(column) for column in zip(*self._steps, strict=True)
         )
@@ -86,14 +85,18 @@ class EpisodeRecorder:
 
 
 def check_step(action: np.ndarray, result: StepResult) -> None:
-    """Raises EnvFault for what would be refused when it is read again: better before it is recorded than after."""
+    """Raises EnvFault for a step that would be refused when its recording is read."""
     observation, reward, _, _, info = result
-    for name, value in (("reward", reward), ("info['grasp_penalty']", info.get("grasp_penalty", 0.0))):
+    numbers: tuple[tuple[str, Any], ...] = (
+        ("reward", reward),
+        ("info['grasp_penalty']", info.get("grasp_penalty", 0.0)),
+    )
+    for name, value in numbers:
         if not (np.ndim(value) == 0 and np.asarray(value).dtype.kind in "biuf" and np.isfinite(value)):
             raise EnvFault("not_finite", f"The env's {name} is {value!r}: return one finite number.")
     for key, array in observation.items():
         if array.ndim == 1 and array.dtype.kind == "f" and not np.isfinite(array).all():
-            message = f"The env's observation {key!r} holds NaN or infinity: mend it, or end the episode before."
+            message = f"The env's observation {key!r} holds NaN or infinity. Fix it, or end the episode earlier."
             raise EnvFault("not_finite", message)
     if info.get("intervene_action") is None:
         return
@@ -101,6 +104,6 @@ def check_step(action: np.ndarray, result: StepResult) -> None:
     if person.shape != np.shape(action) or person.dtype.kind not in "biuf" or not (np.abs(person) <= 1 + ACTION_TOLERANCE).all():
         raise EnvFault(
             "wrong_action",
-            f"info['intervene_action'] is {person} ({person.dtype} {person.shape}): give the whole action that was executed, "
+            f"info['intervene_action'] is {person} ({person.dtype} {person.shape}). Report the whole executed action, "
             f"{np.shape(action)} numbers in [-1, 1].",
         )

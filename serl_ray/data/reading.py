@@ -1,4 +1,4 @@
-"""What reading by Ray Data has in common: the errors of its tasks as they were raised there, and what was left out for one."""
+"""Shared parts of reading by Ray Data: the original errors of its tasks, and warnings about skipped episodes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 import ray.data
 from ray.exceptions import RayError
 
-from serl_ray.data.formats.hil_serl import DemoError
+from serl_ray.data.errors import DemoError
 
 logger = logging.getLogger(__name__)
 
 
 @contextmanager
 def plain_errors(kind: type[Exception]) -> Iterator[None]:
-    """In place of what Ray wraps around an error of this kind in a task, raises the error itself."""
+    """Raises the original error of this kind from a task, without Ray's wrapper around it."""
     try:
         yield
     except RayError as error:
@@ -33,18 +33,15 @@ def _bottom(error: RayError, kind: type[Exception]) -> Exception:
 
 
 def keep_good(dataset: ray.data.Dataset) -> ray.data.Dataset:
-    """What is left of a dataset that was told to skip what is bad, materialised, after the same warning as of `segments`.
-
-    Raises:
-        DemoError: nothing is left.
-    """
+    """The good segments of a dataset from `read_demos`, materialised, after a warning about the bad ones."""
     errors: list[str] = []
     num_good = 0
     for row in dataset.map(_noted).iter_rows():
         errors += row["errors"]
         num_good += row["is_good"]
     warn_dropped(errors, num_good)
-    return dataset.filter(_is_good).map(_without_errors).materialize()
+    good: ray.data.Dataset = dataset.filter(_is_good).map(_without_errors).materialize()
+    return good
 
 
 def _noted(row: dict[str, Any]) -> dict[str, Any]:
@@ -60,10 +57,10 @@ def _without_errors(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def warn_dropped(errors: Sequence[str | DemoError], num_good: int) -> None:
-    """Say how many episodes were dropped, and why the first was.
+    """Logs the number of dropped episodes, and the first error.
 
     Raises:
-        DemoError: all of them were.
+        DemoError: all episodes were dropped.
     """
     if not errors:
         return

@@ -1,20 +1,21 @@
-"""The unit in which experience travels: a `Segment` of consecutive transitions of one episode, every observation stored once."""
+"""The unit of experience: a `Segment` of consecutive transitions of an episode, which stores every observation once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from math import prod
+from typing import Any
 
 import numpy as np
 
 ACTION_TOLERANCE = 1e-6
-"""How far float arithmetic may carry an action out of [-1, 1]."""
+"""Tolerance for actions outside [-1, 1], for errors of float arithmetic."""
 
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """Shape and dtype of one observation key, without any leading axis. A camera frame is (H, W, C) uint8."""
+    """Shape and dtype of one observation key, without leading axes. An image is (H, W, C) uint8."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -44,27 +45,27 @@ SCALAR_FIELDS: Mapping[str, np.dtype] = {
     "grasp_penalty": np.dtype(np.float32),
     "intervened": np.dtype(bool),
 }
-"""The fields of a transition that are one number each."""
+"""Fields of a transition with one number each."""
 
 
 @dataclass(eq=False)
 class Segment:
     """n >= 1 consecutive transitions of one episode.
 
-    Row t of `observations` is what the policy saw at step `first_step + t`; row n is the observation after the last action. So
-    the next observation of a transition is the following row, and no frame is held twice.
+    Row t of `observations` is the policy's input at step `first_step + t`; row n is the observation after the last
+    action. So the next observation of a transition is the following row, and no image is stored twice.
 
     Attributes:
-        observations: for each key an array (n + 1, ...).
+        observations: arrays (n + 1, ...) by key.
         actions: executed actions (n, A), float32, in [-1, 1].
-        rewards: (n,) float32.
-        masks: (n,) float32, 1 - terminated: 1 where the value of the next observation counts, a time-out included.
-        dones: (n,) bool, the episode ended here for whatever reason: true in the last row at most.
-        truncateds: (n,) bool, it ended by a time-out.
-        grasp_penalty: (n,) float32, added to the reward of the grasp critic (so zero or negative).
-        intervened: (n,) bool, the action came from a person.
-        episode: identity of the episode, unique among those that share a buffer; held as a string.
-        first_step: step number in its episode of row 0.
+        rewards: rewards (n,), float32.
+        masks: flags (n,), float32, 0 if the episode terminated here; 1 otherwise, also at a time-out.
+        dones: flags (n,), bool, true if the episode ended here for any reason; true in the last row at most.
+        truncateds: flags (n,), bool, true if the episode ended here by a time-out.
+        grasp_penalty: penalties (n,), float32, zero or negative, which are added to the rewards of the grasp critic.
+        intervened: flags (n,), bool, true if a person chose the action.
+        episode: identity of the episode, unique in a buffer; stored as a string.
+        first_step: step number of row 0 in its episode.
     """
 
     observations: dict[str, np.ndarray]
@@ -94,34 +95,36 @@ class Segment:
 
     def slice(self, start: int, stop: int) -> Segment:
         """Transitions `start` to `stop - 1`, as views."""
-        columns = {name: getattr(self, name)[start:stop] for name in TRANSITION_FIELDS}
-        frames = {key: rows[start : stop + 1] for key, rows in self.observations.items()}
-        return replace(self, observations=frames, first_step=self.first_step + start, **columns)
+        columns: dict[str, Any] = {name: getattr(self, name)[start:stop] for name in TRANSITION_FIELDS}
+        observations = {key: rows[start : stop + 1] for key, rows in self.observations.items()}
+        return replace(self, observations=observations, first_step=self.first_step + start, **columns)
 
     def continues(self, earlier: Segment) -> bool:
-        """Whether this is what came right after an earlier segment of the same episode."""
+        """Whether this segment directly follows an earlier segment of the same episode."""
         if self.episode != earlier.episode or self.first_step != earlier.first_step + len(earlier) or earlier.dones[-1]:
             return False
         return all(np.array_equal(rows[0], earlier.observations[key][-1]) for key, rows in self.observations.items())
 
     def runs(self, mask: np.ndarray) -> list[Segment]:
-        """The longest stretches in which `mask` (n,) is true: an episode with gaps becomes segments without."""
+        """The maximal segments in which `mask` (n,) is true."""
         padded = np.concatenate([[False], np.asarray(mask, bool), [False]])
         edges = np.flatnonzero(padded[1:] != padded[:-1])
         return [self.slice(start, stop) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
 
     @classmethod
     def join(cls, segments: Sequence[Segment]) -> Segment:
-        """One segment of several, each of which continues the one before."""
+        """One segment from several, each of which continues the one before."""
         first, *rest = segments
         if not rest:
             return first
-        columns = {name: np.concatenate([getattr(segment, name) for segment in segments]) for name in TRANSITION_FIELDS}
-        frames = {
+        columns: dict[str, Any] = {
+            name: np.concatenate([getattr(segment, name) for segment in segments]) for name in TRANSITION_FIELDS
+        }
+        observations = {
             key: np.concatenate([rows, *(segment.observations[key][1:] for segment in rest)])
             for key, rows in first.observations.items()
         }
-        return replace(first, observations=frames, **columns)
+        return replace(first, observations=observations, **columns)
 
     def _check_lengths(self) -> None:
         n = len(self)
@@ -138,7 +141,8 @@ class Segment:
 
 
 TRANSITION_FIELDS: tuple[str, ...] = tuple(f.name for f in fields(Segment) if f.name == "actions" or f.name in SCALAR_FIELDS)
-"""The fields of a `Segment` that have one row a transition."""
+"""Fields of a `Segment` with one row per transition."""
 
 Part = Callable[[], Iterable[tuple[int, Segment]]]
-"""Reads a part of a file that is good or bad as a whole: segments, each with the number of its first transition in the file."""
+"""Function that reads a part of a file: its segments, each with the number of its first transition in the file. A part
+is valid or invalid as a whole."""

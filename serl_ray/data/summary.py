@@ -1,4 +1,4 @@
-"""What demonstrations hold, in numbers and in a picture; gathered segment by segment."""
+"""Summary of demonstrations in numbers and plots, gathered segment by segment."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from serl_ray.data.formats.lerobot.features import is_image
 from serl_ray.data.schema import ArraySpec, Segment
 
 BINS = np.linspace(-1, 1, 42)
-"""Edges of the histograms of actions; a zero is in the middle of the middle bin."""
+"""Edges of the histograms of actions; zero is the centre of the middle bin."""
 STRIP_EPISODES, STRIP_FRAMES = 3, 8
 
 
 @dataclass
 class Gripper:
-    """The commands of a dimension whose values are all -1, 0 or 1."""
+    """Counts of the commands of an action dimension with the values -1, 0 and 1."""
 
     closes: int = 0
     holds: int = 0
@@ -27,7 +27,7 @@ class Gripper:
     switches: int = 0
 
     def add(self, commands: np.ndarray) -> None:
-        """The commands (n,) of a segment; a switch is a command other than the one before it, holds aside."""
+        """Adds the commands (n,) of a segment; a switch is a change from closing to opening or back."""
         moves = commands[commands != 0]
         self.closes += int((moves < 0).sum())
         self.opens += int((moves > 0).sum())
@@ -37,10 +37,13 @@ class Gripper:
 
 @dataclass
 class Summary:
-    """Counts and extremes of segments. Those of one episode that follow each other count as one.
+    """Statistics of episodes; consecutive segments of one episode count as one episode.
 
     Attributes:
-        grippers: dimensions of the actions that are grippers; None takes those whose values are all -1, 0 or 1.
+        grippers: gripper dimensions of the actions; None for those with only the values -1, 0 and 1.
+        lengths: lengths of the episodes in steps.
+        specs: different observation specs of the episodes.
+        num_intervened: number of transitions with an intervention.
     """
 
     grippers: Sequence[int] | None = None
@@ -48,7 +51,7 @@ class Summary:
     specs: list[dict[str, ArraySpec]] = field(default_factory=list)
     num_intervened: int = 0
     _successes: list[bool] = field(default_factory=list)
-    _episode: str | None = None
+    _episode: str | int | None = None
     _strips: list[dict[str, np.ndarray]] = field(default_factory=list)
     _actions: list[_Dimension] = field(default_factory=list)
 
@@ -62,7 +65,7 @@ class Summary:
         return float(np.mean(self._successes))
 
     def add(self, segment: Segment) -> None:
-        """Take a segment in."""
+        """Adds a segment."""
         if segment.episode == self._episode and segment.first_step > 0:
             self.lengths[-1] += len(segment)
             self._successes[-1] = bool(segment.rewards[-1] > 0)
@@ -102,8 +105,8 @@ class Summary:
             yield text
 
     def draw(self, path: str | Path) -> None:
-        """A picture: histograms of lengths and actions, and frames of a few episodes, a row an episode and camera."""
-        strips = [(f"episode {e}, {key}", frames) for e, strip in enumerate(self._strips) for key, frames in strip.items()]
+        """Plots histograms of lengths and actions, and images of a few episodes with a row per episode and camera."""
+        strips = [(f"episode {e}, {key}", images) for e, strip in enumerate(self._strips) for key, images in strip.items()]
         figure = Figure(figsize=(12, 4 + 1.5 * len(strips)), layout="constrained")
         above, *below = figure.subfigures(
             2 if strips else 1, 1, height_ratios=[4, 1.5 * len(strips)] if strips else [1], squeeze=False
@@ -112,13 +115,13 @@ class Summary:
         left.hist(self.lengths, bins=min(30, max(self.lengths)))
         left.set(xlabel="length (steps)", ylabel="episodes")
         shares = np.stack([dimension.counts / dimension.counts.sum() for dimension in self._actions])
-        image = right.imshow(shares, aspect="auto", extent=(-1, 1, len(shares) - 0.5, -0.5), cmap="magma")
+        heat_map = right.imshow(shares, aspect="auto", extent=(-1, 1, len(shares) - 0.5, -0.5), cmap="magma")
         right.set(xlabel="action", ylabel="dimension", yticks=range(len(shares)))
-        above.colorbar(image, ax=right, label="share of the transitions")
+        above.colorbar(heat_map, ax=right, label="share of the transitions")
         if strips:
             axes = below[0].subplots(len(strips), 1, squeeze=False)[:, 0]
-            for axis, (title, frames) in zip(axes, strips, strict=True):
-                axis.imshow(np.concatenate(frames, axis=1), cmap="gray")
+            for axis, (title, images) in zip(axes, strips, strict=True):
+                axis.imshow(np.concatenate(list(images), axis=1), cmap="gray")
                 axis.set_title(title, fontsize=8)
                 axis.axis("off")
         figure.savefig(path, dpi=100)
@@ -132,7 +135,7 @@ class Summary:
 
 @dataclass
 class _Dimension:
-    """One number of the actions."""
+    """Statistics of one action dimension."""
 
     low: float = np.inf
     high: float = -np.inf
@@ -148,6 +151,6 @@ class _Dimension:
 
 
 def _strip(segment: Segment) -> dict[str, np.ndarray]:
-    """A few frames of every camera of an episode, (at most STRIP_FRAMES, H, W, C)."""
+    """A few images of every camera of an episode, (at most STRIP_FRAMES, H, W, C)."""
     chosen = np.unique(np.linspace(0, len(segment), STRIP_FRAMES).round().astype(int))
     return {key: segment.observations[key][chosen] for key, spec in segment.observation_spec.items() if is_image(spec)}

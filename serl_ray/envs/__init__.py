@@ -1,4 +1,4 @@
-"""Envs: the contract they keep, the ones that come along, and how to make them."""
+"""Envs: their contract, the bundled envs, and the functions that make them."""
 
 from serl_ray.envs.contract import CheckReport, check_env, inspect_env
 from serl_ray.envs.expert import ScriptedExpert

@@ -1,4 +1,4 @@
-"""The env contract (docs/env_contract.md), checked: what an env does in some random steps, in plain words."""
+"""Checks of the env contract (docs/env_contract.md) by random steps."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from serl_ray.envs.probe import BrokenAPI, Recording
 from serl_ray.types import ActionLayout
 
 LARGEST_VECTOR_VALUE = 10.0
-"""Vectors enter the network as they are; numbers beyond this are taken for forgotten units."""
+"""Largest value of a vector without a warning, because vectors enter the network unscaled."""
 
 
 @dataclass
 class CheckReport:
-    """What `inspect_env` found.
+    """Findings of `inspect_env`.
 
     Attributes:
-        problems: What training would trip over.
-        warnings: What it would survive, and what changes by it.
-        facts: What was measured, without a verdict.
+        problems: faults that break training.
+        warnings: faults that training survives, with their effects.
+        facts: measurements.
     """
 
     problems: list[str]
@@ -41,18 +41,18 @@ class CheckReport:
 
 
 def check_env(env: gymnasium.Env, setup_mode: str, steps: int = 50) -> list[str]:
-    """The problems that `inspect_env` finds: an empty list where the env keeps the contract."""
+    """The problems found by `inspect_env`; empty if the env keeps the contract."""
     return inspect_env(env, setup_mode, steps).problems
 
 
 def inspect_env(env: gymnasium.Env, setup_mode: str, steps: int = 50, seed: int = 0) -> CheckReport:
-    """Takes random steps in an env, resets included, and says what is wrong with it.
+    """Takes random steps in an env, with resets, and reports its faults.
 
     Args:
-        env: The env as its author made it, with all of its observations (`build_env`).
-        setup_mode: One of `types.SETUP_MODES`.
-        steps: How many random actions are executed; on a robot, mind where they lead.
-        seed: Seeds the actions and the first reset.
+        env: env with all of its observations, from `build_env`.
+        setup_mode: one of `types.SETUP_MODES`.
+        steps: number of random actions to execute; make sure that they are safe on a robot.
+        seed: seed of the actions and the first reset.
     """
     spaces = env.observation_space
     problems = [*_observation_space_problems(spaces), *action_space_problems(env.action_space, setup_mode)]
@@ -71,7 +71,7 @@ def inspect_env(env: gymnasium.Env, setup_mode: str, steps: int = 50, seed: int 
 def _random_actions(action_dim: int, setup_mode: str, steps: int, seed: int) -> np.ndarray:
     try:
         layout = ActionLayout.from_setup(setup_mode, action_dim)
-    except ValueError:  # told with the action space
+    except ValueError:  # reported with the action space
         layout = ActionLayout(tuple(range(action_dim)))
     return layout.random(np.random.default_rng(seed), steps)
 
@@ -84,13 +84,13 @@ def _observation_space_problems(space: gymnasium.Space) -> Iterator[str]:
         if isinstance(part, gymnasium.spaces.Dict):
             yield f"Observation `{key}` {_nested_fault(part)}"
         elif not isinstance(part, Box):
-            yield f"Observation `{key}` is {type(part).__name__}: make it a Box; a number is a float32 vector of length 1."
-        elif fault := array_fault(part.shape, part.dtype):
+            yield f"Observation `{key}` is {type(part).__name__}: make it a Box, for a number float32 of shape (1,)."
+        elif fault := array_fault(part.shape, np.dtype(part.dtype)):
             yield f"Observation `{key}` {fault}"
 
 
 def action_space_problems(space: gymnasium.Space, setup_mode: str) -> Iterator[str]:
-    """What is wrong with an action space for a set-up."""
+    """Problems of an action space for a set-up."""
     if not isinstance(space, Box) or len(space.shape) != 1:
         yield f"The action space is {space}: make it Box(-1, 1, (n,), float32)."
         return
@@ -98,7 +98,7 @@ def action_space_problems(space: gymnasium.Space, setup_mode: str) -> Iterator[s
         yield f"The action space is {space.dtype}: make it float32."
     if not (np.all(space.low == -1.0) and np.all(space.high == 1.0)):
         limits = f"{space.low.min():g} to {space.high.max():g}"
-        yield f"The action space goes from {limits}: make it -1 to 1, and scale to metres and radians inside the env."
+        yield f"The action space ranges from {limits}: make it -1 to 1, and scale to metres and radians inside the env."
     try:
         ActionLayout.from_setup(setup_mode, space.shape[0])
     except ValueError as error:
@@ -113,23 +113,23 @@ def _nested_fault(keys: Iterable[str]) -> str:
 
 
 def array_fault(shape: tuple[int, ...], dtype: np.dtype) -> str | None:
-    """What is wrong with an observation of this shape and type."""
+    """The fault of an observation's shape or dtype; None for a valid one."""
     if len(shape) == 1:
         return None if dtype == np.float32 else f"is a {dtype} vector: make it float32 (.astype(np.float32))."
     if len(shape) == 4:
-        return f"has shape {shape}: give one frame (H, W, 3); the replay buffer stacks frames."
+        return f"has shape {shape}: give one image (H, W, 3); the replay buffer stacks images."
     if len(shape) != 3:
         return f"has shape {shape}: give an image (H, W, 3) or a vector (D,); a single number is a vector of length 1."
     if shape[-1] != 3:
-        mend = "it looks like (C, H, W): use np.moveaxis(image, 0, -1)" if shape[0] == 3 else "give three colour channels"
-        return f"has shape {shape}, not (H, W, 3): {mend}."
+        fix = "it looks like (C, H, W): use np.moveaxis(image, 0, -1)" if shape[0] == 3 else "give three colour channels"
+        return f"has shape {shape}, not (H, W, 3): {fix}."
     if dtype != np.uint8:
-        return f"is a {dtype} image: make it uint8, 0 to 255; from 0 to 1: (255 * image).astype(np.uint8)."
+        return f"is a {dtype} image: make it uint8, 0 to 255; for values in [0, 1], use (255 * image).astype(np.uint8)."
     return None
 
 
 def _value_fault(value: Any, space: Box | None) -> str | None:
-    """What is wrong with an observed value, alone and against its space."""
+    """The fault of an observed value, alone and compared with its space; None for a valid one."""
     if isinstance(value, dict):
         return _nested_fault(value)
     if not isinstance(value, np.ndarray):
@@ -144,7 +144,7 @@ def _value_fault(value: Any, space: Box | None) -> str | None:
         return f"is {value.dtype} {value.shape}, its space {space.dtype} {space.shape}: make them the same."
     if not space.contains(value):
         limits = f"{space.low.min():g} to {space.high.max():g}"
-        return f"leaves its space: it goes from {value.min():g} to {value.max():g}, the space from {limits}."
+        return f"leaves its space: its values range from {value.min():g} to {value.max():g}, the space from {limits}."
     return None
 
 
@@ -153,7 +153,8 @@ def _observation_problems(recording: Recording, spaces: dict[str, gymnasium.Spac
     if len(dicts) < len(recording.copies):
         yield "An observation is not a dict: return a dict of arrays."
     if spaces and (odd := next((observation for observation in dicts if observation.keys() != spaces.keys()), None)) is not None:
-        yield f"An observation has the keys {', '.join(sorted(odd))}, its space {', '.join(sorted(spaces))}: make them the same."
+        found, expected = ", ".join(sorted(odd)), ", ".join(sorted(spaces))
+        yield f"An observation has the keys {found}, its space {expected}: make them the same."
     for key, values in recording.by_key().items():
         space = spaces.get(key)
         faults = (_value_fault(value, space if isinstance(space, Box) else None) for value in values)
@@ -162,16 +163,16 @@ def _observation_problems(recording: Recording, spaces: dict[str, gymnasium.Spac
     for returned, kept in zip(recording.observations, recording.copies, strict=True):
         arrays = {key: value for key, value in kept.items() if isinstance(value, np.ndarray)} if isinstance(kept, dict) else {}
         altered = [key for key, value in arrays.items() if not _same(returned.get(key), value)]
-        yield from (f"The env writes into the `{key}` that it returned before: return a copy." for key in altered)
+        yield from (f"The env changes the array `{key}` that it returned before: return a copy." for key in altered)
     yield from (
-        f"Camera `{key}` is black throughout: is it switched on, its lens uncovered, the scene lit?"
+        f"Camera `{key}` is always black: check that it is switched on, its lens is uncovered and the scene is lit."
         for key, images in _sound_arrays(recording).items()
         if images.dtype == np.uint8 and not images.any()
     )
 
 
 def _sound_arrays(recording: Recording) -> dict[str, np.ndarray]:
-    """The observations without a fault, by key: those of all steps in one array."""
+    """The observations of all steps stacked by key, for keys without a fault."""
     sound = {key: values for key, values in recording.by_key().items() if not any(_value_fault(value, None) for value in values)}
     return {key: np.stack(values) for key, values in sound.items() if len({value.shape for value in values}) == 1}
 
@@ -193,7 +194,7 @@ def _outcome_problems(recording: Recording) -> Iterator[str]:
             yield f"`{name}` is {odd[0]!r}: return a bool."
     steps = len(recording.rewards)
     if steps > 1 and len(recording.episode_lengths()) == steps:
-        yield "Every step ends an episode: terminated=True is for success and failure, truncated=True for the time limit."
+        yield "Every step ends an episode: set terminated for success and failure, truncated for the time limit."
 
 
 def _info_problems(recording: Recording, action_shape: tuple[int, ...]) -> Iterator[str]:
@@ -202,12 +203,12 @@ def _info_problems(recording: Recording, action_shape: tuple[int, ...]) -> Itera
     infos = [info for info in recording.infos if isinstance(info, dict)]
     penalties = [info["grasp_penalty"] for info in infos if "grasp_penalty" in info]
     if odd := [penalty for penalty in penalties if not _is_number(penalty) or penalty > 0.0]:
-        yield f"info['grasp_penalty'] is {odd[0]!r}: it is added to a reward; give one number, 0 or less."
+        yield f"info['grasp_penalty'] is {odd[0]!r}: give one number, 0 or less, which is added to the reward."
     actions = [np.asarray(info["intervene_action"]) for info in infos if "intervene_action" in info]
     if odd := [action for action in actions if not _is_action(action, action_shape)]:
         yield (
-            f"info['intervene_action'] is {odd[0]} ({odd[0].dtype} {odd[0].shape}): give the whole action that was executed, "
-            f"float32 {action_shape} in [-1, 1], and leave the key out where nobody intervened."
+            f"info['intervene_action'] is {odd[0]} ({odd[0].dtype} {odd[0].shape}): give the whole executed action, "
+            f"float32 {action_shape} in [-1, 1], and leave the key out of steps without an intervention."
         )
 
 
@@ -218,34 +219,34 @@ def _is_action(value: np.ndarray, shape: tuple[int, ...]) -> bool:
 def _observation_warnings(recording: Recording) -> Iterator[str]:
     arrays = _sound_arrays(recording)
     if arrays and STATE not in arrays:
-        yield "There is no sound `state`: name the vectors that make up the agent's state with state_keys."
+        yield "There is no valid `state`: name the vectors of the agent's state with state_keys."
     for key, values in arrays.items():
         if values.dtype == np.uint8 and values.any() and np.all(values == values[0]):
-            yield f"Camera `{key}` shows the same picture throughout: does it look at the scene, does its driver run?"
+            yield f"Camera `{key}` always shows the same image: check that it sees the scene and that its driver runs."
         if values.dtype == np.float32 and np.abs(values).max(initial=0.0) > LARGEST_VECTOR_VALUE:
-            yield f"`{key}` reaches {np.abs(values).max():.3g}: it enters the network as it is; scale it to about 1."
+            yield f"`{key}` reaches {np.abs(values).max():.3g}: scale it to about 1, as the network does not scale it."
 
 
 def _outcome_warnings(recording: Recording, setup_mode: str) -> Iterator[str]:
     rewards = [float(reward) for reward in recording.rewards if _is_number(reward)]
     if dense := [reward for reward in rewards if reward not in (0.0, 1.0)]:
         yield (
-            f"There are rewards other than 0 and 1, from {min(dense):g} to {max(dense):g}: training runs, but an episode counts "
-            "as a success where its rewards add up to 0.5 or more, and the critic's values have no known limit."
+            f"There are rewards other than 0 and 1, from {min(dense):g} to {max(dense):g}: training runs, but an "
+            "episode counts as a success if its rewards add up to 0.5 or more, and Q has no known bound."
         )
     infos = [info for info in recording.infos if isinstance(info, dict)]
     if setup_mode.endswith("learned-gripper") and any("grasp_penalty" not in info for info in infos):
-        yield "info lacks `grasp_penalty`: nothing keeps the gripper from chattering. Wrap the env in wrappers.GripperPenalty."
+        yield "info lacks `grasp_penalty`, so the gripper may chatter: wrap the env in wrappers.GripperPenalty."
     lengths = recording.episode_lengths()
     if 1 < len(lengths) < len(rewards) and len(set(lengths)) == 1 and not any(recording.truncations) and not any(rewards):
-        yield f"Every episode is terminated after {lengths[0]} steps: report a time limit as truncated, so that it bootstraps."
+        yield f"Every episode terminates after {lengths[0]} steps: report time limits as truncated, so they bootstrap."
 
 
 def _facts(recording: Recording) -> Iterator[str]:
     steps = len(recording.rewards)
     if not steps:
         return
-    yield f"{steps / recording.seconds:.0f} Hz ({1000 * recording.seconds / steps:.1f} ms a step)."
+    yield f"{steps / recording.seconds:.0f} Hz ({1000 * recording.seconds / steps:.1f} ms per step)."
     lengths = recording.episode_lengths()
     ended = f"after {min(lengths)} to {max(lengths)} steps each" if lengths else "so make sure that there is a time limit"
     yield f"{len(lengths)} episode(s) ended in {steps} steps, {ended}."

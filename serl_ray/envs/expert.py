@@ -1,4 +1,4 @@
-"""A scripted person: the expert of an env, with the hand-shake of a person's."""
+"""Scripted experts that act in a person's place, with noise."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from serl_ray.types import ActionLayout
 
 
 class ScriptedExpert:
-    """Acts by the env's own `expert_action()`, plus Gaussian noise on the continuous dimensions.
+    """Expert that takes the env's own `expert_action()` and adds Gaussian noise to the continuous dimensions.
 
     Args:
-        env: any env, wrapped or not, whose innermost env has `expert_action() -> (A + G,)`.
-        layout: tells the continuous dimensions from the grippers.
+        env: env, wrapped or not, whose innermost env has `expert_action() -> (A + G,)`.
+        layout: layout of the env's action.
         noise: standard deviation of the noise, in units of a full-scale action.
-        seed: of the noise.
+        seed: seed of the noise.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], layout: ActionLayout, noise: float = 0.0, seed: int = 0) -> None:
@@ -30,20 +30,19 @@ class ScriptedExpert:
         self._rng = np.random.default_rng(seed)
 
     def act(self) -> np.ndarray:
-        """The action (A + G,), float32 in [-1, 1], for the env's present state."""
+        """The action (A + G,), float32 in [-1, 1], for the current state of the env."""
         action = np.array(self._expert_action(), np.float32)
         action[self._continuous] += self._noise * self._rng.standard_normal(len(self._continuous))
         return action.clip(-1.0, 1.0)
 
 
 class StrayingExpert(ScriptedExpert):
-    """An expert that may lose its way: in a share of its episodes it wanders from a random step on, and so shows how a task looks
-    that fails.
+    """Expert that fails in a share of its episodes: from a random step on it takes a random walk.
 
     Args:
-        env, layout, noise, seed: as of `ScriptedExpert`.
-        share: of the episodes that go astray, in [0, 1].
-        within: steps at the start of an episode among which the last good one is drawn.
+        env, layout, noise, seed: arguments of `ScriptedExpert`.
+        share: share of failing episodes, in [0, 1].
+        within: number of steps within which the random walk starts.
     """
 
     def __init__(
@@ -60,9 +59,9 @@ class StrayingExpert(ScriptedExpert):
         self.begin()
 
     def begin(self) -> None:
-        """A new episode."""
+        """Starts a new episode."""
         strays = self._rng.random() < self._share
-        self._steps_left = self._rng.integers(self._within) if strays else np.inf
+        self._steps_left = float(self._rng.integers(self._within)) if strays else np.inf
         self._heading = self._layout.random(self._rng, 1)[0]
 
     def act(self) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What stands between a run and an env that misbehaves."""
+"""Protection of a run from a faulty env."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ from serl_ray.data.episodes import EnvFault, StepResult, check_step
 from serl_ray.data.observations import Observation
 
 REPEAT_SECONDS = 1.0
-"""Between interrupts, where the env has caught the one before."""
+"""Seconds between interrupts, if the env catches them."""
 GRACE_SECONDS = 10.0
-"""Until the process of an env that cannot be interrupted is ended, with its traceback."""
+"""Seconds after a deadline until the process of an env that cannot be interrupted is ended, with its traceback."""
 
 
 class Guard(gymnasium.Wrapper):
-    """Turns whatever goes wrong in an env into an `EnvFault`, after which the env may be reset.
+    """Wrapper that turns all errors of an env into an `EnvFault`, after which the env may be reset.
+
+    It checks each step once, and copies actions and results.
 
     Args:
-        env: An env with the agent's selection of observations (`SelectObservations` looks at these).
-        step_deadline: Seconds a step may take; None for as long as it takes.
-        reset_deadline: Likewise a reset, which may wait for a person.
+        env: env with the agent's selection of observations, which `SelectObservations` has checked.
+        step_deadline: time limit of a step in seconds; None for no limit.
+        reset_deadline: time limit of a reset, which may wait for a person, in seconds; None for no limit.
     """
 
     def __init__(self, env: gymnasium.Env, step_deadline: float | None, reset_deadline: float | None) -> None:
@@ -36,22 +38,33 @@ class Guard(gymnasium.Wrapper):
         self._step_deadline, self._reset_deadline = step_deadline, reset_deadline
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
-        """Begins an episode."""
+        """Starts an episode."""
         with _faults("reset", self._reset_deadline, "reset_deadline"):
             observation, info = self.env.reset(seed=seed, options=options)
-        return observation, info
+            return _copied(observation), info
 
     def step(self, action: np.ndarray) -> StepResult:
         """Executes the action (A + G,)."""
         with _faults("step", self._step_deadline, "step_deadline"):
-            result = self.env.step(action)
+            observation, reward, terminated, truncated, info = self.env.step(np.array(action))
+            result = _copied(observation), reward, terminated, truncated, _copied_action(info)
         check_step(action, result)
         return result
 
 
+def _copied(observation: Observation) -> Observation:
+    """A copy of an observation, because some envs reuse their arrays."""
+    return {key: np.array(value) for key, value in observation.items()}
+
+
+def _copied_action(info: dict[str, Any]) -> dict[str, Any]:
+    action = info.get("intervene_action")
+    return info if action is None else {**info, "intervene_action": np.array(action)}
+
+
 @contextmanager
 def _faults(call: str, deadline: float | None, option: str) -> Iterator[None]:
-    """Raises an EnvFault for any exception in the block, and in place of what runs when the deadline is over."""
+    """Raises EnvFault for any exception in the block, and when it misses the deadline."""
     try:
         with _alarm(deadline, f"The env's {call} took longer than the {option} of {deadline} s."):
             yield
@@ -63,8 +76,10 @@ def _faults(call: str, deadline: float | None, option: str) -> Iterator[None]:
 
 @contextmanager
 def _alarm(seconds: float | None, message: str) -> Iterator[None]:
-    """Interrupts the block by a signal, which reaches Python code and what waits in it; where it lets no signal through, and so
-    can only be ended together with its process, that is what happens some seconds later."""
+    """Interrupts the block after some seconds by a signal, which reaches Python code and its waiting calls.
+
+    A block that blocks signals is ended `GRACE_SECONDS` later together with its process.
+    """
     if seconds is None:
         yield
         return
@@ -74,7 +89,7 @@ def _alarm(seconds: float | None, message: str) -> Iterator[None]:
 
     is_main = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGALRM, interrupt) if is_main else None
-    faulthandler.dump_traceback_later(seconds + GRACE_SECONDS, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(seconds + GRACE_SECONDS, exit=True, file=sys.__stderr__ or 2)
     if is_main:
         signal.setitimer(signal.ITIMER_REAL, seconds, REPEAT_SECONDS)
     try:

@@ -1,12 +1,13 @@
-"""gym-hil's Panda that picks up a cube, behind this project's env contract (optional extra `serl-ray[gym-hil]`).
+"""gym-hil's Panda that picks up a cube, with this project's env contract (optional extra `serl-ray[gym-hil]`).
 
-The scene, the robot and its controller are gym-hil's. Episodes, observations and cameras are ours, because gym-hil 0.1.14
+The scene, the robot and its controller are gym-hil's. Episodes, observations and cameras are ours, because gym-hil
+0.1.14
 
-- draws the cube's position from NumPy's global generator, which `reset(seed=...)` does not touch: ours comes from `np_random`;
-- reports a cube that left its area as terminated: ours is truncated, since nothing about such a state is final;
-- calls any cube in the air a success: ours must be at the gripper;
-- waits a second at every reset, opens OpenGL even without a camera, and draws every camera with shadows: ours does not;
-- takes 0, 1, 2 as open, stay, close (measured; its comments name other orders): ours takes -1 close, 0 hold, +1 open.
+- draws the cube's position from NumPy's global generator, which `reset(seed=...)` does not seed; ours uses `np_random`;
+- reports a cube that left its area as terminated; ours is truncated, because such a state is not final;
+- counts any cube in the air as a success; ours must be at the gripper;
+- waits a second at every reset, opens OpenGL even without a camera, and draws every camera with shadows; ours does not;
+- takes 0, 1, 2 as open, stay, close (measured; its comments name other orders); ours takes -1 close, 0 hold, +1 open.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ except ImportError as error:
 from serl_ray.envs.rendering import OffscreenRenderer
 
 CAMERAS = {"front": "front", "image": "front", "wrist": "handcam_rgb"}
-"""The camera of gym-hil's scene behind each observation key."""
+"""Cameras of gym-hil's scene by observation key."""
 
 STEP_SIZE = 0.025  # metres that a full-scale action moves the tip's target in a step of 0.1 s
 GRASP_PENALTY = -0.02
-LIFT_HEIGHT = 0.1  # metres above its rest to which the cube must be lifted
-HOLDING_DISTANCE = 0.05  # metres from the tip within which a lifted cube is held
-AREA_MARGIN = 0.05  # metres that the cube may leave the area it is placed in
+LIFT_HEIGHT = 0.1  # metres above its resting height to which the cube must be lifted
+HOLDING_DISTANCE = 0.05  # largest distance in metres between the tip and a held cube
+AREA_MARGIN = 0.05  # metres by which the cube may leave the area of its start positions
 WORKSPACE_CENTRE = np.array([0.4, 0.0, 0.1])  # metres, base frame
 CLOSED_DRIVE = 0.8  # radians of a finger's drive when fully closed
 VIDEO_SIZE = 256  # pixels
@@ -50,19 +51,20 @@ def make_pick_cube(cameras: Sequence[str] = (), image_size: int = 128, max_steps
 
 
 class PandaPickCube(FrankaGymEnv):
-    """Pick up a cube, placed at random, and lift it by 0.1 m: one arm, a learned gripper, 10 Hz.
+    """Task with one arm and a learned gripper at 10 Hz: lift a randomly placed cube by 0.1 m.
 
     Action (4,): translation of the tip's target along the base frame's x, y, z (full scale 0.025 m), then the gripper
     (<= -0.5 close, >= 0.5 open, else hold). The orientation is fixed: the gripper points down.
 
-    Observations, in the base frame: `state` (11,) is the tip's position (3, decimetres from the workspace's centre), its target
-    minus its position (3, in steps of 0.025 m), its velocity (3, in 0.25 m/s), the gripper's command (-1 closed, +1 open) and its
-    opening (-1 to 1). `object_state` (6,) is the cube's position minus the tip's (3, in steps), the cube's height above rest
-    (decimetres), and whether the right and the left pad touch it (0 or 1). Each of `cameras` is an image (image_size square).
+    Observations, in the base frame: `state` (11,) is the tip's position (3, decimetres from the workspace's centre),
+    its target minus its position (3, in steps of 0.025 m), its velocity (3, in 0.25 m/s), the gripper's command (-1
+    closed, +1 open) and its opening (-1 to 1). `object_state` (6,) is the cube's position minus the tip's (3, in
+    steps), the cube's height above rest (decimetres), and whether the right and the left pad touch it (0 or 1). Each of
+    `cameras` is an image (image_size square).
 
     Args:
-        cameras: Of front (or image: the same view) and wrist; only these are drawn, and without one no OpenGL is needed.
-        image_size: Height and width of an image in pixels.
+        cameras: cameras to render, from front (or image, the same view) and wrist; without cameras no OpenGL is needed.
+        image_size: height and width of an image in pixels.
     """
 
     def __init__(self, cameras: Sequence[str] = (), image_size: int = 128) -> None:
@@ -73,19 +75,19 @@ class PandaPickCube(FrankaGymEnv):
         self._model.vis.global_.offwidth = self._model.vis.global_.offheight = max(image_size, VIDEO_SIZE)
         self._cameras = tuple(cameras)
         self._image_size = image_size
-        self._renderers: dict[int, OffscreenRenderer] = {}  # by image size, made when first used
+        self._renderers: dict[int, OffscreenRenderer] = {}  # by image size, made at first use
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
         self.render_mode = "rgb_array"
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (4,), np.float32)
         image = gymnasium.spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
         vectors = {"state": 11, "object_state": 6}
-        self.observation_space = gymnasium.spaces.Dict(
-            {key: gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32) for key, size in vectors.items()}
-            | {name: image for name in cameras}
-        )
+        spaces: dict[str, gymnasium.Space[Any]] = {
+            key: gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32) for key, size in vectors.items()
+        }
+        self.observation_space = gymnasium.spaces.Dict(spaces | {name: image for name in cameras})
 
     def _load_robot(self) -> None:
-        """Sets what gym-hil's controller reads, in place of FrankaGymEnv.__init__, which opens OpenGL."""
+        """Sets the attributes that gym-hil's controller reads, instead of FrankaGymEnv.__init__, which opens OpenGL."""
         scene = Path(gym_hil.__file__).parent / "assets" / "scene.xml"
         MujocoGymEnv.__init__(self, scene, control_dt=0.1, physics_dt=0.002)
         self._home_position = pick._PANDA_HOME
@@ -101,7 +103,7 @@ class PandaPickCube(FrankaGymEnv):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Begins an episode: the arm at home, the cube on the floor at a random place."""
+        """Starts an episode with the arm at home and the cube on the floor at a random place."""
         gymnasium.Env.reset(self, seed=seed)
         mujoco.mj_resetData(self._model, self._data)
         self.reset_robot()
@@ -110,7 +112,7 @@ class PandaPickCube(FrankaGymEnv):
         return self._observation(), {"success": False, "grasp_penalty": 0.0}
 
     def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
-        """Executes an action (4,) for 0.1 s; success terminates, and a cube that left its area truncates."""
+        """Executes an action (4,) for 0.1 s; success terminates, and a cube outside its area truncates."""
         command = np.sign(action[3]) * (abs(action[3]) >= 0.5)
         useless = command == self._gripper_command
         translation = np.clip(action[:3], -1.0, 1.0) * STEP_SIZE
@@ -124,14 +126,14 @@ class PandaPickCube(FrankaGymEnv):
         return self._draw("front", VIDEO_SIZE)
 
     def close(self) -> None:
-        """Gives the renderers' memory back."""
+        """Frees the memory of the renderers."""
         for renderer in self._renderers.values():
             renderer.close()
         self._renderers.clear()
 
     def expert_action(self) -> np.ndarray:
-        """The expert's action (4,) in the present state: align above the cube, go down, close, lift; open after a miss."""
-        to_cube = self._cube - self._data.mocap_pos[0]  # from the target, so that the arm's lag does not make it overshoot
+        """The expert's action (4,): align above the cube, go down, close, lift; open after a miss."""
+        to_cube = self._cube - self._data.mocap_pos[0]  # from the target, so that a lagging arm does not overshoot
         tip_to_cube = self._cube - self._tip
         is_closed = self._gripper_command < 0.0
         if is_closed and all(self._pad_contacts()):
@@ -148,7 +150,11 @@ class PandaPickCube(FrankaGymEnv):
         lag = (self._data.mocap_pos[0] - self._tip) / STEP_SIZE
         velocity = self._data.sensor("2f85/pinch_vel").data / (10 * STEP_SIZE)
         gripper = [self._gripper_command, self._gripper_opening]
-        object_state = [*(self._cube - self._tip) / STEP_SIZE, (self._cube[2] - self._rest_height) / 0.1, *self._pad_contacts()]
+        object_state = [
+            *(self._cube - self._tip) / STEP_SIZE,
+            (self._cube[2] - self._rest_height) / 0.1,
+            *self._pad_contacts(),
+        ]
         return {
             "state": np.array([*(self._tip - WORKSPACE_CENTRE) / 0.1, *lag, *velocity, *gripper], np.float32),
             "object_state": np.array(object_state, np.float32),

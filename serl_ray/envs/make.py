@@ -1,4 +1,4 @@
-"""From a name to an env as the agent sees it."""
+"""Construction of envs by name."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def make_env(
     """The env named `env`, with the agent's selection of its observations.
 
     Args:
-        env: `tabletop`, `gym-hil`, or `package.module:Class` for an env of your own (a function that returns one will do).
-        setup_mode: One of `types.SETUP_MODES`: how many arms there are and whether their grippers are learned.
-        image_keys: The cameras that the agent sees.
-        state_keys: The vectors that its `state` is joined from; None chooses by `default_state_keys`.
-        env_kwargs: Arguments of the env's constructor. An env of your own gets these and nothing else.
-        frame_stack: Observations that each one holds.
-        control_hz: Steps a second; None for as many as there are.
-        learned_reward: Arguments of `LearnedReward`, for a classifier's reward; None for the env's own.
+        env: `tabletop`, `gym-hil`, or `package.module:Class` for your own env (or a function that returns one).
+        setup_mode: one of `types.SETUP_MODES`, which give the number of arms and whether grippers are learned.
+        image_keys: cameras that the agent sees.
+        state_keys: vectors joined to the agent's `state`; None for `default_state_keys`.
+        env_kwargs: arguments of the env's constructor; your own env gets no others.
+        frame_stack: number of stacked observations.
+        control_hz: steps per second; None for no limit.
+        learned_reward: arguments of `LearnedReward`, for a classifier's reward; None for the env's own reward.
     """
     cameras = all_cameras(image_keys, learned_reward)
     built = build_env(env, setup_mode=setup_mode, image_keys=cameras, env_kwargs=env_kwargs)
@@ -54,7 +54,7 @@ def make_env(
 
 
 def all_cameras(image_keys: Sequence[str], learned_reward: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """The agent's cameras, and those that only the classifier looks at."""
+    """The cameras of the agent, and further ones of the classifier."""
     seen = RewardClassifier.load(local_copy(learned_reward["classifier"]), device="cpu").image_keys if learned_reward else ()
     return tuple(dict.fromkeys((*image_keys, *seen)))
 
@@ -62,7 +62,7 @@ def all_cameras(image_keys: Sequence[str], learned_reward: Mapping[str, Any] | N
 def build_env(
     env: str, *, setup_mode: str, image_keys: Sequence[str] = (), env_kwargs: Mapping[str, Any] | None = None
 ) -> gymnasium.Env:
-    """The env named `env` with all of its observations, as `check_env` wants it; the arguments are those of `make_env`."""
+    """The env named `env` with all of its observations, for `check_env`; for the arguments see `make_env`."""
     if setup_mode not in SETUP_MODES:
         raise ValueError(f"setup_mode is {setup_mode!r}; choose one of {', '.join(SETUP_MODES)}.")
     kwargs = dict(env_kwargs or {})
@@ -80,7 +80,7 @@ def build_env(
 
 
 def _import_factory(path: str) -> Callable[..., Any]:
-    """The class or function that `package.module:Class` names."""
+    """The class or function at `package.module:Class`."""
     module_name, colon, attribute = path.partition(":")
     if not (module_name and colon and attribute):
         raise ValueError(f"Unknown env {path!r}: choose {' or '.join(BUNDLED_ENVS)}, or name your own as package.module:Class.")
@@ -89,12 +89,13 @@ def _import_factory(path: str) -> Callable[..., Any]:
     except ImportError as error:
         raise ValueError(
             f"The module of env {path!r} cannot be imported ({error}): install its package (pip install -e .), "
-            "or put its folder on PYTHONPATH."
+            "or add its folder to PYTHONPATH."
         ) from error
     if not callable(getattr(module, attribute, None)):
         classes = [name for name, value in vars(module).items() if inspect.isclass(value) and issubclass(value, gymnasium.Env)]
         raise ValueError(f"{module_name} has no class {attribute!r}; its envs: {', '.join(classes) or 'none'}.")
-    return getattr(module, attribute)
+    factory: Callable[..., Any] = getattr(module, attribute)
+    return factory
 
 
 def _call(factory: Callable[..., Any], name: str, kwargs: Mapping[str, Any]) -> gymnasium.Env:
@@ -105,5 +106,5 @@ def _call(factory: Callable[..., Any], name: str, kwargs: Mapping[str, Any]) -> 
         raise ValueError(f"env_kwargs do not fit env {name!r} ({error}): it is made by {factory.__name__}{signature}.") from error
     env = factory(**kwargs)
     if not isinstance(env, gymnasium.Env):
-        raise ValueError(f"{name!r} gives a {type(env).__name__}: derive it from gymnasium.Env (the old gym.Env will not do).")
+        raise ValueError(f"{name!r} gives a {type(env).__name__}: derive it from gymnasium.Env, not from the old gym.Env.")
     return env

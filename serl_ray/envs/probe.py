@@ -1,4 +1,4 @@
-"""Some steps in an env, with everything that it returned."""
+"""Recording of everything that an env returns in some steps."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import numpy as np
 
 
 class BrokenAPI(Exception):
-    """The env cannot be stepped any further, for the reason in the message."""
+    """An env whose reset or step do not follow gymnasium's API."""
 
 
 @dataclass
 class Recording:
-    """What an env returned: observations include those of resets, the other lists have one entry a step."""
+    """Results of an env: observations with those of resets, and one entry per step in the other lists."""
 
     observations: list[Any] = field(default_factory=list)  # the env's own objects
-    copies: list[Any] = field(default_factory=list)  # of the same, made at once
+    copies: list[Any] = field(default_factory=list)  # copies of the observations, made at once
     rewards: list[Any] = field(default_factory=list)
     terminations: list[Any] = field(default_factory=list)
     truncations: list[Any] = field(default_factory=list)
@@ -29,10 +29,10 @@ class Recording:
     seconds: float = 0.0
 
     def record(self, env: gymnasium.Env, actions: np.ndarray, seed: int) -> None:
-        """Resets the env with `seed`, executes the actions (steps, A + G), and resets it where an episode ends.
+        """Resets the env with `seed`, executes the actions (steps, A + G), and resets it at the end of an episode.
 
         Raises:
-            BrokenAPI: where reset or step are not gymnasium's; what came before stays recorded.
+            BrokenAPI: reset or step do not follow gymnasium's API; earlier results stay recorded.
         """
         self._keep(_reset(env, seed))
         for action in actions:
@@ -62,7 +62,7 @@ class Recording:
         return {key: [observation[key] for observation in dicts if key in observation] for key in keys}
 
     def episode_lengths(self) -> list[int]:
-        """The lengths in steps of the episodes that ended."""
+        """The lengths in steps of the finished episodes."""
         ends = np.flatnonzero([bool(a or b) for a, b in zip(self.terminations, self.truncations, strict=True)])
         return np.diff(ends, prepend=-1).tolist()
 

@@ -1,82 +1,155 @@
-"""What a person or a scripted expert leaves behind while driving: demonstrations, or labelled frames for a classifier."""
+"""Recording of a person or a scripted expert: demonstrations, or labelled images for a classifier."""
 
 from __future__ import annotations
 
 import itertools
+import logging
 import pickle
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import gymnasium
 import numpy as np
 
-from serl_ray.data.episodes import EpisodeRecorder
+from serl_ray.data.episodes import EnvFault, EpisodeRecorder
 from serl_ray.data.schema import Segment
 from serl_ray.evaluation.rollouts import SUCCESS_RETURN
+from serl_ray.files.atomic import write_file
+
+logger = logging.getLogger(__name__)
 
 MAX_FAILURES = 20
-"""Episodes in a row without success after which recording gives up."""
+"""Number of consecutive episodes without success that ends recording."""
+MAX_FAULTS = 5
+"""Number of consecutive episodes with an env fault that ends recording."""
+MOST_TRIES = MAX_FAILURES * MAX_FAULTS
+"""Upper bound of the episodes that are played for one that is recorded."""
 
 Drive = Callable[[], np.ndarray]
-"""The next action; on a robot that a person drives, standing still, since the env reports the person's own actions."""
+"""Function that returns the next action (A + G,); zero on a robot driven by a person, whose action the env reports."""
+
+
+@dataclass
+class Recorder:
+    """Recorder of successful episodes; an episode with an env fault is dropped.
+
+    Attributes:
+        env: env inside a `Guard`, which turns its faults into `EnvFault`.
+        drive: source of the actions.
+        by_person: whether a person drives through the env; an episode without `info["intervene_action"]` is then
+            dropped.
+        interrupted: event that ends the recording after the current step, and drops its episode.
+        dropped: number of dropped episodes by reason.
+    """
+
+    env: gymnasium.Env
+    drive: Drive
+    by_person: bool = False
+    interrupted: Event = field(default_factory=Event)
+    dropped: Counter[str] = field(default_factory=Counter)
+    _faults_in_a_row: int = 0
+    _has_person: bool = False
+
+    def successes(self, episodes: int, seed: int, first: int = 0) -> Iterator[Segment]:
+        """Plays episodes until enough have succeeded or it is interrupted, and yields the successful ones.
+
+        Args:
+            episodes: number of successful episodes.
+            seed: seed of the first reset; each later reset adds 1.
+            first: number of the first episode.
+
+        Raises:
+            RuntimeError: too many consecutive episodes failed, or had an env fault.
+            ValueError: a whole episode passed without an action of the person who should drive.
+        """
+        recorded = in_a_row = 0
+        for number in itertools.count(first):
+            if recorded == episodes or self.interrupted.is_set():
+                return
+            segment = self._play(f"demo-{seed}-{number:05d}", seed + number)
+            if segment is not None and segment.rewards.sum() >= SUCCESS_RETURN:
+                recorded, in_a_row = recorded + 1, 0
+                yield segment
+            elif segment is not None:
+                in_a_row += 1
+                self.dropped["failed"] += 1
+            if in_a_row == MAX_FAILURES:
+                raise RuntimeError(
+                    f"{MAX_FAILURES} consecutive episodes have failed. Lower the expert's noise, or check the env."
+                )
+
+    def _play(self, name: str, seed: int) -> Segment | None:
+        """An episode; None if it was interrupted, had an env fault, or was driven by nobody."""
+        try:
+            segment = self._episode(name, seed)
+        except EnvFault as fault:
+            self.dropped["spoiled by the env"] += 1
+            self._faults_in_a_row += 1
+            logger.warning("An episode is dropped. %s", fault)
+            if self._faults_in_a_row == MAX_FAULTS:
+                message = f"The env has spoiled {MAX_FAULTS} consecutive episodes, the last one by this fault: {fault}"
+                raise RuntimeError(message) from fault
+            return None
+        self._faults_in_a_row = 0
+        if segment is not None and self.by_person and not segment.intervened.any():
+            self.dropped["driven by nobody"] += 1
+            if not self._has_person:
+                raise ValueError(
+                    "A whole episode has passed without info['intervene_action']: the env must report the person's "
+                    "actions in it. Use an env that does so, or --driver expert."
+                )
+            return None
+        self._has_person = self._has_person or segment is not None
+        return segment
+
+    def _episode(self, name: str, seed: int) -> Segment | None:
+        observation, _ = self.env.reset(seed=seed)
+        episode, done = EpisodeRecorder(name, observation), False
+        while not done:
+            if self.interrupted.is_set():
+                return None
+            action = self.drive()
+            observation, reward, terminated, truncated, info = self.env.step(action)
+            if not self.by_person:
+                info = {"intervene_action": action, **info}
+            done = episode.add(action, (observation, reward, terminated, truncated, info))
+        return episode.cut()
 
 
 def record_successes(env: gymnasium.Env, drive: Drive, episodes: int, seed: int) -> Iterator[Segment]:
-    """Plays until `episodes` have succeeded, and yields those; failed ones are dropped, as in the original.
-
-    Raises:
-        RuntimeError: `MAX_FAILURES` episodes in a row have failed.
-    """
-    recorded = failures_in_a_row = 0
-    for episode in itertools.count():
-        segment = _play(env, drive, seed + episode, name=f"demo-{seed}-{episode}")
-        succeeded = segment.rewards.sum() >= SUCCESS_RETURN
-        failures_in_a_row = 0 if succeeded else failures_in_a_row + 1
-        if failures_in_a_row == MAX_FAILURES:
-            raise RuntimeError(f"{MAX_FAILURES} episodes in a row have failed. Lower the expert's noise, or check the env.")
-        if succeeded:
-            recorded += 1
-            yield segment
-        if recorded == episodes:
-            return
+    """Successful episodes of a scripted expert; see `Recorder.successes`."""
+    return Recorder(env, drive).successes(episodes, seed)
 
 
 def record_frames(
     env: gymnasium.Env, drive: Drive, image_keys: Sequence[str], folder: Path, name: str, seed: int, linger: int = 10
 ) -> dict[str, int]:
-    """Plays an episode and writes its frames as `folder/success/NAME.pkl` and `folder/failure/NAME.pkl`.
+    """Plays an episode and writes its images as `folder/success/NAME.pkl` and `folder/failure/NAME.pkl`.
 
-    A frame is a success where the reward of the step that led to it, or `info["success"]`, says so. The episode goes on for
-    `linger` steps after its first success, if the env lets it.
+    An image is a success if the reward of its step or `info["success"]` says so. The episode continues for `linger`
+    steps after its first success, unless the env ends it.
 
     Returns:
-        How many frames of either kind there were.
+        The number of images by class.
     """
     observation, _ = env.reset(seed=seed)
     frames: dict[str, list[dict[str, Any]]] = {"success": [], "failure": []}
     is_success, done = False, False
     while True:
-        kept = {"observations": {key: observation[key] for key in image_keys}, "labels": int(is_success), "episode": name}
+        images = {key: np.array(observation[key]) for key in image_keys}
+        kept = {"observations": images, "labels": int(is_success), "episode": name}
         frames["success" if is_success else "failure"].append(kept)
         if done or len(frames["success"]) > linger:
             break
         observation, reward, terminated, truncated, info = env.step(drive())
-        is_success = reward >= SUCCESS_RETURN or bool(info.get("success", False))
+        is_success = float(reward) >= SUCCESS_RETURN or bool(info.get("success", False))
         done = terminated or truncated
-    for kind, kept in frames.items():
-        if kept:
+    for kind, kept_frames in frames.items():
+        if kept_frames:
             (folder / kind).mkdir(parents=True, exist_ok=True)
-            with (folder / kind / f"{name}.pkl").open("wb") as file:
-                pickle.dump(kept, file, protocol=5)
-    return {kind: len(kept) for kind, kept in frames.items()}
-
-
-def _play(env: gymnasium.Env, drive: Drive, seed: int, name: str) -> Segment:
-    observation, _ = env.reset(seed=seed)
-    episode, done = EpisodeRecorder(name, observation), False
-    while not done:
-        action = drive()
-        observation, reward, terminated, truncated, info = env.step(action)
-        done = episode.add(action, (observation, reward, terminated, truncated, {"intervene_action": action, **info}))
-    return episode.cut()
+            write_file(folder / kind / f"{name}.pkl", pickle.dumps(kept_frames, protocol=5))
+    return {kind: len(kept_frames) for kind, kept_frames in frames.items()}

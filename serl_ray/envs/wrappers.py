@@ -1,4 +1,4 @@
-"""Wrappers between env and agent: the agent's view, an expert in the person's place, a price on useless gripper commands."""
+"""Env wrappers: selected observations, control rate, recorded episodes, expert interventions and gripper penalties."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ logger = logging.getLogger(__name__)
 Observation = dict[str, np.ndarray]
 
 GRIPPER_THRESHOLD = 0.5
-"""A gripper number of at least this size is a command (negative: close, positive: open); a smaller one holds."""
+"""Smallest absolute value of a gripper command: negative closes, positive opens; smaller values hold."""
 
 
 class SelectObservations(gymnasium.ObservationWrapper):
-    """The agent's observation: the cameras asked for, and `state`, the chosen vectors joined (float32).
+    """Wrapper that gives the agent's observation: chosen cameras, and `state`, the chosen vectors joined (float32).
 
     Args:
-        env: An env with a flat Dict observation space.
-        image_keys: The cameras, in the order in which the encoder joins them.
-        state_keys: The vectors, in order; None chooses by `default_state_keys`.
+        env: env with a flat Dict observation space.
+        image_keys: cameras in the order of the encoder.
+        state_keys: vectors in order; None for `default_state_keys`.
 
     Attributes:
-        unselected: The newest observation as the env returned it.
+        unselected: newest observation of the env, with all keys.
     """
 
     def __init__(self, env: gymnasium.Env, image_keys: Sequence[str] = (), state_keys: Sequence[str] | None = None) -> None:
@@ -45,7 +45,7 @@ class SelectObservations(gymnasium.ObservationWrapper):
         check_selection(spaces, self.image_keys, self.state_keys)
         _check_ranks(spaces, self.image_keys, 3, "an image (H, W, 3): list vectors in state_keys")
         for key in self.image_keys:
-            if fault := array_fault(spaces[key].shape, spaces[key].dtype):
+            if fault := array_fault(spaces[key].shape, np.dtype(spaces[key].dtype)):
                 raise ValueError(f"Observation {key!r} {fault}")
         _check_ranks(spaces, self.state_keys, 1, "a vector (D,): list cameras in image_keys")
         selected: dict[str, gymnasium.Space] = {key: spaces[key] for key in self.image_keys}
@@ -53,7 +53,7 @@ class SelectObservations(gymnasium.ObservationWrapper):
             low = np.concatenate([spaces[key].low for key in self.state_keys], dtype=np.float32)
             high = np.concatenate([spaces[key].high for key in self.state_keys], dtype=np.float32)
             selected[STATE] = gymnasium.spaces.Box(low, high)
-        self.observation_space = gymnasium.spaces.Dict(selected)
+        self.observation_space = self._selected = gymnasium.spaces.Dict(selected)
         self.unselected: Observation = {}
 
     def observation(self, observation: Observation) -> Observation:
@@ -61,21 +61,21 @@ class SelectObservations(gymnasium.ObservationWrapper):
         self.unselected = observation
         selected = select_observations(observation, self.image_keys, self.state_keys)
         for key, array in selected.items():
-            space = self.observation_space[key]
+            space = self._selected[key]
             if np.shape(array) != space.shape or array.dtype != space.dtype:
                 raise EnvFault(
                     "wrong_shape",
-                    f"The env returns {key!r} as {array.dtype} {np.shape(array)}, its space is {space.dtype} {space.shape}: "
-                    "make them the same. scripts/check_env.py says more.",
+                    f"The env returns {key!r} as {array.dtype} {np.shape(array)}, its space is "
+                    f"{space.dtype} {space.shape}: make them the same. For details run scripts/check_env.py.",
                 )
         if self.state_keys and not np.isfinite(selected[STATE]).all():
-            message = f"The env returns NaN or infinity in {', '.join(self.state_keys)}: mend it, or end the episode."
+            message = f"The env returns NaN or infinity in {', '.join(self.state_keys)}: fix it, or end the episode."
             raise EnvFault("not_finite", message)
         return selected
 
 
 def stack_frames(env: gymnasium.Env, frame_stack: int) -> gymnasium.Env:
-    """The env with the last `frame_stack` observations (T, ...) in each, the oldest first; the first is repeated at a reset."""
+    """The env with stacks (T, ...) of observations, oldest first; a reset repeats the first one."""
     return env if frame_stack == 1 else gymnasium.wrappers.FrameStackObservation(env, frame_stack, padding_type="reset")
 
 
@@ -84,26 +84,26 @@ def _flat_spaces(space: gymnasium.Space) -> dict[str, gymnasium.spaces.Box]:
         raise ValueError(f"The observation space is {type(space).__name__}, not a Dict of arrays: see docs/env_contract.md.")
     if nested := [key for key, part in space.items() if not isinstance(part, gymnasium.spaces.Box)]:
         raise ValueError(
-            f"The observation space must be a flat Dict of Boxes, but {', '.join(nested)} is none: give each camera and each "
-            "vector a key of its own at the top level. scripts/check_env.py says more."
+            f"The observation space must be a flat Dict of Boxes, but {', '.join(nested)} is not a Box: give each "
+            "camera and each vector its own key at the top level. For details run scripts/check_env.py."
         )
-    return dict(space.items())
+    return {key: part for key, part in space.items() if isinstance(part, gymnasium.spaces.Box)}
 
 
 def _check_ranks(spaces: dict[str, gymnasium.spaces.Box], keys: Sequence[str], rank: int, what: str) -> None:
     for key in keys:
         if len(spaces[key].shape) != rank:
-            raise ValueError(f"Observation {key!r} has shape {spaces[key].shape}, which is not {what}.")
+            raise ValueError(f"Observation {key!r} has shape {spaces[key].shape}; it must be {what}.")
 
 
 class ControlRate(gymnasium.Wrapper):
-    """Holds a rate by a clock of its own: a step waits for its tick, however long choosing the action has taken.
+    """Wrapper that keeps a control rate with its own clock: each step waits for its tick.
 
-    A tick that is missed is not made up for: the next one is a period later.
+    After a missed tick the next one is a whole period later.
 
     Args:
-        env: An env whose steps return sooner than a period.
-        control_hz: Steps a second.
+        env: env whose steps take less than a period.
+        control_hz: steps per second.
     """
 
     def __init__(self, env: gymnasium.Env, control_hz: float) -> None:
@@ -120,14 +120,7 @@ class ControlRate(gymnasium.Wrapper):
 
 
 class RecordEpisodes(gymnasium.Wrapper):
-    """Writes every finished episode to a Parquet file: all that the env lets be seen, also what the agent does not look at, and
-    what was executed.
-
-    Args:
-        env: An env with `SelectObservations` around it.
-        folder: Where to; workers may share it.
-        name: Of this worker, the beginning of its files' names.
-    """
+    """Wrapper that writes every finished episode to a Parquet file, with all keys and executed actions."""
 
     def __init__(self, env: gymnasium.Env, folder: str, name: str) -> None:
         super().__init__(env)
@@ -135,40 +128,42 @@ class RecordEpisodes(gymnasium.Wrapper):
         self._episode: EpisodeRecorder | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
-        """Begins an episode; one that has not ended is not written."""
+        """Starts an episode; an unfinished one is not written."""
         observation, info = self.env.reset(seed=seed, options=options)
-        self._episode = EpisodeRecorder(f"{self._name}-{time.time_ns()}", self._seen())
+        self._episode = EpisodeRecorder(f"{self._name}-{time.time_ns()}", self._unselected())
         return observation, info
 
     def step(self, action: np.ndarray) -> StepResult:
-        """Executes the action (A + G,), and writes the episode where it ends."""
-        result = self.env.step(action)
-        if self._episode.add(action, (self._seen(), *result[1:])):
+        """Executes the action (A + G,), and writes the episode at its end."""
+        if self._episode is None:
+            raise RuntimeError("Reset the env before its first step.")
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        if self._episode.add(action, (self._unselected(), reward, terminated, truncated, info)):
             try:
                 write_episode(self._folder, self._episode.cut())
             except OSError as error:
-                logger.warning("An episode could not be written to %s: %s. Make room; the run goes on.", self._folder, error)
-        return result
+                logger.warning("An episode was not written to %s: %s. Free some space; the run continues.", self._folder, error)
+        return observation, reward, terminated, truncated, info
 
-    def _seen(self) -> Observation:
-        arrays = {key: np.asarray(value) for key, value in self.env.get_wrapper_attr("unselected").items()}
+    def _unselected(self) -> Observation:
+        arrays = {key: np.array(value) for key, value in self.env.get_wrapper_attr("unselected").items()}
         return {key: array for key, array in arrays.items() if array.dtype.kind in "biuf"}
 
 
 class ExpertIntervention(gymnasium.Wrapper):
-    """The env's scripted expert as the person beside the robot: it takes over now and then and acts for a while.
+    """Wrapper in which the env's scripted expert takes over at random for some steps, in a person's place.
 
-    Interventions are a two-state Markov chain: at a step without one the expert takes over with `probability` p, and a running
-    one goes on with 1 - 1 / m, m being `mean_length`: lengths are geometric, and the expert has about p m / (1 + p m) of all
-    steps. Its action is executed in place of the policy's and reported as `info["intervene_action"]`.
+    Interventions are a two-state Markov chain. At a step without an intervention, one starts with `probability` p; it
+    continues with 1 - 1 / m, where m is `mean_length`. So lengths are geometric, and the expert has about p m / (1 + p
+    m) of all steps. Its action is executed instead of the policy's and reported as `info["intervene_action"]`.
 
     Args:
-        env: An env whose `unwrapped` has `expert_action()`.
-        layout: The layout of the env's action.
-        noise: The standard deviation of the expert's Gaussian noise on the continuous dimensions, as a share of full scale.
-        probability: The chance at each step that an intervention begins, in [0, 1].
-        mean_length: The mean length of an intervention in steps, at least 1.
-        seed: Seeds the noise and the interventions; an env's `reset(seed=...)` does not touch them.
+        env: env whose `unwrapped` has `expert_action()`.
+        layout: layout of the env's action.
+        noise: standard deviation of the expert's Gaussian noise on the continuous dimensions, as a share of full scale.
+        probability: probability at each step that an intervention starts, in [0, 1].
+        mean_length: mean length of an intervention in steps, at least 1.
+        seed: seed of the noise and the interventions, which an env's `reset(seed=...)` does not change.
     """
 
     def __init__(
@@ -193,36 +188,35 @@ class ExpertIntervention(gymnasium.Wrapper):
         self._intervening = False
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
-        """Begins an episode without an intervention."""
+        """Starts an episode without an intervention."""
         self._intervening = False
         return self.env.reset(seed=seed, options=options)
 
     def step(self, action: np.ndarray) -> StepResult:
         """Executes the action (A + G,), or the expert's."""
         self._intervening = self._rng.random() < (1.0 - 1.0 / self.mean_length if self._intervening else self.probability)
-        if not self._intervening:
-            return self.env.step(action)
-        expert_action = self.expert.act()
-        observation, reward, terminated, truncated, info = self.env.step(expert_action)
-        # A person inside the env has the last word: what is reported is what was executed.
-        return observation, reward, terminated, truncated, {"intervene_action": expert_action, **info}
+        executed = self.expert.act() if self._intervening else action
+        observation, reward, terminated, truncated, info = self.env.step(executed)
+        if self._intervening:  # an action of a person inside the env, in `info`, replaces the expert's
+            info = {"intervene_action": executed, **info}
+        return observation, reward, terminated, truncated, info
 
 
 class GripperPenalty(gymnasium.Wrapper):
-    """Sets `info["grasp_penalty"]`, for an env with learned grippers that does not report one itself.
+    """Wrapper that sets `info["grasp_penalty"]`, for envs with learned grippers that do not report it.
 
-    A command is useless where the same gripper was last told the same: to close when closed, to open when open. The first command
-    of an episode is free, since the wrapper knows the grippers by their commands alone.
+    A command is useless if it repeats the last command of the same gripper. The first command of an episode is free,
+    because the wrapper knows the state of a gripper only by its commands.
 
     Args:
-        env: The env to wrap.
-        layout: The layout of its action, with at least one gripper.
-        penalty: What one useless command costs (0 or less); the costs of several grippers add up.
+        env: env to wrap.
+        layout: layout of its action, with at least one gripper.
+        penalty: penalty of one useless command, 0 or less; penalties of several grippers add up.
     """
 
     def __init__(self, env: gymnasium.Env, layout: ActionLayout, penalty: float = -0.02) -> None:
         if penalty > 0.0:
-            raise ValueError(f"The grasp penalty is {penalty}; it is added to the grasp critic's reward and must be 0 or less.")
+            raise ValueError(f"The grasp penalty is {penalty}; it must be 0 or less, because it is added to the reward.")
         if not layout.num_grippers:
             raise ValueError("A grasp penalty needs a learned gripper: choose a setup_mode that ends in learned-gripper.")
         super().__init__(env)
@@ -231,12 +225,12 @@ class GripperPenalty(gymnasium.Wrapper):
         self._last_commands = np.zeros(layout.num_grippers)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
-        """Begins an episode with every gripper's state unknown."""
+        """Starts an episode with unknown states of the grippers."""
         self._last_commands[:] = 0.0
         return self.env.reset(seed=seed, options=options)
 
     def step(self, action: np.ndarray) -> StepResult:
-        """Executes the action (A + G,) and prices what was executed."""
+        """Executes the action (A + G,) and computes the penalty of the executed one."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         executed = np.asarray(info.get("intervene_action", action))[self._grippers]
         commands = np.sign(executed) * (np.abs(executed) >= GRIPPER_THRESHOLD)  # (G,)

@@ -1,1 +1,1 @@
-"""Evaluation: episodes of a policy, videos of them, and held-out demonstrations."""
+"""Evaluation of policies by episodes, videos and held-out demonstrations."""

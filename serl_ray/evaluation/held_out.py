@@ -1,4 +1,4 @@
-"""What an agent makes of demonstrations that it has not learned from: would it act alike, and are its values true?"""
+"""Evaluation on held-out demonstrations: errors of actions and values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from serl_ray.data.schema import Segment
 
 @dataclass
 class ValueCurve:
-    """Along one segment of n steps: the critics' mean Q (n,) of what was done, and what it earned, discounted (n,)."""
+    """Values along a segment of n steps.
+
+    Attributes:
+        q: mean Q (n,) of the critics for the executed actions.
+        returns: discounted returns (n,).
+    """
 
     q: np.ndarray
     returns: np.ndarray
@@ -21,12 +26,12 @@ class ValueCurve:
 
 @dataclass
 class Judgement:
-    """Of held-out segments.
+    """Results of an agent on held-out segments.
 
     Attributes:
-        action_errors: (n, A) absolute, between the policy's mode and what was done, of full scale 1.
-        grasps_agree: (n,), whether all grippers do what was done; empty without learned grippers.
-        curves: one of each segment.
+        action_errors: absolute differences (n, A) between the policy's mode and the executed actions.
+        grasps_agree: flags (n,), true if all grippers agree with the executed action; empty without learned grippers.
+        curves: value curves of the segments.
     """
 
     action_errors: np.ndarray
@@ -62,15 +67,15 @@ def judge(agent: Any, segments: Sequence[Segment], discount: float) -> Judgement
 
 
 def _observed(segment: Segment, frame_stack: int) -> dict[str, np.ndarray]:
-    """What the policy sees at each of n steps: (n, ...), or (n, T, ...) where it sees several frames, the first one repeated."""
+    """Observations at n steps: (n, ...), or (n, T, ...) for stacks of T, in which the first one is repeated."""
     if frame_stack == 1:
-        return {key: rows[:-1].copy() for key, rows in segment.observations.items()}  # what Ray hands over cannot be written to
+        return {key: rows[:-1].copy() for key, rows in segment.observations.items()}  # arrays from Ray are read-only
     steps = np.arange(len(segment))[:, None] + np.arange(1 - frame_stack, 1)
     return {key: rows[steps.clip(min=0)] for key, rows in segment.observations.items()}
 
 
 def discounted_returns(rewards: np.ndarray, discount: float) -> np.ndarray:
-    """What is still to come at each step (n,), its own reward included."""
+    """Discounted returns (n,) from each step on, including its own reward."""
     returns = np.zeros(len(rewards))
     future = 0.0
     for step in reversed(range(len(rewards))):

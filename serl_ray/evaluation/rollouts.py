@@ -1,4 +1,4 @@
-"""How well a policy does: whole episodes, deterministic by default, with an interval around the success rate."""
+"""Evaluation of a policy by whole episodes, with an interval of the success rate."""
 
 from __future__ import annotations
 
@@ -14,24 +14,33 @@ from scipy.stats import binomtest
 from serl_ray.evaluation.video import Film
 
 SUCCESS_RETURN = 0.5
-"""Rewards are 0 or 1: an episode that has earned this much has succeeded."""
+"""Sum of rewards, which are 0 or 1, from which an episode counts as a success."""
 
 Act = Callable[[dict[str, np.ndarray]], np.ndarray]
 
 
 @dataclass
 class Episode:
-    """One episode's outcome; true_success is what the env itself says where the reward is learned."""
+    """Outcome of an episode.
+
+    Attributes:
+        success: whether the rewards add up to a success.
+        steps: number of steps.
+        interventions: number of steps with an intervention.
+        true_success: whether the env itself reports a success, for learned rewards.
+        total_reward: sum of its rewards.
+    """
 
     success: bool
     steps: int
     interventions: int
     true_success: bool = False
+    total_reward: float = 0.0
 
 
 @dataclass
 class Evaluation:
-    """The outcomes of some episodes."""
+    """Outcomes of episodes."""
 
     episodes: list[Episode] = field(default_factory=list)
 
@@ -56,7 +65,7 @@ class Evaluation:
 
     @property
     def intervention_rate(self) -> float:
-        """Share of steps at which a person or an expert acted."""
+        """Share of steps in which a person or an expert acted."""
         return sum(e.interventions for e in self.episodes) / sum(e.steps for e in self.episodes)
 
     def __str__(self) -> str:
@@ -81,50 +90,57 @@ class Evaluation:
 
 
 def run_episodes(
-    act: Act, env: gymnasium.Env, episodes: int, seed: int, on_frame: Callable[[gymnasium.Env, bool], None] | None = None
+    act: Act,
+    env: gymnasium.Env,
+    episodes: int,
+    seed: int,
+    on_frame: Callable[[gymnasium.Env, bool], None] | None = None,
 ) -> Iterator[Episode]:
     """Plays episodes one after the other.
 
     Args:
-        act: observation -> action (A + G,).
-        seed: of the first reset; the others follow from it, so two policies can be given the same episodes.
-        on_frame: called after every reset and step, to take pictures, with the env and whether somebody intervened in the step.
+        act: function from an observation to an action (A + G,).
+        env: env to play in.
+        episodes: number of episodes.
+        seed: seed of the first reset; each later reset adds 1, so several policies can play the same episodes.
+        on_frame: function called after every reset and step, for videos, with the env and whether the step had an
+            intervention.
     """
     for index in range(episodes):
         observation, _ = env.reset(seed=seed + index)
         episode = Episode(success=False, steps=0, interventions=0)
-        earned, done, intervened = 0.0, False, False
+        done, intervened = False, False
         while not done:
             if on_frame:
                 on_frame(env, intervened)
             observation, reward, terminated, truncated, info = env.step(act(observation))
-            earned += float(reward)
+            episode.total_reward += float(reward)
             intervened = info.get("intervene_action") is not None
             episode.steps += 1
             episode.interventions += intervened
             done = terminated or truncated
         if on_frame:
             on_frame(env, intervened)
-        episode.success = earned >= SUCCESS_RETURN
+        episode.success = episode.total_reward >= SUCCESS_RETURN
         episode.true_success = bool(info.get("success", episode.success))
         yield episode
 
 
 def evaluate(act: Act, env: gymnasium.Env, episodes: int, seed: int = 10_000) -> Evaluation:
-    """The outcomes of `episodes` episodes."""
+    """Plays episodes and returns their outcomes."""
     return Evaluation(list(run_episodes(act, env, episodes, seed)))
 
 
 def deterministic(agent: Any) -> Act:
-    """Acts with the policy's mode."""
+    """The `Act` that takes the policy's mode."""
     return lambda observation: agent.sample_actions(observation, argmax=True)
 
 
 def record_video(act: Act, env: gymnasium.Env, path: Path, episodes: int, seed: int = 10_000) -> Evaluation:
-    """Plays episodes and writes what `env.render()` shows of them, with a border while somebody intervenes.
+    """Plays episodes and writes a video of `env.render()`, with a border during interventions.
 
     Raises:
-        ValueError: the env has no pictures: its `render()` gives no array.
+        ValueError: the env's `render()` gives no array.
     """
     with Film(path) as film:
         return Evaluation(list(run_episodes(act, env, episodes, seed, film.take)))

@@ -1,4 +1,4 @@
-"""Films of episodes: what an env's `render()` shows, as an mp4, and as the animated GIF that TensorBoard plays."""
+"""Videos of episodes: the images of an env's `render()`, as an mp4 (H.264), and as the animated GIF that TensorBoard plays."""
 
 from __future__ import annotations
 
@@ -7,45 +7,51 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import av
 import gymnasium
-import imageio.v2 as imageio
 import numpy as np
 from PIL import Image
 
+from serl_ray.data.formats.lerobot.video import VideoWriter
+
 FPS = 10
-"""Frames a second: one is a step."""
+"""Frames per second; one frame is one step."""
 BORDER = (255, 128, 0)
-"""Colour, RGB, of the edge that a frame has while somebody intervenes."""
+"""Colour (RGB) of the border around a frame in which somebody intervenes."""
 BORDER_SHARE = 32
-"""Of a frame's shorter side, one in so many pixels is the border's width."""
+"""Shorter side of a frame divided by the width of its border."""
 GIF_SIDE, GIF_FRAMES = 256, 200
-"""Pixels and frames that a GIF has at most; of longer films it has every second frame, every third, and so on."""
+"""Greatest side, pixels, and number of frames of a GIF; it skips frames of longer videos evenly."""
 
 
 class Film:
-    """An mp4 that is written frame by frame, to a path."""
+    """An mp4 at a path, written frame by frame; without frames there is no file."""
 
     def __init__(self, path: Path) -> None:
-        self._writer = imageio.get_writer(path, fps=FPS, macro_block_size=None)
+        self._path = path
+        self._writer: VideoWriter | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._writer.close()
+        if self._writer:
+            self._writer.close()
 
     def take(self, env: gymnasium.Env, intervened: bool) -> None:
-        """Appends what the env shows; H.264 wants even sides, so an odd one loses a pixel.
+        """Appends the env's image; H.264 needs even sides, so an odd side loses its last pixel.
 
         Raises:
-            ValueError: the env has no pictures: its `render()` gives no array.
+            ValueError: the env has no images: its `render()` returns no array.
         """
         frame: Any = env.render()
         if not isinstance(frame, np.ndarray):
-            raise ValueError(f"{type(env.unwrapped).__name__}.render() gives no picture, so there is no video to write.")
+            raise ValueError(f"{type(env.unwrapped).__name__}.render() gives no image, so there is no video to write.")
         height, width = (side // 2 * 2 for side in frame.shape[:2])
         frame = frame[:height, :width]
-        self._writer.append_data(_with_border(frame) if intervened else frame)
+        if self._writer is None:
+            self._writer = VideoWriter(self._path, FPS, frame.shape)
+        self._writer.add((_with_border(frame) if intervened else frame)[None])
 
 
 def _with_border(frame: np.ndarray) -> np.ndarray:
@@ -56,10 +62,11 @@ def _with_border(frame: np.ndarray) -> np.ndarray:
 
 
 def gif_of(video: Path) -> tuple[bytes, int, int]:
-    """An mp4 as an animated GIF, its height and its width."""
-    with imageio.get_reader(video) as reader:
-        every = -(-reader.count_frames() // GIF_FRAMES)
-        frames = [Image.fromarray(frame) for index, frame in enumerate(reader) if index % every == 0]
+    """An mp4 as an animated GIF, its height and its width in pixels."""
+    with av.open(str(video), format="mp4") as container:
+        stream = container.streams.video[0]
+        every = -(-stream.frames // GIF_FRAMES)
+        frames = [frame.to_image() for index, frame in enumerate(container.decode(stream)) if index % every == 0]
     for frame in frames:
         frame.thumbnail((GIF_SIDE, GIF_SIDE))
     first, *others = (frame.quantize(128, method=Image.Quantize.FASTOCTREE) for frame in frames)

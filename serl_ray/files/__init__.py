@@ -1,1 +1,1 @@
-"""Files and their safety: atomic writes, URIs, restricted pickles, images, tables."""
+"""Safe file access: atomic writes, URIs, restricted pickles, images and tables."""

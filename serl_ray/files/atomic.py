@@ -1,8 +1,7 @@
-"""Files that are there whole or not at all, whenever the process or the machine stops."""
+"""Atomic writes: a file or folder is complete or absent, even if the process or the machine stops."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -12,11 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 logger = logging.getLogger(__name__)
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Writes a file beside, which becomes `path` once it is on the disk, in place of what is there."""
+    """Writes a file atomically: a temporary file replaces `path` once it is on the disk."""
     new = path.with_name(f".{path.name}.new")
     try:
         with new.open("wb") as file:
@@ -39,8 +40,8 @@ def read_json(path: Path, kind: str) -> dict[str, Any]:
     """The object in a JSON file.
 
     Raises:
-        FileNotFoundError: there is no such file, and so no `kind` in its folder.
-        ValueError: it is not what was written.
+        FileNotFoundError: the file does not exist, so its folder holds no `kind`.
+        ValueError: the file is damaged.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path.parent} holds no {kind}: there is no {path.name} in it.")
@@ -54,7 +55,9 @@ def read_json(path: Path, kind: str) -> dict[str, Any]:
 
 
 def sync(path: Path) -> None:
-    """Returns when a file, or the list of names in a folder, is on the disk."""
+    """Returns once a file, or a folder's list of names, is on the disk. Windows has no such call for folders."""
+    if os.name == "nt" and path.is_dir():
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -64,7 +67,7 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill, which becomes `path` once the block has ended well, in place of what is there by then."""
+    """A folder to fill, which replaces `path` when the block ends without an error."""
     new, old = (path.with_name(f".{path.name}.{state}") for state in ("new", "old"))
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
@@ -84,16 +87,17 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds a file, which is made if need be, for this process alone; the kernel lets go of it when the process dies.
+    """Locks a file, created if needed, for this process; the system releases the lock when the process ends.
 
     Raises:
-        BlockingIOError: another process holds it.
+        BlockingIOError: another process holds the lock.
     """
-    with path.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise
-        except OSError as error:
-            logger.warning("%s cannot be locked (%s): see to it that no other process writes to its folder.", path, error)
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise BlockingIOError(f"{path} is held by another process.") from error
+    try:
         yield
+    finally:
+        lock.release()

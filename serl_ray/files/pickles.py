@@ -1,9 +1,9 @@
-"""Read pickles of plain data without running anything that they contain.
+"""Safe reading of pickles of plain data: nothing in the file is executed.
 
-A pickle is a program: it may import any function and call it. Here the only names a file can reach are the few in `_ALLOWED`, and
-each of them stands for a constructor of this module, never for the thing itself. Not even numpy's code that restores arrays and
-dtypes sees the file, since it trusts shapes and flags that a file can forge. Nor can a small file take much memory: its
-instructions are looked through first, and what it shares is counted. What remains to a hostile file is to take time.
+A pickle is a program that may import and call any function. Here a file can reach only the names in `_ALLOWED`, and
+each of them stands for a constructor of this module, never for the real object. numpy's own code for arrays and dtypes
+is not used either, because it trusts shapes and flags that a file can forge. A small file cannot take much memory: its
+instructions are scanned first, and shared values are counted. A hostile file can still take time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 PLAIN_DTYPE = re.compile(r"[biufcSU][1-9]\d{0,8}")
-"""Booleans, integers, floats, complex numbers, strings; no objects, records or dates. numpy evaluates parts of longer codes."""
+"""Codes of allowed dtypes: booleans, integers, floats, complex numbers and strings, but no objects, records or dates.
+Longer codes are refused, because numpy evaluates parts of them."""
 
 MALFORMED = (
     pickle.UnpicklingError,
@@ -36,13 +37,12 @@ MALFORMED = (
     AssertionError,
     struct.error,
 )
-"""What `pickle` raises on a file that is cut off or was never a pickle."""
-
+"""Exceptions that `pickle` raises for a file that is cut off or is no pickle."""
 
 PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
-"""Instructions that number a value. `pickle` makes room for as many as the number says."""
+"""Instructions that give a value a number. `pickle` allocates a table as large as the number."""
 MAX_SHARING = 100
-"""Values that a file may stand for, an instruction of it, where one that is used twice counts twice."""
+"""Limit of values per instruction of a file; a value that is used twice counts twice."""
 
 
 class UnsafePickleError(ValueError):
@@ -57,25 +57,25 @@ def open_local(path: str | PathLike[str]) -> BinaryIO:
 def load_pickle(path: str | PathLike[str], open_input: Callable[[str | PathLike[str]], BinaryIO] = open_local) -> Any:
     """Plain data from a pickle of any protocol.
 
-    Numbers, strings, lists, tuples, sets, dicts and numpy arrays come back as they are; ordered and flax dicts as dicts; jax
-    arrays as numpy arrays. Arrays use the bytes of the file, so they are read-only; one array in the file is one array here.
-    The file is read twice.
+    Numbers, strings, lists, tuples, sets, dicts and numpy arrays come back unchanged, ordered and flax dicts as dicts,
+    and jax arrays as numpy arrays. Arrays share the bytes of the file, so they are read-only. The file is read twice.
 
     Args:
-        path: the pickle.
-        open_input: opens it, where it is not a local file.
+        path: path of the pickle.
+        open_input: function that opens `path`; the default opens a local file.
 
     Raises:
-        UnsafePickleError: the file names anything else, which is not imported; or what it holds is inside itself or endless.
-        ValueError: the file is cut off, or is no pickle.
+        UnsafePickleError: the file names anything else (which is not imported), contains itself, or has too many
+            values.
+        ValueError: the file is cut off, or is not a pickle.
     """
     with open_input(path) as file:
         try:
-            num_instructions = _look_through(file)
+            num_instructions = _count_instructions(file)
             file.seek(0)
             value, num_values = _plain(_DataUnpickler(file).load(), {})
             if num_values > MAX_SHARING * num_instructions:
-                raise UnsafePickleError(f"this pickle of {num_instructions} instructions stands for {num_values} values.")
+                raise UnsafePickleError(f"this pickle of {num_instructions} instructions has {num_values} values.")
             return value
         except UnsafePickleError as error:
             raise UnsafePickleError(f"{path}: {error}") from None
@@ -85,11 +85,11 @@ def load_pickle(path: str | PathLike[str], open_input: Callable[[str | PathLike[
             ) from error
 
 
-def _look_through(file: BinaryIO) -> int:
-    """How many instructions a pickle has, which `pickle` can then follow without making room for what is not in the file."""
+def _count_instructions(file: BinaryIO) -> int:
+    """The number of instructions in a pickle; a ValueError for value numbers that would allocate too much memory."""
     num_instructions = 0
     for instruction, argument, _ in pickletools.genops(file):
-        if instruction.name in PUTS and argument > num_instructions:
+        if instruction.name in PUTS and argument is not None and argument > num_instructions:
             raise ValueError(f"its value number {argument} comes after {num_instructions} instructions")
         num_instructions += 1
     return num_instructions
@@ -98,14 +98,12 @@ def _look_through(file: BinaryIO) -> int:
 class _DataUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
-            raise UnsafePickleError(
-                f"this pickle asks for {module}.{name}, which is not plain data, so nothing of it was loaded."
-            )
+            raise UnsafePickleError(f"this pickle asks for {module}.{name}, which is not plain data, so nothing was loaded.")
         return _ALLOWED[module, name]
 
 
 class _Constructor:
-    """What a name in a pickle stands for: callable, and with no attribute that the file could change."""
+    """Replacement of a name in a pickle: callable, without attributes that the file could change."""
 
     __slots__ = ("_build",)
 
@@ -120,7 +118,7 @@ class _Constructor:
 
 
 class _PickledDtype:
-    """A dtype on its way out of a pickle."""
+    """A dtype while it is being unpickled."""
 
     __slots__ = ("dtype",)
 
@@ -137,7 +135,7 @@ class _PickledDtype:
 
 
 class _PickledArray:
-    """An array on its way out of a pickle: made empty, filled by the BUILD instruction that follows."""
+    """An array while it is being unpickled: made empty, then filled by the BUILD instruction that follows."""
 
     __slots__ = ("array",)
 
@@ -145,7 +143,7 @@ class _PickledArray:
         self.array = array
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        shape, dtype, is_fortran, raw = state[-4:]  # before them a version, 1, in files of this century
+        shape, dtype, is_fortran, raw = state[-4:]  # recent files have a version number before these
         self.array = _array(raw, dtype, shape, "F" if is_fortran else "C")
 
 
@@ -183,7 +181,7 @@ def _jax_array(reconstruct: Any, args: tuple[Any, ...], state: tuple[Any, ...], 
 
 
 def _bytes(text: str = "", encoding: str = "latin1") -> bytes:
-    """Bytes as protocol 2 writes them: a string to be encoded as latin-1, or no argument at all."""
+    """Bytes as protocol 2 writes them: a string to encode as latin-1, or no argument for empty bytes."""
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
         raise UnsafePickleError(
             f"this pickle makes bytes from a {type(text).__name__} by {encoding!r}; only latin-1 text is read."
@@ -192,7 +190,7 @@ def _bytes(text: str = "", encoding: str = "latin1") -> bytes:
 
 
 def _collection(build: type) -> Callable[..., Any]:
-    """The constructor of a container, which takes nothing but a container that is already there."""
+    """A constructor that accepts only a container as its argument."""
 
     def construct(items: Any = ()) -> Any:
         if not isinstance(items, list | tuple | dict | set):
@@ -233,9 +231,9 @@ _ATOMS = (str, bytes, bytearray, int, float, complex, bool, type(None), np.gener
 
 
 def _plain(value: Any, done: dict[int, tuple[Any, int] | None]) -> tuple[Any, int]:
-    """`value` with every `_PickledArray` in it replaced by its array, and for how many values it stands.
+    """`value` with every `_PickledArray` replaced by its array, and the number of values in it.
 
-    `done` has the results of containers by id, so what is shared stays so, and None for those that are under way.
+    `done` holds the results of containers by id, so that shared values stay shared, and None for unfinished ones.
     """
     if not isinstance(value, dict | list | tuple | set | frozenset):
         return _plain_leaf(value), 1
@@ -244,7 +242,7 @@ def _plain(value: Any, done: dict[int, tuple[Any, int] | None]) -> tuple[Any, in
         done[id(value)] = _plain_container(value, done)
     result = done[id(value)]
     if result is None:
-        raise UnsafePickleError(f"this pickle holds a {type(value).__name__} that is inside itself.")
+        raise UnsafePickleError(f"this pickle holds a {type(value).__name__} that contains itself.")
     return result
 
 

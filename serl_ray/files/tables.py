@@ -1,4 +1,4 @@
-"""Parquet files, which may be anyone's, opened and read: what is wrong is one error, and no promise of theirs is believed."""
+"""Reading of untrusted Parquet files: sizes are checked before memory is taken, and every fault is one ValueError."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def open_parquet(path: str) -> pq.ParquetFile:
     """A Parquet file by local path or URI.
 
     Raises:
-        ValueError: it is cut off or none, or has a column of a type that some library has taught Arrow. One of Ray's unpickles
-            its values.
+        ValueError: the file is cut off or not Parquet, or a column has an Arrow extension type; one that Ray registers
+            unpickles its values.
     """
     file_system, name = locate(path)
     try:
         file = pq.ParquetFile(name, filesystem=file_system)
     except (pa.ArrowException, OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # of the file system, not of the contents
+        if isinstance(error, OSError) and error.errno is not None:  # an error of the file system, not of the contents
             raise
         raise ValueError(f"{path}: cut off, or not a Parquet file ({error}). Copy the file again.") from error
     for column in file.schema_arrow:
@@ -41,12 +41,12 @@ def _is_plain(kind: pa.DataType) -> bool:
 
 
 def read_group(file: pq.ParquetFile, group: int, columns: Sequence[str], where: str) -> pa.Table:
-    """The columns of a row group. `where` is what an error calls it.
+    """The columns of a row group; `where` names the group in errors.
 
     Raises:
-        ValueError: it cannot be read, or promises more than fits into memory.
+        ValueError: the group cannot be read, or needs more memory than is free.
     """
-    described = file.metadata.row_group(group)  # not its columns: pyarrow ends the process where these are not described
+    described = file.metadata.row_group(group)  # pyarrow crashes on columns without metadata
     row = sum(_width(column.type) for column in file.schema_arrow)
     check_memory(max(described.total_byte_size, described.num_rows * row), where)
     try:
@@ -58,22 +58,22 @@ def read_group(file: pq.ParquetFile, group: int, columns: Sequence[str], where: 
 
 
 def check_memory(num_bytes: int, where: str) -> None:
-    """Raises ValueError where something would take more memory than is free, or says that it takes less than nothing."""
+    """Raises ValueError for a size that is negative or larger than the free memory."""
     available = psutil.virtual_memory().available
     if not 0 <= num_bytes <= available:
         raise ValueError(
-            f"{where}: it promises {num_bytes / 1e9:.3g} GB where {available / 1e9:.3g} GB of memory are free. "
-            "Copy the file again, or cut it into smaller ones."
+            f"{where}: it claims to hold {num_bytes / 1e9:.3g} GB, but {available / 1e9:.3g} GB of memory are free. "
+            "Copy the file again, or split it into smaller ones."
         )
 
 
 def _width(kind: pa.DataType) -> int:
-    """Bytes that a value of a type takes in memory; of a string or a list of any length those of its place alone."""
+    """Bytes of a value of this type in memory; for strings and lists of variable length only those of the offset."""
     if pa.types.is_fixed_size_list(kind):
-        return kind.list_size * _width(kind.value_type)
+        return int(kind.list_size) * _width(kind.value_type)
     if pa.types.is_struct(kind):
         return sum(_width(kind.field(index).type) for index in range(kind.num_fields))
     try:
-        return -(-kind.bit_width // 8)
-    except ValueError:  # it has no fixed width
+        return -(-int(kind.bit_width) // 8)
+    except ValueError:  # types without a fixed width
         return 8

@@ -1,4 +1,4 @@
-"""Files by local path or by URI: s3://, gs://, hdfs:// and file://, as pyarrow's file systems read them; Parquet among them."""
+"""Files by local path or by URI (s3://, gs://, hdfs:// or file://), read through pyarrow's file systems."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem, copy
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 WILDCARD = re.compile(r"[*\[]")
-"""In a URI; a question mark begins its query there, which may say `?region=eu-west-1`."""
+"""Wildcards in a URI. A question mark is none: it starts the query, such as `?region=eu-west-1`."""
 
 
 def is_uri(path: str | os.PathLike[str]) -> bool:
-    """Whether a path names a file system of its own."""
+    """Whether a path is a URI, with a scheme that names its file system."""
     return SCHEME.match(str(path)) is not None
 
 
@@ -38,7 +38,8 @@ def locate(path: str | os.PathLike[str]) -> tuple[FileSystem, str]:
     if not is_uri(path):
         return LocalFileSystem(), os.path.abspath(path)
     try:
-        return FileSystem.from_uri(str(path))
+        file_system, name = FileSystem.from_uri(str(path))
+        return file_system, name
     except pa.ArrowInvalid as error:
         raise ValueError(
             f"{path}: {error}. Give a local path, or a URI that begins with s3://, gs://, hdfs:// or file://."
@@ -46,7 +47,7 @@ def locate(path: str | os.PathLike[str]) -> tuple[FileSystem, str]:
 
 
 def open_input(path: str | os.PathLike[str]) -> BinaryIO:
-    """A file to read from, which can seek."""
+    """A seekable file opened for reading."""
     if not is_uri(path):
         return open(path, "rb")
     file_system, name = locate(path)
@@ -59,7 +60,7 @@ def suffix(path: str | os.PathLike[str]) -> str:
 
 
 def join(folder: str, relative: str) -> str:
-    """The path of what lies at `relative` in a folder."""
+    """The path of the file at `relative` in a folder."""
     if not is_uri(folder):
         return os.path.join(folder, relative)
     base, query = _split_query(folder)
@@ -67,7 +68,7 @@ def join(folder: str, relative: str) -> str:
 
 
 def parents(path: str) -> list[str]:
-    """The folders above a file, the nearest first; of a URI without its host or bucket."""
+    """The folders above a file, nearest first; for a URI, those below its host or bucket."""
     if not is_uri(path):
         return [str(folder) for folder in PurePosixPath(os.path.abspath(path)).parents]
     base, query = _split_query(path)
@@ -77,21 +78,23 @@ def parents(path: str) -> list[str]:
 
 
 def is_file(path: str) -> bool:
-    """Whether there is a file at a path or URI; a pattern is none."""
+    """Whether there is a file at a path or URI; False for a pattern."""
     if not is_uri(path):
         return os.path.isfile(path)
     if WILDCARD.search(_split_query(path)[0]):
         return False
     file_system, name = locate(path)
-    return file_system.get_file_info(name).type == FileType.File
+    return bool(file_system.get_file_info(name).type == FileType.File)
 
 
 @cache
 def local_copy(folder: str) -> Path:
-    """A folder on this machine: the folder itself, or a copy of what is at a URI, which this process makes once and deletes.
+    """A local folder: the folder itself, or a copy of the folder at a URI.
+
+    A process makes each copy once, and deletes it at exit.
 
     Raises:
-        FileNotFoundError: there is nothing at the URI.
+        FileNotFoundError: the URI has no folder.
     """
     if not is_uri(folder):
         return Path(folder)
@@ -105,7 +108,7 @@ def local_copy(folder: str) -> Path:
 
 
 def expand(path: str) -> list[str]:
-    """The files and folders that a path stands for, sorted: a file itself, what lies in a folder, what matches a pattern."""
+    """The sorted files of a path: the file itself, the contents of a folder, or the matches of a pattern."""
     if is_uri(path):
         return _expand_uri(path)
     if os.path.isfile(path):
@@ -118,7 +121,10 @@ def _expand_uri(uri: str) -> list[str]:
     base, query = _split_query(uri)
     wildcard = WILDCARD.search(base)
     if wildcard:
-        folder, pattern = base[: wildcard.start()].rpartition("/")[0], unquote(base[base.rfind("/", 0, wildcard.start()) + 1 :])
+        folder, pattern = (
+            base[: wildcard.start()].rpartition("/")[0],
+            unquote(base[base.rfind("/", 0, wildcard.start()) + 1 :]),
+        )
     else:
         folder, pattern = base.rstrip("/"), "*"
     file_system, root = locate(folder + query)

@@ -1,1 +1,1 @@
-"""Networks: trunk, encoder, actor, critics, classifier."""
+"""Networks: image trunk, encoder, actor, critics and reward classifier."""

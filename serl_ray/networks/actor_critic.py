@@ -1,36 +1,22 @@
-"""The networks of one agent: encoder, tanh-Gaussian actor, critic ensemble, grasp critic, temperature (REFERENCE section 2)."""
+"""Networks of an agent: encoder, actor, critic ensemble, grasp critic and temperature (REFERENCE section 2)."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from serl_ray.networks.encoder import Encoder, EncoderConfig
+from serl_ray.networks.config import NetworkConfig
+from serl_ray.networks.encoder import Encoder
+from serl_ray.networks.inputs import ObservationSpec
 from serl_ray.networks.mlp import MLP, EnsembleMLP, linear
 from serl_ray.networks.pretrained import build_trunk
+from serl_ray.networks.resnet import Trunk
 from serl_ray.types import ActionLayout
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """Sizes and bounds of the networks; the defaults are the original's.
-
-    Attributes:
-        std_min, std_max: bounds of the policy's standard deviation before tanh; no gradient passes a bound.
-        init_temperature: entropy temperature at the start.
-    """
-
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    hidden_dims: tuple[int, ...] = (256, 256)
-    critic_ensemble_size: int = 2
-    std_min: float = 1e-5
-    std_max: float = 5.0
-    init_temperature: float = 1e-2
 
 
 @dataclass
@@ -80,7 +66,7 @@ class Actor(nn.Module):
 class Critic(nn.Module):
     """Q ensemble: latents (B, D) and continuous actions (B, A) or (B, N, A) -> (E, B) or (E, B, N).
 
-    The members differ in their MLP only: as in the original, one linear value head serves all of them (REFERENCE section 10.4).
+    The members share one linear value head and differ only in their MLP, as in the original (REFERENCE section 10.4).
     """
 
     def __init__(self, latent_dim: int, action_dim: int, config: NetworkConfig) -> None:
@@ -91,13 +77,14 @@ class Critic(nn.Module):
     def forward(self, latents: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         if actions.ndim == 3:
             num_actions = actions.shape[1]
-            q = self(latents.repeat_interleave(num_actions, dim=0), actions.flatten(0, 1))
-            return q.unflatten(1, (-1, num_actions))  # (E, B, N)
-        return self.value(self.mlp(torch.cat([latents, actions], dim=-1))).squeeze(-1).float()
+            flat: torch.Tensor = self(latents.repeat_interleave(num_actions, dim=0), actions.flatten(0, 1))
+            return flat.reshape(len(flat), -1, num_actions)  # (E, B, N)
+        q: torch.Tensor = self.value(self.mlp(torch.cat([latents, actions], dim=-1)))  # (E, B, 1)
+        return q.squeeze(-1).float()
 
 
 class GraspCritic(nn.Module):
-    """DQN over joint gripper choices: latents (B, D) -> (B, K). Its last hidden layer is linear, as in the original."""
+    """DQN over joint gripper choices: latents (B, D) -> (B, K). The last hidden layer is linear, as in the original."""
 
     def __init__(self, latent_dim: int, grasp_choices: int, config: NetworkConfig) -> None:
         super().__init__()
@@ -105,7 +92,8 @@ class GraspCritic(nn.Module):
         self.value = linear(config.hidden_dims[-1], grasp_choices)
 
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
-        return self.value(self.mlp(latents)).float()
+        q: torch.Tensor = self.value(self.mlp(latents))
+        return q.float()
 
 
 class Temperature(nn.Module):
@@ -122,11 +110,11 @@ class Temperature(nn.Module):
 class AgentNetworks(nn.Module):
     """All networks of an agent. A second instance, with the frozen trunk shared, holds the target networks."""
 
-    def __init__(self, config: NetworkConfig, layout: ActionLayout, state_dim: int, trunk: nn.Module | None = None) -> None:
+    def __init__(self, config: NetworkConfig, layout: ActionLayout, spec: ObservationSpec, trunk: Trunk | None = None) -> None:
         super().__init__()
-        if config.encoder.image_keys and trunk is None:
+        if spec.image_keys and trunk is None:
             trunk = build_trunk(config.encoder.trunk, config.encoder.trunk_width)
-        self.encoder = Encoder(config.encoder, trunk, state_dim)
+        self.encoder = Encoder(config.encoder, spec, trunk)
         latent_dim = self.encoder.latent_dim
         self.actor = Actor(latent_dim, layout.continuous_dim, config)
         self.critic = Critic(latent_dim, layout.continuous_dim, config)
@@ -134,11 +122,11 @@ class AgentNetworks(nn.Module):
         self.temperature = Temperature(config.init_temperature)
 
     @classmethod
-    def seeded(cls, seed: int, config: NetworkConfig, layout: ActionLayout, state_dim: int) -> Self:
-        """Networks whose initial weights depend on `seed` alone; torch's global generator is left as it was."""
+    def seeded(cls, seed: int, config: NetworkConfig, layout: ActionLayout, spec: ObservationSpec) -> Self:
+        """Networks with initial weights from `seed` alone; torch's global generator is not changed."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return cls(config, layout, state_dim)
+            return cls(config, layout, spec)
 
     def trained(self, *modules: nn.Module | None) -> list[nn.Parameter]:
         """The parameters of the given modules that training may change."""

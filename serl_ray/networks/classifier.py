@@ -1,10 +1,9 @@
-"""The success classifier's network: cameras to "did it work?" (REFERENCE section 8)."""
+"""The reward classifier and its network: images to the probability of success (REFERENCE section 8)."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,23 +13,28 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from serl_ray.networks.encoder import Encoder, EncoderConfig
+from serl_ray.networks.config import EncoderConfig
+from serl_ray.networks.encoder import Encoder
 from serl_ray.networks.inputs import ObservationSpec, to_tensors
 from serl_ray.networks.mlp import LAYER_NORM_EPS, lecun_normal_
 from serl_ray.networks.pretrained import build_trunk, fingerprint, trunk_without_weights
+from serl_ray.networks.resnet import Trunk
 from serl_ray.utils.device import DEVICE
 
 TENSORS_FILE = "classifier.safetensors"
 CONFIG_FILE = "classifier.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 class ClassifierNetwork(nn.Module):
-    """Encoder without proprio -> Dense -> Dropout -> LayerNorm -> ReLU -> logits (B, 1), (B, num_classes) for more than two."""
+    """Encoder without state -> Dense -> Dropout -> LayerNorm -> ReLU -> logits.
 
-    def __init__(self, config: EncoderConfig, num_classes: int, hidden_dim: int, trunk: nn.Module) -> None:
+    Logits are (B, 1) for two classes, and (B, num_classes) for more.
+    """
+
+    def __init__(self, config: EncoderConfig, spec: ObservationSpec, num_classes: int, hidden_dim: int, trunk: Trunk) -> None:
         super().__init__()
-        self.encoder = Encoder(config, trunk, state_dim=0)
+        self.encoder = Encoder(config, spec, trunk)
         self.hidden = nn.Linear(self.encoder.latent_dim, hidden_dim)
         self.norm = nn.LayerNorm(hidden_dim, eps=LAYER_NORM_EPS)
         self.logits = nn.Linear(hidden_dim, 1 if num_classes == 2 else num_classes)
@@ -40,28 +44,31 @@ class ClassifierNetwork(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, features: dict[str, torch.Tensor], keep: Sequence[torch.Tensor] | None = None) -> torch.Tensor:
-        """Logits.
+        """The logits (B, 1) or (B, num_classes).
 
         Args:
-            features: maps (B, h, w, C) as `encoder.features` returns them.
-            keep: dropout masks in training: one (B, C * F) a camera, then one (B, hidden_dim).
+            features: maps (B, h, w, C) by camera, from `encoder.features`.
+            keep: dropout masks in training: one (B, C * F) for each camera, then one (B, hidden_dim).
         """
         latents = self.encoder(features, keep=None if keep is None else keep[:-1])
         hidden = self.hidden(latents)
         if keep is not None:
             hidden = hidden * keep[-1] / self.keep_probability
-        return self.logits(torch.relu(self.norm(hidden)))
+        logits: torch.Tensor = self.logits(torch.relu(self.norm(hidden)))
+        return logits
 
 
 class RewardClassifier:
-    """Says of camera frames whether the task has succeeded.
+    """Classifier of camera images: has the task succeeded?
 
     Args:
-        image_keys: cameras it looks at.
-        threshold: probability from which a frame counts as success.
+        image_keys: cameras that the classifier sees.
+        threshold: probability of success from which an observation counts as a success.
         num_classes: 2 for failure and success; more for an N-way classifier, whose last class is success.
-        encoder: sizes and trunk; the original's by default. Its image_keys are those given here.
-        trunk: a trunk with its weights; by default the one that `encoder` names.
+        hidden_dim: size of the hidden layer.
+        encoder: sizes and trunk of the encoder; by default the original's.
+        device: device of the network.
+        trunk: trunk with its weights; by default the one that `encoder` names.
     """
 
     def __init__(
@@ -72,7 +79,7 @@ class RewardClassifier:
         hidden_dim: int = 256,
         encoder: EncoderConfig | None = None,
         device: torch.device | str = DEVICE,
-        trunk: nn.Module | None = None,
+        trunk: Trunk | None = None,
     ) -> None:
         if not image_keys:
             raise ValueError("A reward classifier needs at least one camera: image_keys is empty.")
@@ -85,30 +92,32 @@ class RewardClassifier:
         self.num_classes = num_classes
         self.hidden_dim = hidden_dim
         self.device = torch.device(device)
-        self.config = replace(encoder or EncoderConfig(), image_keys=self.image_keys)
-        self.spec = ObservationSpec(self.image_keys, self.config.frame_stack, state_dim=0)
+        self.config = encoder or EncoderConfig()
+        self.spec = ObservationSpec(self.image_keys)
         trunk = build_trunk(self.config.trunk, self.config.trunk_width) if trunk is None else trunk
-        self.network = ClassifierNetwork(self.config, num_classes, hidden_dim, trunk).to(self.device)
+        self.trunk = trunk
+        self.network = ClassifierNetwork(self.config, self.spec, num_classes, hidden_dim, trunk).to(self.device)
 
     @torch.no_grad()
     def logits(self, observations: Mapping[str, Any]) -> torch.Tensor:
         """Logits (B, 1) or (B, N) of a batch of observations, (1,) or (N,) of a single one."""
         batch, is_single = to_tensors(observations, self.spec, self.device)
-        logits = self.network(self.network.encoder.features(batch))
+        logits: torch.Tensor = self.network(self.network.encoder.features(batch))
         return logits[0] if is_single else logits
 
     def predict_success(self, observations: Mapping[str, Any]) -> tuple[Any, Any]:
-        """Success probabilities and verdicts: a float and a bool for one observation, numpy arrays (B,) for a batch."""
+        """Success probabilities and decisions: a float and a bool for one observation, else arrays (B,)."""
         probability = success_probability(self.logits(observations)).cpu().numpy()
         if probability.ndim == 0:
             return float(probability), bool(probability >= self.threshold)
         return probability, probability >= self.threshold
 
     def save(self, path: str | Path, report: Mapping[str, Any] | None = None) -> None:
-        """Writes `classifier.safetensors` and `classifier.json` into the folder `path`, which exists and holds neither.
+        """Writes `classifier.safetensors` and `classifier.json` into the existing folder `path`, which holds neither.
 
         Args:
-            report: what else the JSON is to say, such as metrics.
+            path: folder of the classifier.
+            report: additional entries of the JSON, such as metrics.
         """
         description = {
             "format_version": FORMAT_VERSION,
@@ -116,8 +125,8 @@ class RewardClassifier:
             "threshold": self.threshold,
             "num_classes": self.num_classes,
             "hidden_dim": self.hidden_dim,
-            "encoder": asdict(self.config),
-            "trunk_fingerprint": fingerprint(self.network.encoder.trunk),
+            "encoder": self.config.model_dump(mode="json"),
+            "trunk_fingerprint": fingerprint(self.trunk),
             **(report or {}),
         }
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
@@ -129,12 +138,12 @@ class RewardClassifier:
         """The classifier in a folder that `save` wrote.
 
         Raises:
-            FileNotFoundError: there is none.
-            ValueError: it is of another version, or its tensors are not those it describes.
+            FileNotFoundError: the folder holds no classifier.
+            ValueError: the classifier is of another version, or its tensors do not match its description.
         """
         description = _describe(Path(path))
         try:
-            encoder = EncoderConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in description["encoder"].items()})
+            encoder = EncoderConfig(**description["encoder"])
             options = {name: description[name] for name in ("image_keys", "threshold", "num_classes", "hidden_dim")}
             trunk = trunk_without_weights(encoder.trunk, encoder.trunk_width)
             classifier = cls(**options, encoder=encoder, device=device, trunk=trunk)

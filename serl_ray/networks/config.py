@@ -11,26 +11,26 @@ from serl_ray.utils.options import Options, Role
 
 
 class EncoderConfig(Options):
-    """The image trunk, the heads of the cameras, and the branch of the state."""
+    """Image trunk, heads of the cameras, and branch of the state."""
 
     title: ClassVar[str] = "networks"
 
     trunk: Annotated[str, Role.DATA] = "random"
     """Image trunk: random, imagenet, or a file with weights (the original's resnet10_params.pkl, .safetensors, .pt)."""
     frozen: Annotated[bool, Role.DATA] = True
-    """Keep the weights of the image trunk; otherwise the critics train it, and imitation where there is some."""
+    """Keep the weights of the image trunk; otherwise critics and imitation train it."""
     image_latent_dim: Annotated[int, Ge(1), Role.MUST_MATCH] = 256
-    """Numbers to which each camera's image is condensed before the critics join it with the action."""
+    """Size of the latent vector of each camera's image."""
     image_size: Annotated[tuple[int, int], Role.INTERNAL] = (128, 128)
-    """Height and width in pixels at which the trunk sees an image; other sizes are resized."""
+    """Height and width in pixels of the trunk's input; other images are resized."""
     trunk_width: Annotated[int, Role.INTERNAL] = 64
     """Channels of the trunk's first stage."""
     spatial_features: Annotated[int, Role.INTERNAL] = 8
     """Spatial embeddings per channel of the feature map."""
     proprio_latent_dim: Annotated[int, Role.INTERNAL] = 64
-    """Numbers to which the state is condensed where there are cameras."""
+    """Size of the state's latent vector if there are cameras."""
     dropout: Annotated[float, Interval(ge=0.0, lt=1.0), Role.INTERNAL] = 0.1
-    """Share of an image's embedding that is dropped in training."""
+    """Share of an image's embedding that dropout removes in training."""
 
 
 class NetworkConfig(Options):
@@ -43,9 +43,9 @@ class NetworkConfig(Options):
     critic_ensemble_size: Annotated[int, Ge(1), Role.MUST_MATCH] = 2
     """Number of critics."""
     init_temperature: Annotated[float, Gt(0.0)] = 1e-2
-    """Entropy temperature at the start."""
+    """Initial entropy temperature."""
     std_min: Annotated[float, Role.INTERNAL] = 1e-5
-    """Least standard deviation of the policy before tanh; no gradient passes the bound."""
+    """Smallest standard deviation of the policy before tanh; the gradient is zero at the bound."""
     std_max: Annotated[float, Role.INTERNAL] = 5.0
-    """Greatest standard deviation of the policy before tanh; no gradient passes the bound."""
+    """Largest standard deviation of the policy before tanh; the gradient is zero at the bound."""
     encoder: EncoderConfig = Field(default_factory=EncoderConfig)

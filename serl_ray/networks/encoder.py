@@ -1,43 +1,22 @@
-"""From an observation to one latent: a head a camera on a shared trunk, and the proprio branch (REFERENCE 1.2, 1.4)."""
+"""The encoder: one head for each camera on a shared trunk, and a branch for the state (REFERENCE 1.2, 1.4)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from typing import cast
 
 import torch
 from torch import nn
 
+from serl_ray.networks.config import EncoderConfig
+from serl_ray.networks.inputs import ObservationSpec
+from serl_ray.networks.kernels import batch_innermost
 from serl_ray.networks.mlp import LAYER_NORM_EPS, lecun_normal_, linear
-from serl_ray.networks.resnet import resize
-
-
-@dataclass(frozen=True)
-class EncoderConfig:
-    """Sizes of the encoder; the defaults are the original's.
-
-    Attributes:
-        image_keys: cameras, in the order in which their latents are joined. None: the latent is the state itself.
-        image_size: (H, W) in pixels at which the trunk sees a frame; others are resized.
-        frame_stack: T, frames an observation holds; the trunk sees them one by one and their maps are joined by channel.
-        trunk: "random" (ResNet-10, fixed seed), "imagenet" (torchvision's ResNet-18), or the path of a weights file.
-        frozen: whether the trunk keeps its weights; otherwise the critics train it, and imitation where there is some.
-    """
-
-    image_keys: tuple[str, ...] = ()
-    image_size: tuple[int, int] = (128, 128)
-    frame_stack: int = 1
-    trunk: str = "random"
-    trunk_width: int = 64
-    frozen: bool = True
-    spatial_features: int = 8
-    image_latent_dim: int = 256
-    proprio_latent_dim: int = 64
-    dropout: float = 0.1
+from serl_ray.networks.resnet import Trunk, resize
 
 
 class ImageHead(nn.Module):
-    """Learned spatial embeddings of a feature map, then Dense, LayerNorm and tanh: (B, h, w, C) -> (B, image_latent_dim)."""
+    """Spatial embeddings, Dense, LayerNorm and tanh on a feature map (B, h, w, C) -> (B, image_latent_dim)."""
 
     def __init__(self, map_shape: tuple[int, int, int], config: EncoderConfig) -> None:
         super().__init__()
@@ -55,16 +34,21 @@ class ImageHead(nn.Module):
         return self.latent(self.embed(feature_map), keep)
 
     def embed(self, feature_map: torch.Tensor) -> torch.Tensor:
-        """The map (B, h, w, C) weighed by F spatial embeddings a channel: (B, C * F), channel-major."""
+        """The map (B, h, w, C) weighted by F spatial embeddings per channel: (B, C * F), channel-major."""
         maps = feature_map.flatten(1, 2).permute(2, 1, 0).contiguous()  # (C, h * w, B)
         embedding = self.embedding.flatten(0, 1).permute(1, 2, 0).contiguous()  # (C, F, h * w)
         return torch.bmm(embedding, maps).permute(2, 0, 1).flatten(1)
 
     def latent(self, embedded: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
-        """Latents (B, image_latent_dim) of what `embed` returns; `keep` (B, C * F) bool is the dropout mask, None for none."""
+        """Latents (B, image_latent_dim) of embeddings (B, C * F).
+
+        Args:
+            embedded: embeddings from `embed`.
+            keep: dropout mask (B, C * F) bool; None for no dropout.
+        """
         if keep is None:
             hidden = self.dense(embedded)
-        else:  # what is kept is scaled up after the product, where there is less of it
+        else:  # the scale of dropout is applied after the product, where the tensor is smaller
             hidden = torch.addmm(self.dense.bias, embedded * keep, self.dense.weight.t(), alpha=1.0 / self.keep_probability)
         return torch.tanh(self.norm(hidden))
 
@@ -77,98 +61,101 @@ class ProprioHead(nn.Sequential):
 
 
 class Encoder(nn.Module):
-    """Observations to latents in three steps: `features` runs the trunk (once a frame), `embed` the spatial embeddings (once a
-    batch), `latents` the rest of the heads (once a dropout mask).
+    """Encoder of observations in three steps.
+
+    `features` runs the trunk, once per image. `embed` applies the spatial embeddings, once per batch. `latents` applies
+    the rest of the heads, once per dropout mask. Without cameras the latent is the state itself.
 
     Args:
-        trunk: frames (N, H, W, 3) -> maps (N, h, w, C); shared by the cameras; None without cameras.
-        state_dim: D of the proprio state; 0 without one.
+        config: sizes of the encoder.
+        spec: cameras, frame stack T and state size D of an observation.
+        trunk: trunk of all cameras, images (N, H, W, 3) -> maps (N, h, w, C); None without cameras.
     """
 
-    def __init__(self, config: EncoderConfig, trunk: nn.Module | None, state_dim: int) -> None:
+    latent_dim: int
+
+    def __init__(self, config: EncoderConfig, spec: ObservationSpec, trunk: Trunk | None) -> None:
         super().__init__()
-        self.config = config
+        self.image_keys, self.is_frozen, self._image_size = spec.image_keys, config.frozen, config.image_size
         self.trunk = trunk
         self.heads = nn.ModuleList()
-        self.proprio: nn.Module | None = None
-        proprio_dim = config.frame_stack * state_dim
-        if not config.image_keys:
+        self.proprio: ProprioHead | None = None
+        proprio_dim = spec.frame_stack * spec.state_dim
+        if trunk is None:
             self.latent_dim = proprio_dim
             return
         height, width = (-(-size // 32) for size in config.image_size)
-        map_shape = (height, width, config.frame_stack * trunk.channels)
-        self.heads.extend(ImageHead(map_shape, config) for _ in config.image_keys)
-        self.latent_dim = len(config.image_keys) * config.image_latent_dim
-        if state_dim:
+        map_shape = (height, width, spec.frame_stack * trunk.channels)
+        self.heads.extend(ImageHead(map_shape, config) for _ in spec.image_keys)
+        self.latent_dim = len(spec.image_keys) * config.image_latent_dim
+        if spec.state_dim:
             self.proprio = ProprioHead(proprio_dim, config.proprio_latent_dim)
             self.latent_dim += config.proprio_latent_dim
         trunk.requires_grad_(not config.frozen)
         if config.frozen:
-            trunk.to(memory_format=torch.channels_last)  # in which its frames lie
+            trunk.to(memory_format=torch.channels_last)  # the memory layout of its images
 
     def features(self, observations: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Runs the trunk where it has not run yet: cameras become maps (B, h, w, T * C), the state (B, T, D) becomes (B, T * D).
+        """Maps (B, h, w, T * C) of every camera, and the state (B, T * D).
 
-        Cameras are frames (B, T, H, W, 3) uint8, or the stored maps of N crops (B, T, N, h, w, C) float16, the first of which
-        is used.
+        Args:
+            observations: for each camera, images (B, T, H, W, 3) uint8, or stored maps of N crops (B, T, N, h, w, C)
+                float16, of which the first is used; `state` (B, T, D).
         """
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.frozen):
-            maps = self._maps({key: observations[key] for key in self.config.image_keys})
-            features = {key: _batch_innermost(camera.permute(0, 2, 3, 1, 4).flatten(3)) for key, camera in maps.items()}
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_frozen):
+            maps = self._maps({key: observations[key] for key in self.image_keys})
+            features = {key: batch_innermost(camera.permute(0, 2, 3, 1, 4).flatten(3)) for key, camera in maps.items()}
         if "state" in observations:
             features["state"] = observations["state"].flatten(1)
         return features
 
     def forward(self, features: dict[str, torch.Tensor], keep: Sequence[torch.Tensor] | None = None) -> torch.Tensor:
-        """Latents (B, D) of what `features` returns."""
+        """Latents (B, D) of the maps and state from `features`."""
         return self.latents(self.embed(features), keep)
 
     def embed(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Each camera's spatial embeddings (B, C * F), and the state as it is."""
-        cameras = zip(self.config.image_keys, self.heads, strict=True)
-        return {**features, **{key: head.embed(features[key]) for key, head in cameras}}
+        """Spatial embeddings (B, C * F) of every camera, and the unchanged state."""
+        return {**features, **{key: head.embed(features[key]) for key, head in self.image_heads()}}
+
+    def image_heads(self) -> Iterator[tuple[str, ImageHead]]:
+        """The cameras with their heads."""
+        for key, head in zip(self.image_keys, self.heads, strict=True):
+            yield key, cast(ImageHead, head)  # a ModuleList does not know the type of its modules
 
     def latents(
-        self, embedded: dict[str, torch.Tensor], keep: Sequence[torch.Tensor] | None = None, stop_image_gradient: bool = False
+        self,
+        embedded: dict[str, torch.Tensor],
+        keep: Sequence[torch.Tensor] | None = None,
+        stop_image_gradient: bool = False,
     ) -> torch.Tensor:
         """Latents (B, D).
 
         Args:
-            embedded: what `embed` returns.
-            keep: one dropout mask (B, C * F) a camera; None for no dropout.
-            stop_image_gradient: keep gradients out of the image branch (the actor's loss); the proprio branch still learns.
+            embedded: embeddings of the cameras and state, from `embed`.
+            keep: one dropout mask (B, C * F) for each camera; None for no dropout.
+            stop_image_gradient: whether gradients stop before the image branch, as in the actor's loss; the state's
+                branch still learns.
         """
-        if not self.config.image_keys:
+        if not self.image_keys:
             return embedded["state"]
         masks = keep if keep is not None else [None] * len(self.heads)
-        cameras = zip(self.config.image_keys, self.heads, masks, strict=True)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not stop_image_gradient):
-            latents = [head.latent(embedded[key], mask) for key, head, mask in cameras]
+            latents = [head.latent(embedded[key], mask) for (key, head), mask in zip(self.image_heads(), masks, strict=True)]
         if self.proprio is not None:
             latents.append(self.proprio(embedded["state"]))
         return torch.cat(latents, dim=-1)
 
     def _maps(self, images: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Maps (B, T, h, w, C) of each camera; the frames of all cameras are one batch of the trunk."""
-        frames = {key: self._resized(camera) for key, camera in images.items() if camera.dtype == torch.uint8}
-        maps = {key: camera[:, :, 0] for key, camera in images.items() if key not in frames}
-        if frames:
+        """Maps (B, T, h, w, C) of each camera; the images of all cameras are one batch of the trunk."""
+        to_encode = {key: self._resized(camera) for key, camera in images.items() if camera.dtype == torch.uint8}
+        maps = {key: camera[:, :, 0] for key, camera in images.items() if key not in to_encode}
+        if to_encode and self.trunk is not None:
             batch_and_time = next(iter(images.values())).shape[:2]
-            encoded = self.trunk(torch.cat(list(frames.values()))).chunk(len(frames))
-            maps |= {key: camera.unflatten(0, batch_and_time) for key, camera in zip(frames, encoded, strict=True)}
+            encoded = self.trunk(torch.cat(list(to_encode.values()))).chunk(len(to_encode))
+            maps |= {key: camera.unflatten(0, batch_and_time) for key, camera in zip(to_encode, encoded, strict=True)}
         return maps
 
-    def _resized(self, frames: torch.Tensor) -> torch.Tensor:
-        """Frames (B, T, H, W, 3) as the trunk sees them: (B * T, *image_size, 3)."""
-        frames = frames.flatten(0, 1)
-        return frames if frames.shape[1:3] == self.config.image_size else resize(frames, self.config.image_size)
-
-
-def _batch_innermost(maps: torch.Tensor) -> torch.Tensor:
-    """The same maps (B, h, w, C) as float32, laid out in memory as (C, h, w, B): `ImageHead.embed` multiplies them as they lie.
-
-    The one transposition of a matrix, before halves are widened, is cheaper than a permutation of four axes.
-    """
-    batch_size, height, width, channels = maps.shape
-    rows = maps.permute(1, 2, 0, 3).reshape(-1, channels)  # (h * w * B, C)
-    return rows.t().contiguous().float().view(channels, height, width, batch_size).permute(3, 1, 2, 0)
+    def _resized(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (B, T, H, W, 3) at the size of the trunk's input: (B * T, *image_size, 3)."""
+        images = images.flatten(0, 1)
+        return images if images.shape[1:3] == self._image_size else resize(images, self._image_size)

@@ -1,7 +1,7 @@
-"""Networks trained with the original (flax parameter trees) brought into ours.
+"""Conversion of the original's flax parameters to our names and shapes.
 
-Trees are nested dicts, or flat ones with '/'-joined paths, of numpy arrays. flax keeps dense kernels as (in, out) and convolution
-kernels as (H, W, in, out); an ensemble's axis comes first (REFERENCE sections 1.3 and 2).
+Parameter trees are nested dicts of numpy arrays, or flat dicts with '/'-joined paths. flax keeps dense kernels as (in,
+out) and convolution kernels as (H, W, in, out); an ensemble's axis comes first (REFERENCE sections 1.3 and 2).
 """
 
 from __future__ import annotations
@@ -9,18 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-
-if TYPE_CHECKING:
-    from serl_ray.networks.actor_critic import AgentNetworks
-    from serl_ray.networks.classifier import RewardClassifier
 
 Renaming = Sequence[tuple[str, str]]
-"""(pattern of a flax module path, name of our module); the first that matches the whole path wins."""
+"""Pairs of a flax module path's pattern and our module's name; the first pattern that matches the whole path wins."""
 
 RESNET: Renaming = (
     (r"conv_init", "conv1"),
@@ -46,20 +41,6 @@ HEADS: Renaming = (
 CLASSIFIER: Renaming = ((r"Dense_0", "hidden"), (r"LayerNorm_0", "norm"), (r"Dense_1", "logits"))
 
 
-def load_flax_agent(networks: AgentNetworks, params: Mapping[str, Any]) -> None:
-    """Loads the original's agent parameters (`modules_actor`, `modules_critic`, ...) into our networks, in place.
-
-    Raises:
-        ValueError: a tensor is missing, left over or of another shape. A frozen trunk alone may be missing; ours then stays.
-    """
-    _load(networks, agent_state_dict(params, networks.encoder.config.image_keys), trunk="encoder.trunk.")
-
-
-def load_flax_classifier(classifier: RewardClassifier, params: Mapping[str, Any]) -> None:
-    """Loads the original's reward classifier parameters (`encoder_def`, `Dense_0`, ...) into ours; see `load_flax_agent`."""
-    _load(classifier.network, classifier_state_dict(params, classifier.image_keys), trunk="encoder.trunk.")
-
-
 def agent_state_dict(params: Mapping[str, Any], image_keys: Sequence[str]) -> dict[str, torch.Tensor]:
     """The original's agent parameters, or gradients of the same structure, under our names and in our shapes."""
     return _rename(_flatten(params), (*HEADS, *_encoder("modules_actor/encoder/", image_keys)))
@@ -71,13 +52,16 @@ def classifier_state_dict(params: Mapping[str, Any], image_keys: Sequence[str]) 
 
 
 def resnet_state_dict(params: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """The original's ResNet-10 parameters under our names; modules beside the backbone (an ImageNet head) are ignored."""
+    """The original's ResNet-10 parameters under our names; other modules, such as an ImageNet head, are ignored."""
     backbone = {path: leaf for path, leaf in _flatten(params).items() if re.match(r"conv_init|norm_init|ResNetBlock_", path)}
     return _rename(backbone, RESNET)
 
 
 def _encoder(prefix: str, image_keys: Sequence[str]) -> Renaming:
-    renaming = [(re.escape(prefix) + r"Dense_0", "encoder.proprio.0"), (re.escape(prefix) + r"LayerNorm_0", "encoder.proprio.1")]
+    renaming = [
+        (re.escape(prefix) + r"Dense_0", "encoder.proprio.0"),
+        (re.escape(prefix) + r"LayerNorm_0", "encoder.proprio.1"),
+    ]
     for index, key in enumerate(image_keys):
         camera = re.escape(f"{prefix}encoder_{key}/")
         renaming += [(camera + "pretrained_encoder/" + pattern, "encoder.trunk." + name) for pattern, name in RESNET]
@@ -110,13 +94,11 @@ def _module_name(path: str, renaming: Renaming) -> str:
     for pattern, name in renaming:
         if match := re.fullmatch(pattern, path):
             return re.sub(r"\{(\d)(?:\*(\d))?(?:\+(\d))?\}", partial(_index, match.groups()), name)
-    raise ValueError(
-        f"The flax parameters hold {path!r}, which our networks lack. Check the cameras and the set-up they were trained with."
-    )
+    raise ValueError(f"The flax parameters hold {path!r}, which our networks lack. Check their cameras and their set-up.")
 
 
 def _index(digits: Sequence[str], placeholder: re.Match[str]) -> str:
-    """The number that a placeholder such as {0*3+1} stands for: digit 0 of the match, times three, plus one."""
+    """The value of a placeholder; {0*3+1} is digit 0 of the match, times three, plus one."""
     position, factor, offset = placeholder.groups()
     return str(int(digits[int(position)]) * int(factor or 1) + int(offset or 0))
 
@@ -128,21 +110,8 @@ def _tensor_name(module: str, kind: str) -> str:
 
 
 def _convert(module_path: str, kind: str, leaf: np.ndarray) -> np.ndarray:
-    if "VmapMLP" in module_path:  # an ensemble: (E, in, out) kernels as they are, (E, D) vectors to (E, 1, D)
+    if "VmapMLP" in module_path:  # an ensemble: (E, in, out) kernels stay, (E, D) vectors become (E, 1, D)
         return leaf if kind == "kernel" else leaf[:, None]
     if kind != "kernel" or "SpatialLearnedEmbeddings" in module_path:
         return leaf
     return leaf.T if leaf.ndim == 2 else leaf.transpose(3, 2, 0, 1)
-
-
-def _load(module: nn.Module, state: dict[str, torch.Tensor], trunk: str) -> None:
-    try:
-        missing, surplus = module.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        raise ValueError(f"The flax parameters do not fit these networks: {error}") from error
-    trunk_is_absent = not any(name.startswith(trunk) for name in state)
-    missing = [name for name in missing if not (trunk_is_absent and name.startswith(trunk))]
-    if missing or surplus:
-        raise ValueError(
-            f"The flax parameters do not fit these networks: missing {missing or 'none'}, left over {surplus or 'none'}."
-        )

@@ -1,4 +1,4 @@
-"""Observations at the core's boundary: checked once, on the device, with batch and time axes."""
+"""Checked conversion of observations to tensors with batch and time axes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch
 
 @dataclass(frozen=True)
 class ObservationSpec:
-    """What an agent reads of an observation.
+    """Parts of an observation that an agent reads.
 
     Attributes:
-        image_keys: cameras.
-        frame_stack: T; with T = 1 frames and state may come without a time axis.
-        state_dim: D of `state`, 0 without one.
+        image_keys: cameras of the agent.
+        frame_stack: number T of stacked frames; with T = 1, images and state may have no time axis.
+        state_dim: size D of `state`; 0 without a state.
     """
 
     image_keys: tuple[str, ...]
@@ -26,7 +26,7 @@ class ObservationSpec:
 
     @classmethod
     def from_observation(cls, observation: Mapping[str, Any], image_keys: Sequence[str], frame_stack: int = 1) -> ObservationSpec:
-        """The spec of an observation, or batch of observations, that an env or a buffer has returned."""
+        """The spec of one observation or of a batch of observations."""
         state = observation.get("state")
         if state is None and not image_keys:
             raise ValueError(f"Without cameras an agent needs 'state' in its observations, which hold {sorted(observation)}.")
@@ -36,15 +36,18 @@ class ObservationSpec:
 def to_tensors(
     observations: Mapping[str, Any], spec: ObservationSpec, device: torch.device
 ) -> tuple[dict[str, torch.Tensor], bool]:
-    """Observations as tensors with batch and time axes, and whether there was one observation without a batch axis.
+    """Observations as tensors with batch and time axes.
 
     Args:
-        observations: cameras (H, W, 3), (B, H, W, 3) or (B, T, H, W, 3) uint8; state (D,), (B, D) or (B, T, D); numpy or torch.
-            With frame_stack T > 1 a single observation is (T, H, W, 3) and (T, D). A camera may also be the stored maps of N
-            crops, (N, h, w, C) float16 in place of (H, W, 3).
+        observations: images (H, W, 3), (B, H, W, 3) or (B, T, H, W, 3) uint8 by camera, and `state` (D,), (B, D) or (B,
+            T, D); numpy or torch. With frame_stack T > 1 a single observation is (T, H, W, 3) and (T, D). Stored maps
+            of N crops, (N, h, w, C) float16, may take the place of an image.
+        spec: parts of the observation to convert.
+        device: device of the tensors.
 
     Returns:
-        Cameras (B, T, H, W, 3) uint8 or (B, T, N, h, w, C) float16, and state (B, T, D) float32.
+        The images (B, T, H, W, 3) uint8 or maps (B, T, N, h, w, C) float16 and the state (B, T, D) float32 by key, and
+        whether it was a single observation without a batch axis.
 
     Raises:
         ValueError: a key is missing, or an array has the wrong dtype or shape.
@@ -54,11 +57,11 @@ def to_tensors(
         images = _tensor(observations, key, device)
         is_stored = images.dtype == torch.float16
         if not is_stored and (images.dtype != torch.uint8 or images.ndim < 3 or images.shape[-1] != 3):
-            raise ValueError(f"Camera {key!r} is {tuple(images.shape)} {_dtype_name(images)}; expected uint8 frames (H, W, 3).")
+            raise ValueError(f"Camera {key!r} is {tuple(images.shape)} {_dtype_name(images)}; expected uint8 images (H, W, 3).")
         tensors[key], is_single = _with_batch_and_time(key, images, 4 if is_stored else 3, spec.frame_stack)
         singles.add(is_single)
     if spec.state_dim:
-        state = _tensor(observations, "state", device).float()
+        state = _tensor(observations, "state", device)
         if state.shape[-1:] != (spec.state_dim,):
             raise ValueError(f"'state' is {tuple(state.shape)}; this agent reads {spec.state_dim} numbers on the last axis.")
         tensors["state"], is_single = _with_batch_and_time("state", state, 1, spec.frame_stack)
@@ -72,7 +75,13 @@ def to_tensors(
 def _tensor(observations: Mapping[str, Any], key: str, device: torch.device) -> torch.Tensor:
     if key not in observations:
         raise ValueError(f"The observation has no {key!r}; it holds {', '.join(sorted(observations))}.")
-    return torch.as_tensor(observations[key], device=device)
+    value = torch.as_tensor(observations[key])
+    return value.to(device) if value.dtype in (torch.uint8, torch.float16) else float_tensor(value, device)
+
+
+def float_tensor(values: Any, device: torch.device) -> torch.Tensor:
+    """Numbers as float32 on a device; converted before the transfer, because mps has no float64."""
+    return torch.as_tensor(values).to(torch.float32).to(device)
 
 
 def _with_batch_and_time(key: str, x: torch.Tensor, item_ndim: int, frame_stack: int) -> tuple[torch.Tensor, bool]:

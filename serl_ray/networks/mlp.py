@@ -1,10 +1,9 @@
-"""Dense blocks: linear, layer norm, tanh; alone and as an ensemble in one batched matrix product (REFERENCE section 2)."""
+"""Dense blocks of linear layer, layer norm and tanh, single or as a batched ensemble (REFERENCE section 2)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,35 +21,13 @@ def linear(in_dim: int, out_dim: int) -> nn.Linear:
 
 
 def lecun_normal_(weight: torch.Tensor, fan_in: int) -> torch.Tensor:
-    """Fills with a normal of variance 1 / fan_in, truncated at two deviations (flax's default for kernels)."""
+    """Fills a tensor with a normal of variance 1 / fan_in, truncated at two deviations (flax's default for kernels)."""
     std = fan_in**-0.5 / 0.87962566103423978
     return nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
 
 
-class _Tanh(torch.autograd.Function):
-    """2 sigmoid(2 x) - 1, which is tanh(x), and faster on a CPU."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-        y = torch.sigmoid(2.0 * x).mul_(2.0).sub_(1.0)
-        ctx.save_for_backward(y)
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
-        (y,) = ctx.saved_tensors
-        return torch.ops.aten.tanh_backward(grad, y)
-
-
-class Tanh(nn.Module):
-    """The activation of all hidden layers, element by element."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return _Tanh.apply(x)
-
-
 class MLP(nn.Sequential):
-    """Linear -> LayerNorm -> tanh, a block for each hidden size; without `activate_final` the last block is linear alone."""
+    """Linear -> LayerNorm -> tanh for each hidden size; without `activate_final` the last block is only linear."""
 
     def __init__(self, in_dim: int, hidden_dims: Sequence[int], activate_final: bool = True) -> None:
         layers: list[nn.Module] = []
@@ -58,12 +35,12 @@ class MLP(nn.Sequential):
         for i, (size, next_size) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
             layers.append(linear(size, next_size))
             if activate_final or i + 1 < len(hidden_dims):
-                layers += [nn.LayerNorm(next_size, eps=LAYER_NORM_EPS), Tanh()]
+                layers += [nn.LayerNorm(next_size, eps=LAYER_NORM_EPS), nn.Tanh()]
         super().__init__(*layers)
 
 
 class EnsembleLinear(nn.Module):
-    """E linear layers at once: (E, B, in) -> (E, B, out)."""
+    """E linear layers in one batched product: (E, B, in) -> (E, B, out)."""
 
     def __init__(self, ensemble_size: int, in_dim: int, out_dim: int) -> None:
         super().__init__()
@@ -98,10 +75,13 @@ class EnsembleMLP(nn.Sequential):
             layers += [
                 EnsembleLinear(ensemble_size, size, next_size),
                 EnsembleLayerNorm(ensemble_size, next_size),
-                Tanh(),
+                nn.Tanh(),
             ]
         super().__init__(*layers)
         self.ensemble_size = ensemble_size
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x.expand(self.ensemble_size, *x.shape))
+        x = x.expand(self.ensemble_size, *x.shape)
+        for layer in self:
+            x = layer(x)
+        return x

@@ -1,4 +1,4 @@
-"""Weights for the image trunk: the original's pickle, a file of ours, ImageNet's, or random ones (REFERENCE section 1.3)."""
+"""Weights of the image trunk: from the original's pickle, our file, ImageNet, or random (REFERENCE section 1.3)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import logging
 import re
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -19,44 +18,50 @@ from torchvision.models import ResNet18_Weights
 
 from serl_ray.files.pickles import MALFORMED, load_pickle
 from serl_ray.networks.flax import resnet_state_dict
-from serl_ray.networks.resnet import ImageNetResNet18, ResNet10
+from serl_ray.networks.resnet import ImageNetResNet18, ResNet10, Trunk
 
 logger = logging.getLogger(__name__)
 
 RANDOM_TRUNK_SEED = 0
 
 
-def build_trunk(source: str, width: int = 64) -> nn.Module:
-    """A trunk with its weights: frames (N, H, W, 3) uint8 -> maps (N, H/32, W/32, 8 * width).
+def build_trunk(source: str, width: int = 64) -> Trunk:
+    """A trunk with its weights: images (N, H, W, 3) uint8 -> maps (N, H/32, W/32, 8 * width).
 
     Args:
-        source: "random"; "imagenet" (torchvision's ResNet-18, downloaded once); or a file: the original's `resnet10_params.pkl`,
-            or a ResNet10 state dict as .safetensors, .pt or .pth.
+        source: "random"; "imagenet" (torchvision's ResNet-18, downloaded once); or a file: the original's
+            `resnet10_params.pkl`, or a ResNet10 state dict as .safetensors, .pt or .pth.
         width: channels after the first convolution.
 
     Raises:
         ValueError: the source is none of these, or its tensors do not fit.
-        FileNotFoundError: the file is not there.
-        ConnectionError: the ImageNet weights cannot be downloaded from here.
+        FileNotFoundError: the file does not exist.
+        ConnectionError: the ImageNet weights cannot be downloaded.
     """
     trunk = trunk_without_weights(source, width)
-    if source == "imagenet":
+    if isinstance(trunk, ImageNetResNet18):
         _load_imagenet(trunk)
     elif source == "random":
-        _say_that_it_is_random()
         _randomise(trunk)
     else:
         load_trunk(trunk, Path(source).expanduser())
     return trunk
 
 
-def trunk_without_weights(source: str, width: int = 64) -> ResNet10 | ImageNetResNet18:
-    """The architecture that `source` stands for, for tensors that a checkpoint holds."""
+def warn_if_random(source: str) -> None:
+    """Warns at the start of a run or agent that its image trunk has random weights."""
+    if source == "random":
+        text = "The image trunk has RANDOM weights (seed %d). For pretrained ones pass a weights file or 'imagenet'."
+        logger.warning(text, RANDOM_TRUNK_SEED)
+
+
+def trunk_without_weights(source: str, width: int = 64) -> Trunk:
+    """The architecture of the trunk named by `source`, to be filled with a checkpoint's tensors."""
     return ImageNetResNet18() if source == "imagenet" else ResNet10(width)
 
 
 def fingerprint(trunk: nn.Module) -> str:
-    """A short hash of a trunk's tensors: maps of trunks with the same fingerprint may be mixed."""
+    """A short hash of a trunk's tensors; stored maps may be mixed if their trunks have the same fingerprint."""
     digest = hashlib.sha256()
     for name, tensor in sorted(trunk.state_dict().items()):
         digest.update(name.encode())
@@ -65,7 +70,7 @@ def fingerprint(trunk: nn.Module) -> str:
 
 
 def load_trunk(trunk: ResNet10, path: Path) -> None:
-    """Loads a weights file into a ResNet10; every tensor of the trunk must be there and fit."""
+    """Loads a weights file into a ResNet10; it must hold every tensor of the trunk in its shape."""
     if not path.is_file():
         raise FileNotFoundError(f"There is no trunk weights file {path}. Give the path of one, or 'random' or 'imagenet'.")
     if path.suffix not in (".pkl", ".pickle", ".safetensors", ".pt", ".pth"):
@@ -90,19 +95,12 @@ def _read_state(path: Path) -> Mapping[str, Any]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (*MALFORMED, SafetensorError, RuntimeError) as error:
-        asked = re.search(r"GLOBAL (\S+)", str(error))  # torch tells how to run the file, too
+        asked = re.search(r"GLOBAL (\S+)", str(error))  # torch's own message also says how to run the file
         reason = f"it asks for {asked[1]}" if asked else type(error).__name__
         raise ValueError(f"{path}: cut off, or not a file of tensors alone ({reason}).") from None
     if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
         raise ValueError(f"{path}: expected a dict of tensors by name, found a {type(state).__name__}. Save a state_dict().")
     return state
-
-
-@cache
-def _say_that_it_is_random() -> None:
-    """Once in a process."""
-    text = "The image trunk has RANDOM weights (seed %d). For pretrained ones pass a weights file or 'imagenet'."
-    logger.warning(text, RANDOM_TRUNK_SEED)
 
 
 def _randomise(trunk: ResNet10) -> None:

@@ -1,4 +1,4 @@
-"""The image trunk: a group-normalised ResNet-10 that maps a frame to a grid of features (REFERENCE section 1.1)."""
+"""The image trunk: a group-normalised ResNet-10 that maps an image to a grid of features (REFERENCE section 1.1)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """(before, after) padding for ceil(size / stride) outputs; where torch puts the odd pixel before, it goes after."""
+    """Padding (before, after) for ceil(size / stride) outputs; an odd pixel goes after, unlike in torch."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
 
@@ -36,22 +36,27 @@ class SameConv2d(nn.Conv2d):
         return super().forward(pad_same(x, self.kernel_size[0], self.stride[0]))
 
 
-class SameMaxPool2d(nn.MaxPool2d):
+class SameMaxPool2d(nn.Module):
     """A square max-pool with "SAME" padding."""
 
+    def __init__(self, size: int, step: int) -> None:
+        super().__init__()
+        self.size, self.step = size, step
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(pad_same(x, self.kernel_size, self.stride, value=-torch.inf))
+        padded = pad_same(x, self.size, self.step, value=-torch.inf)
+        return torch.max_pool2d(padded, self.size, self.step)
 
 
 def normalise(images: torch.Tensor) -> torch.Tensor:
-    """uint8 frames (N, H, W, 3) to ImageNet-normalised float32 (N, 3, H, W)."""
+    """Images (N, H, W, 3) uint8 as ImageNet-normalised float32 (N, 3, H, W)."""
     mean = torch.tensor(IMAGENET_MEAN, device=images.device) * 255.0
     std = torch.tensor(IMAGENET_STD, device=images.device) * 255.0
     return ((images.float() - mean) / std).permute(0, 3, 1, 2)
 
 
 def resize(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Frames (N, H, W, C) to (N, *size, C) float32, bilinear, antialiased where they shrink."""
+    """Images (N, H, W, C) resized to (N, *size, C) float32 by bilinear interpolation, antialiased when they shrink."""
     scaled = F.interpolate(images.permute(0, 3, 1, 2).float(), size, mode="bilinear", antialias=True, align_corners=False)
     return scaled.permute(0, 2, 3, 1)
 
@@ -59,8 +64,10 @@ def resize(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 class ResNet10(ResNet):
     """torchvision's ResNet of four BasicBlocks with the original's group norm and padding.
 
-    Frames (N, H, W, 3) uint8 -> feature maps (N, H/32, W/32, 8 * width) float32: 4x4x512 for a 128x128 frame.
+    Images (N, H, W, 3) uint8 -> feature maps (N, H/32, W/32, 8 * width) float32: 4x4x512 for a 128x128 image.
     """
+
+    channels: int
 
     def __init__(self, width: int = 64, num_groups: int = 4) -> None:
         nn.Module.__init__(self)
@@ -69,7 +76,7 @@ class ResNet10(ResNet):
         self.conv1 = nn.Conv2d(3, width, kernel_size=7, stride=2, padding=3, bias=False)
         self.bn1 = self._norm_layer(width)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = SameMaxPool2d(kernel_size=3, stride=2)
+        self.maxpool = SameMaxPool2d(size=3, step=2)
         for stage in range(4):
             layer = self._make_layer(BasicBlock, width * 2**stage, 1, stride=1 if stage == 0 else 2)
             if stage > 0:
@@ -78,15 +85,17 @@ class ResNet10(ResNet):
         self.channels = 8 * width
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        x = self.relu(self.bn1(self.conv1(normalise(images))))
-        x = self.maxpool(x)
+        x: torch.Tensor = self.maxpool(self.relu(self.bn1(self.conv1(normalise(images)))))
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = layer(x)
         return x.permute(0, 2, 3, 1)  # (N, H/32, W/32, 8 * width)
 
 
 class ImageNetResNet18(ResNet):
-    """torchvision's ResNet-18 up to its last feature map, with batch norm as trained; to be frozen, shapes as `ResNet10`."""
+    """torchvision's ResNet-18 up to its last feature map, with batch norm as trained. Shapes are those of `ResNet10`.
+
+    It must be frozen.
+    """
 
     channels = 512
 
@@ -95,11 +104,17 @@ class ImageNetResNet18(ResNet):
         del self.avgpool, self.fc
 
     def train(self, mode: bool = True) -> ImageNetResNet18:
-        return super().train(False)
+        super().train(False)
+        return self
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        x = self.maxpool(self.relu(self.bn1(self.conv1(normalise(images)))))
-        return self.layer4(self.layer3(self.layer2(self.layer1(x)))).permute(0, 2, 3, 1)
+        x: torch.Tensor = self.maxpool(self.relu(self.bn1(self.conv1(normalise(images)))))
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = layer(x)
+        return x.permute(0, 2, 3, 1)
+
+
+Trunk = ResNet10 | ImageNetResNet18
 
 
 def _group_norm(num_groups: int, channels: int) -> nn.GroupNorm:

@@ -172,7 +172,7 @@ class CollectingOptions(Options):
 
 
 class RunOptions(Options):
-    """Where a run is kept, and how it is watched."""
+    """The run folder, and how a run is watched."""
 
     title: ClassVar[str] = "run"
 
@@ -180,6 +180,8 @@ class RunOptions(Options):
     """Run folder for checkpoints, logs, plots and videos."""
     seed: Annotated[int, Ge(0)] = 0
     """Seed of the initial weights, the exploration, the envs and the batches."""
+    device: str = "auto"
+    """Device of the learner: auto for the best one, cpu, cuda, cuda:1 or mps; rollout workers act on the CPU."""
     resume: bool = False
     """Go on from the newest checkpoint in save_dir, with all experience that was stored after it."""
     checkpoint_every: Annotated[int, Ge(1)] = 1000
@@ -193,7 +195,7 @@ class RunOptions(Options):
 
 
 class EvaluationProcessOptions(Options):
-    """Where evaluations are played."""
+    """The processes that play evaluations."""
 
     title: ClassVar[str] = "evaluation"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from serl_ray.options.groups import (
     RunOptions,
     ScheduleOptions,
 )
-from serl_ray.utils.options import Options
+from serl_ray.utils.options import Options, names_of
 
 
 class TrainingOptions(Options):
@@ -33,7 +34,7 @@ class TrainingOptions(Options):
 
     schedule: ScheduleOptions = Field(default_factory=ScheduleOptions)
     env: EnvOptions = Field(default_factory=EnvOptions)
-    demonstrations: DemoOptions = Field(default_factory=DemoOptions)
+    demos: DemoOptions = Field(default_factory=DemoOptions)
     reward: RewardOptions = Field(default_factory=RewardOptions)
     learning: LearningOptions = Field(default_factory=LearningOptions)
     agent: SACConfig = Field(default_factory=lambda: SACConfig(max_return=1.0))
@@ -74,7 +75,7 @@ class HybridOptions(TrainingOptions):
     """Options of hybrid training."""
 
     schedule: HybridScheduleOptions = Field(default_factory=HybridScheduleOptions)
-    demonstrations: HybridDemoOptions = Field(default_factory=HybridDemoOptions)
+    demos: HybridDemoOptions = Field(default_factory=HybridDemoOptions)
     reward: HybridRewardOptions = Field(default_factory=HybridRewardOptions)
     learning: HybridLearningOptions = Field(default_factory=HybridLearningOptions)
     collecting: CollectingOptions = Field(default_factory=CollectingOptions)
@@ -90,7 +91,7 @@ class OfflineOptions(TrainingOptions):
 
     schedule: ScheduleOptions = Field(default_factory=lambda: ScheduleOptions(max_steps=50_000, steps_per_iteration=500))
     env: EnvOptions = Field(default_factory=lambda: EnvOptions(env_name=None))
-    demonstrations: OfflineDemoOptions = Field(default_factory=OfflineDemoOptions)
+    demos: OfflineDemoOptions = Field(default_factory=OfflineDemoOptions)
     learning: LearningOptions = Field(default_factory=lambda: LearningOptions(cta_ratio=1))
     agent: SACConfig = Field(default_factory=lambda: SACConfig(max_return=1.0, objective="awac"))
     evaluation: EvaluationOptions = Field(default_factory=lambda: EvaluationOptions(evaluate_every=5000))
@@ -109,3 +110,13 @@ class OfflineRun(OfflineOptions):
 
     run: RunOptions = Field(default_factory=lambda: RunOptions(save_dir=Path("offline_ckpt")))
     evaluating: EvaluationProcessOptions = Field(default_factory=EvaluationProcessOptions)
+
+
+def options_in(config: Mapping[str, Any]) -> TrainingOptions:
+    """The options among the keys of an algorithm's config, which names their class.
+
+    Raises:
+        OptionError: a value is wrong.
+    """
+    options: type[TrainingOptions] = config["options_class"]
+    return options.of(**{name: config[name] for name in names_of(options)})

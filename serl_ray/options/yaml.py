@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import AliasEvent
 
-from serl_ray.utils.options import OptionError, Options, check_names, names_of, options_of
+from serl_ray.utils.options import OptionError, Options, check_names, names_of, naming, options_of
 
 UNREADABLE = (YAMLError, RecursionError, UnicodeDecodeError, ValueError)
 
@@ -85,12 +84,3 @@ def write_yaml(values: dict[str, Any]) -> bytes:
     stream = BytesIO()
     yaml.dump(values, stream)
     return stream.getvalue()
-
-
-@contextmanager
-def naming(where: object) -> Iterator[None]:
-    """Puts the place of an option in front of its error."""
-    try:
-        yield
-    except OptionError as error:
-        raise OptionError(f"{where}: {error}") from error

@@ -11,7 +11,7 @@ import ray
 import ray.data
 
 from serl_ray.data import demos
-from serl_ray.data.formats.hil_serl import DemoError
+from serl_ray.data.errors import DemoError
 from serl_ray.data.formats.parquet import trunk_of
 from serl_ray.data.observations import select_observations
 from serl_ray.data.replay.log import ReplayLog
@@ -20,20 +20,23 @@ from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.data.schema import ArraySpec, Segment
 from serl_ray.files.uris import suffix
 from serl_ray.networks.pretrained import fingerprint
-from serl_ray.settings import HybridSettings, TrainingSettings
+from serl_ray.options.sets import HybridOptions, TrainingOptions
+from serl_ray.rllib.demo_shapes import check_demonstrations
+from serl_ray.utils.options import Role, names_of
 
 Shared = dict[str, ray.ObjectRef]
 """Demonstrations in Ray's object store, by `demos_key`: segments for a hybrid run, a dataset of them for an offline one."""
-DEMO_OPTIONS = ("env_name", "setup_mode", "image_keys", "state_keys", "skip_bad", "trunk", "frozen", "augment_crops")
 
 
-def online_buffer(settings: HybridSettings, space: gymnasium.spaces.Dict, action_dim: int) -> ReplayBuffer:
+def online_buffer(options: HybridOptions, space: gymnasium.spaces.Dict, action_dim: int) -> ReplayBuffer:
     """A ring for the run's own experience. It is no larger than the run, with a row more for each of its episodes."""
-    return make_buffer(settings, space, action_dim, min(settings.capacity, 2 * settings.max_steps), "online replay")
+    return make_buffer(
+        options, space, action_dim, min(options.learning.capacity, 2 * options.schedule.max_steps), "online replay"
+    )
 
 
 def demo_buffer(
-    settings: HybridSettings,
+    options: HybridOptions,
     space: gymnasium.spaces.Dict,
     action_dim: int,
     log: ReplayLog,
@@ -41,10 +44,10 @@ def demo_buffer(
     promised: int = 0,
 ) -> ReplayBuffer:
     """A ring with the demonstrations, which are logged, and room for `demo_capacity` rows of interventions before one is
-    overwritten; `promised` as of `ReplayBuffer`."""
-    segments = demo_segments(settings, space, action_dim, shared) if settings.demo_paths else []
-    capacity = sum(len(segment) + 1 for segment in segments) + min(settings.demo_capacity, 2 * settings.max_steps)
-    buffer = make_buffer(settings, space, action_dim, capacity, "demo replay", promised)
+    overwritten; `promised` as for `ReplayBuffer`."""
+    segments = demo_segments(options, space, action_dim, shared) if options.demos.demo_paths else []
+    capacity = sum(len(segment) + 1 for segment in segments) + min(options.demos.demo_capacity, 2 * options.schedule.max_steps)
+    buffer = make_buffer(options, space, action_dim, capacity, "demo replay", promised)
     for segment in segments:
         log.append(segment)
         buffer.add(segment)
@@ -59,61 +62,65 @@ def add_in_pieces(buffer: ReplayBuffer, segment: Segment) -> None:
 
 
 def demo_segments(
-    settings: HybridSettings, space: gymnasium.spaces.Dict, action_dim: int, shared: Shared | None = None
+    options: HybridOptions, space: gymnasium.spaces.Dict, action_dim: int, shared: Shared | None = None
 ) -> list[Segment]:
     """The demonstrations as the agent sees them: those that are shared, else read."""
     if shared is not None:
-        return ray.get(shared[demos_key(settings)])
-    return list(demos.segments(read_demos(settings, space, action_dim)))
+        return ray.get(shared[demos_key(options)])
+    return list(demos.segments(read_demos(options, space, action_dim)))
 
 
-def demos_key(settings: TrainingSettings) -> str:
-    """What decides how demonstrations look to the agent."""
-    return json.dumps([getattr(settings, name) for name in DEMO_OPTIONS])
+def demos_key(options: TrainingOptions) -> str:
+    """A key for what decides how demonstrations look to the agent."""
+    values = options.flat()
+    return json.dumps([values[name] for name in names_of(type(options), Role.DATA)])
 
 
-def read_demos(settings: TrainingSettings, space: gymnasium.spaces.Dict, action_dim: int) -> ray.data.Dataset:
+def read_demos(options: TrainingOptions, space: gymnasium.spaces.Dict, action_dim: int) -> ray.data.Dataset:
     """Segments as the agent sees them: its cameras, and its state vectors joined; the rest is left where it was read.
 
     Iterating over `demos.segments` of it raises a DemoError where a file cannot be read, or where its observations are not those
     of the space.
     """
-    select = partial(select_observations, image_keys=settings.image_keys, state_keys=settings.state_keys)
-    if encoding := settings.encoding():
-        _check_trunks(settings)
+    check_demonstrations(options, space, action_dim)
+    select = partial(select_observations, image_keys=options.env.image_keys, state_keys=options.env.state_keys)
+    if encoding := options.encoding():
+        _check_trunks(options)
         select = partial(select_maps, select=select, encoding=encoding)
-    return demos.read_demos(settings.demo_paths, observation_specs(settings, space), action_dim, select, settings.skip_bad)
+    return demos.read_demos(
+        options.demos.demo_paths, observation_specs(options, space), action_dim, select, options.demos.skip_bad
+    )
 
 
-def trunk_of_maps(settings: TrainingSettings) -> str | None:
+def trunk_of_maps(options: TrainingOptions) -> str | None:
     """The fingerprint of the trunk whose maps a replay holds; None where it holds frames, or there are none."""
-    encoding = settings.encoding()
+    encoding = options.encoding()
     return fingerprint(frozen_trunk(encoding["trunk"])) if encoding else None
 
 
-def _check_trunks(settings: TrainingSettings) -> None:
+def _check_trunks(options: TrainingOptions) -> None:
     """Raises DemoError where the experience of another run has maps, and they are of another trunk."""
-    ours = trunk_of_maps(settings)
-    for file in demos.find_files(settings.demo_paths):
+    ours, trunk = trunk_of_maps(options), options.agent.networks.encoder.trunk
+    for file in demos.find_files(options.demos.demo_paths):
         try:
             theirs = trunk_of(file) if suffix(file) == demos.PARQUET else None
         except ValueError:
             continue  # what is wrong with the file is said when it is read
         if theirs not in (None, ours):
-            raise DemoError(f"{file}: has maps of another trunk than {settings.trunk!r}. Name the --trunk they were made with.")
+            raise DemoError(f"{file}: has maps of another trunk than {trunk!r}. Name the --trunk they were made with.")
 
 
 def make_buffer(
-    settings: TrainingSettings, space: gymnasium.spaces.Dict, action_dim: int, capacity: int, name: str, promised: int = 0
+    options: TrainingOptions, space: gymnasium.spaces.Dict, action_dim: int, capacity: int, name: str, promised: int = 0
 ) -> ReplayBuffer:
-    """An empty ring for observations of this space; `promised` as of `ReplayBuffer`."""
-    crop_keys, specs = settings.image_keys if settings.encoding() else (), observation_specs(settings, space)
-    return ReplayBuffer(specs, action_dim, capacity, settings.frame_stack, name, crop_keys, promised)
+    """An empty ring for observations of this space; `promised` as for `ReplayBuffer`."""
+    crop_keys, specs = options.env.image_keys if options.encoding() else (), observation_specs(options, space)
+    return ReplayBuffer(specs, action_dim, capacity, options.env.frame_stack, name, crop_keys, promised)
 
 
-def observation_specs(settings: TrainingSettings, space: gymnasium.spaces.Dict) -> dict[str, ArraySpec]:
-    """Of one stored observation: the space's, with maps in place of frames where they are encoded."""
+def observation_specs(options: TrainingOptions, space: gymnasium.spaces.Dict) -> dict[str, ArraySpec]:
+    """Shapes and types of one stored observation: the space's, with maps in place of images where these are encoded."""
     specs = {key: ArraySpec(part.shape, part.dtype) for key, part in space.items()}
-    if encoding := settings.encoding():
-        specs |= dict.fromkeys(settings.image_keys, ArraySpec(FrameEncoder(**encoding).map_shape, np.float16))
+    if encoding := options.encoding():
+        specs |= dict.fromkeys(options.env.image_keys, ArraySpec(FrameEncoder(**encoding).map_shape, np.float16))
     return specs

@@ -3,6 +3,7 @@
 CHECKPOINT/agent/             networks, targets, temperature, optimisers, noise; the agent's configuration
 CHECKPOINT/replay/online/     what the run has experienced: links to the shards of the run
 CHECKPOINT/replay/demos/      demonstrations and interventions, likewise
+CHECKPOINT/rllib_checkpoint.json  tells RLlib's own classes who loads this
 CHECKPOINT/run.json           the rest, and the order of the shards
 """
 
@@ -14,26 +15,26 @@ import json
 import logging
 import platform
 import re
-from dataclasses import asdict
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import torch
 
-from serl_ray.agents.checkpoint import check_tensors, read_tensors
-from serl_ray.agents.sac import SACAgent
-from serl_ray.data.replay.log import num_transitions, read_shards
+from serl_ray.agents.agent import Agent
+from serl_ray.agents.checkpoint import read_tensors, save_agent
+from serl_ray.data.replay.log import ReplayLog, num_transitions, read_shards
+from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.envs.make import BUNDLED_ENVS
 from serl_ray.files.atomic import read_json, sync, write_json
 from serl_ray.files.uris import local_copy
+from serl_ray.options.sets import TrainingOptions
 from serl_ray.rllib.buffers import add_in_pieces
 from serl_ray.rllib.failures import FaultLog, LearnerError
 from serl_ray.rllib.metrics import EpisodeLog, is_count
-from serl_ray.settings import TrainingSettings
-
-if TYPE_CHECKING:
-    from serl_ray.rllib.algorithm import SERL
+from serl_ray.utils.options import Role, names_of
 
 logger = logging.getLogger(__name__)
 
@@ -43,97 +44,129 @@ NAME = re.compile(r"step-\d{9,}")
 AGENT_DIR = "agent"
 REPLAY_DIR = "replay"
 RUN_FILE = "run.json"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+RLLIB_FILE = "rllib_checkpoint.json"
+"""Read by `from_checkpoint` of RLlib's own classes, whose error message quotes a version that is none."""
+NOT_RLLIBS = {"checkpoint_version": "a checkpoint of serl_ray: load it with serl_ray.rllib.SERL.from_checkpoint"}
 REPLAYS = ("online", "demos")
 SHARD = re.compile(r"[\w-]+\.parquet")
 COUNTERS = ("env_steps", "learner_steps", "interventions", "demonstrations")
-PARTS = {"settings": dict, "contract": dict, "counters": dict, "episodes": dict, "faults": dict, "random": dict, "replay": dict}
+PARTS = {"options": dict, "contract": dict, "counters": dict, "episodes": dict, "faults": dict, "random": dict, "replay": dict}
 PACKAGES = ("serl-ray", "torch", "ray", "numpy", "pyarrow")
-MUST_MATCH = ("setup_mode", "image_keys", "state_keys", "frame_stack", "hidden_dims", "critic_ensemble_size", "image_latent_dim")
 
 
-def save(algorithm: SERL, directory: str) -> None:
-    """Writes the run's state into an existing folder; `run.json` comes last.
+@dataclass
+class RunState:
+    """Everything that makes a run what it is.
+
+    Attributes:
+        options: its options.
+        contract: what env and agent agree on.
+        agent: networks, targets, optimisers and their noise.
+        counters: counts by the names of `COUNTERS`.
+        episodes: running averages over episodes.
+        faults: counts of survived faults.
+        logs: the shards of each replay on disk.
+        buffers: each replay in memory, by the names of the logs.
+        generators: random generators by name.
+    """
+
+    options: TrainingOptions
+    contract: dict[str, Any]
+    agent: Agent
+    counters: dict[str, int]
+    episodes: EpisodeLog
+    faults: dict[str, int]
+    logs: dict[str, ReplayLog]
+    buffers: dict[str, ReplayBuffer]
+    generators: dict[str, np.random.Generator]
+
+
+def save(state: RunState, directory: str) -> None:
+    """Writes a run's state into an existing folder; `run.json` comes last.
 
     Raises:
-        LearnerError: networks hold what are no numbers; nothing is written.
+        LearnerError: a network holds NaN or infinite numbers; nothing is written.
     """
     path = Path(directory)
-    check_finite(algorithm.agent)
-    algorithm.agent.save(path / AGENT_DIR)
-    state = {
+    check_finite(state.agent)
+    save_agent(state.agent, path / AGENT_DIR)
+    described = {
         "format_version": FORMAT_VERSION,
         "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
-        "settings": asdict(algorithm.settings),
-        "contract": contract_of(algorithm),
-        "classifier": classifier_id(algorithm.settings.classifier),
-        "counters": {name: getattr(algorithm, name) for name in COUNTERS},
-        "episodes": algorithm.episodes.to_json(),
-        "faults": algorithm.faults.counts,
-        "random": {name: generator.bit_generator.state for name, generator in _generators(algorithm).items()},
-        "replay": {name: log.link_into(path / REPLAY_DIR / name) for name, log in algorithm.logs.items()},
+        "options": state.options.flat(),
+        "contract": state.contract,
+        "classifier": classifier_id(state.options.reward.classifier),
+        "counters": state.counters,
+        "episodes": state.episodes.to_json(),
+        "faults": state.faults,
+        "random": {name: generator.bit_generator.state for name, generator in state.generators.items()},
+        "replay": {name: log.link_into(path / REPLAY_DIR / name) for name, log in state.logs.items()},
     }
-    write_json(path / RUN_FILE, state)
+    write_json(path / RLLIB_FILE, NOT_RLLIBS)
+    write_json(path / RUN_FILE, described)
     sync(path)
 
 
-def load(algorithm: SERL, directory: str) -> None:
-    """Goes on where `save` left off. What is wrong is found before anything is changed, but for shards that are damaged inside.
+def load(state: RunState, directory: str) -> RunState:
+    """Brings a run's agent, replay and generators to where `save` left off, and returns the state with the saved counts.
+
+    What is wrong is found before anything is changed, except for shards that are damaged inside.
 
     Raises:
         FileNotFoundError: there is no checkpoint, or a part of it is missing.
         ValueError: it is of another set-up, or damaged; what is wrong is named.
     """
     path = Path(directory)
-    state = read_run(path)
-    check_match(path, state["settings"], algorithm.settings)
-    _check_contract(path, state["contract"], contract_of(algorithm))
-    if state.get("classifier") != classifier_id(algorithm.settings.classifier):
+    saved = read_run(path)
+    check_match(path, saved["options"], state.options)
+    _check_contract(path, saved["contract"], state.contract)
+    if saved.get("classifier") != classifier_id(state.options.reward.classifier):
         logger.warning("The rewards in %s are of another classifier than those to come.", path)
-    _check_demonstrations(path, state["counters"]["demonstrations"], algorithm)
-    shards = {name: [path / REPLAY_DIR / name / shard for shard in state["replay"].get(name, [])] for name in algorithm.logs}
-    _check_shards(path, shards, state["counters"])
+    _check_demonstrations(path, saved["counters"]["demonstrations"], state.counters["demonstrations"])
+    shards = {name: [path / REPLAY_DIR / name / shard for shard in saved["replay"].get(name, [])] for name in state.logs}
+    _check_shards(path, shards, saved["counters"])
     tensors = read_tensors(path / AGENT_DIR)
-    _check_trunk(path, tensors, algorithm.agent, algorithm.settings.trunk)
-    check_tensors(algorithm.agent, tensors)
+    _check_trunk(path, tensors, state.agent, state.options.agent.networks.encoder.trunk)
+    state.agent.state.check(tensors)
     try:
-        episodes = EpisodeLog.from_json(state["episodes"])
-        for name, generator in _generators(algorithm).items():
-            copy.deepcopy(generator).bit_generator.state = state["random"][name]
+        episodes = EpisodeLog.from_json(saved["episodes"])
+        for name, generator in state.generators.items():
+            copy.deepcopy(generator).bit_generator.state = saved["random"][name]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path / RUN_FILE} is damaged ({error!r}). Take another copy of the checkpoint.") from error
-    algorithm.agent.load_tensors(tensors)
-    for name, log in algorithm.logs.items():
-        buffer = algorithm.buffers[name]
-        buffer.clear()
+    state.agent.state.load(tensors)
+    _load_replay(state, shards)
+    for name, generator in state.generators.items():
+        generator.bit_generator.state = saved["random"][name]
+    counters = {name: saved["counters"][name] for name in COUNTERS}
+    return replace(state, counters=counters, episodes=episodes, faults=saved["faults"])
+
+
+def _load_replay(state: RunState, shards: dict[str, list[Path]]) -> None:
+    for name, log in state.logs.items():
+        state.buffers[name].clear()
         for segment in read_shards(shards[name], log.state_name):
-            add_in_pieces(buffer, segment)
+            add_in_pieces(state.buffers[name], segment)
         log.take_over(shards[name])
-    for name in COUNTERS:
-        setattr(algorithm, name, state["counters"][name])
-    for name, generator in _generators(algorithm).items():
-        generator.bit_generator.state = state["random"][name]
-    algorithm.episodes = episodes
-    algorithm.faults.counts |= state["faults"]
-    algorithm.policy.global_timestep = algorithm.env_steps
 
 
-def start_from(agent: SACAgent, run: Path) -> None:
+def start_from(agent: Agent, run: Path) -> None:
     """Takes over the networks, the targets and the temperature that another run has trained; optimisers start anew."""
-    tensors, theirs = agent.tensors(), read_tensors(checkpoint_of(run) / AGENT_DIR)
+    tensors, theirs = agent.state.tensors(), read_tensors(checkpoint_of(run) / AGENT_DIR)
     _check_trunk(run, theirs, agent, agent.config.networks.encoder.trunk)
     trained = {name: tensor for name, tensor in theirs.items() if _is_network(name)}
-    agent.load_tensors({name: tensor for name, tensor in tensors.items() if not _is_network(name)} | trained)
+    agent.state.load({name: tensor for name, tensor in tensors.items() if not _is_network(name)} | trained)
 
 
-def check_finite(agent: SACAgent) -> None:
-    """Raises LearnerError where a network holds what is no number."""
+def check_finite(agent: Agent) -> None:
+    """Raises LearnerError where a network holds NaN or infinite numbers."""
     for name, tensor in agent.networks.state_dict().items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise LearnerError(f"{name} holds what are no finite numbers, so nothing is saved. Go on from an earlier checkpoint.")
+            raise LearnerError(f"{name} holds NaN or infinite numbers, so nothing is saved. Go on from an earlier checkpoint.")
 
 
-def _check_trunk(path: Path, tensors: dict[str, torch.Tensor], agent: SACAgent, trunk: str) -> None:
+def _check_trunk(path: Path, tensors: dict[str, torch.Tensor], agent: Agent, trunk: str) -> None:
     """Raises ValueError where a frozen trunk, which also encodes what is to come, is not the one that was trained with."""
     if not agent.config.networks.encoder.frozen:
         return
@@ -143,10 +176,10 @@ def _check_trunk(path: Path, tensors: dict[str, torch.Tensor], agent: SACAgent, 
             raise ValueError(f"{path} was trained with another trunk than {trunk!r}: name the same --trunk.")
 
 
-def check_match(path: Path, saved: dict[str, Any], settings: TrainingSettings) -> None:
+def check_match(path: Path, saved: dict[str, Any], options: TrainingOptions) -> None:
     """Raises ValueError for the first option that decides what networks there are, and differs."""
-    ours = json.loads(json.dumps(asdict(settings)))
-    for name in MUST_MATCH:
+    ours = json.loads(json.dumps(options.flat()))
+    for name in names_of(type(options), Role.MUST_MATCH):
         if saved.get(name) != ours[name]:
             raise ValueError(f"{path} was trained with {name} {saved.get(name)!r}, this run has {ours[name]!r}: choose the same.")
 
@@ -165,24 +198,17 @@ def checked_env(path: Path, saved: dict[str, Any], env_name: str | None) -> str 
     return env_name or saved.get("env_name")
 
 
-def contract_of(algorithm: SERL) -> dict[str, Any]:
-    """What env and agent agree on."""
-    space, layout = algorithm.policy.observation_space, algorithm.policy.layout
-    observations = {key: f"{part.dtype} of shape {tuple(part.shape)}" for key, part in space.items()}
-    return {"observations": observations, "action_dim": layout.action_dim, "control_hz": algorithm.settings.control_hz}
-
-
 def _check_contract(path: Path, saved: dict[str, Any], ours: dict[str, Any]) -> None:
     for name, theirs in ours.items():
         if saved.get(name) != theirs:
             raise ValueError(f"{path} was trained with an env whose {name} are {saved.get(name)!r}; this env has {theirs!r}.")
 
 
-def _check_demonstrations(path: Path, saved: int, algorithm: SERL) -> None:
-    if saved != algorithm.demonstrations:
+def _check_demonstrations(path: Path, saved: int, ours: int) -> None:
+    if saved != ours:
         raise ValueError(
-            f"{path} began with {saved} transitions of demonstrations, and has them; those of --demo_paths are now "
-            f"{algorithm.demonstrations}. Name the same, or begin another run: --init_from takes over its policy."
+            f"{path} began with {saved} transitions of demonstrations, and has them; those of --demo_paths are now {ours}. "
+            "Name the same, or begin another run: --init_from takes over its policy."
         )
 
 
@@ -256,10 +282,6 @@ def _is_log(name: str, shards: Any) -> bool:
     """Whether this is one of the logs, and names files in its folder, which lead nowhere else."""
     is_list = name in REPLAYS and isinstance(shards, list)
     return is_list and all(isinstance(shard, str) and SHARD.fullmatch(shard) for shard in shards)
-
-
-def _generators(algorithm: SERL) -> dict[str, Any]:
-    return {"batches": algorithm.rng, "random_actions": algorithm.policy.rng}
 
 
 def _is_network(name: str) -> bool:

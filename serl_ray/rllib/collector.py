@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -14,7 +15,29 @@ from serl_ray.data.episodes import EnvFault, EpisodeRecorder, StepResult
 from serl_ray.data.observations import Observation, stack_observations
 from serl_ray.data.replay.maps import FrameEncoder
 from serl_ray.data.schema import Segment
-from serl_ray.rllib.failures import Fault
+from serl_ray.rllib.failures import Fault, WorkerError
+
+
+class CountedEnv(gymnasium.Wrapper):
+    """An env that counts its steps and resets, whoever calls for them.
+
+    Attributes:
+        calls: how many there were.
+    """
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        super().__init__(env)
+        self.calls = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
+        """Begins an episode."""
+        self.calls += 1
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: np.ndarray) -> StepResult:
+        """Executes the action (A + G,)."""
+        self.calls += 1
+        return self.env.step(action)
 
 
 class Collector:
@@ -27,14 +50,15 @@ class Collector:
     def __init__(self, worker: RolloutWorker) -> None:
         self._policy = worker.get_policy()
         self._name = f"worker-{worker.worker_index}"
-        settings = self._policy.settings
-        encoding = settings.encoding()
+        options = self._policy.options
+        encoding = options.encoding()
         steps = self._policy.global_timestep  # a worker that joins a run on its way has other episodes than its predecessor had
         seed = 1000 * (steps + worker.worker_index)
         self._encoder = FrameEncoder(**encoding, seed=self._policy.agent.seed + seed) if encoding else None
-        self._envs: list[gymnasium.Env] = worker.async_env.get_sub_environments()
-        self._newest: list[deque[Observation]] = [deque(maxlen=settings.frame_stack) for _ in self._envs]
+        self._envs: list[CountedEnv] = worker.async_env.get_sub_environments()
+        self._newest: list[deque[Observation]] = [deque(maxlen=options.env.frame_stack) for _ in self._envs]
         self._episodes: dict[int, EpisodeRecorder] = {}
+        self._calls = [0] * len(self._envs)
         self._in_a_row = [0] * len(self._envs)
         self._faults: list[Fault] = []
         for index in range(len(self._envs)):
@@ -47,10 +71,11 @@ class Collector:
 
         Raises:
             EnvFault: an env has had `max_faults` in a row, with no whole episode between them.
+            WorkerError: somebody else has stepped or reset an env amid an episode.
         """
         segments: list[Segment] = []
         for _ in range(steps):
-            actions, _, _ = self._policy.compute_actions_from_input_dict({"obs": self._stacked()})
+            actions = self._policy.act(self._stacked())
             stepped = {index: result for index, action in enumerate(actions) if (result := self._step(index, action))}
             encoded = self._encode([observation for observation, *_ in stepped.values()])
             for (index, result), observation in zip(stepped.items(), encoded, strict=True):
@@ -65,8 +90,16 @@ class Collector:
 
     def _step(self, index: int, action: np.ndarray) -> StepResult | None:
         """What the env returns; None where it is at fault, and has been reset."""
+        env = self._envs[index]
+        if env.calls != self._calls[index]:
+            raise WorkerError(
+                f"Somebody else has stepped or reset the env of {self._name} ({env.calls - self._calls[index]} times) between two"
+                " steps of the run, so its next transition would be one that never happened. Go on from a checkpoint, and leave"
+                " this env to train(): evaluate() plays in another."
+            )
+        self._calls[index] += 1
         try:
-            return self._envs[index].step(action)
+            return env.step(action)
         except EnvFault as fault:
             self._drop(index, fault, self._episodes[index])
             self._begin(index)
@@ -75,7 +108,7 @@ class Collector:
     def _drop(self, index: int, fault: EnvFault, episode: EpisodeRecorder | None) -> None:
         """Notes a fault, in the step that follows an episode's others or, without an episode, in a reset."""
         self._in_a_row[index] += 1
-        if self._in_a_row[index] > self._policy.settings.max_faults:
+        if self._in_a_row[index] > self._policy.options.collecting.max_faults:
             raise fault
         steps, interventions = (len(episode) + 1, episode.interventions) if episode is not None else (0, 0)
         self._faults.append(Fault.of(fault, steps, interventions))
@@ -87,6 +120,7 @@ class Collector:
                 first, _ = self._envs[index].reset(seed=seed)
             except EnvFault as fault:
                 self._drop(index, fault, None)
+        self._calls[index] = self._envs[index].calls
         [observation] = self._encode([first])
         self._newest[index].extend([observation] * self._newest[index].maxlen)
         self._episodes[index] = EpisodeRecorder(f"{self._name}-{uuid.uuid4().hex}", observation)

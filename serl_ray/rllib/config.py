@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import ray
+from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.utils.annotations import override
 
+from serl_ray.options.presets import PresetName, preset
+from serl_ray.options.sets import HybridOptions, TrainingOptions, options_in
 from serl_ray.rllib import checkpoint
 from serl_ray.rllib.sampling import MAX_IN_FLIGHT, RolloutEnv
-from serl_ray.settings import HybridSettings, TrainingSettings, check_names, names_of, settings_of
+from serl_ray.rllib.worker import SERLWorker
+from serl_ray.utils.device import AUTO, device_named
+from serl_ray.utils.options import check_names, names_of
 
-WITHOUT_A_SAY = ("model", "optimizer", "replay_buffer_config")
-"""RLlib's own options of what is made here from the settings; a whole config, as Tune has it, brings them along."""
+OVERRULED = ("model", "optimizer", "replay_buffer_config")
+"""RLlib's keys for what is made from our options; a whole config, as Tune passes it on, brings them along."""
 
 
 class SERLConfig(AlgorithmConfig):
-    """`HybridSettings` as attributes beside RLlib's own.
+    """`HybridOptions` as attributes beside RLlib's own.
 
         config = SERLConfig().training(setup_mode="single-arm-learned-gripper", demo_paths=("demos.pkl",)).debugging(seed=1)
         algorithm = config.build_algo()
@@ -28,17 +33,17 @@ class SERLConfig(AlgorithmConfig):
     seed are equal.
     """
 
-    settings_class: type[TrainingSettings] = HybridSettings
+    options_class: type[TrainingOptions] = HybridOptions
 
-    def __init__(self, algo_class: type | None = None) -> None:
-        from serl_ray.rllib.algorithm import SERL
+    algorithm_class: ClassVar[type[Algorithm]]
 
-        super().__init__(algo_class=algo_class or SERL)
-        self.settings_class = type(self).settings_class
-        for name, value in vars(self.settings_class()).items():
-            setattr(self, name, value)
+    def __init__(self, algo_class: type[Algorithm] | None = None) -> None:
+        super().__init__(algo_class=algo_class or self.algorithm_class)
+        self.options_class = type(self).options_class
+        self._set(self.options_class())
         self.replay_dir: str | None = None
         self.films = False
+        self.device = AUTO
         self.shared_demos: dict[str, ray.ObjectRef] | None = None
         self.exploration_config = {"type": "StochasticSampling"}
         self.api_stack(enable_rl_module_and_learner=False, enable_env_runner_and_connector_v2=False)
@@ -46,23 +51,50 @@ class SERLConfig(AlgorithmConfig):
         self.environment(env=RolloutEnv, disable_env_checking=True)
         self.env_runners(num_env_runners=0, max_requests_in_flight_per_env_runner=MAX_IN_FLIGHT)
         self.env_runners(validate_env_runners_after_construction=False)  # a worker may wait for its node while others work
+        self.env_runners(env_runner_cls=SERLWorker)
         self.env_runners(create_local_env_runner=False)  # where there are workers, the robot is theirs alone
         self.fault_tolerance(restart_failed_env_runners=True, delay_between_env_runner_restarts_s=0.0)
         self.evaluation(evaluation_interval=None, evaluation_num_env_runners=0)
         self.experimental(_disable_preprocessor_api=True)
 
     @override(AlgorithmConfig)
-    def training(self, **settings: Any) -> Self:
-        """Sets options of the settings by name; ValueError for an unknown one, with the nearest."""
-        check_names(settings, names_of(self.settings_class))
-        for name, value in settings.items():
-            setattr(self, name, tuple(value) if isinstance(value, list) else value)
+    def training(self, **options: Any) -> Self:
+        """Sets options of training by name.
+
+        Raises:
+            OptionError: a name is unknown, or a value has the wrong type or is out of bounds.
+        """
+        self._set(options_in(self).replace(**options))
         return self
 
+    def preset(self, name: PresetName) -> Self:
+        """Sets the options of a preset: hil-serl has the original's hyper-parameters, tabletop is for the simulator.
+
+        Raises:
+            OptionError: there is no such preset.
+        """
+        return self.training(**preset(name, self.options_class))
+
+    def _set(self, options: TrainingOptions) -> None:
+        for name, value in options.flat().items():
+            setattr(self, name, value)
+
     def keep_replay(self, folder: Path) -> Self:
-        """Where the run's experience is written as it comes; by default in the folder that RLlib makes for the run."""
+        """Sets the folder for the run's experience; by default it is in the folder that RLlib makes for the run."""
         self.replay_dir = str(folder)
         return self
+
+    def learn_on(self, device: str) -> Self:
+        """Sets the learner's device: auto, cpu, cuda, cuda:1 or mps. Rollout workers act on the CPU."""
+        self.device = device
+        return self
+
+    @override(AlgorithmConfig)
+    def resources(self, **resources: Any) -> Self:
+        """Sets RLlib's resources; `num_gpus=0` puts the learner on the CPU, more on the best device (see `learn_on`)."""
+        if "num_gpus" in resources:
+            self.learn_on(AUTO if resources["num_gpus"] else "cpu")
+        return super().resources(**resources)
 
     def film(self, wanted: bool) -> Self:
         """Whether the first episode of each evaluation is filmed, which `evaluator.take_video()` then has."""
@@ -79,39 +111,41 @@ class SERLConfig(AlgorithmConfig):
         """As RLlib's, but an unknown key is a ValueError with the nearest name."""
         given = [name for name in config_dict if not name.startswith("__")]  # Tune's notes for itself
         check_names(given, {*self.to_dict(), "trial_info", "num_gpus_per_worker"})
-        ours = {name: value for name, value in config_dict.items() if name in names_of(self.settings_class)}
-        rest = {name: value for name, value in config_dict.items() if name not in (*ours, *WITHOUT_A_SAY)}
+        ours = {name: value for name, value in config_dict.items() if name in names_of(self.options_class)}
+        rest = {name: value for name, value in config_dict.items() if name not in (*ours, *OVERRULED)}
+        if "num_gpus" in rest and "device" not in rest:
+            self.resources(num_gpus=rest["num_gpus"])
         return super().update_from_dict(rest).training(**ours)
 
     @override(AlgorithmConfig)
     def validate(self) -> None:
-        settings = settings_of(self)
-        settings.check()
-        self.env_config = settings.env_config() | settings.deadlines()
+        options = options_in(self)
+        device_named(self.device)
+        self.env_config = options.env_config() | options.deadlines()
         if not self.in_evaluation:
-            self._prepare(settings)
+            self._prepare(options)
             self.evaluation_config = {"explore": False, "num_envs_per_env_runner": 1}
-        self.evaluation_interval = 1 if settings.evaluate_every and settings.env_name else None
+        self.evaluation_interval = 1 if options.evaluation.evaluate_every and options.env.env_name else None
         super().validate()
 
-    def _prepare(self, settings: HybridSettings) -> None:
+    def _prepare(self, options: HybridOptions) -> None:
         """What a run has, and its evaluation has not."""
-        self.env_config |= self._collecting(settings)
-        if settings.init_from:
-            path = checkpoint.checkpoint_of(Path(settings.init_from))
-            saved = checkpoint.read_run(path)["settings"]
-            checkpoint.check_match(path, saved, settings)
+        self.env_config |= self._collecting(options)
+        if options.schedule.init_from:
+            path = checkpoint.checkpoint_of(Path(options.schedule.init_from))
+            saved = checkpoint.read_run(path)["options"]
+            checkpoint.check_match(path, saved, options)
             self.random_steps = 0
-            if settings.objective == "sac":
+            if options.agent.objective == "sac":
                 self.objective = saved["objective"]
 
-    def _collecting(self, settings: HybridSettings) -> dict[str, Any]:
+    def _collecting(self, options: HybridOptions) -> dict[str, Any]:
         """What the env of a worker that gathers experience has beside the one that evaluates."""
-        interventions = {"probability": settings.expert_interventions, "noise": settings.expert_noise}
+        interventions = {"probability": options.collecting.expert_interventions, "noise": options.collecting.expert_noise}
         learned_reward = self.env_config["learned_reward"]
         return {
-            "interventions": interventions if settings.expert_interventions else None,
-            "learned_reward": learned_reward and learned_reward | {"positives_dir": settings.positives_dir},
-            "episodes_dir": settings.episodes_dir,
+            "interventions": interventions if options.collecting.expert_interventions else None,
+            "learned_reward": learned_reward and learned_reward | {"positives_dir": options.reward.positives_dir},
+            "episodes_dir": options.collecting.episodes_dir,
             "frame_stack": 1,  # the collector stacks what it has encoded
         }

@@ -17,18 +17,18 @@ from ray.exceptions import RayError
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 from ray.rllib.evaluation.rollout_worker import RolloutWorker
 
+from serl_ray.cluster.ray_private import ready_results, remote_workers
 from serl_ray.evaluation.rollouts import Act, Episode, Evaluation, deterministic, run_episodes
 from serl_ray.evaluation.video import Film
 from serl_ray.rllib.failures import FaultLog, WorkerError, raise_failure, reporting
-from serl_ray.rllib.sampling import answers
 
 logger = logging.getLogger(__name__)
 
 Weights = dict[str, np.ndarray]
 SEED = 10_000
-"""Of an evaluation's episodes, which are the same each time."""
+"""Seed of an evaluation's first episode; the episodes are the same each time."""
 POLL_SECONDS = 0.2
-"""Between looks at whether an evaluation has ended, or shall."""
+"""Polling interval, seconds."""
 
 
 @dataclass
@@ -51,10 +51,13 @@ class Evaluator:
 
     Args:
         workers: RLlib's evaluation workers; None where no evaluation is wanted.
-        episodes: of one evaluation.
-        faults: where an evaluation that did not come to its end is noted.
+        episodes: number of episodes in an evaluation.
+        faults: log of evaluations that did not end.
         films: whether the first episode is filmed.
         should_stop: asked after each episode that is played in this process.
+
+    Attributes:
+        last_episodes: those of the last evaluation that came to its end.
     """
 
     def __init__(
@@ -67,7 +70,8 @@ class Evaluator:
     ) -> None:
         self._workers, self._episodes, self._faults, self._should_stop = workers, episodes, faults, should_stop
         self._films, self._video = films, None
-        ids = list(workers._worker_manager.actor_ids()) if workers is not None else []
+        self.last_episodes: list[Episode] = []
+        ids = remote_workers(workers)
         ends = np.linspace(0, episodes, len(ids) + 1).astype(int).tolist()
         self._shares = {worker: range(*share) for worker, share in zip(ids, pairwise(ends), strict=True) if share[0] < share[1]}
         self._playing: set[int] = set()
@@ -77,7 +81,7 @@ class Evaluator:
 
     @property
     def at_step(self) -> int | None:
-        """Which step's policy is being evaluated, or has been and the outcome is not taken yet."""
+        """The step whose policy is being evaluated, or has been evaluated without the outcome being taken."""
         return self._env_steps if self._playing or self._finished is not None else None
 
     def start(self, weights: Weights, env_steps: int) -> None:
@@ -96,7 +100,7 @@ class Evaluator:
     def finished(self, timeout: float = 0.0) -> dict[str, float] | None:
         """The metrics of an evaluation that has ended within `timeout` seconds, once."""
         if self._playing:
-            for worker, outcome in answers(self._workers, timeout):
+            for worker, outcome in ready_results(self._workers, timeout):
                 if worker in self._playing:
                     self._playing.remove(worker)
                     self._played[worker] = self._take(outcome)
@@ -113,7 +117,7 @@ class Evaluator:
         return outcome or {}
 
     def take_video(self) -> tuple[int, bytes] | None:
-        """Which step's policy was filmed last, and the mp4; once."""
+        """The step whose policy was filmed last, and the mp4; once."""
         video, self._video = self._video, None
         return video
 
@@ -136,8 +140,8 @@ class Evaluator:
         if first.fault:
             logger.warning("Evaluations are not filmed, as the first could not be: %s", first.fault)
             self._films = False
-        episodes = list(chain.from_iterable(share.episodes for share in shares))
-        return {"evaluation/at_step": float(self._env_steps), **Evaluation(episodes).metrics()}
+        self.last_episodes = list(chain.from_iterable(share.episodes for share in shares))
+        return {"evaluation/at_step": float(self._env_steps), **Evaluation(self.last_episodes).metrics()}
 
 
 @reporting

@@ -25,7 +25,7 @@ class WorkerError(RuntimeError):
 
 
 class LearnerError(RuntimeError):
-    """The learner's numbers are no numbers any more; what was saved before they were is the best there is."""
+    """The learner's numbers became NaN or infinite; go on from a checkpoint from before."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Fault:
     """An episode that was dropped.
 
     Attributes:
-        steps: of it that were lost; what had been handed over before is kept.
-        interventions: of these, the steps that a person made.
+        steps: number of lost steps; those handed over before are kept.
+        interventions: number of lost steps that a person made.
         text: what happened, with a traceback where the env raised.
     """
 

@@ -24,7 +24,7 @@ class BatchFeed:
 
     Args:
         sample: makes a batch.
-        device: of the learner; to a GPU batches are copied from pinned memory, while it works.
+        device: the learner's device; batches are copied to a GPU from pinned memory, while it works.
         reads: whether batches come from a disk, so that even a small one may take long.
 
     Attributes:

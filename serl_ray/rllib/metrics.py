@@ -11,7 +11,6 @@ import numpy as np
 
 from serl_ray.data.schema import Segment
 from serl_ray.evaluation.rollouts import SUCCESS_RETURN, Episode
-from serl_ray.option_types import check_least, check_types
 from serl_ray.rllib.failures import FaultLog
 
 METRICS = (
@@ -93,6 +92,10 @@ class MetricsLog:
         self._collected.clear()
         return dict(self._latest)
 
+    def known(self, *groups: str) -> dict[str, float]:
+        """The latest values of these groups of metrics, without those that are not known yet."""
+        return {name: value for name, value in self._latest.items() if name.split("/")[0] in groups and not math.isnan(value)}
+
     @staticmethod
     def _check(values: Mapping[str, float]) -> None:
         if unknown := values.keys() - set(METRICS):
@@ -114,7 +117,7 @@ class EpisodeLog:
         interventions += int(segment.intervened.sum())
         if segment.dones[-1]:
             self.num_episodes += 1
-            self._recent.append(Episode(earned >= SUCCESS_RETURN, steps, interventions))
+            self._recent.append(Episode(earned >= SUCCESS_RETURN, steps, interventions, total_reward=earned))
         else:
             self._running[segment.episode] = (earned, steps, interventions)
 
@@ -133,10 +136,7 @@ class EpisodeLog:
         log.num_episodes = described["number"]
         if not is_count(log.num_episodes):
             raise ValueError(f"number of episodes is {log.num_episodes!r:.200}; it must be a whole number from 0")
-        log._recent.extend(Episode(**episode) for episode in described["recent"])
-        for episode in log._recent:
-            check_types(episode)
-            check_least(episode, {"steps": 1, "interventions": 0})
+        log._recent.extend(_episode(described) for described in described["recent"])
         return log
 
     def metrics(self) -> dict[str, float]:
@@ -150,3 +150,13 @@ class EpisodeLog:
             "env/mean_steps": steps / len(self._recent),
             "env/intervention_rate": sum(episode.interventions for episode in self._recent) / steps,
         }
+
+
+def _episode(described: dict[str, Any]) -> Episode:
+    """The reverse of `vars(episode)`."""
+    episode = Episode(**described)
+    if type(episode.success) is not bool or type(episode.true_success) is not bool:
+        raise ValueError(f"success is {episode.success!r:.200} and {episode.true_success!r:.200}; both must be true or false")
+    if not (is_count(episode.steps) and episode.steps >= 1 and is_count(episode.interventions)):
+        raise ValueError(f"an episode has {episode.steps!r:.200} steps and {episode.interventions!r:.200} interventions")
+    return episode

@@ -5,12 +5,11 @@ from __future__ import annotations
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.utils.annotations import override
 
-from serl_ray.data.replay.ring import ReplayBuffer
-from serl_ray.evaluation.held_out import judge
-from serl_ray.rllib.algorithm import SERL
+from serl_ray.evaluation.held_out import ValueCurve, judge
+from serl_ray.options.sets import OfflineOptions
+from serl_ray.rllib.base import TrainingAlgorithm
 from serl_ray.rllib.config import SERLConfig
 from serl_ray.rllib.offline_data import demo_spaces, load_offline_data
-from serl_ray.settings import OfflineSettings
 from serl_ray.types import Batch
 
 STEPS_AT_ONCE = 25
@@ -18,76 +17,81 @@ STEPS_AT_ONCE = 25
 
 
 class OfflineConfig(SERLConfig):
-    """`OfflineSettings` as attributes beside RLlib's own.
+    """`OfflineOptions` as attributes beside RLlib's own.
 
     Without an env, its spaces are those of the demonstrations; with one, it is what evaluations are played in.
     """
 
-    settings_class = OfflineSettings
+    options_class = OfflineOptions
 
-    def __init__(self, algo_class: type | None = None) -> None:
-        super().__init__(algo_class=algo_class or OfflineSERL)
-
-    def _prepare(self, settings: OfflineSettings) -> None:
-        if not settings.demo_paths:
+    def _prepare(self, options: OfflineOptions) -> None:
+        if not options.demos.demo_paths:
             raise ValueError("demo_paths is empty: offline training learns from demonstrations alone. Name some.")
-        if settings.env_name is None:
-            observation_space, action_space = demo_spaces(settings)
+        if options.env.env_name is None:
+            observation_space, action_space = demo_spaces(options)
             self.environment(env=None, observation_space=observation_space, action_space=action_space)
 
 
-class OfflineSERL(SERL):
+class OfflineSERL(TrainingAlgorithm):
     """`objective` on demonstrations, until `max_steps` learner steps are made.
 
     `train()` makes `steps_per_iteration` learner steps. An evaluation judges actions and values on the episodes that were held
     out and, where there is an env, plays it.
     """
 
+    steps_metric = "learner/steps"
+
     @classmethod
     @override(Algorithm)
     def get_default_config(cls) -> OfflineConfig:
         return OfflineConfig()
 
-    @override(SERL)
+    @override(TrainingAlgorithm)
     def _prepare(self) -> None:
         space, action_dim = self.policy.observation_space, self.policy.layout.action_dim
-        self._prepares_ahead = False
-        self.logs = {}
-        self.data = load_offline_data(self.settings, space, action_dim, self.config.seed or 0, self.config.shared_demos)
+        self.data = load_offline_data(self.options, space, action_dim, self.config.seed or 0, self.config.shared_demos)
         self._reads_batches = self.data.stream is not None
 
     @property
     def steps(self) -> int:
         return self.learner_steps
 
-    @property
-    def buffers(self) -> dict[str, ReplayBuffer]:
-        return {}
-
-    @override(SERL)
+    @override(TrainingAlgorithm)
     def training_step(self) -> None:
         """Some learner steps, none beyond a result: no batch lies ready then, and a restored run goes on as it would have."""
-        per_iteration = self.settings.steps_per_iteration
-        left = min(per_iteration - self.steps % per_iteration, max(self.settings.max_steps - self.steps, 1))
+        per_iteration = self.options.schedule.steps_per_iteration
+        left = min(per_iteration - self.steps % per_iteration, max(self.options.schedule.max_steps - self.steps, 1))
         self._learn(min(left, STEPS_AT_ONCE))
 
-    @override(SERL)
+    @override(TrainingAlgorithm)
     def imitation_share(self) -> float:
-        return float(self.settings.objective != "sac")
+        return float(self.options.agent.objective != "sac")
+
+    @property
+    def can_evaluate(self) -> bool:
+        return bool(self.data.held_out) or super().can_evaluate
 
     def _evaluate(self) -> None:
         if self.data.held_out:
-            self.metrics_log.set(judge(self.agent, self.data.held_out, self.settings.discount).metrics())
+            self.metrics_log.set(judge(self.agent, self.data.held_out, self.options.agent.discount).metrics())
         super()._evaluate()
 
+    def value_curves(self) -> list[ValueCurve]:
+        """Values along held-out episodes, beside what these earned."""
+        held_out = self.data.held_out
+        return list(judge(self.agent, held_out, self.options.agent.discount).curves) if held_out else []
+
     def _sample_batch(self) -> Batch:
-        return self.data.sample(self.settings.batch_size, self.rng)
+        return self.data.sample(self.options.learning.batch_size, self.rng)
 
     def _counts(self) -> dict[str, float]:
         return {"buffer/demo_size": float(self.data.num_transitions)}
 
-    @override(SERL)
+    @override(TrainingAlgorithm)
     def cleanup(self) -> None:
         super().cleanup()
         if self.data.stream:
             self.data.stream.close()
+
+
+OfflineConfig.algorithm_class = OfflineSERL

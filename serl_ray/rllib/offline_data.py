@@ -15,14 +15,14 @@ import ray.data
 from ray.data.expressions import col
 
 from serl_ray.data import demos
-from serl_ray.data.formats.hil_serl import DemoError
+from serl_ray.data.errors import DemoError
 from serl_ray.data.observations import select_observations
 from serl_ray.data.reading import keep_good, plain_errors
 from serl_ray.data.replay.ring import row_bytes
 from serl_ray.data.replay.streaming import DemoStream
 from serl_ray.data.schema import Segment
+from serl_ray.options.sets import OfflineOptions
 from serl_ray.rllib.buffers import Shared, demos_key, make_buffer, observation_specs, read_demos
-from serl_ray.settings import OfflineSettings
 from serl_ray.types import Batch
 
 logger = logging.getLogger(__name__)
@@ -38,9 +38,9 @@ class OfflineData:
     Attributes:
         sample: (batch size, random generator) -> a batch.
         held_out: segments of episodes that no batch has.
-        num_transitions: that are learned from.
-        num_bytes: that these take, encoded.
-        stream: where batches come from if not all demonstrations are in memory.
+        num_transitions: number of transitions that are learned from.
+        num_bytes: size of these transitions, encoded.
+        stream: source of batches if not all demonstrations are in memory.
     """
 
     sample: Callable[[int, np.random.Generator], Batch]
@@ -50,10 +50,10 @@ class OfflineData:
     stream: DemoStream | None = None
 
 
-def demo_spaces(settings: OfflineSettings) -> tuple[gymnasium.spaces.Dict, gymnasium.spaces.Box]:
+def demo_spaces(options: OfflineOptions) -> tuple[gymnasium.spaces.Dict, gymnasium.spaces.Box]:
     """The spaces of an env like the one in which the first demonstration was recorded."""
-    [path, *_] = demos.find_files(settings.demo_paths)
-    select = partial(select_observations, image_keys=settings.image_keys, state_keys=settings.state_keys)
+    [path, *_] = demos.find_files(options.demos.demo_paths)
+    select = partial(select_observations, image_keys=options.env.image_keys, state_keys=options.env.state_keys)
     first = next(iter(demos.read_file(path, select=select)))
     observations = {}
     for key, spec in first.observation_spec.items():
@@ -63,30 +63,30 @@ def demo_spaces(settings: OfflineSettings) -> tuple[gymnasium.spaces.Dict, gymna
 
 
 def load_offline_data(
-    settings: OfflineSettings, space: gymnasium.spaces.Dict, action_dim: int, seed: int, shared: Shared | None = None
+    options: OfflineOptions, space: gymnasium.spaces.Dict, action_dim: int, seed: int, shared: Shared | None = None
 ) -> OfflineData:
     """Reads, checks and encodes all demonstrations; those that are to be learned from go into a buffer, or stream.
 
     Raises:
         DemoError: a file does not fit, or nothing is left to learn from.
     """
-    dataset = read_dataset(settings, space, action_dim) if shared is None else ray.get(shared[demos_key(settings)])
+    dataset = read_dataset(options, space, action_dim) if shared is None else ray.get(shared[demos_key(options)])
     lengths = _episode_lengths(dataset)
-    held_out = _held_out(list(lengths), settings.held_out)
+    held_out = _held_out(list(lengths), options.demos.held_out)
     num_transitions = sum(steps for episode, steps in lengths.items() if episode not in held_out)
     if not num_transitions:
         raise DemoError(f"{len(lengths)} episode(s), all held out: record more demonstrations, or set held_out to 0.")
     judged = list(demos.segments(dataset.filter(expr=col("episode").is_in(sorted(held_out))))) if held_out else []
-    make = partial(make_buffer, settings, space, action_dim)
-    rows, bytes_a_row = num_transitions + dataset.count(), row_bytes(observation_specs(settings, space), action_dim)
-    granted = settings.memory_gb * 1e9 if settings.memory_gb else psutil.virtual_memory().available / 2
-    streams = settings.streaming or rows * bytes_a_row > granted
+    make = partial(make_buffer, options, space, action_dim)
+    rows, bytes_a_row = num_transitions + dataset.count(), row_bytes(observation_specs(options, space), action_dim)
+    granted = options.demos.memory_gb * 1e9 if options.demos.memory_gb else psutil.virtual_memory().available / 2
+    streams = options.demos.streaming or rows * bytes_a_row > granted
     logger.info(
         "%d episodes, %d of them held out; %d transitions, %.2f GB, %s.",
         len(lengths), len(held_out), num_transitions, rows * bytes_a_row / 1e9, "streaming" if streams else "in memory",
     )  # fmt: skip
     if streams:
-        window = make(max(min(settings.window, rows, int(granted / bytes_a_row)), 2), "window")
+        window = make(max(min(options.demos.window, rows, int(granted / bytes_a_row)), 2), "window")
         stream = DemoStream(dataset, window, held_out, seed)
         return OfflineData(stream.sample, judged, num_transitions, rows * bytes_a_row, stream)
     buffer = make(rows + 1, "demo replay")
@@ -96,11 +96,11 @@ def load_offline_data(
     return OfflineData(buffer.sample, judged, num_transitions, rows * bytes_a_row)
 
 
-def read_dataset(settings: OfflineSettings, space: gymnasium.spaces.Dict, action_dim: int) -> ray.data.Dataset:
+def read_dataset(options: OfflineOptions, space: gymnasium.spaces.Dict, action_dim: int) -> ray.data.Dataset:
     """All demonstrations, read, checked and encoded; DemoError for one that does not fit."""
     with plain_errors(DemoError):
-        dataset = read_demos(settings, space, action_dim).materialize()
-        return keep_good(dataset) if settings.skip_bad else dataset
+        dataset = read_demos(options, space, action_dim).materialize()
+        return keep_good(dataset) if options.demos.skip_bad else dataset
 
 
 def _episode_lengths(dataset: ray.data.Dataset) -> dict[str, int]:

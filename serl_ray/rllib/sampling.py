@@ -10,21 +10,21 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import gymnasium
 import ray
 from ray.exceptions import RayError
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.env.env_context import EnvContext
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
-from ray.rllib.evaluation.rollout_worker import RolloutWorker
 
+from serl_ray.cluster.ray_private import ready_results, remote_workers
 from serl_ray.cluster.start import places
 from serl_ray.data.schema import Segment
 from serl_ray.envs import make_env
 from serl_ray.envs.guard import Guard
 from serl_ray.envs.wrappers import ExpertIntervention, RecordEpisodes
-from serl_ray.rllib.collector import Collector
+from serl_ray.rllib.collector import CountedEnv
 from serl_ray.rllib.failures import Fault, FaultLog, WorkerError, raise_failure, reporting
+from serl_ray.rllib.worker import SERLWorker
 from serl_ray.types import ActionLayout
 
 logger = logging.getLogger(__name__)
@@ -32,15 +32,15 @@ logger = logging.getLogger(__name__)
 IN_FLIGHT = 2
 """Requests a rollout worker has at a time: one that it works on, and one to go on with."""
 MAX_IN_FLIGHT = 16
-"""Likewise where the learner takes longer than a request does, and the worker must not wait for it."""
+"""Most requests where the learner takes longer than a request and the worker must not wait for it."""
 POLL_SECONDS = 0.005
 """For how long a fetch waits where all that is asked for is not there yet; the workers are busy meanwhile."""
 RETRY_SECONDS = 1.0
 """Between requests to a worker that is being replaced."""
 
 
-class RolloutEnv(gymnasium.Wrapper):
-    """The env of a rollout worker, made from its `env_config` (see `HybridSettings.env_config`)."""
+class RolloutEnv(CountedEnv):
+    """The env of a rollout worker, made from its `env_config` (see `HybridOptions.env_config`)."""
 
     def __init__(self, context: EnvContext) -> None:
         config = dict(context)
@@ -51,9 +51,10 @@ class RolloutEnv(gymnasium.Wrapper):
         if interventions:
             layout = ActionLayout.from_setup(config["setup_mode"], env.action_space.shape[0])
             env = ExpertIntervention(env, layout, seed=seed, **interventions)
+        env = Guard(env, **deadlines)
         if episodes_dir:
             env = RecordEpisodes(env, episodes_dir, f"worker-{context.worker_index}-{context.vector_index}")
-        super().__init__(Guard(env, **deadlines))
+        super().__init__(env)
 
 
 def rollout_env(algorithm_config: AlgorithmConfig, worker_index: int = 0) -> RolloutEnv:
@@ -77,10 +78,10 @@ class Fragment:
     Attributes:
         segments: consecutive transitions, a segment an episode.
         faults: episodes that were dropped.
-        number: of the request, counted from 0 for each worker.
+        number: number of the request, counted from 0 for each worker.
         learner_steps: how many the learner had made when it gave the weights that acted.
-        worker: where it comes from.
-        seconds: that it took.
+        worker: index of the worker.
+        seconds: duration of the request.
     """
 
     segments: list[Segment]
@@ -101,7 +102,7 @@ class _Requests:
         in_flight: how many it has at the moment.
         lost: when a request to it last failed, while it is being replaced.
         has_started: whether it has brought something.
-        seconds: that the last one took.
+        seconds: duration of the last request.
     """
 
     asked: int = 0
@@ -128,7 +129,7 @@ class Sampler:
 
     Args:
         workers: RLlib's rollout workers.
-        faults: where a lost worker and dropped episodes are noted.
+        faults: log of lost workers and dropped episodes.
         may_wait: whether workers may be out of work while the learner makes a step; otherwise they have as many more requests as
             that takes.
     """
@@ -136,7 +137,7 @@ class Sampler:
     def __init__(self, workers: EnvRunnerGroup, faults: FaultLog, may_wait: bool = True) -> None:
         self._workers, self._faults, self._may_wait = workers, faults, may_wait
         self._asked_at = time.monotonic()
-        ids = list(workers._worker_manager.actor_ids())
+        ids = remote_workers(workers)
         self.is_remote = bool(ids)
         self._requests = {worker: _Requests() for worker in ids}
         self._waiting: dict[tuple[int, int], Fragment] = {}
@@ -157,7 +158,7 @@ class Sampler:
 
         Args:
             env_steps: how many the run has made so far.
-            learner_steps: likewise; the weights are taken anew when it has grown.
+            learner_steps: learner steps so far; the weights are taken anew when it has grown.
         """
         now = time.monotonic()
         pause, self._asked_at = 0.0 if self._may_wait else now - self._asked_at, now
@@ -190,7 +191,7 @@ class Sampler:
             return [Fragment(segments, faults, 0, learner_steps)]
         if wait and not self.in_flight:  # there is nothing that RLlib could wait for
             time.sleep(POLL_SECONDS)
-        for worker, outcome in answers(self._workers, POLL_SECONDS if wait else 0.0):
+        for worker, outcome in ready_results(self._workers, POLL_SECONDS if wait else 0.0):
             if worker in self._requests:
                 self._take(worker, outcome)
         return [fragment for worker in self._requests for fragment in self._in_order(worker)]
@@ -239,27 +240,14 @@ class Sampler:
             yield fragment
 
 
-def answers(workers: EnvRunnerGroup, timeout: float) -> Iterator[tuple[int, Any]]:
-    """What has come of requests within `timeout` seconds, by worker; a RayError where the worker was lost."""
-    manager = workers._worker_manager  # the group itself keeps back what has failed
-    for result in manager.fetch_ready_async_reqs(timeout_seconds=timeout, mark_healthy=True):
-        yield result.actor_id, result.get()
-
-
 @reporting
-def _collect_remotely(worker: RolloutWorker, weights: ray.ObjectRef, env_steps: int, number: int, learner_steps: int) -> Fragment:
+def _collect_remotely(worker: SERLWorker, weights: ray.ObjectRef, env_steps: int, number: int, learner_steps: int) -> Fragment:
     policy = worker.get_policy()
     policy.set_weights(ray.get(weights))
     policy.global_timestep = env_steps
     started = time.monotonic()
-    segments, faults = _collect(worker, policy.settings.fragment_length)
+    segments, faults = worker.collect(policy.options.collecting.fragment_length)
     return Fragment(segments, faults, number, learner_steps, worker.worker_index, time.monotonic() - started)
 
 
-def _collect(worker: RolloutWorker, steps: int) -> tuple[list[Segment], list[Fault]]:
-    if not hasattr(worker, "collector"):
-        worker.collector = Collector(worker)
-    return worker.collector.collect(steps)
-
-
-_collect_reporting = reporting(_collect)
+_collect_reporting = reporting(SERLWorker.collect)

@@ -9,15 +9,14 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.utils.annotations import override
 from ray.tune import Checkpoint
 
+from serl_ray.options.sets import TrainingOptions
 from serl_ray.rllib import checkpoint
-from serl_ray.settings import names_of
+from serl_ray.utils.options import Role, names_of
 
-PLACES = ("demo_paths", "classifier", "init_from", "episodes_dir", "positives_dir")
-"""Settings that name files and folders, to be read or written."""
 TRUNKS = ("random", "imagenet")
-"""That are no files."""
+"""Image trunks that are not files."""
 PICKLE = "_dict_checkpoint.pkl"
-"""Which Tune would load."""
+"""File that Tune would unpickle."""
 
 
 class SavedAlgorithm(Algorithm):
@@ -25,32 +24,32 @@ class SavedAlgorithm(Algorithm):
 
     @classmethod
     @override(Algorithm)
-    def from_checkpoint(cls, path: str | Path, env_name: str | None = None, **settings: Any) -> Self:
+    def from_checkpoint(cls, path: str | Path | Checkpoint | Any, env_name: str | None = None, **options: Any) -> Self:
         """The algorithm that a checkpoint describes, going on where it was saved.
 
         Args:
-            path: of the checkpoint.
+            path: the checkpoint's folder, or what `save` returned.
             env_name: an env of your own, whose code will run. A checkpoint, which may be anybody's, does not decide that.
-            settings: others than the checkpoint's. Those that name files and folders (`demo_paths`, `classifier`, `init_from`,
+            options: others than the checkpoint's. Those that name files and folders (`demo_paths`, `classifier`, `init_from`,
                 `episodes_dir`, `positives_dir`, a file as `trunk`) count only where they are given here; None or () for none.
 
         Raises:
             ValueError: the checkpoint names an env, a file or a folder, and the caller does not.
         """
-        saved = checkpoint.read_run(Path(path))["settings"]
-        _check_places(Path(path), saved, settings)
-        config = cls.get_default_config()
-        described = {name: saved[name] for name in names_of(config.settings_class) if name in saved} | settings
-        described["env_name"] = checkpoint.checked_env(Path(path), saved, env_name)
-        algorithm = config.training(**described).build_algo()
-        algorithm.load_checkpoint(str(path))
+        with _checkpoint(path).as_directory() as directory:
+            saved = checkpoint.read_run(Path(directory))["options"]
+            config = cls.get_default_config()
+            _check_paths(Path(directory), config.options_class, saved, options)
+            described = {name: saved[name] for name in names_of(config.options_class) if name in saved} | options
+            described["env_name"] = checkpoint.checked_env(Path(directory), saved, env_name)
+            algorithm = config.training(**described).build_algo()
+            algorithm.load_checkpoint(directory)
         return algorithm
 
     @override(Algorithm)
     def restore(self, checkpoint_path: Any) -> None:
         """As Tune's, which would unpickle what another kind of algorithm writes, wherever the checkpoint lies."""
-        saved = getattr(checkpoint_path, "checkpoint", checkpoint_path)
-        saved = saved if isinstance(saved, Checkpoint) else Checkpoint(str(saved))
+        saved = _checkpoint(checkpoint_path)
         with saved.as_directory() as directory:
             if (Path(directory) / PICKLE).exists():
                 raise ValueError(f"{saved.path} is no checkpoint of serl_ray: it holds a pickle, which could run code.")
@@ -72,8 +71,13 @@ class SavedAlgorithm(Algorithm):
         )
 
 
-def _check_places(path: Path, saved: dict[str, Any], given: dict[str, Any]) -> None:
-    named = {name: saved[name] for name in PLACES if saved.get(name)}
+def _checkpoint(saved: str | Path | Checkpoint | Any) -> Checkpoint:
+    saved = getattr(saved, "checkpoint", saved)
+    return Checkpoint(str(saved)) if isinstance(saved, str | Path) else saved
+
+
+def _check_paths(path: Path, options: type[TrainingOptions], saved: dict[str, Any], given: dict[str, Any]) -> None:
+    named = {name: saved[name] for name in names_of(options, Role.PATH) if saved.get(name)}
     if (trunk := saved.get("trunk", "random")) not in TRUNKS:
         named["trunk"] = trunk
     for name in sorted(named.keys() - given.keys()):

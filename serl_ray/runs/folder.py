@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serl_ray.files.atomic import locked, new_folder
-from serl_ray.rllib import SERL
-from serl_ray.rllib.checkpoint import CHECKPOINTS, REPLAY_DIR, checkpoints_of, step_of
-from serl_ray.runs.log import LOGS, read_results
+from serl_ray.rllib.base import TrainingAlgorithm
+from serl_ray.rllib.checkpoint import CHECKPOINTS, REPLAY_DIR, checkpoints_of, read_run, step_of
+from serl_ray.runs.log import LOGS, read_results, success_by_step
 from serl_ray.runs.mirror import Mirror
 
 logger = logging.getLogger(__name__)
@@ -23,12 +23,12 @@ LOCK = ".lock"
 
 @dataclass
 class RunFolder:
-    """Where a run leaves what it makes.
+    """The folder of a run, with its checkpoints and its lock.
 
     Attributes:
         path: the folder.
         keep: the newest checkpoints that are kept, beside the best.
-        mirror: where all of it is copied to; None for nowhere.
+        mirror: copy of the folder at a URI; None for no copy.
     """
 
     path: Path
@@ -87,14 +87,15 @@ class RunFolder:
         for part in parts:
             shutil.rmtree(part) if part.is_dir() else part.unlink()
 
-    def save(self, algorithm: SERL) -> Path:
+    def save(self, algorithm: TrainingAlgorithm) -> Path:
         """Writes a checkpoint, which appears when it is whole, and deletes those that are not kept."""
         checkpoint = self.path / CHECKPOINTS / f"step-{algorithm.steps:09d}"
         with new_folder(checkpoint) as new:
             algorithm.save_checkpoint(str(new))
         evaluated = algorithm.evaluator.at_step  # it may turn out to be the best
+        best, _ = best_checkpoint(self.path) or (None, 0.0)
         for old in checkpoints_of(self.path)[: -self.keep]:
-            if old != self.best() and step_of(old.name) != evaluated:
+            if old != best and step_of(old.name) != evaluated:
                 shutil.rmtree(old.rename(old.with_name(f".{old.name}.gone")))
         self._copy_to_mirror()
         return checkpoint
@@ -109,16 +110,41 @@ class RunFolder:
                 "%s could not be reached: %s. The run goes on, and tries again with its next checkpoint.", self.mirror, error
             )
 
-    def try_to_save(self, algorithm: SERL) -> None:
-        """Likewise, but where there is no room the run goes on, with the checkpoints that it has."""
+    def try_to_save(self, algorithm: TrainingAlgorithm) -> None:
+        """Saves a checkpoint; where there is no room the run goes on with the checkpoints that it has."""
         try:
             self.save(algorithm)
         except OSError as error:
             logger.warning("No checkpoint could be written: %s. Those that there are stay; make room, the run goes on.", error)
 
-    def best(self) -> Path | None:
-        """Of the checkpoints, the one whose policy had most success in its evaluation, the newest of equals."""
-        results = read_results(self.path / LOGS)
-        success = {int(r["evaluation/at_step"]): r["evaluation/success_rate"] for r in results if "evaluation/at_step" in r}
-        judged = [path for path in checkpoints_of(self.path) if step_of(path.name) in success]
-        return max(judged, key=lambda path: (success[step_of(path.name)], step_of(path.name)), default=None)
+
+def best_checkpoint(run: Path) -> tuple[Path, float] | None:
+    """The checkpoint with the best evaluation and its success rate, the newest of equals; None where none was evaluated."""
+    success = success_by_step(read_results(run / LOGS))
+    judged = [
+        (success[step_of(path.name)], step_of(path.name), path) for path in checkpoints_of(run) if step_of(path.name) in success
+    ]
+    if not judged:
+        return None
+    rate, _, path = max(judged)
+    return path, rate
+
+
+def choose_checkpoint(run: Path, newest: bool = False) -> tuple[Path, str]:
+    """The checkpoint of a run folder to play or to start from, and a sentence that names it.
+
+    Args:
+        run: the run folder, or a checkpoint, which is then the choice.
+        newest: choose the newest; by default the one with the best evaluation, where there was one.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint.
+    """
+    if not (checkpoints := checkpoints_of(run)):
+        read_run(run)
+        return run, f"Playing the checkpoint {run}."
+    if not newest and (best := best_checkpoint(run)):
+        path, rate = best
+        return path, f"Playing the checkpoint of step {step_of(path.name):,}, which had the best evaluation: {rate:.2f}."
+    why = "the newest" if newest else "the newest, as none was evaluated"
+    return checkpoints[-1], f"Playing the checkpoint of step {step_of(checkpoints[-1].name):,}, {why}."

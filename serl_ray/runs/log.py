@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,15 @@ LOGS = "logs"
 """In the folder of a run."""
 RESULTS = "results.jsonl"
 VIDEOS = "videos"
-"""Beside the logs."""
+"""Folder of videos, beside the logs."""
 
 
 class RunLog:
     """Appends results to the logs of a run; a resumed run goes on in the same ones. Where there is no room, the run goes on.
 
     Args:
-        directory: of the JSON lines and of TensorBoard's events.
-        trackers: that are given the results as well.
+        directory: folder of the JSON lines and of TensorBoard's events.
+        trackers: trackers that receive the results as well.
     """
 
     def __init__(self, directory: Path, trackers: Trackers | None = None) -> None:
@@ -98,3 +99,8 @@ def read_results(directory: Path) -> list[dict[str, float]]:
         except json.JSONDecodeError:
             logger.warning("%s has a line that is cut off; it is left out.", file)
     return results
+
+
+def success_by_step(results: Sequence[Mapping[str, float]]) -> dict[int, float]:
+    """The success rate of each evaluation, by the step whose policy was evaluated."""
+    return {int(r["evaluation/at_step"]): r["evaluation/success_rate"] for r in results if "evaluation/success_rate" in r}

@@ -3,6 +3,7 @@
 URI/checkpoints/step-.../   agent/ and run.json, which comes last
 URI/replay/online/          what the checkpoints' run.json name, likewise replay/demos/
 URI/tracks.json             what the run is called at its trackers, if it has any
+URI/logs/results.jsonl      its results, by which the best checkpoint is known
 
 A file is copied beside and then moved, so it is there whole or not at all.
 """
@@ -20,11 +21,13 @@ from serl_ray.agents.checkpoint import CONFIG_FILE, TENSORS_FILE
 from serl_ray.files.atomic import new_folder
 from serl_ray.files.uris import is_uri, locate
 from serl_ray.rllib.checkpoint import AGENT_DIR, CHECKPOINTS, NAME, REPLAY_DIR, RUN_FILE, checkpoints_of, read_run, step_of
+from serl_ray.runs.log import LOGS, RESULTS, read_results, success_by_step
 from serl_ray.runs.tracking import TRACKS
 
 logger = logging.getLogger(__name__)
 
 AGENT_FILES = (TENSORS_FILE, CONFIG_FILE)
+SMALL_FILES = (TRACKS, f"{LOGS}/{RESULTS}")
 
 
 class Mirror:
@@ -65,8 +68,9 @@ class Mirror:
         kept = checkpoints_of(run)
         names = {checkpoint.name for checkpoint in kept}
         self._kept_here |= names
-        if (run / TRACKS).exists():
-            self._push(run / TRACKS, self._root / TRACKS)
+        for name in SMALL_FILES:
+            if (run / name).exists():
+                self._push(run / name, self._root / name)
         there = self.checkpoints()
         for checkpoint in kept:
             if checkpoint.name not in there or not self._is_file(self._root / CHECKPOINTS / checkpoint.name / RUN_FILE):
@@ -93,13 +97,21 @@ class Mirror:
 
     def newest(self) -> str | None:
         """The name of the newest whole checkpoint; None where there is none."""
-        for name in reversed(self.checkpoints()):
-            try:
-                self._check_whole(name)
-                return name
-            except (ValueError, FileNotFoundError) as error:
-                logger.warning("%s in %s is not whole and is left out: %s", name, self, error)
-        return None
+        return next(filter(self._is_whole, reversed(self.checkpoints())), None)
+
+    def _is_whole(self, name: str) -> bool:
+        try:
+            self._check_whole(name)
+        except (ValueError, FileNotFoundError) as error:
+            logger.warning("%s in %s is not whole and is left out: %s", name, self, error)
+            return False
+        return True
+
+    def _fetch_small_files(self, run: Path) -> None:
+        for name in SMALL_FILES:
+            if self._is_file(self._root / name):
+                (run / name).parent.mkdir(parents=True, exist_ok=True)
+                self._fetch(self._root / name, run / name)
 
     def _check_whole(self, name: str) -> None:
         """Raises ValueError or FileNotFoundError for what is missing or damaged."""
@@ -115,19 +127,27 @@ class Mirror:
             self._fetch(self._root / CHECKPOINTS / name / RUN_FILE, Path(folder) / RUN_FILE)
             return read_run(Path(folder))
 
-    def fetch(self, run: Path, with_replay: bool = True) -> Path:
-        """Copies the newest checkpoint into a run's folder.
+    def best(self, run: Path) -> str | None:
+        """The name of the whole checkpoint with the best evaluation; None where none was evaluated. Fetches the results."""
+        self._fetch_small_files(run)
+        success = success_by_step(read_results(run / LOGS))
+        judged = [name for name in self.checkpoints() if step_of(name) in success]
+        for name in sorted(judged, key=lambda name: (success[step_of(name)], step_of(name)), reverse=True):
+            if self._is_whole(name):
+                return name
+        return None
+
+    def fetch(self, run: Path, name: str | None = None, with_replay: bool = True) -> Path:
+        """Copies a checkpoint, by default the newest, into a run's folder.
 
         Raises:
             FileNotFoundError: there is none.
         """
-        name = self.newest()
+        name = name or self.newest()
         if name is None:
             raise FileNotFoundError(f"There is no checkpoint in {self}. Check the URI.")
         source, checkpoint = self._root / CHECKPOINTS / name, run / CHECKPOINTS / name
-        if self._is_file(self._root / TRACKS):
-            run.mkdir(parents=True, exist_ok=True)
-            self._fetch(self._root / TRACKS, run / TRACKS)
+        self._fetch_small_files(run)
         with new_folder(checkpoint) as new:
             (new / AGENT_DIR).mkdir()
             for file in AGENT_FILES:
@@ -156,7 +176,15 @@ class Mirror:
         copy_files(str(source), str(target), self._files, LocalFileSystem())
 
 
-def local_run(name: str) -> Path:
-    """A run's folder, or its checkpoint; where it is named by a URI, the newest checkpoint without the experience, in a folder
-    for the time being."""
-    return Mirror(name).fetch(Path(tempfile.mkdtemp(prefix="serl_ray-")), with_replay=False) if is_uri(name) else Path(name)
+def local_run(name: str, newest: bool = False) -> Path:
+    """A run folder or a checkpoint on this machine.
+
+    Args:
+        name: the folder, or the URI of a mirror, from which one checkpoint is fetched without its experience.
+        newest: fetch the newest checkpoint; by default the one with the best evaluation, where there was one.
+    """
+    if not is_uri(name):
+        return Path(name)
+    mirror, run = Mirror(name), Path(tempfile.mkdtemp(prefix="serl_ray-"))
+    mirror.fetch(run, None if newest else mirror.best(run), with_replay=False)
+    return run

@@ -38,8 +38,11 @@ def plot_learning_curve(results: Sequence[dict[str, Any]], path: Path, steps: st
     Steps in which somebody intervened have another background, the deeper the more of them there were.
     """
     panels = [panel for panel in PANELS if any(_is_number(r.get(key)) for r in results for key, _ in panel[1])]
-    figure = Figure(figsize=(11, 3.5 * -(-len(panels) // 2)), layout="constrained")
-    for axes, (title, lines) in zip(figure.subplots(-(-len(panels) // 2), 2, squeeze=False).flat, panels, strict=False):
+    rows = max(-(-len(panels) // 2), 1)
+    figure = Figure(figsize=(11, 3.5 * rows), layout="constrained")
+    if not panels:
+        figure.text(0.5, 0.5, "No result yet", ha="center")
+    for axes, (title, lines) in zip(figure.subplots(rows, 2, squeeze=False).flat, panels, strict=False):
         for key, label in lines:
             at = "evaluation/at_step" if key.startswith("evaluation/") else steps
             points = sorted({(r[at], r[key]) for r in results if _is_number(r.get(at)) and _is_number(r.get(key))})
@@ -55,7 +58,7 @@ def plot_learning_curve(results: Sequence[dict[str, Any]], path: Path, steps: st
 
 
 def interventions(results: Sequence[dict[str, Any]], steps: str) -> list[tuple[float, float, float]]:
-    """Where somebody intervened: from which to which step, and in what share of these."""
+    """Intervals of steps with interventions: first step, last step, share of steps with an intervention."""
     known = [(0.0, 0.0), *((r[steps], r["buffer/interventions"]) for r in results if _is_number(r.get("buffer/interventions")))]
     pieces = ((x0, x1, y1 - y0) for (x0, y0), (x1, y1) in pairwise(known))
     return [(x0, x1, min(more / (x1 - x0), 1.0)) for x0, x1, more in pieces if more > 0 and x1 > x0]
@@ -81,7 +84,7 @@ def plot_success_curves(outcomes: Sequence[dict[str, Any]], path: Path) -> None:
 
     Args:
         outcomes: `env`, `setup_mode`, `label`, and `curve`, {env steps: success rate}.
-        path: of the picture.
+        path: file of the plot.
     """
     set_ups = list(dict.fromkeys((outcome["env"], outcome["setup_mode"]) for outcome in outcomes))
     figure = Figure(figsize=(3.2 * len(set_ups), 3.2), layout="constrained")

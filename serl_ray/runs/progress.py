@@ -25,7 +25,7 @@ class Progress:
 
     Args:
         total: steps of the run.
-        done: of them, those of an earlier part of the run.
+        done: steps of an earlier part of the run.
     """
 
     def __init__(self, total: int, done: int) -> None:

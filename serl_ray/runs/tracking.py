@@ -25,11 +25,11 @@ TARGETS = {"wandb": r"([^/\\#?%:]+/)?[^/\\#?%:]{1,128}", "mlflow": r"[\w+]+://.+
 TRACKS = "tracks.json"
 """In the folder of a run: what it is called at each tracker, for a run that goes on."""
 EXPERIMENT = "serl_ray"
-"""Of MLflow, where `MLFLOW_EXPERIMENT_NAME` names no other."""
+"""MLflow's experiment, unless `MLFLOW_EXPERIMENT_NAME` names another."""
 FINISH_SECONDS = 60.0
-"""That the end of a run waits for what has not been sent."""
+"""Seconds to wait at exit for unsent data."""
 RETRIES = "3"
-"""Of a request, before MLflow's server is said to be gone; by default it tries for minutes."""
+"""Retries of a request before MLflow's server counts as gone; by default it tries for minutes."""
 
 
 def check_tracks(tracks: Sequence[str]) -> None:
@@ -52,7 +52,7 @@ class Lane(Generic[T]):
     What fails there is said when it begins, and when it is over.
 
     Args:
-        name: of the tracker.
+        name: the tracker's name.
         begin: makes it; what it raises is raised here.
     """
 

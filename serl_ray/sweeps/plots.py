@@ -1,10 +1,10 @@
-"""Pictures of a sweep."""
+"""Plots of a sweep."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -12,11 +12,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from serl_ray.sweeps.config import Sweep
 from serl_ray.sweeps.draws import LISTS
-
-if TYPE_CHECKING:
-    from serl_ray.sweeps.config import Sweep
-    from serl_ray.sweeps.report import Trial
+from serl_ray.sweeps.outcome import Trial
 
 
 def plot_parallel_coordinates(trials: Sequence[Trial], sweep: Sweep, path: Path) -> None:
@@ -42,7 +40,7 @@ def plot_parallel_coordinates(trials: Sequence[Trial], sweep: Sweep, path: Path)
 
 
 def _column(values: list[Any], how: dict[str, list[Any]]) -> tuple[list[float], list[tuple[float, str]]]:
-    """Where values lie on an axis from 0 to 1, and what is written where."""
+    """Places of values on an axis from 0 to 1, and its labels."""
     [(kind, ends)] = how.items()
     if kind in LISTS:
         places = np.linspace(0, 1, len(ends)) if len(ends) > 1 else [0.5]
@@ -69,5 +67,5 @@ def plot_curves(trials: Sequence[Trial], metric: str, steps: str | None, path: P
 
 
 def short(value: Any) -> str:
-    """A value in as many digits as one reads."""
+    """A value with three significant digits."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)

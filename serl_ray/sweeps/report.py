@@ -1,4 +1,4 @@
-"""What a sweep has come to: a table, pictures, and the best configuration as a file."""
+"""What a sweep has come to: a table, plots, and the best configuration as a file."""
 
 from __future__ import annotations
 
@@ -6,92 +6,23 @@ import csv
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
-import yaml
 from ray.tune import ResultGrid
 
 from serl_ray.files.atomic import write_file
+from serl_ray.options.yaml import write_yaml
 from serl_ray.sweeps.config import STEPS, Sweep
+from serl_ray.sweeps.outcome import Configuration, Outcome, Trial
 from serl_ray.sweeps.plots import plot_curves, plot_parallel_coordinates
 
 TABLE = "trials.csv"
 BEST = "best.yaml"
 
 
-@dataclass
-class Trial:
-    """One of a sweep.
-
-    Attributes:
-        values: of what was searched.
-        score: the metric, as it was last; NaN where the trial has not come to one.
-        curve: (steps, metric) as they came; of a classifier the score alone.
-        seconds: of training, without what Tune adds.
-        error: what has ended it, where that was a failure.
-    """
-
-    name: str
-    values: dict[str, Any]
-    score: float
-    curve: list[tuple[float, float]]
-    seconds: float
-    error: str | None
-
-
-@dataclass
-class Configuration:
-    """Trials that differ in their seeds alone."""
-
-    values: dict[str, Any]
-    trials: list[Trial]
-
-    @property
-    def score(self) -> float:
-        return mean(trial.score for trial in self.trials)
-
-    def rank(self, mode: str) -> tuple[float, float]:
-        """Greater for the better; of equals, for the one that was better all along."""
-        along = mean(mean(value for _, value in trial.curve) for trial in self.trials)
-        return (self.score, along) if mode == "max" else (-self.score, -along)
-
-    def spread(self) -> str:
-        """The mean over seeds, with the least and the greatest."""
-        scores = [trial.score for trial in self.trials]
-        return f"{self.score:.3g}" + (f" ({min(scores):.3g} to {max(scores):.3g})" if len(scores) > 1 else "")
-
-
-@dataclass
-class Outcome:
-    """Of a sweep.
-
-    Attributes:
-        trials: all.
-        ranked: the configurations whose every trial has a score, the best first.
-        default: the one among them that there is without a sweep.
-        overhead: seconds a trial, at most, beside training: its start, its data, its checkpoints, and idle cores at the end;
-            None where the sweep was resumed.
-        confirmed: the `rivals` with other seeds, the better first; none where that was not wanted, or the default was not tried.
-    """
-
-    trials: list[Trial]
-    ranked: list[Configuration]
-    default: Configuration | None
-    overhead: float | None
-    confirmed: list[Configuration] = field(default_factory=list)
-
-    @property
-    def rivals(self) -> list[Configuration]:
-        """The best that is not the default, and the default; none where there are not both."""
-        others = [one for one in self.ranked if one is not self.default]
-        return [others[0], self.default] if others and self.default else []
-
-
 def report(sweep: Sweep, results: ResultGrid, output: Path, seconds: float | None) -> Outcome:
-    """Writes the table, the best configuration and the pictures.
+    """Writes the table, the best configuration and the plots.
 
     Raises:
         RuntimeError: no trial has come to a result.
@@ -155,11 +86,11 @@ def _write_table(sweep: Sweep, trials: Sequence[Trial], path: Path) -> None:
 def write_best(sweep: Sweep, best: Configuration, output: Path) -> None:
     """Writes the options of a configuration, as YAML that the script takes; those of the preset are written out."""
     options = {**sweep.fixed, **best.values}
-    if sweep.parts["record"]:
+    if sweep.record:
         options |= sweep.recorded_in(best.values, output)
     plain = {name: _plain(value) for name, value in options.items()}
     heading = f"# {sweep.metric} {best.spread()}, the best of {output.name}\n"
-    write_file(output / BEST, (heading + yaml.safe_dump(plain, sort_keys=False)).encode())
+    write_file(output / BEST, heading.encode() + write_yaml(plain))
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""From a sweep's file to a table, pictures and the best configuration, by Ray Tune."""
+"""From a sweep's file to a table, plots and the best configuration, by Ray Tune."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import yaml
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, PopulationBasedTraining, TrialScheduler
 from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
+from serl_ray.cluster.ray_private import replace_callbacks
 from serl_ray.cluster.start import start_ray
 from serl_ray.files.atomic import write_file
 from serl_ray.files.uris import locate
+from serl_ray.options.yaml import read_yaml, write_yaml
 from serl_ray.rllib.buffers import Shared
 from serl_ray.runs.tracking import check_tracks
-from serl_ray.sweeps.config import STEPS, Sweep, read_sweep
+from serl_ray.sweeps.checks import read_sweep
+from serl_ray.sweeps.config import STEPS, Sweep
 from serl_ray.sweeps.draws import domain, within
-from serl_ray.sweeps.parts import Asha, Pbt
+from serl_ray.sweeps.outcome import Outcome
 from serl_ray.sweeps.plots import short
-from serl_ray.sweeps.report import Outcome, configurations, report, write_best
+from serl_ray.sweeps.report import configurations, report, write_best
 from serl_ray.sweeps.shared import share
 from serl_ray.sweeps.tracking import Tracked
 from serl_ray.sweeps.trials import HybridTrial, OfflineTrial, classifier_trial
-from serl_ray.yaml_options import read_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -45,14 +46,14 @@ somebody else and has none, as many run as there are cores for."""
 
 
 def run_sweep(file: Path, output: Path, smoke: bool = False, resume: bool = False, track: Sequence[str] = ()) -> Outcome:
-    """Runs what is left of a sweep, and writes its table, its pictures and its best configuration to a folder.
+    """Runs what is left of a sweep, and writes its table, its plots and its best configuration to a folder.
 
     Args:
-        file: of the sweep.
+        file: file of the sweep.
         output: the folder.
         smoke: whether it is the small one.
         resume: whether it goes on.
-        track: where trials are logged beside TensorBoard's folders: wandb:PROJECT, mlflow:URI.
+        track: trackers beside TensorBoard's folders: wandb:PROJECT, mlflow:URI.
 
     Raises:
         ValueError: the file or `track` is wrong, or the file not the one with which the sweep began.
@@ -89,7 +90,7 @@ def _fit(
     if _has_begun(sweep, output, name):
         options = {"param_space": space, "resume_errored": True, "storage_filesystem": files}
         tuner = tune.Tuner.restore(f"{folder}/{name}", trainable, **options)
-        tuner._local_tuner.get_run_config().callbacks = callbacks  # in place of those with which it began
+        replace_callbacks(tuner, callbacks)
         return tuner.fit()
     config = replace(_run_config(sweep), name=name, storage_path=folder, storage_filesystem=files, callbacks=callbacks)
     return tune.Tuner(trainable, param_space=space, tune_config=_tune_config(sweep, first), run_config=config).fit()
@@ -111,20 +112,20 @@ def check_searcher(sweep: Sweep) -> None:
 
 def processes(sweep: Sweep) -> float:
     """Cores that a trial has to itself."""
-    own = sweep.parts["resources"]
+    own = sweep.resources
     return own.cpu + (1 if sweep.trains == "classifier" else own.rollout_workers)  # Ray Train's worker is one more
 
 
 def param_space(sweep: Sweep, shared: Shared, output: Path) -> dict[str, Any]:
     """What Tune draws a trial's configuration from."""
     space = {"seed": sweep.seed, **sweep.fixed, **{name: domain(how) for name, how in sweep.search.items()}}
-    if sweep.parts["record"]:
+    if sweep.record:
         space |= sweep.recorded_in(sweep.shared_by()[0], output)
     if sweep.trains == "classifier":
         return space | {"shared": shared, "folder": str((output / "classifiers").absolute())}
-    own = sweep.parts["resources"]
+    own = sweep.resources
     resources = {"num_cpus_for_main_process": own.cpu, "num_gpus": own.gpu, "num_env_runners": own.rollout_workers}
-    if isinstance(sweep.parts["scheduler"], Pbt) and SLOT in ray.cluster_resources():
+    if sweep.scheduler.pbt and SLOT in ray.cluster_resources():
         resources["custom_resources_for_main_process"] = {SLOT: 1}
     return space | resources | {"shared_demos": shared or None}
 
@@ -135,22 +136,22 @@ def _enter(sweep: Sweep, output: Path, given: Mapping[str, Any], resume: bool) -
     if not resume:
         if output.exists() and any(output.iterdir()):
             raise FileExistsError(
-                f"{output} is there and not empty. Choose another --output, or go on with its sweep by --resume."
+                f"{output} is there and not empty. Choose another --save_dir, or go on with its sweep by --resume."
             )
         if _has_begun(sweep, output, TUNE):
             raise FileExistsError(f"{sweep.storage} holds a sweep already. Choose another storage.")
         output.mkdir(parents=True, exist_ok=True)
-        write_file(file, yaml.safe_dump(dict(given), sort_keys=False).encode())
+        write_file(file, write_yaml(dict(given)))
     elif not file.exists():
-        raise FileNotFoundError(f"There is no sweep in {output} to resume. Check --output, or leave --resume out.")
+        raise FileNotFoundError(f"There is no sweep in {output} to resume. Check --save_dir, or leave --resume out.")
     elif (before := read_yaml(file)) != given:
         changed = sorted(name for name in {*before, *given} if before.get(name) != given.get(name))
-        raise ValueError(f"The sweep in {output} began with another {', '.join(changed)}: take {file}, or another --output.")
+        raise ValueError(f"The sweep in {output} began with another {', '.join(changed)}: take {file}, or another --save_dir.")
 
 
 def _trainable(sweep: Sweep) -> Any:
     if sweep.trains == "classifier":
-        own = sweep.parts["resources"]
+        own = sweep.resources
         return tune.with_resources(classifier_trial, {"cpu": own.cpu, "gpu": own.gpu})
     return HybridTrial if sweep.trains == "hybrid" else OfflineTrial
 
@@ -193,7 +194,7 @@ def _searcher(sweep: Sweep, first: list[dict[str, Any]] | None) -> Any:
     if sweep.searcher == "random":
         return BasicVariantGenerator(
             points_to_evaluate=first,
-            max_concurrent=0 if isinstance(sweep.parts["scheduler"], Pbt) else sweep.concurrent,  # a population is there at once
+            max_concurrent=0 if sweep.scheduler.pbt else sweep.concurrent,  # a population is there at once
             constant_grid_search=True,
             random_state=sweep.seed,
         )
@@ -205,18 +206,15 @@ def _searcher(sweep: Sweep, first: list[dict[str, Any]] | None) -> Any:
 
 
 def _scheduler(sweep: Sweep) -> TrialScheduler | None:
-    scheduler = sweep.parts["scheduler"]
-    if isinstance(scheduler, Asha):
-        longest = max(sweep.settings_of(values).max_steps for values in sweep.combinations())
-        return ASHAScheduler(
-            STEPS[sweep.trains], max_t=longest, grace_period=scheduler.grace, reduction_factor=scheduler.reduction
-        )
-    if isinstance(scheduler, Pbt):
+    if asha := sweep.scheduler.asha:
+        longest = max(sweep.trial_options(values).schedule.max_steps for values in sweep.combinations())
+        return ASHAScheduler(STEPS[sweep.trains], max_t=longest, grace_period=asha.grace, reduction_factor=asha.reduction)
+    if pbt := sweep.scheduler.pbt:
         return PopulationBasedTraining(
             STEPS[sweep.trains],
-            perturbation_interval=scheduler.every,
+            perturbation_interval=pbt.every,
             hyperparam_mutations={name: how.get("choice") or domain(how) for name, how in sweep.search.items()},
-            quantile_fraction=scheduler.quantile,
+            quantile_fraction=pbt.quantile,
             custom_explore_fn=partial(_within_bounds, search=sweep.search),
         )
     return None
@@ -229,20 +227,14 @@ def _within_bounds(config: dict[str, Any], search: Mapping[str, Any]) -> dict[st
 def _run_config(sweep: Sweep) -> tune.RunConfig:
     checkpoints, stop = None, None
     if sweep.trains != "classifier":
-        settings = sweep.settings_of(sweep.combinations()[0])
+        schedule = sweep.trial_options(sweep.combinations()[0]).schedule
         checkpoints = tune.CheckpointConfig(
-            checkpoint_frequency=math.ceil(sweep.checkpoint_every / settings.steps_per_iteration),
+            checkpoint_frequency=math.ceil(sweep.checkpoint_every / schedule.steps_per_iteration),
             checkpoint_at_end=True,
-            num_to_keep=3
-            if isinstance(sweep.parts["scheduler"], Pbt)
-            else 1,  # one that another trial takes over must still be there
+            num_to_keep=3 if sweep.scheduler.pbt else 1,  # a checkpoint that another trial takes over must still be there
         )
         stop = partial(_is_over, steps=STEPS[sweep.trains], limits=sweep.stop)
-    return tune.RunConfig(
-        stop=stop,
-        checkpoint_config=checkpoints,
-        verbose=0,
-    )
+    return tune.RunConfig(stop=stop, checkpoint_config=checkpoints, verbose=0)
 
 
 def _is_over(trial_id: str, result: Mapping[str, Any], steps: str, limits: Mapping[str, float]) -> bool:

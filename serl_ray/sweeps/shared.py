@@ -10,78 +10,81 @@ from typing import Any
 import gymnasium
 import ray
 
-from serl_ray.classifier.train import FRAME_OPTIONS, ClassifierSettings, read_and_split
+from serl_ray.classifier.config import ClassifierOptions
+from serl_ray.classifier.train import read_and_split
 from serl_ray.data.demos import write_demos
 from serl_ray.envs.expert import ScriptedExpert, StrayingExpert
 from serl_ray.envs.make import build_env, make_env
 from serl_ray.envs.recording import record_frames, record_successes
 from serl_ray.files.atomic import new_folder
+from serl_ray.options.groups import EnvOptions
+from serl_ray.options.sets import TrainingOptions
 from serl_ray.rllib.buffers import Shared, demo_segments, demos_key
 from serl_ray.rllib.offline_data import demo_spaces, read_dataset
-from serl_ray.settings import TrainingSettings
 from serl_ray.sweeps.config import Sweep
 from serl_ray.sweeps.parts import Recording
 from serl_ray.types import ActionLayout
+from serl_ray.utils.options import Role, names_of
 
-RECORD_MODE = TrainingSettings.setup_mode
-"""The set-up in which frames for a classifier are recorded, which has no set-up of its own."""
+RECORD_MODE = EnvOptions().setup_mode
+"""The set-up in which images for a classifier are recorded, which has no set-up of its own."""
 
 
 def share(sweep: Sweep, folder: Path) -> Shared:
     """Puts into the object store what the trials learn from; what is to be recorded is written to a folder first, once."""
     shared: Shared = {}
     for values in sweep.shared_by():
-        if sweep.parts["record"]:
+        if sweep.record:
             values = values | sweep.recorded_in(values, folder)
-        settings = sweep.settings_of(values)
+        options = sweep.trial_options(values)
         if sweep.trains == "classifier":
-            if sweep.parts["record"]:
-                _record_frames(settings, sweep.parts["record"], folder / "frames")
-            shared[frames_key(settings)] = ray.put(read_and_split(settings))
-        elif settings.demo_paths:
-            if sweep.parts["record"]:
-                _record_demos(settings, sweep.parts["record"], Path(settings.demo_paths[0]))
+            if sweep.record:
+                _record_frames(options, sweep.record, folder / "frames")
+            shared[frames_key(options)] = ray.put(read_and_split(options))
+        elif options.demos.demo_paths:
+            if sweep.record:
+                _record_demos(options, sweep.record, Path(options.demos.demo_paths[0]))
             read = demo_segments if sweep.trains == "hybrid" else read_dataset
-            shared[demos_key(settings)] = ray.put(read(settings, *_spaces(settings)))
+            shared[demos_key(options)] = ray.put(read(options, *_spaces(options)))
     return shared
 
 
-def frames_key(settings: ClassifierSettings) -> str:
+def frames_key(options: ClassifierOptions) -> str:
     """What decides how frames look to the classifier, and which it learns from."""
-    return json.dumps([getattr(settings, name) for name in FRAME_OPTIONS])
+    return json.dumps([getattr(options, name) for name in names_of(ClassifierOptions, Role.DATA)])
 
 
-def _spaces(settings: TrainingSettings) -> tuple[gymnasium.spaces.Dict, int]:
-    """Of one observation and one action, as the env's rollout workers see them."""
-    if settings.env_name is None:
-        space, actions = demo_spaces(settings)
+def _spaces(options: TrainingOptions) -> tuple[gymnasium.spaces.Dict, int]:
+    """Spaces of one observation and one action, as rollout workers see them."""
+    if options.env.env_name is None:
+        space, actions = demo_spaces(options)
         return space, actions.shape[0]
-    env = make_env(**settings.env_config() | {"frame_stack": 1})
+    env = make_env(**options.env_config() | {"frame_stack": 1})
     try:
         return env.observation_space, env.action_space.shape[0]
     finally:
         env.close()
 
 
-def _record_demos(settings: TrainingSettings, recording: Recording, path: Path) -> None:
+def _record_demos(options: TrainingOptions, recording: Recording, path: Path) -> None:
     if path.exists():
         return
-    env, layout = _env(settings.env_name or "tabletop", settings.setup_mode, settings.image_keys, settings.env_kwargs)
+    env, layout = _env(options.env.env_name or "tabletop", options.env.setup_mode, options.env.image_keys, options.env.env_kwargs)
     expert = ScriptedExpert(env, layout, recording.noise, recording.seed)
     write_demos(path, record_successes(env, expert.act, recording.episodes, recording.seed))
     env.close()
 
 
-def _record_frames(settings: ClassifierSettings, recording: Recording, folder: Path) -> None:
+def _record_frames(options: ClassifierOptions, recording: Recording, folder: Path) -> None:
     if folder.exists():
         return
-    env, layout = _env("tabletop", RECORD_MODE, settings.image_keys, None)
+    env, layout = _env("tabletop", RECORD_MODE, options.image_keys, None)
     expert = StrayingExpert(env, layout, recording.noise, recording.seed)
     with new_folder(folder) as new:
         for episode in range(recording.episodes):
             expert.begin()
             name = f"episode-{recording.seed}-{episode:04d}"
-            record_frames(env, expert.act, settings.image_keys, new, name, recording.seed + episode)
+            record_frames(env, expert.act, options.image_keys, new, name, recording.seed + episode)
     env.close()
 
 

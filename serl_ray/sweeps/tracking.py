@@ -13,6 +13,7 @@ from ray.tune.logger import LoggerCallback
 from ray.tune.result import TRAINING_ITERATION
 
 from serl_ray.classifier.scores import METRICS as CLASSIFIER_METRICS
+from serl_ray.cluster.ray_private import wandb_logger
 from serl_ray.rllib.metrics import METRICS
 from serl_ray.runs.tracking import FINISH_SECONDS, RETRIES, Lane
 from serl_ray.sweeps.config import STEPS, Sweep
@@ -77,22 +78,8 @@ class Tracked(tune.Callback):
 
 
 def _wandb(target: str, output: Path) -> LoggerCallback:
-    from ray.air.integrations.wandb import WandbLoggerCallback, _WandbLoggingActor
-
-    class Actor(_WandbLoggingActor):
-        """Ends when everything is on the disk: Ray kills it then, and W&B's own process with it."""
-
-        def run(self) -> None:
-            super().run()
-            self._wandb.teardown()
-
-    class Logger(WandbLoggerCallback):
-        """A process for each trial."""
-
-        _logger_actor_cls = Actor
-
     entity, _, project = target.rpartition("/")
-    logger = Logger(
+    logger: LoggerCallback = wandb_logger()(
         project,
         output.name,
         upload_timeout=FINISH_SECONDS,

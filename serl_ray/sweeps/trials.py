@@ -9,8 +9,9 @@ from typing import Any
 import ray
 from ray import tune
 
+from serl_ray.classifier.config import ClassifierOptions
 from serl_ray.classifier.scores import METRICS
-from serl_ray.classifier.train import ClassifierSettings, train_classifier
+from serl_ray.classifier.train import train_classifier
 from serl_ray.rllib import SERL, OfflineSERL
 from serl_ray.rllib.checkpoint import REPLAY_DIR
 from serl_ray.sweeps.shared import frames_key
@@ -43,6 +44,6 @@ def classifier_trial(config: dict[str, Any]) -> None:
     options = dict(config)
     shared, folder = options.pop("shared"), Path(options.pop("folder")) / tune.get_context().get_trial_id()
     shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was cut off
-    settings = ClassifierSettings(**options, output_dir=folder)
-    outcome = train_classifier(settings, ray.get(shared[frames_key(settings)]))
+    options = ClassifierOptions(**options, save_dir=folder)
+    outcome = train_classifier(options, ray.get(shared[frames_key(options)]))
     tune.report({name: outcome.metrics[name] for name in METRICS})

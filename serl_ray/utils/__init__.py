@@ -1,1 +1,1 @@
-"""What every other package builds on: the device, and typed options."""
+"""Utilities that all other packages use: the device and typed options."""

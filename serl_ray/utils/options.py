@@ -1,14 +1,15 @@
-"""Typed groups of options: declared once, checked whenever they are made, named without their group."""
+"""Typed groups of options: declared once, checked when they are made, and named without their group."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, Union, cast, get_args, get_origin
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -22,25 +23,25 @@ class OptionError(ValueError):
 
 
 class Role(Enum):
-    """What an option decides beside its own effect; attached to its type by `Annotated`."""
+    """Property of an option besides its value; attached to its type by `Annotated`."""
 
     MUST_MATCH = auto()
-    """A checkpoint with another value has other networks and cannot be loaded."""
+    """A checkpoint with another value of this option has different networks and cannot be loaded."""
     PATH = auto()
-    """It names a file or folder; a checkpoint, which may come from anybody, does not decide it."""
+    """The option names a file or folder, and is never read from a checkpoint, which may be untrusted."""
     DATA = auto()
-    """It decides what stored demonstrations or frames look like; runs that agree on it can share them."""
+    """The option changes stored demonstrations or images; runs with the same value can share them."""
     FIXED = auto()
-    """It cannot change while a run goes on."""
+    """The option cannot change when a run is resumed."""
     INTERNAL = auto()
-    """It has no flag and no key: only Python code sets it."""
+    """The option has no flag and no YAML key; only Python code sets it."""
     POSITIONAL = auto()
-    """A command line gives its value without a flag."""
+    """The option's value is given on the command line without a flag."""
 
 
 @dataclass(frozen=True)
 class Alias:
-    """A second spelling of an option's flag that was promised; attached to its type by `Annotated`."""
+    """A second name of an option's flag, kept for compatibility; attached to its type by `Annotated`."""
 
     name: str
 
@@ -48,8 +49,7 @@ class Alias:
 class Options(BaseModel):
     """A group of options, or a set of groups.
 
-    The sentence below a field is its help. Instances are frozen; lists are accepted where tuples are declared, and strings
-    where paths are.
+    The docstring of a field is its help. Instances are frozen. Lists are accepted for tuples, and strings for paths.
 
     Raises:
         OptionError: a name is unknown, or a value has the wrong type or is out of bounds.
@@ -65,7 +65,7 @@ class Options(BaseModel):
         def __init__(self, **values: Any) -> None:
             fields = type(self).model_fields
             check_names(values, fields)
-            given = {name: _plain(value, fields[name].annotation) for name, value in values.items()}
+            given = {name: _plain(name, value, fields[name].annotation) for name, value in values.items()}
             try:
                 super().__init__(**given)
             except ValidationError as error:
@@ -73,13 +73,13 @@ class Options(BaseModel):
 
     @classmethod
     def of(cls, **values: Any) -> Self:
-        """The defaults with some options changed, by name, whichever group each belongs to."""
+        """The defaults with some options changed by name, in whichever group they are."""
         check_names(values, names_of(cls))
         defaults = {name: field.get_default(call_default_factory=True) for name, field in cls.model_fields.items()}
         return cls(**_changed({name: default for name, default in defaults.items() if isinstance(default, Options)}, values))
 
     def replace(self, **values: Any) -> Self:
-        """A copy with some options changed, by name, whichever group each belongs to."""
+        """A copy with some options changed by name, in whichever group they are."""
         check_names(values, names_of(type(self)))
         return type(self)(**_changed(dict(self), values))
 
@@ -93,12 +93,13 @@ class Options(BaseModel):
 
 @dataclass(frozen=True)
 class Option:
-    """One option as it was declared.
+    """The declaration of one option.
 
     Attributes:
+        name: name of the option.
         field: pydantic's declaration, with type, bounds and help.
-        default: its value where nobody chooses one; None where `field.is_required()`.
-        group: heading under which it belongs.
+        default: default value; None where `field.is_required()`.
+        group: title of the option's group.
     """
 
     name: str
@@ -108,7 +109,7 @@ class Option:
 
     @property
     def help(self) -> str:
-        """The sentence below the field, in one line."""
+        """The field's docstring in one line."""
         return " ".join((self.field.description or "").split())
 
     def has(self, role: Role) -> bool:
@@ -117,7 +118,7 @@ class Option:
 
 
 def options_of(options: type[Options] | Options) -> Iterator[Option]:
-    """Every option of a group or set, in the order of declaration; of an instance, with its values as defaults."""
+    """All options of a group or set in the order of declaration; an instance gives its values as the defaults."""
     cls = options if isinstance(options, type) else type(options)
     for name, field in cls.model_fields.items():
         default = getattr(options, name) if isinstance(options, Options) else field.get_default(call_default_factory=True)
@@ -133,7 +134,7 @@ def names_of(options: type[Options], role: Role | None = None) -> tuple[str, ...
 
 
 def check_names(given: Iterable[str], known: Iterable[str], kind: str = "option") -> None:
-    """Raises OptionError for the first name that is not known, with the known one that resembles it most."""
+    """Raises OptionError for the first unknown name, and suggests the known name closest to it."""
     known = sorted(known)
     for name in given:
         if name not in known:
@@ -141,8 +142,17 @@ def check_names(given: Iterable[str], known: Iterable[str], kind: str = "option"
             raise OptionError(f"There is no {kind} {name!r}. Did you mean {nearest!r}?")
 
 
+@contextmanager
+def naming(where: object) -> Iterator[None]:
+    """Prefixes an OptionError raised in the block with `where`, the place of the option."""
+    try:
+        yield
+    except OptionError as error:
+        raise OptionError(f"{where}: {error}") from error
+
+
 def describe(annotation: Any, value: Any = None) -> str:
-    """A type in words; for a tuple with the fix where `value` was given in its place."""
+    """A type in words; for a tuple given as one `value`, with that value as a tuple."""
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin in (UnionType, Union):
         return " or ".join(describe(part, value) for part in parts)
@@ -155,11 +165,13 @@ def describe(annotation: Any, value: Any = None) -> str:
         return "a dict with strings for keys"
     words = {bool: "True or False", int: "a whole number", float: "a finite number", str: "a string", Path: "a path"}
     plain = _python_type(annotation)
+    if issubclass(plain, Options):
+        return f"a mapping of {', '.join(names_of(plain))}"
     return "None" if plain is type(None) else words.get(plain, plain.__name__)
 
 
 def _changed(groups: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields with the options among `values` put in their place, also inside groups."""
+    """The fields with `values` filled in, also inside groups."""
     changed = dict(groups)
     inner: set[str] = set()
     for name, value in groups.items():
@@ -170,18 +182,23 @@ def _changed(groups: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any
     return {**changed, **{name: value for name, value in values.items() if name not in inner}}
 
 
-def _plain(value: Any, annotation: Any) -> Any:
-    """NumPy scalars as Python's, and what JSON, YAML and command lines have no type for as the declared type."""
+def _plain(name: str, value: Any, annotation: Any) -> Any:
+    """The value with types that JSON, YAML and command lines lack: NumPy scalars, tuples, groups and paths."""
     if isinstance(value, np.generic):
         return value.item()
-    kinds = {get_origin(part) or part for part in (get_args(annotation) or (annotation,))} | {get_origin(annotation)}
+    parts = get_args(annotation) or (annotation,)
+    kinds = {get_origin(part) or part for part in parts} | {get_origin(annotation)}
     if isinstance(value, list) and tuple in kinds:
         return tuple(value)
+    if isinstance(value, dict):
+        for group in (part for part in parts if isinstance(part, type) and issubclass(part, Options)):
+            with naming(name):
+                return group(**value)
     return Path(value) if isinstance(value, str) and Path in kinds else value
 
 
 def _explanation(fields: Mapping[str, FieldInfo], given: Mapping[str, Any], error: ValidationError) -> str:
-    """The first error as one sentence that names the option, the value and the limit."""
+    """One sentence about the first error, with the option, its value and the limit."""
     first = error.errors()[0]
     if not first["loc"]:
         return str(first["ctx"]["error"])
@@ -198,7 +215,7 @@ def _explanation(fields: Mapping[str, FieldInfo], given: Mapping[str, Any], erro
 
 
 def _limit(field: FieldInfo, error_type: str) -> str | None:
-    """The bounds of a number in words; None where the error is another one."""
+    """The bounds of a number in words; None for other kinds of error."""
     if not error_type.startswith(("greater_than", "less_than")):
         return None
     words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
@@ -209,7 +226,7 @@ def _limit(field: FieldInfo, error_type: str) -> str | None:
 
 
 def _metadata(field: FieldInfo) -> Iterator[Any]:
-    """What was attached to a field's type, and to the parts of its type."""
+    """Metadata of a field's type and of the parts of its type."""
     yield from field.metadata
     parts = list(get_args(field.annotation))
     while parts:
@@ -221,4 +238,4 @@ def _metadata(field: FieldInfo) -> Iterator[Any]:
 def _python_type(annotation: Any) -> type:
     while get_origin(annotation) is not None:
         annotation = get_args(annotation)[0]
-    return annotation
+    return cast(type, annotation)  # an annotation without its arguments is a class

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import pickle
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +14,6 @@ import pytest
 from serl_ray.data.demos import find_files, read_file
 from serl_ray.data.formats.lerobot.reader import AS_RECORDED, LeRobotOptions
 from serl_ray.data.schema import Segment
-
-SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 class Case(NamedTuple):
@@ -41,14 +36,6 @@ def assert_refused(case: Case, folder: Path) -> None:
     assert type(caught.value) is case.error
     assert re.search(case.says, str(caught.value)), caught.value
     assert "\n" not in str(caught.value)
-
-
-def script(name: str) -> ModuleType:
-    """A script as a module."""
-    spec = importlib.util.spec_from_file_location(f"{name}_script", SCRIPTS / f"{name}.py")
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def read(path: Path | str, options: LeRobotOptions = AS_RECORDED) -> list[Segment]:

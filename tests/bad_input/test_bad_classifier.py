@@ -7,16 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import imageio.v3 as imageio
 import numpy as np
 import pytest
 import torch
 from cases import Case, assert_refused, dump, table
 from safetensors.torch import save_file
 
-from serl_ray.classifier.frames import FrameError, _read_rows, find_files
+from serl_ray.classifier.frames import FrameError, Source, find_files, read_frames
+from serl_ray.data.reading import plain_errors
+from serl_ray.files.images import encode
 from serl_ray.networks.classifier import CONFIG_FILE, TENSORS_FILE, RewardClassifier
-from serl_ray.networks.encoder import EncoderConfig
+from serl_ray.networks.config import EncoderConfig
 from serl_ray.networks.pretrained import build_trunk
 
 
@@ -45,7 +46,7 @@ FOLDERS = [
     Case("no tensors", lambda folder: (folder / TENSORS_FILE).unlink(), FileNotFoundError, "are not both there"),
     Case("no JSON", lambda folder: (folder / CONFIG_FILE).write_text("{"), ValueError, r"classifier\.json: not JSON"),
     Case("a list", lambda folder: (folder / CONFIG_FILE).write_text("[]"), ValueError, r"classifier\.json: no format_version"),
-    Case("newer", described(format_version=9), ValueError, "has format version 9; this release reads 1"),
+    Case("newer", described(format_version=9), ValueError, "has format version 9; this release reads 2"),
     Case("no threshold", described(threshold=None), ValueError, "does not describe a classifier .KeyError: 'threshold'"),
     Case("a threshold of words", described(threshold="high"), ValueError, "does not describe a classifier"),
     Case("no cameras", described(image_keys=[]), ValueError, "needs at least one camera: image_keys is empty"),
@@ -104,8 +105,8 @@ def test_wrong_weights_are_refused(case, tmp_path):
 def frames(name: str, write: Callable[[Path], Any], says: str, keys: tuple[str, ...] = ("front",)) -> Case:
     def do(folder: Path) -> None:
         write(folder)
-        for path in find_files(str(folder), keys):
-            list(_read_rows({"path": str(path), "folder": str(folder), "label": 1, "is_hard": False}, keys, 2))
+        with plain_errors(FrameError):
+            read_frames([Source(str(folder), 1)], keys, 2).take_all()
 
     return Case(f"frames: {name}", do, FrameError, says)
 
@@ -115,28 +116,34 @@ def pickled(name: str, value: Any, says: str) -> Case:
 
 
 def picture(folder: Path) -> bytes:
-    return imageio.imwrite("<bytes>", np.zeros((30, 30, 3), np.uint8), extension=".png")
+    return encode(np.zeros((30, 30, 3), np.uint8))
 
 
 IMAGE = np.zeros((4, 4, 3), np.uint8)
 FRAMES = [
     Case("no folder", lambda folder: find_files(str(folder / "a"), ("front",)), FileNotFoundError, "there is no such folder"),
-    Case("no frames", lambda folder: find_files(str(folder), ("front",)), FileNotFoundError, "no frames there. Put .pkl"),
+    Case("no frames", lambda folder: find_files(str(folder), ("front",)), FileNotFoundError, "no images there. Put .pkl"),
     pickled("a dict", {"observations": {}}, "expected a list of dicts"),
-    pickled("another camera", [{"observations": {"side": IMAGE}}], "frame 0: there is no camera 'front'; it has side"),
-    pickled("floats", [{"observations": {"front": IMAGE / 255}}], r"frame 0: camera 'front': .*found \(4, 4, 3\) float64"),
+    pickled("another camera", [{"observations": {"side": IMAGE}}], "image 0: there is no camera 'front'; it has side"),
+    pickled("floats", [{"observations": {"front": IMAGE / 255}}], r"image 0: camera 'front': .*found \(4, 4, 3\) float64"),
     pickled(
-        "label 7", [{"observations": {"front": IMAGE}, "labels": 7}], "frame 0: label: expected a number from 0 to 1, found 7"
+        "label 7", [{"observations": {"front": IMAGE}, "labels": 7}], "image 0: label: expected a number from 0 to 1, found 7"
     ),
-    pickled("label of words", [{"observations": {"front": IMAGE}, "labels": "yes"}], "frame 0: label: .*found 'yes'"),
-    pickled("wrong folder", [{"observations": {"front": IMAGE}, "labels": 0}], "frame 0: label: 0 in a folder of label 1"),
-    frames("no picture", lambda folder: (folder / "a.png").write_bytes(b"x"), r"a\.png: not a PNG or JPEG picture"),
-    frames("half a picture", lambda f: (f / "a.png").write_bytes(picture(f)[:-30]), r"a\.png: the picture is cut off"),
+    pickled("label of words", [{"observations": {"front": IMAGE}, "labels": "yes"}], "image 0: label: .*found 'yes'"),
+    pickled("wrong folder", [{"observations": {"front": IMAGE}, "labels": 0}], "image 0: label: 0 in a folder of label 1"),
+    frames("no picture", lambda folder: (folder / "a.png").write_bytes(b"x"), r"a\.png: not a PNG or JPEG image"),
+    frames("half a picture", lambda f: (f / "a.png").write_bytes(picture(f)[:-30]), r"a\.png: the image is cut off"),
     frames("no Parquet", lambda folder: (folder / "a.parquet").write_bytes(b"x" * 20), r"a\.parquet: cut off"),
-    frames("lone picture", lambda f: (f / "a.png").write_bytes(picture(f)), "lies in a folder of its camera", ("front", "side")),
+    frames(
+        "lone picture",
+        lambda f: (f / "a.png").write_bytes(picture(f)),
+        "put each image into a folder of its camera",
+        ("front", "side"),
+    ),
 ]
 
 
+@pytest.mark.usefixtures("shared_ray")
 @table(FRAMES)
 def test_wrong_frames_are_refused(case, tmp_path):
     assert_refused(case, tmp_path)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from cases import Case, assert_refused, dump, read, segment, table, transitions
 
 from serl_ray.data.demos import write_demos
-from serl_ray.data.formats.hil_serl import DemoError
+from serl_ray.data.errors import DemoError
 from serl_ray.data.formats.lerobot.reader import LeRobotOptions
 from serl_ray.data.formats.lerobot.writer import LeRobotFormat, write_lerobot
 
@@ -75,17 +75,17 @@ PICKLES = [
     pickled("no actions", changed(0, actions=None), "transition 0: actions: expected a value"),
     pickled("NaN as reward", changed(1, rewards=np.nan), "transition 1: rewards: expected one finite number, found nan"),
     pickled("a list of rewards", changed(1, rewards=[[1], [1, 2]]), "transition 1: rewards: expected one finite number"),
-    pickled("endless rewards", changed(1, rewards=laughs()), r"this pickle of \d+ instructions stands for"),
-    pickled("endless dones", changed(1, dones=laughs()), r"this pickle of \d+ instructions stands for"),
+    pickled("endless rewards", changed(1, rewards=laughs()), r"this pickle of \d+ instructions has"),
+    pickled("endless dones", changed(1, dones=laughs()), r"this pickle of \d+ instructions has"),
     pickled("an action outside", changed(1, actions=np.array([0, 30.0])), r"transition 1: actions\[1\]: .* found 30"),
     pickled("NaN as action", changed(1, actions=np.full(2, np.nan)), r"transition 1: actions\[0\]: .* found nan"),
     pickled("a longer action", changed(3, actions=np.zeros(3)), "transition 3: actions: expected as many numbers as in"),
     pickled("a word as action", changed(0, actions="left"), "transition 0: actions: expected a vector of numbers"),
-    pickled("endless actions", changed(0, actions=laughs()), r"this pickle of \d+ instructions stands for"),
+    pickled("endless actions", changed(0, actions=laughs()), r"this pickle of \d+ instructions has"),
     pickled("a dict as observation", seen(0, images={"front": 0}), r"transition 0: .*flatten it, write observations\['front'\]"),
     pickled("no observations", changed(0, observations={}), "transition 0: observations: expected a dict of arrays"),
     pickled("a word as observation", seen(0, state="left"), r"transition 0: observations\['state'\]: expected an array of num"),
-    pickled("an endless observation", seen(0, state=laughs()), r"this pickle of \d+ instructions stands for"),
+    pickled("an endless observation", seen(0, state=laughs()), r"this pickle of \d+ instructions has"),
     pickled("a ragged observation", seen(0, state=[[1], [1, 2]]), r"transition 0: observations\['state'\]: expected an array"),
     pickled("NaN in the state", seen(1, state=np.full(3, np.nan, "f4")), r"transition 1: observations\['state'\]: .* nan"),
     pickled(
@@ -121,11 +121,11 @@ def column(name: str, values: Any) -> Callable[[pa.Table], pa.Table]:
 HUGE = {"state": {"shape": [10**12], "dtype": "<f4"}, "front": {"shape": [10**6, 10**6, 3], "dtype": "|u1"}}
 PARQUETS = [
     parquet("another writer's", lambda data: data.replace_schema_metadata(None), "a Parquet file that serl_ray did not write"),
-    parquet("a newer version", described(version=2), "written in version 2 of the format, this serl_ray reads version 1"),
-    parquet("no version", lambda data: data.replace_schema_metadata({b"serl_ray": "{}"}), "its metadata do not describe"),
-    parquet("no JSON", lambda data: data.replace_schema_metadata({b"serl_ray": "{"}), "its metadata do not describe"),
+    parquet("a newer version", described(version=2), "written in version 2 of the format; this release reads version 1"),
+    parquet("no version", lambda data: data.replace_schema_metadata({b"serl_ray": "{}"}), "its metadata are damaged"),
+    parquet("no JSON", lambda data: data.replace_schema_metadata({b"serl_ray": "{"}), "its metadata are damaged"),
     parquet("objects", described(observations={"state": {"shape": [3], "dtype": "|O"}}), "its metadata .*dtype '|O'"),
-    parquet("a promise", described(observations=HUGE), "its metadata do not describe what it holds .*1000000000000"),
+    parquet("a promise", described(observations=HUGE), "its metadata are damaged .*1000000000000"),
     parquet("another shape", described(observations={"front": {"shape": [9, 9, 3], "dtype": "|u1"}}), "column .*front: expected"),
     parquet("a column missing", lambda data: data.drop_columns(["rewards"]), "column rewards: expected numbers, found none"),
     parquet("words", column("rewards", list("abcd")), "column rewards: expected numbers, found string"),
@@ -187,22 +187,22 @@ LEROBOTS = [
     lerobot("no JSON", write("meta/info.json", "{"), r"info\.json: not JSON", ValueError),
     lerobot("deep JSON", write("meta/info.json", "[" * 10**5), r"info\.json: not JSON", ValueError),
     lerobot("a list", write("meta/info.json", "[]"), r"info\.json: expected a JSON object, found \[\]", ValueError),
-    lerobot("fps missing", info(fps="-"), "fps missing, which LeRobot v2.1 and v3.0 have", ValueError),
+    lerobot("fps missing", info(fps="-"), "fps missing; LeRobot v2.1 and v3.0 have it", ValueError),
     lerobot("fps a word", info(fps="ten"), "fps is 'ten', expected a number above 0", ValueError),
     lerobot("fps NaN", info(fps=np.nan), "fps is nan, expected a number above 0", ValueError),
-    lerobot("version 1", info(codebase_version="v1.6"), "codebase_version v1.6, this serl_ray reads v2.1 and v3.0", ValueError),
-    lerobot("a shape of words", feature("observation.state", shape=["x"]), "expected a dtype and a shape", ValueError),
-    lerobot("no dtype", feature("observation.state", dtype=None), "expected a dtype and a shape", ValueError),
+    lerobot("version 1", info(codebase_version="v1.6"), "codebase_version v1.6; this release reads v2.1 and v3.0", ValueError),
+    lerobot("a shape of words", feature("observation.state", shape=["x"]), "expected dtype and shape", ValueError),
+    lerobot("no dtype", feature("observation.state", dtype=None), "expected dtype and shape", ValueError),
     lerobot("a promised shape", feature("observation.state", shape=[10**12]), r"expected an array of shape \[1000000000000\]"),
-    lerobot("a picture of numbers", feature("observation.state", dtype="image"), "column observation.state: expected pictures"),
+    lerobot("a picture of numbers", feature("observation.state", dtype="image"), "column observation.state: expected images"),
     lerobot("numbers of a picture", feature(PICTURE, dtype="uint8"), "column observation.images.front: expected numbers"),
     lerobot("a word as episode", write("meta/episodes.jsonl", '{"episode_index": "a"}'), "has the episode_index 'a'", ValueError),
     lerobot("a column missing", rows(lambda data: data.drop_columns([PICTURE])), "no column observation.images.front; it has"),
-    lerobot("no picture", rows(column(PICTURE, [{"bytes": b"x"}] * 4)), "not a PNG or JPEG picture.*Record the episode again"),
-    lerobot("pictures beside", rows(column(PICTURE, [{"bytes": None}] * 4)), "a picture is not in the file but beside it"),
+    lerobot("no picture", rows(column(PICTURE, [{"bytes": b"x"}] * 4)), "not a PNG or JPEG image.*Record the episode again"),
+    lerobot("pictures beside", rows(column(PICTURE, [{"bytes": None}] * 4)), "an image is in a separate file"),
     lerobot("words as actions", rows(column("action", list("abcd"))), "column action: expected numbers, found string"),
-    lerobot("no video", feature(PICTURE, dtype="video"), r"no video_path, which says where the files lie"),
-    lerobot("limits", write("meta/episodes_stats.jsonl", "{}"), "do not say between which limits", rescale_actions=True),
+    lerobot("no video", feature(PICTURE, dtype="video"), r"no video_path, which locates the files"),
+    lerobot("limits", write("meta/episodes_stats.jsonl", "{}"), "have no limits of the actions", rescale_actions=True),
     lerobot("meta cut", lambda root: cut(next((root / "meta/episodes").rglob("*.parquet"))), "cut off", ValueError, "v3.0"),
     lerobot(
         "data cut", lambda root: cut(next((root / "data").rglob("*.parquet"))), r"file-000\.parquet: cut off", version="v3.0"

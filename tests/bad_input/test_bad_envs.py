@@ -6,25 +6,18 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from cases import Case, assert_refused, script, table
+from cases import Case, assert_refused, table
 from fake_envs import FakeEnv
 from gymnasium.spaces import Box, Dict, Discrete
 
-from serl_ray.data.episodes import EnvFault, EpisodeRecorder
+from serl_ray.cli import check_env
+from serl_ray.data.episodes import EnvFault, EpisodeRecorder, check_step
 from serl_ray.envs import make_env
 from serl_ray.envs.learned_reward import parse_gate
 from serl_ray.envs.wrappers import SelectObservations
+from serl_ray.utils.options import OptionError
 
 MODE = "single-arm-learned-gripper"
-
-
-class Spaced(FakeEnv):
-    """A sound env with another action space, or other observation spaces."""
-
-    def __init__(self, action_space: gymnasium.Space | None = None, **spaces: gymnasium.Space) -> None:
-        super().__init__()
-        self.action_space = action_space or self.action_space
-        self.observation_space = Dict({**self.observation_space.spaces, **spaces})
 
 
 def made(name: str, says: str, error: type[Exception] = ValueError, **options: Any) -> Case:
@@ -32,7 +25,7 @@ def made(name: str, says: str, error: type[Exception] = ValueError, **options: A
 
 
 def spaced(name: str, says: str, image_keys: tuple[str, ...] = (), **spaces: gymnasium.Space) -> Case:
-    return made(f"space: {name}", says, env="test_bad_envs:Spaced", image_keys=image_keys, env_kwargs=spaces)
+    return made(f"space: {name}", says, env="fake_envs:Spaced", image_keys=image_keys, env_kwargs=spaces)
 
 
 NAMES = [
@@ -47,7 +40,7 @@ NAMES = [
     made("a vector as camera", "'state' is the name of the state vector", env="fake_envs:FakeEnv", image_keys=["state"]),
     made(
         "a camera as vector",
-        r"'front' has shape \(6, 8, 3\), which is not a vector",
+        r"'front' has shape \(6, 8, 3\); it must be a vector",
         env="fake_envs:FakeEnv",
         state_keys=["front"],
     ),
@@ -57,16 +50,18 @@ NAMES = [
 SPACES = [
     spaced("discrete actions", r"The action space is Discrete\(3\): make it Box\(-1, 1", action_space=Discrete(3)),
     spaced(
-        "actions in metres", "goes from -0.1 to 0.1: make it -1 to 1, and scale", action_space=Box(-0.1, 0.1, (7,), np.float32)
+        "actions in metres", "ranges from -0.1 to 0.1: make it -1 to 1, and scale", action_space=Box(-0.1, 0.1, (7,), np.float32)
     ),
-    spaced("endless actions", "goes from -inf to inf: make it -1 to 1", action_space=Box(-np.inf, np.inf, (7,), np.float32)),
+    spaced("endless actions", "ranges from -inf to inf: make it -1 to 1", action_space=Box(-np.inf, np.inf, (7,), np.float32)),
     spaced("float64 actions", "The action space is float64: make it float32", action_space=Box(-1, 1, (7,), np.float64)),
     spaced("float image", "'front' is a float32 image: make it uint8", ("front",), front=Box(0, 1, (6, 8, 3), np.float32)),
     spaced("grey image", r"'front' has shape \(6, 8, 1\).*three colour", ("front",), front=Box(0, 255, (6, 8, 1), np.uint8)),
     spaced("channels first", r"'front' has shape \(3, 6, 8\).*np\.moveaxis", ("front",), front=Box(0, 255, (3, 6, 8), np.uint8)),
     spaced("no channel", r"'front' has shape \(6, 8\)", ("front",), front=Box(0, 255, (6, 8), np.uint8)),
     spaced(
-        "nested", "must be a flat Dict of Boxes, but images is none", images=Dict({"front": Box(0, 255, (6, 8, 3), np.uint8)})
+        "nested",
+        "must be a flat Dict of Boxes, but images is not a Box",
+        images=Dict({"front": Box(0, 255, (6, 8, 3), np.uint8)}),
     ),
 ]
 
@@ -82,13 +77,13 @@ def returned(name: str, says: str, error: type[Exception] = EnvFault, **changes:
 def recorded(name: str, says: str, reward: Any = 0.0, state: Any = 0.0, **info: Any) -> Case:
     def do(_: Any) -> None:
         observation = {"state": np.full(3, state, np.float32)}
-        EpisodeRecorder("a", observation).add(np.zeros(7, np.float32), (observation, reward, False, False, info))
+        check_step(np.zeros(7, np.float32), (observation, reward, False, False, info))
 
     return Case(f"step: {name}", do, EnvFault, says)
 
 
 RETURNED = [
-    returned("NaN", "returns NaN or infinity in state: mend it", state=np.full(3, np.nan, np.float32)),
+    returned("NaN", "returns NaN or infinity in state: fix it", state=np.full(3, np.nan, np.float32)),
     returned("float image", r"returns 'front' as float32 \(6, 8, 3\), its space is uint8", front=np.zeros((6, 8, 3), np.float32)),
     returned("another size", r"returns 'front' as uint8 \(8, 6, 3\), its space", front=np.zeros((8, 6, 3), np.uint8)),
     returned("no camera", "front not found; there are object_state, state, wrist", ValueError, front=None),
@@ -99,7 +94,7 @@ RETURNED = [
     recorded("NaN in the state", "'state' holds NaN or infinity", state=np.nan),
     recorded("an action in metres", r"\['intervene_action'\] is \[30.* in \[-1, 1\]", intervene_action=np.full(7, 30.0)),
     recorded("NaN as action", r"\['intervene_action'\] is \[nan", intervene_action=np.full(7, np.nan)),
-    recorded("half an action", r"\['intervene_action'\] .*float64 \(6,\)\): give the whole", intervene_action=np.zeros(6)),
+    recorded("half an action", r"\['intervene_action'\] .*float64 \(6,\)\)\. Report the whole", intervene_action=np.zeros(6)),
     recorded("a word as action", r"\['intervene_action'\] is left", intervene_action="left"),
 ]
 
@@ -109,25 +104,24 @@ def gate(text: str, says: str) -> Case:
 
 
 GATES = [
-    gate("state > 1", "no condition such as"),
-    gate("state[0] >= 1", "no condition such as"),
-    gate("state[0] > e", "no condition such as"),
-    gate("state[0] > 1 or True", "no condition such as"),
-    gate("state[-1] > 1", "no condition such as"),
+    gate("state > 1", "not a condition such as"),
+    gate("state[0] >= 1", "not a condition such as"),
+    gate("state[0] > e", "not a condition such as"),
+    gate("state[0] > 1 or True", "not a condition such as"),
+    gate("state[-1] > 1", "not a condition such as"),
     gate("state[3] > 1", r"asks for state\[3\]; the env's vectors are .*state\[0..2\]"),
     gate("front[0] > 1", r"asks for front\[0\]"),
 ]
 
 
-def arguments(text: str, says: str) -> Case:
-    check = ["--env", "fake_envs:FakeEnv", "--setup_mode", MODE, "--env_kwargs", text]
-    return Case(f"env_kwargs {text}", lambda _: script("check_env").main(check), ValueError, says)
+def arguments(text: str, says: str, error: type[Exception] = OptionError) -> Case:
+    check = ["--env_name", "fake_envs:FakeEnv", "--setup_mode", MODE, "--env_kwargs", *text.split()]
+    return Case(f"env_kwargs {text}", lambda _: check_env.main(check), error, says)
 
 
 ARGUMENTS = [
-    arguments("{action_dim: 7}", "--env_kwargs is '{action_dim: 7}', which is not JSON"),
-    arguments("[7]", r"--env_kwargs is '\[7\]': write a JSON object"),
-    arguments('{"actions": 7}', "env_kwargs do not fit env 'fake_envs:FakeEnv'"),
+    arguments("action_dim", "env_kwargs has 1 words; give a value after each name"),
+    arguments("actions 7", "env_kwargs do not fit env 'fake_envs:FakeEnv'", ValueError),
 ]
 
 
@@ -137,7 +131,7 @@ def test_a_wrong_env_is_refused(case, tmp_path):
 
 
 def test_what_is_right_is_let_pass():
-    env = make_env("test_bad_envs:Spaced", setup_mode=MODE, image_keys=("front",))
+    env = make_env("fake_envs:Spaced", setup_mode=MODE, image_keys=("front",))
     observation, _ = env.reset(seed=0)
     recorder = EpisodeRecorder("a", observation)
     assert recorder.add(np.zeros(7, np.float32), env.step(np.zeros(7, np.float32))) in (True, False)

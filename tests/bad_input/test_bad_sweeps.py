@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cases import Case, assert_refused, script, table
+from cases import Case, assert_refused, table
 
+from serl_ray.classifier.config import ClassifierOptions
+from serl_ray.cli.parser import parse_layers
+from serl_ray.options.sets import HybridRun, OfflineRun
 from serl_ray.sweeps import run
-from serl_ray.sweeps.config import read_sweep
+from serl_ray.sweeps.checks import read_sweep
+from serl_ray.utils.options import OptionError
 
 GOOD = {
     "trains": "hybrid",
@@ -30,7 +34,7 @@ def wrong(name: str, says: str, **keys) -> Case:
         (folder / "sweep.yaml").write_text(yaml.safe_dump(given))
         read_sweep(folder / "sweep.yaml")
 
-    return Case(name, read, ValueError, rf"sweep\.yaml: {says}")
+    return Case(name, read, OptionError, rf"sweep\.yaml: {says}")
 
 
 def text(name: str, content: str, says: str) -> Case:
@@ -38,7 +42,7 @@ def text(name: str, content: str, says: str) -> Case:
         (folder / "sweep.yaml").write_text(content)
         read_sweep(folder / "sweep.yaml")
 
-    return Case(name, read, ValueError, says)
+    return Case(name, read, OptionError, says)
 
 
 def search(name: str, says: str, **how) -> Case:
@@ -59,13 +63,13 @@ KEYS = [
     wrong("an unknown setting", "settings: There is no option 'discuont'. Did you mean 'discount'", settings={"discuont": 0.9}),
     wrong("a setting out of bounds", "search and settings: tau is 2.0; it must lie in", settings={"tau": 2.0}),
     wrong("a setting of a wrong type", "search and settings: batch_size is 'big', a str; it", settings={"batch_size": "big"}),
-    wrong("a setting twice", "lr is among both the settings and what is searched", settings={"lr": 1e-4}),
+    wrong("a setting twice", "lr is both set and searched", settings={"lr": 1e-4}),
     wrong(
         "an unknown metric", "metric: There is no metric 'evaluation/sucess'.*'evaluation/success_", metric="evaluation/sucess"
     ),
     wrong("an unknown metric to stop at", "stop: There is no metric 'env/step'. Did you mean 'env/steps'", stop={"env/step": 9}),
     wrong("a word to stop at", "stop: env/steps is 'soon'; it must be a number", stop={"env/steps": "soon"}),
-    wrong("no evaluation", "metric evaluation/success_rate is not known before an evaluation", settings={"evaluate_every": 0}),
+    wrong("no evaluation", "metric evaluation/success_rate is known after an evaluation only", settings={"evaluate_every": 0}),
     wrong("an unknown resource", "resources: There is no option 'gpus'. Did you mean 'gpu'", resources={"gpus": 1}),
     wrong("a negative resource", "resources: gpu is -1; it must be", resources={"gpu": -1}),
     wrong("a wrong recording", "record: There is no option 'episode'. Did you mean 'episodes'", record={"episode": 3}),
@@ -101,7 +105,7 @@ SEARCHES = [
 GRACE, EVERY = {"grace": 500}, {"every": 500}
 SCHEDULERS = [
     wrong("an unknown scheduler", "scheduler: There is no option 'ahsa'. Did you mean 'asha'", scheduler={"ahsa": GRACE}),
-    wrong("two schedulers", "scheduler: choose one of asha, pbt", scheduler={"asha": GRACE, "pbt": EVERY}),
+    wrong("two schedulers", "scheduler: choose one of asha and pbt", scheduler={"asha": GRACE, "pbt": EVERY}),
     wrong("a scheduler without options", "scheduler: asha is None; it must be a mapping", scheduler={"asha": None}),
     wrong("an unknown option of it", "scheduler: asha: There is no option 'grce'. Did you mean", scheduler={"asha": {"grce": 1}}),
     wrong("an option missing", "scheduler: asha: grace is missing", scheduler={"asha": {"reduction": 3}}),
@@ -113,25 +117,32 @@ SCHEDULERS = [
         "networks by pbt", "search: critic_ensemble_size cannot be changed in a run that goes on",
         scheduler={"pbt": EVERY}, search={"critic_ensemble_size": {"choice": [2, 4]}},
     ),
-    wrong("confirmed by pbt", "pbt ends with no options that were there from the start", scheduler={"pbt": EVERY}, confirm=2),
-    wrong("a grid by pbt", "pbt changes options .* no grid", scheduler={"pbt": EVERY}, trials=1, search={"lr": {"grid": [1, 2]}}),
+    wrong("confirmed by pbt", "pbt ends with options that no trial had from the start", scheduler={"pbt": EVERY}, confirm=2),
+    wrong(
+        "a grid by pbt", "pbt changes options .* without grids",
+        scheduler={"pbt": EVERY}, trials=1, search={"lr": {"grid": [1, 2]}},
+    ),
 ]  # fmt: skip
 OTHERS = [
     wrong("offline without demonstrations", "settings: demo_paths is missing", trains="offline", metric="held_out/action_error"),
-    wrong("offline without an env", "metric evaluation/success_rate wants an env", **OFFLINE),
+    wrong("offline without an env", "metric evaluation/success_rate needs an env", **OFFLINE),
     wrong("recorded and given", "demo_paths is given, and record too", settings={"demo_paths": ["a"]}, record={"episodes": 2}),
     wrong("a classifier without frames", "settings: success_dir is missing", **CLASSIFIER | {"record": None}),
-    wrong("a classifier's scheduler", "A classifier says how good it is once", **CLASSIFIER, scheduler={"asha": {"grace": 1}}),
+    wrong(
+        "a classifier's scheduler", "A classifier has its metrics only at its end", **CLASSIFIER, scheduler={"asha": {"grace": 1}}
+    ),
     wrong("a classifier's folder", "settings: There is no option 'output_dir'", **CLASSIFIER | {"settings": {"output_dir": "x"}}),
     wrong("a policy's metric for it", "metric: There is no metric 'env/steps'", **CLASSIFIER | {"metric": "env/steps"}),
-    text("no YAML", "search: [1, 2", r"sweep\.yaml is not YAML: .*line 1"),
-    text("a list", "- 1\n", r"sweep\.yaml holds no options"),
-    text("nothing", "", r"sweep\.yaml holds no options"),
-    text("a key twice", "trials: 2\ntrials: 3\n", r"sweep\.yaml: trials is there twice"),
-    text("a number for a key", "1: 2\n", r"sweep\.yaml: line 1: a key must be a name"),
-    text("much of little", "a: &a [1, 1]\nb: [*a, *a]\n", r"sweep\.yaml has aliases"),
-    text("deep", "[" * 5000, r"sweep\.yaml is not YAML"),
-    text("Python", "trains: !!python/object/apply:os.system ['touch owned']\n", r"sweep\.yaml is not YAML: could not determine"),
+    text("no YAML", "search: [1, 2", r"sweep\.yaml: it is not YAML: .*line 1"),
+    text("a list", "- 1\n", r"sweep\.yaml: it holds no options"),
+    text("nothing", "", r"sweep\.yaml: it holds no options"),
+    text("a key twice", "trials: 2\ntrials: 3\n", r'sweep\.yaml: found duplicate key "trials": name each key once'),
+    text("a number for a key", "1: 2\n", r"sweep\.yaml: the key 1 is not a name"),
+    text("much of little", "a: &a [1, 1]\nb: [*a, *a]\n", r"sweep\.yaml: it has aliases"),
+    text("deep", "[" * 5000, r"sweep\.yaml: it is not YAML"),
+    text(
+        "Python", "trains: !!python/object/apply:os.system ['touch owned']\n", r"sweep\.yaml: it is not YAML: could not determine"
+    ),
 ]
 
 
@@ -157,6 +168,7 @@ def test_what_is_right_is_let_pass_and_1e_4_is_a_number(tmp_path):
     assert sweep.search["lr"]["loguniform"] == [1e-4, 1e-3] and sweep.default() == {"lr": 3e-4}
 
 
+COMMANDS = {"train": HybridRun, "train-offline": OfflineRun, "train-classifier": ClassifierOptions}
 FILES = {
     "an unknown option": ("discuont: 0.9", "best.yaml: There is no option 'discuont'. Did you mean 'discount'"),
     "a wrong type": ("batch_size: big", "best.yaml: batch_size is 'big', a str; it must be a whole number"),
@@ -164,16 +176,21 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("of", ["train_hybrid", "train_offline", "train_classifier"])
+@pytest.mark.parametrize("of", COMMANDS)
 def test_a_wrong_file_of_options_is_refused(of, name, tmp_path):
     content, says = FILES[name]
-    (tmp_path / "best.yaml").write_text(content.replace("discuont", "lrr") if of == "train_classifier" else content)
-    says = says.replace("discuont", "lrr").replace("discount", "lr") if of == "train_classifier" else says
+    (tmp_path / "best.yaml").write_text(content.replace("discuont", "lrr") if of == "train-classifier" else content)
+    says = says.replace("discuont", "lrr").replace("discount", "lr") if of == "train-classifier" else says
     with pytest.raises(ValueError, match=says):
-        script(of).parse(["--config", str(tmp_path / "best.yaml")])
+        parse_layers(f"serl {of}", COMMANDS[of], ["--config", str(tmp_path / "best.yaml")])
 
 
 def test_flags_count_before_the_file_and_it_before_the_preset(tmp_path):
     (tmp_path / "best.yaml").write_text("preset: tabletop\nlr: 1e-4\ntau: 0.02\nimage_keys: [image]\n")
-    args = script("train_hybrid").parse(["--config", str(tmp_path / "best.yaml"), "--lr", "0.001"])
-    assert (args.lr, args.tau, args.batch_size, args.image_keys) == (0.001, 0.02, 128, ("image",))
+    options = parse_layers("serl train", HybridRun, ["--config", str(tmp_path / "best.yaml"), "--lr", "0.001"])
+    assert (options.agent.lr, options.agent.tau, options.learning.batch_size, options.env.image_keys) == (
+        0.001,
+        0.02,
+        128,
+        ("image",),
+    )

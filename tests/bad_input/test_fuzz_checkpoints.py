@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import resource
 import shutil
-from pathlib import Path
 
+import memory
 import pytest
-import ray
+from fuzzing import EDITS, MOST_GROWTH, edited, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
-from test_fuzz_demos import EDITS, MOST_GROWTH, edited, fuzz
 
-from serl_ray.agents.checkpoint import load_any_agent
+from serl_ray.agents.checkpoint import load_agent
 from serl_ray.rllib import SERLConfig
-from serl_ray.runs.train import load_policy
+from serl_ray.runs.policy import load_policy
 
-TESTS = str(Path(__file__).parents[1])
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**12), 10**12) | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -26,20 +23,22 @@ VALUES = st.recursive(
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory):
+def saved(shared_ray, tmp_path_factory):
     """A checkpoint, and an algorithm to load what becomes of it."""
     folder = tmp_path_factory.mktemp("saved")
-    ray.init("local", num_cpus=2, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": TESTS}})
-    settings = {"training_starts": 20, "max_steps": 100, "batch_size": 8, "hidden_dims": (4, 4), "steps_per_iteration": 30}
-    config = SERLConfig().training(env_name="line_envs:LineEnv", evaluate_every=0, **settings).keep_replay(folder / "replay")
+    options = {"training_starts": 20, "max_steps": 100, "batch_size": 8, "hidden_dims": (4, 4), "steps_per_iteration": 30}
+    config = SERLConfig().training(env_name="line_envs:LineEnv", evaluate_every=0, **options).keep_replay(folder / "replay")
     algorithm = config.build_algo()
     algorithm.train()
     algorithm.save_checkpoint(str(folder / "checkpoint"))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield folder / "checkpoint", algorithm
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MOST_GROWTH // 1024
     algorithm.stop()
-    ray.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def little_memory(saved):
+    with memory.at_most(MOST_GROWTH):
+        yield
 
 
 def is_loaded_or_refused(saved, relative, change):
@@ -51,7 +50,7 @@ def is_loaded_or_refused(saved, relative, change):
     file.write_bytes(change(file.read_bytes()))
     loads = (
         lambda: algorithm.load_checkpoint(str(path)),
-        lambda: load_any_agent(path / "agent", "cpu"),
+        lambda: load_agent(path / "agent", "cpu"),
         lambda: load_policy(path, env_name="line_envs:LineEnv"),
     )
     for load in loads:

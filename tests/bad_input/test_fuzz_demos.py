@@ -3,50 +3,24 @@
 from __future__ import annotations
 
 import json
-import resource
 import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import memory
 import numpy as np
 import pytest
 from cases import dump, read, segment, transitions
-from hypothesis import HealthCheck, given, settings
+from fuzzing import EDITS, MOST_GROWTH, edited, fuzz
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serl_ray.data.demos import write_demos
-from serl_ray.data.formats.hil_serl import DemoError
-from serl_ray.data.formats.lerobot import folder as lerobot_folder
+from serl_ray.data.errors import DemoError
 from serl_ray.data.formats.lerobot.writer import LeRobotFormat, write_lerobot
 
 REFUSALS = (DemoError, ValueError, FileNotFoundError)
-MOST_GROWTH = 2**29
-"""Bytes that reading all of these files, of a few KB each, may add to the process."""
-
-EDITS = st.lists(
-    st.tuples(st.sampled_from(["flip", "cut", "insert", "repeat"]), st.floats(0, 1), st.binary(min_size=1, max_size=9)),
-    min_size=1,
-    max_size=4,
-)
-
-
-def fuzz(examples: int):
-    return settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-
-
-def edited(content: bytes, edits: list[tuple[str, float, bytes]]) -> bytes:
-    """The content with bytes overwritten, inserted or written twice, or without its end."""
-    for kind, where, piece in edits:
-        place = int(where * len(content))
-        if kind == "flip":
-            content = content[:place] + piece + content[place + len(piece) :]
-        elif kind == "cut":
-            content = content[:place]
-        elif kind == "insert":
-            content = content[:place] + piece + content[place:]
-        else:
-            content = content[:place] + content[place - 50 : place] + content[place:]
-    return content
 
 
 def is_read_or_refused(path: Path, named: Path | None = None) -> None:
@@ -57,11 +31,15 @@ def is_read_or_refused(path: Path, named: Path | None = None) -> None:
         assert str(named or path) in str(error)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def little_memory():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    yield
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MOST_GROWTH // 1024
+@pytest.fixture(autouse=True)
+def little_memory(good):
+    with memory.at_most(MOST_GROWTH):
+        yield
+
+
+def test_a_peak_of_memory_is_seen():
+    with pytest.raises(AssertionError), memory.at_most(2**26):
+        np.ones(2**27, np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -156,9 +134,9 @@ def test_the_description_of_a_lerobot_data_set(good, data, value, is_removed):
 
 
 def copied(source: Path) -> Path:
-    """A copy of a data set, of which nothing is remembered."""
-    target = source.parent.parent / "fuzzed"
-    shutil.rmtree(target, ignore_errors=True)
+    """The only copy of a data set, of which nothing is remembered: its name is new."""
+    for old in source.parent.parent.glob("fuzzed-*"):
+        shutil.rmtree(old)
+    target = Path(tempfile.mkdtemp(prefix="fuzzed-", dir=source.parent.parent)) / source.name
     shutil.copytree(source, target)
-    lerobot_folder._parsed.cache_clear()
     return target

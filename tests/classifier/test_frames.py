@@ -1,22 +1,16 @@
 """Labelled frames come in from pickles, episodes and pictures alike, and what does not fit is named."""
 
-import imageio.v3 as imageio
 import numpy as np
 import pytest
-import ray
 from classifier.frame_files import SIZE, frame, items, write
 from data.stamped import stamped_segment
+from PIL import Image
 
 from serl_ray.classifier.frames import FrameError, Source, encode_frames, read_frames
 from serl_ray.data.formats.parquet import write_episode
 from serl_ray.data.reading import plain_errors
 
-
-@pytest.fixture(scope="module", autouse=True)
-def local_ray():
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+pytestmark = pytest.mark.usefixtures("shared_ray")
 
 
 @pytest.fixture
@@ -73,7 +67,7 @@ def test_pictures_of_several_cameras_lie_in_their_folders(tmp_path, rng):
         for key in ("image", "wrist"):
             (tmp_path / episode / key).mkdir(parents=True)
             pictures[episode, key] = frame(rng, True)
-            imageio.imwrite(tmp_path / episode / key / "0001.png", pictures[episode, key])
+            Image.fromarray(pictures[episode, key]).save(tmp_path / episode / key / "0001.png")
     found = rows(tmp_path, image_keys=("image", "wrist"))
     assert [row["_episode"].rsplit(" ", 1)[1] for row in found] == ["e1", "e2"]
     for row, episode in zip(found, ("e1", "e2"), strict=True):
@@ -82,7 +76,7 @@ def test_pictures_of_several_cameras_lie_in_their_folders(tmp_path, rng):
 
 def test_loose_pictures_are_an_episode_each(tmp_path, rng):
     for index in range(3):
-        imageio.imwrite(tmp_path / f"{index}.png", frame(rng, True))
+        Image.fromarray(frame(rng, True)).save(tmp_path / f"{index}.png")
     assert len({row["_episode"] for row in rows(tmp_path)}) == 3
 
 
@@ -123,14 +117,14 @@ def test_an_unreadable_file_is_named(tmp_path, name):
 
 def test_a_picture_without_its_other_camera_is_named(tmp_path, rng):
     (tmp_path / "image").mkdir()
-    imageio.imwrite(tmp_path / "image" / "1.png", frame(rng, True))
+    Image.fromarray(frame(rng, True)).save(tmp_path / "image" / "1.png")
     assert "wrist" in message(tmp_path, image_keys=("image", "wrist"))
 
 
 def test_folders_without_frames_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such folder"):
         read_frames([Source(str(tmp_path / "nowhere"), 1)], ("image",))
-    with pytest.raises(FileNotFoundError, match="no frames there"):
+    with pytest.raises(FileNotFoundError, match="no images there"):
         read_frames([Source(str(tmp_path), 1)], ("image",))
 
 

@@ -53,3 +53,19 @@ def assert_same(found: Segment, expected: Segment, ids: bool = True) -> None:
             np.testing.assert_array_equal(value, wanted)
         elif name != "observations" and ids:
             assert value == wanted, name
+
+
+def random_segment(rng: np.random.Generator, n: int, spec: dict[str, ArraySpec], action_dim: int, episode: str) -> Segment:
+    """A segment of n steps of random numbers, whose first step is anything below 100."""
+    return Segment(
+        observations={key: rng.integers(0, 2, (n + 1, *s.shape)).astype(s.dtype) for key, s in spec.items()},
+        actions=rng.uniform(-1, 1, (n, action_dim)),
+        rewards=rng.normal(size=n),
+        masks=rng.integers(0, 2, n),
+        dones=np.arange(n) == n - 1,
+        truncateds=rng.integers(0, 2, n),
+        grasp_penalty=rng.normal(size=n),
+        intervened=rng.integers(0, 2, n),
+        episode=episode,
+        first_step=int(rng.integers(100)),
+    )

@@ -1,11 +1,11 @@
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from recordings import BAD, IMAGE, STATE, changed, dump, recorded, transitions
 from stamped import stamped_segment
-from test_demos import BAD, IMAGE, STATE, changed, dump, recorded, transitions
 
 from serl_ray.data.demos import read_demos, read_file, segments, write_demos
-from serl_ray.data.formats.hil_serl import DemoError
+from serl_ray.data.errors import DemoError
 
 
 def test_a_bad_transition_of_a_pickle_drops_its_episode_only(tmp_path):
@@ -43,7 +43,7 @@ def test_a_bad_row_group_does_not_hide_those_after_it(tmp_path):
     assert "row 3: its row group cannot be read" in str(errors[0])
 
 
-def test_what_is_skipped_is_counted_once(tmp_path, local_ray, caplog):
+def test_what_is_skipped_is_counted_once(tmp_path, shared_ray, caplog):
     write_demos(tmp_path / "0", recorded())
     dump(tmp_path / "1.pkl", changed(2, "actions", np.full(7, np.nan)))
     dump(tmp_path / "2.pkl", {"observations": []})

@@ -1,7 +1,4 @@
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stamped import assert_same, stamped_segment
 
+from serl_ray.cli.main import main
 from serl_ray.data.convert import Episodes, convert
 from serl_ray.data.demos import find_files, read_file, write_demos
-from serl_ray.data.formats.hil_serl import DemoError
+from serl_ray.data.errors import DemoError
 from serl_ray.data.formats.lerobot.folder import LeRobotFolder
 from serl_ray.data.formats.lerobot.reader import AS_RECORDED
 from serl_ray.data.formats.lerobot.writer import EXACT, LeRobotFormat
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "convert_demos.py"
 FORMATS = {
     "demos.pkl": ("pickle", EXACT),
     "parquet": ("parquet", EXACT),
@@ -37,7 +34,7 @@ def read(path):
 
 
 def run(*words):
-    return subprocess.run([sys.executable, str(SCRIPT), *map(str, words)], capture_output=True, text=True)
+    return main(["convert", *map(str, words)])
 
 
 @given(
@@ -85,18 +82,17 @@ def test_episodes_are_read_as_they_are_asked_for_and_what_was_dropped_is_said(tm
     assert "1 of 3 episodes dropped: " in caplog.text and "transition 7: rewards" in caplog.text
 
 
-def test_the_script_finds_formats_out_by_itself(tmp_path):
+def test_the_command_finds_formats_out_by_itself(tmp_path, capsys):
     write_demos(tmp_path / "a.pkl", [terminated(1, 4), terminated(2, 3)])
-    done = run(tmp_path / "a.pkl", tmp_path / "set", "--to", "lerobot-v2.1", "--fps", "20", "--task", "pick the cube up")
-    assert done.returncode == 0 and "2 episodes, 7 transitions, lerobot-v2.1" in done.stdout, done.stderr
+    assert run(tmp_path / "a.pkl", tmp_path / "set", "--to", "lerobot-v2.1", "--fps", "20", "--task", "pick the cube up") == 0
+    assert "2 episodes, 7 transitions, lerobot-v2.1" in capsys.readouterr().out
     folder = LeRobotFolder.open(str(tmp_path / "set"))
     assert folder.info["fps"] == 20 and folder.episodes[0]["tasks"] == ["pick the cube up"]
-    done = run(tmp_path / "set", tmp_path / "b.pkl")
-    assert done.returncode == 0, done.stderr
+    assert run(tmp_path / "set", tmp_path / "b.pkl") == 0
     for found, expected in zip(read(tmp_path / "b.pkl"), read(tmp_path / "a.pkl"), strict=True):
         assert_same(found, expected, ids=False)
-    done = run(tmp_path / "set", tmp_path / "b.pkl")
-    assert done.returncode == 1 and done.stderr.strip().splitlines()[-1].endswith("Choose another name, or delete it first.")
+    assert run(tmp_path / "set", tmp_path / "b.pkl") == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith("Choose another name, or delete it first.")
 
 
 @pytest.mark.parametrize(
@@ -104,10 +100,10 @@ def test_the_script_finds_formats_out_by_itself(tmp_path):
     [
         (("b.pkl", "--to", "parquet"), "a pickle ends in .pkl"),
         (("b", "--to", "pickle"), "a pickle ends in .pkl"),
-        (("b", "--videos"), "--videos is for LeRobot"),
-        (("b", "--to", "lerobot-v3", "--fps", "0"), "--fps is 0"),
+        (("b", "--videos"), "videos are for LeRobot"),
+        (("b", "--to", "lerobot-v3", "--fps", "0"), "fps is 0; it must be at least 1"),
     ],
 )
-def test_flags_that_contradict_each_other_are_refused(tmp_path, flags, message):
-    done = run(tmp_path / "a.pkl", *flags)
-    assert done.returncode == 1 and message in done.stderr
+def test_flags_that_contradict_each_other_are_refused(tmp_path, flags, message, capsys):
+    assert run(tmp_path / "a.pkl", *flags) == 2
+    assert message in capsys.readouterr().err

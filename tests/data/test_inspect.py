@@ -3,8 +3,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import imageio.v3 as imageio
 import numpy as np
+from PIL import Image
 from stamped import stamped_segment
 
 from serl_ray.data.demos import write_demos
@@ -54,5 +54,5 @@ def test_the_script_prints_and_draws_every_format(tmp_path):
     assert "1 of 5 episodes dropped: " in done.stderr and "bad.pkl: cut off, or not a pickle" in done.stderr
     assert "2 file(s) of HIL-SERL pickle, 1 file(s) of Parquet version 1" in done.stdout
     assert "4 episodes, 18 transitions" in done.stdout
-    picture = imageio.imread(tmp_path / "out" / "a.png")
+    picture = np.asarray(Image.open(tmp_path / "out" / "a.png"))
     assert picture.std() > 10

@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stamped import assert_same, stamped_segment
-from test_parquet import random_segment
+from lerobot_sets import change_info, episode, frames_of, read, rewritten, without
+from stamped import assert_same, random_segment
 
-from serl_ray.data.demos import find_files, read_demos, read_file, segments
-from serl_ray.data.formats.hil_serl import DemoError
+from serl_ray.data.demos import find_files, read_demos, segments
+from serl_ray.data.errors import DemoError
 from serl_ray.data.formats.lerobot import writer
 from serl_ray.data.formats.lerobot.folder import LeRobotFolder, folder_of
 from serl_ray.data.formats.lerobot.reader import LeRobotOptions
@@ -36,20 +36,6 @@ def after_lerobot(segment):
         frames = {key: np.concatenate([rows[:-1], rows[-2:-1]]) for key, rows in segment.observations.items()}
         return [replace(segment, observations=frames)]
     return [segment.slice(0, len(segment) - 1)] if len(segment) > 1 else []
-
-
-def read(folder, **options):
-    return [segment for file in find_files(str(folder)) for segment in read_file(file, **options)]
-
-
-def episode(n=5, number=0, **changes):
-    return replace(stamped_segment(number, 0, n, done=True), **changes)
-
-
-def frames_of(n, size=(32, 48), seed=0):
-    """Smooth pictures (n, H, W, 3) of a brightness of their own, which a video keeps nearly."""
-    base = np.linspace(40, 60, size[0] * size[1]).reshape(*size, 1)
-    return (base + 10 * np.arange(n)[:, None, None, None] + seed * np.ones(3)).astype(np.uint8)
 
 
 @given(
@@ -131,22 +117,6 @@ def test_statistics_are_those_of_the_data(tmp_path, version):
         assert stats["next.reward"]["count"] == [13]
 
 
-def rewritten(folder, change):
-    """The data set with the table of each data file changed, as another recorder would have written it."""
-    for path in folder.rglob("data/*/*.parquet"):
-        pq.write_table(change(pq.read_table(path)), path)
-    return folder
-
-
-def without(*columns):
-    return lambda table: table.drop_columns(columns)
-
-
-def change_info(folder, **changes):
-    path = folder / "meta" / "info.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
 OURS = ("next.truncated", "next.mask", "complementary_info.discrete_penalty", "complementary_info.is_intervention")
 
 
@@ -198,7 +168,7 @@ def test_what_has_no_place_in_the_format_is_refused(tmp_path):
             ({"scalar": np.zeros(4)}, "arrays without an axis"),
             ({"odd": np.zeros((4, 3, 5, 3), np.uint8)}, "'odd'.* even height and width"),
             ({"gray": np.zeros((4, 4, 4, 1), np.uint8)}, "'gray'.* 3 channels"),
-            ({"none": np.zeros((4, 0), np.float32)}, "'none'.* not empty"),
+            ({"none": np.zeros((4, 0), np.float32)}, "'none'.* none empty"),
             ({"words": np.full((4, 2), "up")}, "'words'.* numbers"),
             ({"x": np.zeros((4, 4, 4, 3), np.uint8), "images.x": np.zeros((4, 2))}, "images.x is that of another observation"),
         )
@@ -223,7 +193,7 @@ def test_a_bad_episode_does_not_hide_the_others(tmp_path, version):
     assert "rewards: expected finite numbers" in str(error)
 
 
-def test_training_reads_a_folder_in_parallel(tmp_path, local_ray):
+def test_training_reads_a_folder_in_parallel(tmp_path, shared_ray):
     recorded = [episode(n, number=n) for n in (3, 5)]
     write_lerobot(tmp_path / "set", recorded, LeRobotFormat("v2.1"))
     spec = {"image": ArraySpec((2, 2, 3), np.uint8), "state": ArraySpec((2,), np.float32)}

@@ -4,10 +4,10 @@ import json
 import shutil
 
 import pytest
-from test_lerobot import change_info, episode, frames_of, read, rewritten, without
+from lerobot_sets import change_info, episode, frames_of, read, rewritten, without
 
 from serl_ray.data.demos import find_files
-from serl_ray.data.formats.hil_serl import DemoError
+from serl_ray.data.errors import DemoError
 from serl_ray.data.formats.lerobot.folder import fill
 from serl_ray.data.formats.lerobot.writer import LeRobotFormat, write_lerobot
 
@@ -30,11 +30,11 @@ def test_columns_and_pictures_that_do_not_fit_are_named(tmp_path):
     with pytest.raises(DemoError, match=r"no column observation\.state; it has"):
         read(rewritten(tmp_path / "cut", without("observation.state")))
     shutil.copytree(tmp_path / "set", tmp_path / "short")
-    with pytest.raises(DemoError, match=r"episode 0 has 2 rows.*the meta data have 3"):
+    with pytest.raises(DemoError, match=r"episode 0 has 2 rows.*the metadata have 3"):
         read(rewritten(tmp_path / "short", lambda table: table.slice(0, 2)))
     info = tmp_path / "set" / "meta" / "info.json"
     info.write_text(info.read_text().replace('"v3.0"', '"v1.6"'))
-    with pytest.raises(ValueError, match="codebase_version v1.6, this serl_ray reads v2.1 and v3.0"):
+    with pytest.raises(ValueError, match="codebase_version v1.6; this release reads v2.1 and v3.0"):
         find_files(str(tmp_path / "set"))
 
 
@@ -53,7 +53,7 @@ def test_a_video_that_is_too_short_is_named(tmp_path):
 BROKEN = {
     "chunks_size": (0, "chunks_size is 0, expected a number above 0"),
     "fps": (None, "fps is None, expected a number above 0"),
-    "data_path": (None, "no data_path, which says where the files lie"),
+    "data_path": (None, "no data_path, which locates the files"),
     "features": ([], r"features: expected a description by column, found \[\]"),
 }
 
@@ -70,8 +70,8 @@ def test_a_broken_description_is_named(tmp_path, key):
 @pytest.mark.parametrize(
     ("feature", "message"),
     [
-        ({"shape": [2]}, r"features\['observation.state'\]: expected a dtype and a shape"),
-        ({"shape": [2], "dtype": "foo"}, "observation.state has dtype 'foo', neither numbers nor pictures"),
+        ({"shape": [2]}, r"features\['observation.state'\]: expected dtype and shape"),
+        ({"shape": [2], "dtype": "foo"}, "observation.state has dtype 'foo', neither numbers nor images"),
         ({"shape": [5], "dtype": "float32"}, r"observation.state: expected an array of shape \[5\] .* found 6 numbers in 3 rows"),
     ],
 )

@@ -6,25 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stamped import SPEC, assert_same, stamped_segment
+from stamped import SPEC, assert_same, random_segment, stamped_segment
 
 from serl_ray.data.formats import parquet
-from serl_ray.data.schema import ArraySpec, Segment
-
-
-def random_segment(rng: np.random.Generator, n: int, spec: dict[str, ArraySpec], action_dim: int, episode: str) -> Segment:
-    return Segment(
-        observations={key: rng.integers(0, 2, (n + 1, *s.shape)).astype(s.dtype) for key, s in spec.items()},
-        actions=rng.uniform(-1, 1, (n, action_dim)),
-        rewards=rng.normal(size=n),
-        masks=rng.integers(0, 2, n),
-        dones=np.arange(n) == n - 1,
-        truncateds=rng.integers(0, 2, n),
-        grasp_penalty=rng.normal(size=n),
-        intervened=rng.integers(0, 2, n),
-        episode=episode,
-        first_step=int(rng.integers(100)),
-    )
+from serl_ray.data.schema import ArraySpec
 
 
 @given(
@@ -105,7 +90,7 @@ def test_files_that_are_not_ours_are_refused_by_name(tmp_path):
 
     assert "serl_ray did not write" in message_of(table.replace_schema_metadata(None))
     newer = {b"serl_ray": json.dumps({**described, "version": 2})}
-    assert "version 2 of the format, this serl_ray reads version 1" in message_of(table.replace_schema_metadata(newer))
+    assert "version 2 of the format; this release reads version 1" in message_of(table.replace_schema_metadata(newer))
     assert "ends without final observations" in message_of(table.slice(0, 4))
     assert "skips steps" in message_of(table.take([0, 1, 3, 4]))
     path.write_bytes(shard.read_bytes()[:-20])

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from experience import draw_many, experience
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stamped import ACTION_DIM, SPEC, stamped_segment
-from test_replay_buffer import draw_many, experience
 
 from serl_ray.data.replay import log
 from serl_ray.data.replay.log import FULL_DISK_SECONDS, WRITE_SECONDS, LogWriter, ReplayLog, num_transitions, read_shards
@@ -125,7 +125,7 @@ def test_experience_waits_for_seconds_and_not_for_much(clock, monkeypatch, tmp_p
         log.append(stamped_segment(int(10 * clock.seconds), 0, 1))
         writer.write_if_due()
         assert num_transitions(log.shards) == written
-    monkeypatch.setattr(log, "MAX_PENDING", 0)
+    monkeypatch.setattr("serl_ray.data.replay.log.MAX_PENDING", 0)
     writer.write_if_due()
     assert num_transitions(log.shards) == 4
 
@@ -137,8 +137,8 @@ def test_a_full_disk_is_not_tried_at_every_step(clock, monkeypatch, tmp_path, ca
         tries.append(clock.seconds)
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(log, "write_file", full)
-    monkeypatch.setattr(log, "MAX_PENDING", 0)
+    monkeypatch.setattr("serl_ray.data.replay.log.write_file", full)
+    monkeypatch.setattr("serl_ray.data.replay.log.MAX_PENDING", 0)
     writer = LogWriter([log])
     for _ in range(100):
         clock.seconds += FULL_DISK_SECONDS / 40

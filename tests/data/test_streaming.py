@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import ray
 from stamped import ACTION_DIM, SPEC, stamped_segment
 
 from serl_ray.data import demos
@@ -12,11 +11,7 @@ from serl_ray.data.replay.streaming import USES, DemoStream
 EPISODES, LENGTH, WINDOW, HELD_OUT = 40, 6, 60, {"3", "17"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def local_ray():
-    ray.init("local", num_cpus=2, include_dashboard=False)
-    yield
-    ray.shutdown()
+pytestmark = pytest.mark.usefixtures("shared_ray")
 
 
 @pytest.fixture

@@ -3,15 +3,15 @@ import pickle
 
 import numpy as np
 import pytest
+from recordings import recorded
 from stamped import ACTION_DIM, SPEC, assert_same, stamped_segment
-from test_demos import recorded
 
 from serl_ray.data.demos import find_files, read_demos, read_file, segments, write_demos
-from serl_ray.data.formats.hil_serl import DemoError
+from serl_ray.data.errors import DemoError
 from serl_ray.data.formats.lerobot.writer import LeRobotFormat, write_lerobot
 
 
-def test_uris_are_read_as_paths_are(tmp_path, local_ray):
+def test_uris_are_read_as_paths_are(tmp_path, shared_ray):
     folder = tmp_path / "some demos"
     write_demos(folder / "0", recorded())
     for i in range(1, 3):

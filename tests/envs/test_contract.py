@@ -54,7 +54,7 @@ OBSERVATION_FAULTS = {
         "`front` is a float32 image: make it uint8",
     ),
     "grey image": (with_array("front", lambda image: image[..., :1]), "`front` has shape (6, 8, 1).*three colour channels"),
-    "time axis": (with_array("front", lambda image: image[None]), "`front` has shape (1, 6, 8, 3): give one frame"),
+    "time axis": (with_array("front", lambda image: image[None]), "`front` has shape (1, 6, 8, 3): give one image"),
     "wrong size": (with_array("front", lambda image: image[:5]), "`front` is uint8 (5, 8, 3), its space uint8 (6, 8, 3)"),
     "float64": (with_array("state", lambda state: state.astype(np.float64)), "`state` is a float64 vector: make it float32"),
     "a number": (with_array("state", lambda state: state[0]), "`state` is a float32: return a numpy array"),
@@ -68,7 +68,7 @@ OBSERVATION_FAULTS = {
     ),
     "key missing": (lambda o: {"state": o["state"]}, "An observation has the keys state, its space front, object_state"),
     "no dict": (lambda o: o["state"], "An observation is not a dict"),
-    "black": (with_array("wrist", lambda image: image * 0), "Camera `wrist` is black"),
+    "black": (with_array("wrist", lambda image: image * 0), "Camera `wrist` is always black"),
 }
 
 
@@ -118,7 +118,7 @@ def test_observation_space_problems(name):
 @pytest.mark.parametrize(
     ("space", "mode", "message"),
     [
-        (Box(-0.1, 0.1, (7,), np.float32), MODE, "goes from -0.1 to 0.1: make it -1 to 1"),
+        (Box(-0.1, 0.1, (7,), np.float32), MODE, "ranges from -0.1 to 0.1: make it -1 to 1"),
         (Box(-1, 1, (7,), np.float64), MODE, "The action space is float64"),
         (Box(-1, 1, (7,), np.float32), "dual-arm-learned-gripper", "An action of 7 numbers cannot be dual-arm-learned-gripper"),
         (gymnasium.spaces.Discrete(3), MODE, "The action space is Discrete(3): make it Box"),
@@ -137,7 +137,9 @@ def test_arrays_written_into_after_they_were_returned():
         frame[:] = observation["front"]
         return observation | {"front": frame}
 
-    assert check_env(FakeEnv(observe=reuse), MODE) == ["The env writes into the `front` that it returned before: return a copy."]
+    assert check_env(FakeEnv(observe=reuse), MODE) == [
+        "The env changes the array `front` that it returned before: return a copy."
+    ]
 
 
 @pytest.mark.parametrize("reset", [lambda: ({}, {}), lambda seed=None, options=None: {}])
@@ -153,8 +155,8 @@ def test_reset_of_the_old_api(reset):
     [
         (FakeEnv(outcome=with_result(1, 0.3)), "rewards other than 0 and 1, from 0.3 to 0.3"),
         (FakeEnv(outcome=lambda result: (*result[:4], {})), "GripperPenalty"),
-        (FakeEnv(observe=with_array("front", lambda image: image * 0 + 9)), "Camera `front` shows the same picture"),
-        (FakeEnv(outcome=lambda result: (result[0], 0.0, result[3], False, result[4])), "terminated after 20 steps"),
+        (FakeEnv(observe=with_array("front", lambda image: image * 0 + 9)), "Camera `front` always shows the same image"),
+        (FakeEnv(outcome=lambda result: (result[0], 0.0, result[3], False, result[4])), "terminates after 20 steps"),
     ],
 )
 def test_warnings_are_no_problems(env, message):

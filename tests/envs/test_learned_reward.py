@@ -3,15 +3,15 @@
 from pathlib import Path
 
 import gymnasium
-import imageio.v3 as imageio
 import numpy as np
 import pytest
+from PIL import Image
 
 from serl_ray.envs.learned_reward import LearnedReward, parse_gate
 from serl_ray.envs.make import make_env
 from serl_ray.networks.classifier import RewardClassifier
+from serl_ray.options.sets import HybridOptions
 from serl_ray.rllib.checkpoint import classifier_id
-from serl_ray.settings import HybridSettings
 
 
 class Film(gymnasium.Env):
@@ -104,8 +104,8 @@ def test_a_gate_must_be_open(folder):
 @pytest.mark.parametrize(
     ("gate", "said"),
     [
-        ("state > 1", "is no condition"),
-        ("state[0] = 1", "is no condition"),
+        ("state > 1", "is not a condition"),
+        ("state[0] = 1", "is not a condition"),
         ("state[2] > 1", r"asks for state\[2\]; the env's vectors are state\[0..1\]"),
         ("image[0] > 1", "asks for image"),
         ("force[0] > 1", "asks for force"),
@@ -126,13 +126,13 @@ def test_every_positive_is_kept_for_review(folder, tmp_path):
     play(env)
     kept = sorted((tmp_path / "positives").rglob("*.png"))
     assert [path.stem for path in kept] == ["0001", "0003", "0004"]
-    assert [imageio.imread(path).mean() for path in kept] == [200, 210, 220]
+    assert [np.asarray(Image.open(path)).mean() for path in kept] == [200, 210, 220]
     assert {path.parent.name for path in kept} == {"image"}
 
 
 def test_cameras_that_the_env_lacks_are_named(tmp_path):
     RewardClassifier(["side"], device="cpu").save(tmp_path)
-    with pytest.raises(ValueError, match="looks at side, but the env shows no side; it has image, state"):
+    with pytest.raises(ValueError, match="needs the cameras side, but the env has no side; it has image, state"):
         LearnedReward(Film(), str(tmp_path))
 
 
@@ -142,8 +142,8 @@ def test_a_folder_without_a_classifier_is_named(tmp_path):
 
 
 def test_a_camera_of_the_classifier_alone_is_not_shown_to_the_agent(folder):
-    settings = HybridSettings(setup_mode="single-arm-fixed-gripper", image_keys=("wrist",), classifier=folder)
-    env = make_env(**settings.env_config())
+    options = HybridOptions.of(setup_mode="single-arm-fixed-gripper", image_keys=("wrist",), classifier=folder)
+    env = make_env(**options.env_config())
     assert set(env.observation_space.spaces) == {"wrist", "state"}
     env.reset(seed=0)
     *_, info = env.step(np.zeros(6, np.float32))

@@ -1,5 +1,3 @@
-import importlib.util
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from serl_ray.cli.main import main
 from serl_ray.envs import make_env
 
 ROOT = Path(__file__).parents[2]
@@ -64,11 +63,7 @@ def test_importing_envs_loads_no_simulator():
     ("action_dim", "status", "text"),
     [(7, 0, "The env keeps the contract."), (1, 1, "problem: An action of 1 numbers cannot be single-arm-learned-gripper")],
 )
-def test_the_script_prints_a_report_and_exits_by_it(action_dim, status, text, capsys, monkeypatch):
-    spec = importlib.util.spec_from_file_location("check_env_script", ROOT / "scripts" / "check_env.py")
-    script = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, script)
-    spec.loader.exec_module(script)
-    arguments = ["--env", "fake_envs:FakeEnv", "--setup_mode", MODE, "--env_kwargs", json.dumps({"action_dim": action_dim})]
-    assert script.main(arguments) == status
+def test_the_command_prints_a_report_and_exits_by_it(action_dim, status, text, capsys):
+    arguments = ["--env_name", "fake_envs:FakeEnv", "--setup_mode", MODE, "--env_kwargs", "action_dim", str(action_dim)]
+    assert main(["check-env", *arguments]) == status
     assert text in capsys.readouterr().out

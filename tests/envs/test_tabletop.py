@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import subprocess
@@ -13,6 +12,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from rollouts import layout_of, rollout_digest
 
 from serl_ray.envs import rendering
 from serl_ray.envs.expert import ScriptedExpert
@@ -23,27 +23,8 @@ FIXED = [mode for mode in SETUP_MODES if mode.endswith("fixed-gripper")]
 LEARNED = [mode for mode in SETUP_MODES if mode.endswith("learned-gripper")]
 
 
-def layout_of(env: TabletopEnv, mode: str) -> ActionLayout:
-    return ActionLayout.from_setup(mode, env.action_space.shape[0])
-
-
 def wrists_of(mode: str) -> tuple[str, ...]:
     return ("wrist",) if mode.startswith("single") else ("left_wrist", "right_wrist")
-
-
-def rollout_digest(mode: str, num_steps: int = 40) -> str:
-    """A hash of all observations and rewards of a seeded rollout, in which the expert and random actions take turns."""
-    env = TabletopEnv(mode)
-    actions = layout_of(env, mode).random(np.random.default_rng(3), num_steps)
-    digest = hashlib.sha256()
-    observation, _ = env.reset(seed=11)
-    for step, random_action in enumerate(actions):
-        digest.update(observation["state"].tobytes() + observation["object_state"].tobytes())
-        observation, reward, terminated, _, _ = env.step(env.expert_action() if step % 3 else random_action)
-        digest.update(np.float64(reward).tobytes())
-        if terminated:
-            observation, _ = env.reset()
-    return digest.hexdigest()
 
 
 def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -96,12 +77,12 @@ def test_random_actions_hardly_ever_succeed(mode: str) -> None:
     assert num_successes <= 2
 
 
-def test_a_seed_fixes_every_bit_also_in_another_process() -> None:
+def test_a_seed_fixes_every_bit_also_in_another_process(python_path: str) -> None:
     here = [rollout_digest(mode) for mode in SETUP_MODES]
     assert [rollout_digest(mode) for mode in SETUP_MODES] == here
     assert len(set(here)) == len(here)
-    code = f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r}); from test_tabletop import *; "
-    there = run_python(code + "print(*map(rollout_digest, SETUP_MODES))")
+    code = "from rollouts import *; from serl_ray.types import SETUP_MODES; print(*map(rollout_digest, SETUP_MODES))"
+    there = run_python(code, PYTHONPATH=python_path)
     assert there.stdout.split() == here, there.stderr
 
 

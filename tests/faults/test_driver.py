@@ -15,21 +15,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ray.cluster_utils import Cluster
+from small_runs import SMALL
 
-from faults.conftest import SMALL, TESTS
-from serl_ray.agents.checkpoint import load_any_agent
-from serl_ray.agents.sac import SACAgent
+from serl_ray.agents.agent import Agent
+from serl_ray.agents.checkpoint import load_agent
 from serl_ray.data.formats.parquet import read_segments
 from serl_ray.data.replay.log import num_transitions
+from serl_ray.options.sets import HybridRun
 from serl_ray.rllib.checkpoint import AGENT_DIR, checkpoint_of, checkpoints_of, read_run
 from serl_ray.rllib.failures import LearnerError
 from serl_ray.runs.folder import RunFolder
 from serl_ray.runs.log import RunLog, read_results
-from serl_ray.runs.train import HybridRunOptions, train
-from serl_ray.settings import HybridSettings
+from serl_ray.runs.train import train
 
-SCRIPT = Path(TESTS).parent / "scripts" / "train_hybrid.py"
-KILLS = 20
+SCRIPT = Path(__file__).parents[2] / "scripts" / "train_hybrid.py"
+KILLS = 6
 SAVING = [
     *("--env_name", "line_envs:LineEnv", "--steps_per_iteration", "5", "--checkpoint_every", "5", "--evaluate_every", "0"),
     *("--training_starts", "20", "--batch_size", "16", "--hidden_dims", "16", "16", "--utd_ratio", "0.1"),
@@ -38,8 +38,7 @@ SAVING = [
 
 
 @pytest.fixture
-def cluster(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", TESTS)
+def cluster(own_cluster):
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "include_dashboard": False})
     yield cluster
     cluster.shutdown()
@@ -47,7 +46,7 @@ def cluster(monkeypatch):
 
 def start(cluster, run, *flags):
     command = [sys.executable, str(SCRIPT), *SAVING, "--save_dir", str(run), *flags]
-    environment = os.environ | {"PYTHONPATH": TESTS, "RAY_ADDRESS": cluster.address, "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"RAY_ADDRESS": cluster.address, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -60,33 +59,46 @@ def check_whole(run):
     """The newest checkpoint can be read, all of it; returns its env steps."""
     path = checkpoint_of(run)
     state = read_run(path)
-    load_any_agent(path / AGENT_DIR, "cpu")
+    load_agent(path / AGENT_DIR, "cpu")
     shards = [path / "replay" / "online" / name for name in state["replay"]["online"]]
     assert num_transitions(shards) == state["counters"]["env_steps"]
     return state["counters"]["env_steps"]
 
 
+def unfinished(run):
+    """What is being written."""
+    return [*run.glob("checkpoints/.*"), *run.glob("replay/*/.*")]
+
+
+@pytest.mark.slow
 def test_a_run_that_is_killed_at_any_moment_goes_on_with_all_that_it_had(cluster, tmp_path):
     run, moments, killed_while_saving = tmp_path / "run", random.Random(0), 0
+    saved = 0
     for kill in range(KILLS):
-        before = len(env_steps_logged(run))
+        earlier = env_steps_logged(run)
         process = start(cluster, run, *(["--resume"] if kill else []))
-        while len(env_steps_logged(run)) <= before:
+        while len(env_steps_logged(run)) <= len(earlier):
             assert process.poll() is None, process.stdout.read()
             time.sleep(0.02)
-        time.sleep(moments.uniform(0.0, 0.5))
+        if kill % 2:
+            time.sleep(moments.uniform(0.0, 0.5))
+        else:
+            while not unfinished(run):
+                assert process.poll() is None, process.stdout.read()
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        killed_while_saving += bool(list(run.glob("checkpoints/.*")) + list(run.glob("replay/*/.*")))
+        killed_while_saving += bool(unfinished(run))
         logged = env_steps_logged(run)
-        assert logged == sorted(logged), "nothing that was logged has been lost at a resume"
-        assert 0 < check_whole(run) <= max(logged) + 5
+        assert logged[: len(earlier)] == earlier, "nothing that was logged has been lost at a resume"
+        assert logged == sorted(logged)
+        before, saved = saved, check_whole(run)
+        assert before <= saved <= max(logged) + 5, "a checkpoint that was complete stays"
     process = start(cluster, run, "--resume", "--max_steps", "1")
     output, _ = process.communicate()
     assert process.returncode == 0, output
-    assert killed_while_saving
+    assert killed_while_saving and saved > 0
     assert check_whole(run) >= max(logged) >= 5 * KILLS
-    assert not list(run.glob("checkpoints/.*")) and not list(run.glob("replay/*/.*"))
+    assert not unfinished(run)
     stored = [(s.episode, s.first_step + t) for shard in (run / "replay" / "online").iterdir() for s in read_segments(shard)
               for t in range(len(s))]  # fmt: skip
     assert len(stored) == len(set(stored)) == check_whole(run), "every step once"
@@ -104,7 +116,7 @@ def full_disk():
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.usefixtures("local_ray")
+@pytest.mark.usefixtures("shared_ray")
 def test_a_full_disk_costs_no_checkpoint_and_no_experience(build, caplog, tmp_path):
     caplog.set_level(logging.WARNING)
     algorithm, folder, log = build(), RunFolder(tmp_path, keep=1), RunLog(tmp_path / "logs")
@@ -124,9 +136,9 @@ def test_a_full_disk_costs_no_checkpoint_and_no_experience(build, caplog, tmp_pa
     assert check_whole(tmp_path) == 550 == read_results(tmp_path / "logs")[-1]["env/steps"]
 
 
-@pytest.mark.usefixtures("local_ray")
+@pytest.mark.usefixtures("shared_ray")
 def test_a_learner_that_turns_nan_stops_before_it_overwrites_a_good_checkpoint(monkeypatch, tmp_path):
-    update, updates = SACAgent.update, []
+    update, updates = Agent.update, []
 
     def poisoned(agent, *args, **kwargs):
         updates.append(update(agent, *args, **kwargs))
@@ -134,13 +146,13 @@ def test_a_learner_that_turns_nan_stops_before_it_overwrites_a_good_checkpoint(m
             next(agent.networks.actor.parameters()).data.fill_(np.nan)
         return updates[-1]
 
-    monkeypatch.setattr(SACAgent, "update", poisoned)
-    settings = {**SMALL, "steps_per_iteration": 10, "evaluate_every": 0, "max_steps": 500}
-    run = HybridRunOptions(save_dir=tmp_path / "run", checkpoint_every=10)
-    with pytest.raises(LearnerError, match="no finite number.*smaller --lr|no finite numbers, so nothing is saved"):
-        train(HybridSettings(env_name="line_envs:LineEnv", **settings), run)
-    agent = load_any_agent(checkpoint_of(tmp_path / "run") / AGENT_DIR, "cpu")
+    monkeypatch.setattr(Agent, "update", poisoned)
+    options = {**SMALL, "steps_per_iteration": 10, "evaluate_every": 0, "max_steps": 500}
+    run = HybridRun.of(env_name="line_envs:LineEnv", save_dir=tmp_path / "run", checkpoint_every=10, **options)
+    with pytest.raises(LearnerError, match="NaN or infinite.*smaller --lr|NaN or infinite numbers, so nothing is saved"):
+        train(run)
+    agent = load_agent(checkpoint_of(tmp_path / "run") / AGENT_DIR, "cpu")
     assert all(np.isfinite(tensor.numpy()).all() for tensor in agent.networks.state_dict().values())
     saved = check_whole(tmp_path / "run")
     stored = num_transitions(sorted(tmp_path.glob("run/replay/online/*.parquet")))
-    assert 0 < saved < stored == 20 + 150 // HybridSettings.cta_ratio, "what came after the last checkpoint is on disk, too"
+    assert 0 < saved < stored == 20 + 150 // run.learning.cta_ratio, "what came after the last checkpoint is on disk, too"

@@ -8,7 +8,7 @@ import pytest
 from serl_ray.data.replay.log import num_transitions
 from serl_ray.rllib.failures import WorkerError
 
-pytestmark = pytest.mark.usefixtures("local_ray")
+pytestmark = pytest.mark.usefixtures("shared_ray")
 SAID = {
     "error": ("env_error", "ConnectionError: the robot does not answer"),
     "timeout": ("env_timeout", "The env's step took longer than the step_deadline of 0.3 s"),
@@ -20,10 +20,11 @@ SAID = {
 }
 
 
-REMOTE = ("error", "timeout", "not_finite", "wrong_shape")
+HERE = [(fault, 0) for fault in SAID]
+REMOTE = [pytest.param(fault, 1, marks=pytest.mark.slow) for fault in ("error", "timeout")]
 
 
-@pytest.mark.parametrize(("fault", "workers"), [*((fault, 0) for fault in SAID), *((fault, 1) for fault in REMOTE)])
+@pytest.mark.parametrize(("fault", "workers"), HERE + REMOTE)
 def test_a_spoilt_episode_is_dropped_counted_and_reported(build, caplog, fault, workers):
     caplog.set_level(logging.WARNING)
     kind, message = SAID[fault]
@@ -41,7 +42,7 @@ def test_a_spoilt_episode_is_dropped_counted_and_reported(build, caplog, fault, 
     assert np.isfinite(batch["observations"]["state"]).all() and np.isfinite(batch["rewards"]).all()
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_an_env_that_does_nothing_else_ends_the_run_with_its_traceback(build, workers):
     algorithm = build("faulty_envs:FaultyEnv", workers, env_kwargs={"fault": "error", "every": 1}, max_faults=3)
     with pytest.raises(WorkerError, match="(?s)in _faults.*robot does not answer") as raised:

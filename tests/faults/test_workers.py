@@ -7,9 +7,11 @@ import signal
 import numpy as np
 import pytest
 import torch
+from small_runs import train_until
 
-from faults.conftest import train_until
 from serl_ray.rllib.failures import WorkerError
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_ray")]
 
 
 def kill_processes(workers):
@@ -18,7 +20,7 @@ def kill_processes(workers):
         os.kill(pid, signal.SIGKILL)
 
 
-def test_a_worker_that_is_killed_is_replaced_and_acts_with_current_weights(local_ray, build, caplog, tmp_path):
+def test_a_worker_that_is_killed_is_replaced_and_acts_with_current_weights(build, caplog, tmp_path):
     caplog.set_level(logging.WARNING)
     folder = tmp_path / "first actions"
     folder.mkdir()
@@ -38,7 +40,7 @@ def test_a_worker_that_is_killed_is_replaced_and_acts_with_current_weights(local
     assert algorithm.env_steps > before and len(algorithm.online) == algorithm.env_steps
 
 
-def test_a_worker_whose_env_cannot_be_made_is_left_out_and_the_last_one_ends_the_run(local_ray, build, caplog, tmp_path):
+def test_a_worker_whose_env_cannot_be_made_is_left_out_and_the_last_one_ends_the_run(build, caplog, tmp_path):
     caplog.set_level(logging.WARNING)
     algorithm = build("faulty_envs:SwitchedEnv", 2, env_kwargs={"off": str(tmp_path / "off")}, training_starts=4000)
     train_until(algorithm, lambda: algorithm.sampler.started == [1, 2])
@@ -54,15 +56,15 @@ def test_a_worker_whose_env_cannot_be_made_is_left_out_and_the_last_one_ends_the
         train_until(algorithm, lambda: False)
 
 
-def test_a_worker_that_blocks_for_good_is_ended_and_replaced(local_ray, build, tmp_path):
-    settings = {"step_deadline": 0.5, "reset_deadline": 5.0, "env_kwargs": {"marker": str(tmp_path / "blocked")}}
-    algorithm = build("faulty_envs:BlockedEnv", 1, **settings)
+def test_a_worker_that_blocks_for_good_is_ended_and_replaced(build, tmp_path):
+    options = {"step_deadline": 0.5, "reset_deadline": 5.0, "env_kwargs": {"marker": str(tmp_path / "blocked")}}
+    algorithm = build("faulty_envs:BlockedEnv", 1, **options)
     algorithm.train()
     assert (tmp_path / "blocked").exists() and algorithm.env_steps >= 50
     assert algorithm.faults.counts["faults/workers_lost"] == 1
 
 
-def test_an_evaluation_worker_that_is_killed_costs_one_evaluation(local_ray, build, caplog):
+def test_an_evaluation_worker_that_is_killed_costs_one_evaluation(build, caplog):
     algorithm = build(evaluators=1, evaluate_every=50, evaluation_episodes=2, training_starts=4000)
     algorithm.train()
     kill_processes(algorithm.eval_env_runner_group)
@@ -73,7 +75,7 @@ def test_an_evaluation_worker_that_is_killed_costs_one_evaluation(local_ray, bui
     assert "An evaluation has failed; training goes on." in caplog.text
 
 
-def test_evaluation_workers_share_the_episodes_that_one_would_play(local_ray, build):
+def test_evaluation_workers_share_the_episodes_that_one_would_play(build):
     outcomes = []
     for evaluators in (0, 1, 3):
         algorithm = build(evaluators=evaluators, evaluate_every=50, evaluation_episodes=5, training_starts=4000)

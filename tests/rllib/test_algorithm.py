@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
-import ray
 
 from serl_ray.data import demos
 from serl_ray.data.demos import write_demos
-from serl_ray.data.formats.hil_serl import DemoError
+from serl_ray.data.errors import DemoError
 from serl_ray.data.replay.ring import row_bytes
 from serl_ray.data.schema import ArraySpec, Segment
 from serl_ray.networks.classifier import RewardClassifier
@@ -20,20 +18,13 @@ from serl_ray.rllib.failures import LearnerError
 from serl_ray.rllib.metrics import METRICS
 from serl_ray.rllib.sampling import IN_FLIGHT
 
-TESTS = str(Path(__file__).parents[1])
+pytestmark = pytest.mark.usefixtures("shared_ray")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def local_ray():
-    ray.init("local", num_cpus=4, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": TESTS}})
-    yield
-    ray.shutdown()
-
-
-def config(setup_mode="single-arm-learned-gripper", env="LineEnv", **settings):
-    settings = {"training_starts": 20, "random_steps": 20, "max_steps": 500, "batch_size": 16, "hidden_dims": (16, 16)} | settings
-    settings = {"steps_per_iteration": 50, "evaluate_every": 0} | settings
-    return SERLConfig().training(env_name=f"line_envs:{env}", setup_mode=setup_mode, **settings).debugging(seed=3)
+def config(setup_mode="single-arm-learned-gripper", env="LineEnv", **options):
+    options = {"training_starts": 20, "random_steps": 20, "max_steps": 500, "batch_size": 16, "hidden_dims": (16, 16)} | options
+    options = {"steps_per_iteration": 50, "evaluate_every": 0} | options
+    return SERLConfig().training(env_name=f"line_envs:{env}", setup_mode=setup_mode, **options).debugging(seed=3)
 
 
 @pytest.fixture
@@ -60,9 +51,9 @@ MODES = {
 @pytest.mark.parametrize("setup_mode", MODES)
 @pytest.mark.parametrize("image_keys", [(), ("front", "wrist")], ids=["state", "pixels"])
 def test_every_set_up_trains_and_reports_every_metric(build, setup_mode, image_keys):
-    settings = {"image_keys": image_keys, "env_kwargs": {"action_dim": MODES[setup_mode], "cameras": image_keys}}
+    options = {"image_keys": image_keys, "env_kwargs": {"action_dim": MODES[setup_mode], "cameras": image_keys}}
     steps = {"steps_per_iteration": 24, "augment_crops": 2} if image_keys else {}
-    algorithm = build(config(setup_mode, evaluate_every=20, evaluation_episodes=2, **settings, **steps))
+    algorithm = build(config(setup_mode, evaluate_every=20, evaluation_episodes=2, **options, **steps))
     result = algorithm.train()
     assert set(METRICS) <= result.keys()
     unknown = {name for name in METRICS if math.isnan(result[name])}
@@ -96,8 +87,8 @@ def test_what_was_executed_is_stored_and_interventions_go_to_both_buffers(build)
 
 
 def test_nobody_intervenes_in_an_evaluation_and_it_is_not_recorded(build, tmp_path):
-    settings = {"expert_interventions": 0.5, "training_starts": 400, "evaluate_every": 50, "evaluation_episodes": 3}
-    result = build(config(**settings, episodes_dir=str(tmp_path))).train()
+    options = {"expert_interventions": 0.5, "training_starts": 400, "evaluate_every": 50, "evaluation_episodes": 3}
+    result = build(config(**options, episodes_dir=str(tmp_path))).train()
     assert result["env/intervention_rate"] > 0.5 and result["evaluation/intervention_rate"] == 0.0
     assert len(list(demos.segments(demos.read_demos(str(tmp_path))))) == result["env/episodes"]
 
@@ -108,8 +99,8 @@ def test_a_classifier_rewards_everywhere_and_its_positives_are_kept_of_experienc
     after_two_steps = lambda self, observation: (0.5, bool(observation["front"].max() >= 2))  # noqa: E731
     monkeypatch.setattr(RewardClassifier, "predict_success", after_two_steps)
     learned = {"classifier": str(tmp_path / "classifier"), "positives_dir": str(tmp_path / "positives")}
-    settings = {"evaluate_every": 50, "evaluation_episodes": 4, "training_starts": 400, "env_kwargs": {"cameras": ("front",)}}
-    result = build(config(**settings, **learned)).train()
+    options = {"evaluate_every": 50, "evaluation_episodes": 4, "training_starts": 400, "env_kwargs": {"cameras": ("front",)}}
+    result = build(config(**options, **learned)).train()
     kept = list((tmp_path / "positives").rglob("*.png"))
     assert {path.stem for path in kept} == {"0002"} and result["env/success_rate"] >= 0.5
     assert result["env/episodes"] / 2 < len(kept) <= result["env/episodes"]
@@ -134,20 +125,23 @@ def test_a_restored_run_counts_and_remembers(build, tmp_path):
     assert len(restored.online) == len(algorithm.online)
     algorithm._learn(1)
     restored._learn(1)
-    ours, theirs = algorithm.agent.tensors(), restored.agent.tensors()
+    ours, theirs = algorithm.agent.state.tensors(), restored.agent.state.tensors()
     assert ours.keys() == theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in ours)
     with pytest.raises(ValueError, match="hidden_dims"):
         build(config(hidden_dims=(8, 8))).load_checkpoint(str(tmp_path))
 
 
 def test_remote_workers_sample_while_the_learner_learns(build):
-    algorithm = build(config(fragment_length=5, evaluate_every=50, evaluation_episodes=2).env_runners(num_env_runners=2))
+    options = {"fragment_length": 5, "max_lead": 10, "evaluate_every": 50, "evaluation_episodes": 2}
+    algorithm = build(config(**options).env_runners(num_env_runners=2))
     for _ in range(3):
-        result = algorithm.train()
-    assert algorithm.env_steps >= 150 and len(algorithm.online) == algorithm.env_steps
-    assert 0 <= algorithm.learner_steps_due() <= algorithm.settings.max_lead + 2 * IN_FLIGHT * 5
-    assert result["evaluation/success_rate"] >= 0
-    assert 0 <= result["learner/acting_weights_age"] <= algorithm.learner_steps
+        algorithm.train()
+    before = algorithm.learner_steps
+    result = algorithm.train()
+    assert algorithm.env_steps >= 200 and len(algorithm.online) == algorithm.env_steps
+    assert 0 <= algorithm.learner_steps_due() <= algorithm.options.collecting.max_lead + 2 * IN_FLIGHT * 5
+    assert result["evaluation/episodes"] == 2 and 2 * result["evaluation/success_rate"] in (0, 1, 2)
+    assert 0 < result["learner/acting_weights_age"] < before, "what acts is behind, but not by all that was learnt before"
 
 
 def test_weights_that_are_no_numbers_reach_no_worker(build):
@@ -155,23 +149,25 @@ def test_weights_that_are_no_numbers_reach_no_worker(build):
     algorithm.train()
     next(algorithm.agent.networks.actor.parameters()).data[0] = np.nan
     algorithm.learner_steps += 1
-    with pytest.raises(LearnerError, match="actor.* no finite numbers, so nobody acts with it"):
+    with pytest.raises(LearnerError, match="actor.* NaN or infinite numbers, so nobody acts with it"):
         algorithm.train()
 
 
-def test_a_worker_has_all_its_requests_before_the_learner_goes_on(build):
+@pytest.mark.slow
+def test_a_worker_has_all_its_requests_before_the_learner_goes_on(build, monkeypatch):
     algorithm = build(config(fragment_length=5).env_runners(num_env_runners=1))
-    learn, in_flight = algorithm._learn, []
+    update, in_flight = algorithm.agent.update, []
 
-    def count_and_learn(learner_steps):
+    def count_and_update(*args, **kwargs):
         in_flight.append(algorithm.env_runner_group.num_in_flight_async_reqs())
-        learn(learner_steps)
+        return update(*args, **kwargs)
 
-    algorithm._learn = count_and_learn
+    monkeypatch.setattr(algorithm.agent, "update", count_and_update)
     algorithm.train()
     assert set(in_flight) == {IN_FLIGHT}
 
 
+@pytest.mark.slow
 def test_the_fragments_of_a_worker_are_stored_in_their_order(build):
     algorithm = build(config(fragment_length=3).env_runners(num_env_runners=1))
     result = algorithm.train()
@@ -201,7 +197,7 @@ def write_two_steps(path, **rows):
 
 
 @pytest.mark.parametrize(
-    ("settings", "shape"),
+    ("options", "shape"),
     [
         ({"augment_crops": 2}, (2, 4, 4, 512)),
         ({"augment_crops": 1, "frame_stack": 2}, (1, 4, 4, 512)),
@@ -209,11 +205,11 @@ def write_two_steps(path, **rows):
         ({"augment_crops": 2, "frozen": False}, (32, 32, 3)),
     ],
 )
-def test_the_replay_holds_maps_where_the_trunk_is_frozen_and_else_frames(build, tmp_path, settings, shape):
+def test_the_replay_holds_maps_where_the_trunk_is_frozen_and_else_frames(build, tmp_path, options, shape):
     write_two_steps(tmp_path / "demos.pkl", front=np.zeros((3, 32, 32, 3), np.uint8), state=np.zeros((3, 4), np.float32))
     run = {"training_starts": 4, "batch_size": 4, "steps_per_iteration": 8, "evaluate_every": 8, "evaluation_episodes": 1}
     cameras = {"image_keys": ("front",), "env_kwargs": {"cameras": ("front",)}, "demo_paths": (str(tmp_path / "demos.pkl"),)}
-    algorithm = build(config(**run, **cameras, **settings))
+    algorithm = build(config(**run, **cameras, **options))
     result = algorithm.train()
     assert algorithm.online.observation_spec["front"].shape == algorithm.demos.observation_spec["front"].shape == shape
     assert (len(algorithm.online), len(algorithm.demos), result["learner/steps"]) == (8, 2, 4)
@@ -222,13 +218,14 @@ def test_the_replay_holds_maps_where_the_trunk_is_frozen_and_else_frames(build, 
 
 def test_demonstrations_of_another_env_are_refused(build, tmp_path):
     write_two_steps(tmp_path / "demos.pkl", state=np.zeros((3, 5), np.float32))
-    with pytest.raises(DemoError, match=r"\['state'\]: expected float32 of shape \(4,\).*found float32 of shape \(5,\)"):
+    with pytest.raises(DemoError, match="LineEnv.*state vectors state 5, the env's are state 4"):
         build(config(demo_paths=(str(tmp_path / "demos.pkl"),)))
 
 
+@pytest.mark.slow
 def test_a_rollout_worker_renders_and_runs_torch(build):
-    settings = {"image_keys": ("image", "wrist"), "training_starts": 100, "max_steps": 12, "steps_per_iteration": 12}
-    configuration = config(**settings).training(env_name="tabletop").env_runners(num_env_runners=1)
+    options = {"image_keys": ("image", "wrist"), "training_starts": 100, "max_steps": 12, "steps_per_iteration": 12}
+    configuration = config(**options).training(env_name="tabletop").env_runners(num_env_runners=1)
     algorithm = build(configuration)
     algorithm.train()
     assert algorithm.online.sample(4, algorithm.rng)["observations"]["image"].std() > 0.1, "maps of what was rendered"
@@ -236,15 +233,15 @@ def test_a_rollout_worker_renders_and_runs_torch(build):
 
 def test_episodes_are_kept_on_disk_where_they_are_wanted_with_all_that_was_to_be_seen(build, tmp_path):
     cameras = {"image_keys": ("front",), "env_kwargs": {"cameras": ("front", "wrist")}, "augment_crops": 1}
-    settings = {"training_starts": 100, "steps_per_iteration": 100, "expert_interventions": 0.3, "state_keys": ("way",)}
-    algorithm = build(config(env="SplitEnv", **cameras, **settings, episodes_dir=str(tmp_path / "episodes")))
+    options = {"training_starts": 100, "steps_per_iteration": 60, "expert_interventions": 0.3, "state_keys": ("way",)}
+    algorithm = build(config(env="SplitEnv", **cameras, **options, episodes_dir=str(tmp_path / "episodes")))
     result = algorithm.train()
     written = list(demos.segments(demos.read_demos(str(tmp_path / "episodes"))))
     assert len(written) == result["env/episodes"] > 1
     for segment in written:
         assert segment.observations.keys() == {"front", "wrist", "state", "point", "way"} and segment.dones[-1]
         assert segment.observations["front"].dtype == segment.observations["wrist"].dtype == np.uint8
-    others = {**settings, "image_keys": ("wrist",), "state_keys": ("point", "way"), "demo_paths": (str(tmp_path / "episodes"),)}
+    others = {**options, "image_keys": ("wrist",), "state_keys": ("point", "way"), "demo_paths": (str(tmp_path / "episodes"),)}
     other = build(config(env="SplitEnv", **{**cameras, **others}))
     assert len(other.demos) == sum(len(segment) for segment in written)
     assert other.demos.sample(4, other.rng)["observations"]["wrist"].dtype == np.float16
@@ -253,6 +250,7 @@ def test_episodes_are_kept_on_disk_where_they_are_wanted_with_all_that_was_to_be
     assert any(segment.intervened.any() for segment in written)
 
 
+@pytest.mark.slow
 def test_a_rate_is_held_where_the_env_is(build):
     algorithm = build(config(control_hz=50.0, training_starts=400).env_runners(num_env_runners=1))
     rates = algorithm.env_runner_group.foreach_env_runner(
@@ -263,14 +261,14 @@ def test_a_rate_is_held_where_the_env_is(build):
 
 
 def test_both_replays_together_fit_into_memory(build, monkeypatch):
-    free = 24e9
+    free = 24e6
     monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": free}))
-    settings = {"max_steps": 10**8, "demo_paths": ()}
+    options = {"max_steps": 10**8, "demo_paths": ()}
     row = row_bytes({"state": ArraySpec((4,), np.float32)}, 7)
     alone = int(0.6 * free / row)  # either would fit alone
-    build(config(**settings, capacity=alone, demo_capacity=100))
+    build(config(**options, capacity=alone, demo_capacity=100))
     with pytest.raises(MemoryError, match="demo replay: .* Choose a smaller --capacity"):
-        build(config(**settings, capacity=alone, demo_capacity=alone))
+        build(config(**options, capacity=alone, demo_capacity=alone))
 
 
 def test_a_worker_with_two_envs_keeps_their_episodes_apart(build):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -10,33 +9,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import ray
 from pyarrow.fs import LocalFileSystem, copy_files
 from ray import tune
 from stores import s3_store
 
-from serl_ray.agents.checkpoint import load_any_agent
+from serl_ray.agents.checkpoint import load_agent
 from serl_ray.data.demos import read_file, write_demos
-from serl_ray.data.formats.hil_serl import DemoError
+from serl_ray.data.errors import DemoError
 from serl_ray.envs.expert import ScriptedExpert
 from serl_ray.envs.make import build_env
 from serl_ray.envs.recording import record_successes
 from serl_ray.files.uris import locate
 from serl_ray.rllib import SERL, SERLConfig
 from serl_ray.rllib.checkpoint import checkpoints_of, read_run
-from serl_ray.runs.folder import RunFolder
+from serl_ray.rllib.evaluator import Evaluator
+from serl_ray.runs.folder import RunFolder, best_checkpoint
 from serl_ray.runs.log import RunLog
 from serl_ray.types import ActionLayout
 
-TESTS = str(Path(__file__).parents[1])
 MODE = "single-arm-learned-gripper"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def local_ray():
-    ray.init("local", num_cpus=4, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": TESTS}})
-    yield
-    ray.shutdown()
+pytestmark = pytest.mark.usefixtures("shared_ray")
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +42,10 @@ def demos(tmp_path_factory):
     return str(path)
 
 
-def config(tmp_path, env="LineEnv", **settings):
-    settings = {"training_starts": 20, "random_steps": 30, "max_steps": 500, "batch_size": 16, "hidden_dims": (16, 16)} | settings
-    settings = {"steps_per_iteration": 50, "evaluate_every": 0, "expert_interventions": 0.1} | settings
-    config = SERLConfig().training(env_name=f"line_envs:{env}", setup_mode=MODE, **settings)
+def config(tmp_path, env="LineEnv", **options):
+    options = {"training_starts": 20, "random_steps": 30, "max_steps": 500, "batch_size": 16, "hidden_dims": (16, 16)} | options
+    options = {"steps_per_iteration": 50, "evaluate_every": 0, "expert_interventions": 0.1} | options
+    config = SERLConfig().training(env_name=f"line_envs:{env}", setup_mode=MODE, **options)
     return config.debugging(seed=3).keep_replay(tmp_path / "replay")
 
 
@@ -59,8 +53,8 @@ def config(tmp_path, env="LineEnv", **settings):
 def build(tmp_path):
     algorithms = []
 
-    def build(workers=0, envs=1, **settings):
-        configuration = config(tmp_path / str(len(algorithms)), **settings)
+    def build(workers=0, envs=1, **options):
+        configuration = config(tmp_path / str(len(algorithms)), **options)
         configuration.env_runners(num_env_runners=workers, num_envs_per_env_runner=envs)
         algorithms.append(configuration.build_algo())
         return algorithms[-1]
@@ -71,12 +65,13 @@ def build(tmp_path):
 
 
 def assert_equal(ours, theirs):
-    ours, theirs = ours.tensors(), theirs.tensors()
+    ours, theirs = ours.state.tensors(), theirs.state.tensors()
     assert ours.keys() == theirs.keys()
     assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
 
 
 CAMERA = {"image_keys": ("front",), "env_kwargs": {"cameras": ("front",)}, "augment_crops": 2, "steps_per_iteration": 24}
+CAMERA |= {"batch_size": 4}
 
 
 INTERRUPTED = {
@@ -91,10 +86,16 @@ INTERRUPTED = {
 }
 
 
-@pytest.mark.parametrize("settings", INTERRUPTED.values(), ids=INTERRUPTED)
-def test_the_update_after_a_restore_is_the_uninterrupted_one_to_the_last_bit(build, demos, tmp_path, settings):
-    settings = {"demo_paths": () if "image_keys" in settings else (demos,), **settings}
-    straight, restored = build(**settings), build(**settings)
+SLOW = ("stacked maps", "frames", "trained trunk")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param(options, id=name, marks=[pytest.mark.slow] * (name in SLOW)) for name, options in INTERRUPTED.items()],
+)
+def test_the_update_after_a_restore_is_the_uninterrupted_one_to_the_last_bit(build, demos, tmp_path, options):
+    options = {"demo_paths": () if "image_keys" in options else (demos,), **options}
+    straight, restored = build(**options), build(**options)
     for _ in range(2):
         straight.train()
     straight.save_checkpoint(str(tmp_path))
@@ -110,6 +111,7 @@ def test_the_update_after_a_restore_is_the_uninterrupted_one_to_the_last_bit(bui
     )
 
 
+@pytest.mark.slow
 def test_with_workers_counters_and_data_agree(build, demos, tmp_path):
     algorithm, restored = build(workers=2, demo_paths=(demos,)), build(workers=1, demo_paths=(demos,))
     for _ in range(2):
@@ -126,29 +128,31 @@ def test_with_workers_counters_and_data_agree(build, demos, tmp_path):
 JOINED = {"env": "SplitEnv", "state_keys": ("way", "point")}
 
 
+@pytest.mark.slow
 def test_another_process_makes_the_same_next_update(build, demos, tmp_path):
     straight = build(demo_paths=(demos,))
     straight.train()
     straight.save_checkpoint(str(tmp_path / "checkpoint"))
     script = (
-        "import sys; from pathlib import Path; import ray; from serl_ray.rllib import SERL\n"
-        "ray.init('local', num_cpus=2, include_dashboard=False)\n"
+        "import sys; from pathlib import Path; from serl_ray.cluster.start import start_ray\n"
+        "from serl_ray.agents.checkpoint import save_agent; from serl_ray.rllib import SERL\n"
+        "start_ray(0)\n"
         "restored = SERL.from_checkpoint(sys.argv[1], env_name='line_envs:LineEnv', demo_paths=(sys.argv[2],))\n"
-        "restored._learn(3); restored.agent.save(Path(sys.argv[3])); restored.stop()\n"
+        "restored._learn(3); save_agent(restored.agent, Path(sys.argv[3])); restored.stop()\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "checkpoint"), demos, str(tmp_path / "agent")]
-    subprocess.run(command, env=os.environ | {"PYTHONPATH": TESTS}, check=True)
+    subprocess.run(command, check=True)
     straight._learn(3)
-    assert_equal(straight.agent, load_any_agent(tmp_path / "agent", straight.agent.device))
+    assert_equal(straight.agent, load_agent(tmp_path / "agent", straight.agent.device))
 
 
-@pytest.mark.parametrize("settings", [{}, CAMERA | {"steps_per_iteration": 50}, JOINED], ids=["state", "maps", "joined"])
-def test_a_run_s_experience_is_a_data_set_for_the_next(build, tmp_path, settings):
-    first = build(**settings)
+@pytest.mark.parametrize("options", [{}, CAMERA | {"steps_per_iteration": 50}, JOINED], ids=["state", "maps", "joined"])
+def test_a_run_s_experience_is_a_data_set_for_the_next(build, tmp_path, options):
+    first = build(**options)
     first.train()
     first.save_checkpoint(str(tmp_path / "checkpoint"))
     experience = (str(tmp_path / "checkpoint" / "replay" / "online"),)
-    second = build(demo_paths=experience, **settings)
+    second = build(demo_paths=experience, **options)
     assert len(second.demos) == 50
     ours, theirs = (buffer.sample(64, np.random.default_rng(0))["observations"] for buffer in (first.online, second.demos))
     assert all(np.array_equal(ours[key], theirs[key]) for key in ours)
@@ -160,7 +164,7 @@ def test_a_state_that_was_joined_of_other_vectors_is_no_data_for_the_next_run(bu
     first = build(**JOINED)
     first.train()
     first.save_checkpoint(str(tmp_path))
-    with pytest.raises(DemoError, match=r"point, way not found; there are way\+point"):
+    with pytest.raises(DemoError, match=r"state vectors way\+point 4, the env's are state 4"):
         build(env="SplitEnv", state_keys=("point", "way"), demo_paths=(str(tmp_path / "replay" / "online"),))
 
 
@@ -215,7 +219,7 @@ def test_a_checkpoint_names_no_folder_to_write_to_or_read(build, tmp_path):
     with pytest.raises(ValueError, match=r"names episodes_dir '.*', and may be anybody's.*episodes_dir=\.\.\."):
         SERL.from_checkpoint(tmp_path / "saved", env_name="line_envs:LineEnv")
     described = SERL.from_checkpoint(tmp_path / "saved", env_name="line_envs:LineEnv", episodes_dir=None)
-    assert described.settings.episodes_dir is None
+    assert described.options.collecting.episodes_dir is None
     described.stop()
 
 
@@ -247,6 +251,7 @@ def test_other_demonstrations_or_another_trunk_are_refused(build, demos, tmp_pat
         other.load_checkpoint(str(tmp_path / "maps"))
 
 
+@pytest.mark.slow
 def test_tune_saves_and_restores(tmp_path):
     space = config(tmp_path, max_steps=1000).to_dict()
     stop = {"env/steps": 100}
@@ -268,17 +273,17 @@ def test_the_newest_and_the_best_are_kept(build, tmp_path):
         folder.save(algorithm)
     log.close()
     assert [path.name for path in checkpoints_of(tmp_path)] == ["step-000000200", "step-000000250", "step-000000300"]
-    assert folder.best().name == "step-000000200", "the newer of two equals"
+    assert best_checkpoint(folder.path)[0].name == "step-000000200", "the newer of two equals"
     assert all(read_run(path)["counters"]["env_steps"] == int(path.name[5:]) for path in checkpoints_of(tmp_path))
 
 
-def test_what_is_being_evaluated_is_kept(build, tmp_path):
+def test_what_is_being_evaluated_is_kept(build, tmp_path, monkeypatch):
     algorithm, folder = build(training_starts=400), RunFolder(tmp_path, keep=1)
     for _ in range(3):
         algorithm.train()
-        algorithm.evaluator._playing, algorithm.evaluator._env_steps = {1}, 50
-        folder.save(algorithm)
-        algorithm.evaluator._playing = set()
+        with monkeypatch.context() as patch:
+            patch.setattr(Evaluator, "at_step", 50)
+            folder.save(algorithm)
     assert [path.name for path in checkpoints_of(tmp_path)] == ["step-000000050", "step-000000150"]
     folder.save(algorithm)
     assert [path.name for path in checkpoints_of(tmp_path)] == ["step-000000150"]
@@ -297,7 +302,7 @@ def test_a_run_s_folder_survives_what_people_and_kills_leave_in_it(build, tmp_pa
     results = '{"evaluation/at_step": 1\n{"evaluation/at_step": 100, "evaluation/success_rate": 1}\n'
     (tmp_path / "logs" / "results.jsonl").write_text(results)
     folder.check(resume=True)
-    assert checkpoints_of(tmp_path) == [newest] and folder.best() == newest
+    assert checkpoints_of(tmp_path) == [newest] and best_checkpoint(folder.path)[0] == newest
     assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {newest.name, "step-000000100.bak"}
     algorithm.train()
     folder.save(algorithm)

@@ -7,8 +7,8 @@ import pytest
 from line_envs import LineEnv
 
 from serl_ray.data.replay.maps import FrameEncoder, frozen_trunk
-from serl_ray.rllib.collector import Collector
-from serl_ray.settings import HybridSettings
+from serl_ray.options.sets import HybridOptions
+from serl_ray.rllib.collector import Collector, CountedEnv
 
 NUM_ENVS, CROPS = 3, 2
 
@@ -17,14 +17,14 @@ class Policy:
     """Stands still, and remembers what it has seen."""
 
     def __init__(self, frame_stack):
-        self.settings = HybridSettings(image_keys=("front",), augment_crops=CROPS, frame_stack=frame_stack)
+        self.options = HybridOptions.of(image_keys=("front",), augment_crops=CROPS, frame_stack=frame_stack)
         self.seen = []
         self.global_timestep = 0
         self.agent = SimpleNamespace(seed=1)
 
-    def compute_actions_from_input_dict(self, input_dict):
-        self.seen.append(input_dict["obs"])
-        return np.zeros((NUM_ENVS, 7), np.float32), [], {}
+    def act(self, observations):
+        self.seen.append(observations)
+        return np.zeros((NUM_ENVS, 7), np.float32)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def trunk_batches():
 def make():
     def make(frame_stack=1):
         """A collector whose envs end after 4, 5 and 6 steps."""
-        envs = [LineEnv(cameras=("front",), horizon=4 + index) for index in range(NUM_ENVS)]
+        envs = [CountedEnv(LineEnv(cameras=("front",), horizon=4 + index)) for index in range(NUM_ENVS)]
         for index, env in enumerate(envs):
             env.reset(seed=index)
         policy = Policy(frame_stack)

@@ -43,14 +43,15 @@ def workers(monkeypatch):
 @pytest.fixture
 def ask(workers):
     """Requests, answers, and the numbers of what is handed over."""
-    sampler = Sampler(workers, FaultLog())
+    faults = FaultLog()
+    sampler = Sampler(workers, faults)
 
     def ask(*ready):
         sampler.request(env_steps=0, learner_steps=0)
         workers.ready = ready
         return [fragment.number for fragment in sampler.fetch(learner_steps=0, wait=False)]
 
-    ask.counts = sampler._faults.counts
+    ask.counts = faults.counts
     return ask
 
 

@@ -1,9 +1,9 @@
-"""Segments as Parquet, one row a transition: the one format in which experience is kept on disk.
+"""Segments as Parquet with one row per transition, the format of all stored experience.
 
-Columns: `episode, step, actions, rewards, masks, dones, truncateds, grasp_penalty, intervened`, and for each observation key
-`observations.<key>` (what the policy saw at this step) and `final_observations.<key>` (the observation after the step, null but
-in the last row of a segment). Vectors are lists of numbers; other arrays are raw bytes in C order. Shapes and dtypes are in the
-metadata of the file under `serl_ray`, as JSON. A row group is a segment, or a number of whole ones.
+Columns: `episode, step, actions, rewards, masks, dones, truncateds, grasp_penalty, intervened`, and for each
+observation key `observations.<key>` (the policy's input at this step) and `final_observations.<key>` (the observation
+after the step, null except in the last row of a segment). Vectors are lists of numbers; other arrays are raw bytes in C
+order. Shapes and dtypes are in the metadata of the file under `serl_ray`, as JSON. A row group holds whole segments.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from serl_ray.files.tables import open_parquet, read_group
 VERSION = 1
 METADATA_KEY, TRUNK_KEY = b"serl_ray", b"serl_ray.trunk"
 NUMBERS = re.compile(r"[<>|=]?[biuf]\d{1,2}")
-"""Codes of the dtypes that a file may hold."""
+"""Codes of the dtypes allowed in a file."""
 SHARD_BYTES = 256 * 2**20
-"""Observation bytes, before compression, after which a new shard is begun."""
+"""Observation bytes, before compression, after which a new shard is started."""
 SEGMENTS_A_GROUP = 64
-"""In a row group of `write_file`, whose segments may be short."""
+"""Number of segments in a row group of `write_file`, because they may be short."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Shapes and dtypes of what a file holds."""
+    """Shapes and dtypes of the arrays in a file."""
 
     observations: dict[str, ArraySpec]
     action_dim: int
@@ -60,8 +60,8 @@ class Layout:
                 return cls(specs, _spec_of({"shape": [described["action_dim"]], "dtype": "f4"}).shape[0])
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             fault = f"{type(error).__name__}: {error}"
-            raise ValueError(f"{path}: its metadata do not describe what it holds ({fault}). Copy the file again.") from error
-        raise ValueError(f"{path}: written in version {version} of the format, this serl_ray reads version {VERSION}.")
+            raise ValueError(f"{path}: its metadata are damaged ({fault}). Copy the file again.") from error
+        raise ValueError(f"{path}: written in version {version} of the format; this release reads version {VERSION}.")
 
     def to_json(self) -> str:
         specs = {key: {"shape": spec.shape, "dtype": spec.dtype.str} for key, spec in self.observations.items()}
@@ -73,7 +73,7 @@ class Layout:
 
 
 def write_shards(folder: str | os.PathLike[str], segments: Iterable[Segment]) -> None:
-    """Write segments of one layout as `shard-00000.parquet`, ... into `folder`, which must exist."""
+    """Writes segments of one layout as `shard-00000.parquet`, ... into an existing folder."""
     writer: pq.ParquetWriter | None = None
     layout: Layout | None = None
     num_shards = written = 0
@@ -95,7 +95,7 @@ def write_shards(folder: str | os.PathLike[str], segments: Iterable[Segment]) ->
 
 
 def write_file(path: str | os.PathLike[str], segments: Sequence[Segment], trunk: str | None = None) -> None:
-    """Write segments of one layout, at least one, to one Parquet file; `trunk` is the fingerprint of what has made its maps."""
+    """Writes segments of one layout to a Parquet file; `trunk` is the fingerprint of the maps' trunk."""
     layout = Layout.of(segments[0])
     metadata = {METADATA_KEY: layout.to_json()} | ({TRUNK_KEY: trunk} if trunk else {})
     tables = [_to_table(segment, _same_layout(layout, segment)).replace_schema_metadata(metadata) for segment in segments]
@@ -106,21 +106,21 @@ def write_file(path: str | os.PathLike[str], segments: Sequence[Segment], trunk:
 
 
 def trunk_of(path: str | os.PathLike[str]) -> str | None:
-    """The fingerprint of the trunk that has made the maps in a file; None where it says of none."""
+    """The fingerprint of the trunk that made the maps in a file; None for a file without maps."""
     with open_parquet(str(path)) as file:
         trunk = (file.schema_arrow.metadata or {}).get(TRUNK_KEY)
     return None if trunk is None else trunk.decode(errors="replace")
 
 
 def write_episode(folder: str | os.PathLike[str], segment: Segment) -> None:
-    """Write one episode to a Parquet file of its own, `EPISODE.parquet`, in a folder that others write to as well.
+    """Writes one episode to its own Parquet file, `EPISODE.parquet`, in a folder that several processes may share.
 
     Raises:
-        ValueError: the episode has a name that leads out of the folder.
+        ValueError: the name of the episode leads out of the folder.
     """
     folder, name = Path(folder), f"{segment.episode}.parquet"
     if Path(name).name != name:
-        raise ValueError(f"{folder}: episode {segment.episode!r} cannot be written there: its name is that of a path.")
+        raise ValueError(f"{folder}: episode {segment.episode!r} cannot be written there, because its name is a path.")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".episode.", dir=folder) as beside:
         write_shards(beside, [segment])
@@ -129,17 +129,17 @@ def write_episode(folder: str | os.PathLike[str], segment: Segment) -> None:
 
 
 def read_segments(path: str | os.PathLike[str], keys: Collection[str] | None = None) -> Iterator[Segment]:
-    """The segments of one Parquet file in order, with the observations that `keys` names (all by default)."""
+    """The segments of one Parquet file in order, with the observations in `keys` (by default all)."""
     for read in read_parts(path, keys):
         for _, segment in read():
             yield segment
 
 
 def read_parts(path: str | os.PathLike[str], keys: Collection[str] | None = None) -> Iterator[Part]:
-    """The segments of one Parquet file, to be read one by one; arguments as of `read_segments`.
+    """The segments of one Parquet file, to be read one by one; for the arguments see `read_segments`.
 
     Raises:
-        ValueError: the file as a whole does not fit. What is wrong with a segment is raised by its part.
+        ValueError: the file as a whole does not fit. Errors of a segment are raised by its part.
     """
     with open_parquet(str(path)) as file:
         layout = Layout.from_file(file, str(path))
@@ -156,13 +156,13 @@ def read_parts(path: str | os.PathLike[str], keys: Collection[str] | None = None
 
 
 def _group_parts(file: pq.ParquetFile, group: int, layout: Layout, path: str, first_row: int) -> Iterator[Part]:
-    """The segments of a row group; one that raises where it cannot be read."""
+    """The segments of a row group; for an unreadable group, a part that raises its error."""
     where = f"{path}: row {first_row}"
     try:
         table = read_group(file, group, _columns(layout), where).combine_chunks()
         stops = _stops(table, layout, where)
     except (ValueError, pa.ArrowException) as error:
-        yield partial(_refuse, where, error)
+        yield partial(_raise, where, error)
         return
     for start, stop in zip([0, *stops[:-1]], stops, strict=True):
         yield partial(_read_part, table.slice(start, stop - start), layout, path, first_row + int(start))
@@ -172,7 +172,7 @@ def _read_part(table: pa.Table, layout: Layout, path: str, first_row: int) -> li
     return [(first_row, _to_segment(table, layout, f"{path}: row {first_row}"))]
 
 
-def _refuse(where: str, error: Exception) -> list[tuple[int, Segment]]:
+def _raise(where: str, error: Exception) -> list[tuple[int, Segment]]:
     if where in str(error):
         raise error
     raise ValueError(f"{where}: its row group cannot be read ({error}). Copy the file again.") from error
@@ -186,7 +186,7 @@ def _spec_of(described: dict[str, Any]) -> ArraySpec:
 
 
 def _check_columns(schema: pa.Schema, layout: Layout, path: str) -> None:
-    """Raises ValueError for a column that is lacking, or is of another type than the layout says."""
+    """Raises ValueError for a column that is missing or has another type than in the layout."""
     arrays = {"actions": layout.actions}
     for prefix in ("observations", "final_observations"):
         arrays |= {f"{prefix}.{key}": spec for key, spec in layout.observations.items()}
@@ -197,25 +197,31 @@ def _check_columns(schema: pa.Schema, layout: Layout, path: str) -> None:
         if name in arrays:
             fits, expected = _holds(found, arrays[name]), str(arrays[name])
         elif name == "episode":
-            fits, expected = found in (pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())), "strings"
+            fits, expected = (
+                found in (pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())),
+                "strings",
+            )
         else:
-            fits, expected = found is not None and pa.types.is_primitive(found) and not pa.types.is_temporal(found), "numbers"
+            fits, expected = (
+                found is not None and pa.types.is_primitive(found) and not pa.types.is_temporal(found),
+                "numbers",
+            )
         if not fits:
             raise ValueError(f"{path}: column {name}: expected {expected}, found {found or 'none'}. Copy the file again.")
 
 
 def _holds(found: pa.DataType | None, spec: ArraySpec) -> bool:
-    """Whether a column of this type holds arrays of this spec, as `_to_arrow` writes them or as lists of any length."""
+    """Whether a column of this type holds arrays of this spec, in the form of `_to_arrow` or as lists of any length."""
     if len(spec.shape) != 1:
-        return found is not None and pa.types.is_fixed_size_binary(found) and found.byte_width == spec.nbytes
+        return found is not None and pa.types.is_fixed_size_binary(found) and bool(found.byte_width == spec.nbytes)
     if found is None or not (pa.types.is_fixed_size_list(found) or pa.types.is_list(found) or pa.types.is_large_list(found)):
         return False
-    return found.value_type == pa.from_numpy_dtype(spec.dtype)
+    return bool(found.value_type == pa.from_numpy_dtype(spec.dtype))
 
 
 def _same_layout(layout: Layout | None, segment: Segment) -> Layout:
     found = Layout.of(segment)
-    if layout not in (None, found):
+    if layout is not None and layout != found:
         raise ValueError(
             f"Episode {segment.episode!r} has the layout {found.to_json()}, the episodes before it {layout.to_json()}."
         )
@@ -223,14 +229,14 @@ def _same_layout(layout: Layout | None, segment: Segment) -> Layout:
 
 
 def _open_shard(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """A writer that neither indexes nor measures the columns that hold frames."""
+    """A writer without dictionaries and statistics of observation columns."""
     indexed = [name for name in schema.names if "observations." not in name]
     return pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=["episode"], write_statistics=indexed)
 
 
 def _columns(layout: Layout) -> list[str]:
-    frames = [f"{prefix}.{key}" for prefix in ("observations", "final_observations") for key in layout.observations]
-    return ["episode", "step", *frames, *TRANSITION_FIELDS]
+    observations = [f"{prefix}.{key}" for prefix in ("observations", "final_observations") for key in layout.observations]
+    return ["episode", "step", *observations, *TRANSITION_FIELDS]
 
 
 def _to_table(segment: Segment, layout: Layout) -> pa.Table:
@@ -250,7 +256,7 @@ def _to_table(segment: Segment, layout: Layout) -> pa.Table:
 
 
 def _stops(table: pa.Table, layout: Layout, where: str) -> np.ndarray:
-    """Where to cut a row group: after each row that has a final observation."""
+    """Row numbers at which to cut a row group: after each row with a final observation."""
     finals = {key: table.column(f"final_observations.{key}").combine_chunks() for key in layout.observations}
     is_last = np.logical_and.reduce([final.is_valid().to_numpy(zero_copy_only=False) for final in finals.values()])
     stops = np.flatnonzero(is_last) + 1
@@ -264,9 +270,7 @@ def _to_segment(table: pa.Table, layout: Layout, where: str) -> Segment:
     steps = table.column("step").to_numpy()
     episodes = table.column("episode").unique().to_pylist()
     if len(episodes) > 1 or (np.diff(steps) != 1).any():
-        raise ValueError(
-            f"{where}: a segment mixes episodes {episodes[:3]} or skips steps. Keep the rows of a segment together and in order."
-        )
+        raise ValueError(f"{where}: a segment mixes episodes {episodes[:3]} or skips steps. Keep its rows together and in order.")
     if empty := [name for name in table.column_names if not name.startswith("final_") and table.column(name).null_count]:
         raise ValueError(f"{where}: column {empty[0]} has empty places. Record the episode again, or leave it out.")
     observations = {}
@@ -279,7 +283,7 @@ def _to_segment(table: pa.Table, layout: Layout, where: str) -> Segment:
 
 
 def _to_arrow(rows: np.ndarray, spec: ArraySpec) -> pa.Array:
-    """Rows (n, ...) as lists of numbers where they are vectors, else as raw bytes."""
+    """Vectors (n, D) as lists of numbers, other rows (n, ...) as raw bytes."""
     if len(spec.shape) == 1:
         return pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), spec.shape[0])
     contiguous = np.ascontiguousarray(rows, spec.dtype)

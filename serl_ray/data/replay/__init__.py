@@ -1,1 +1,1 @@
-"""The replay: ring, log, mixer of demonstrations and experience, stored maps, streams."""
+"""Replay: ring buffer, log, mixed batches of demonstrations and experience, stored maps, and streams."""

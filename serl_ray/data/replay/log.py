@@ -1,4 +1,4 @@
-"""Everything that a replay buffer has ever been given, on disk: append-only Parquet shards, in the order in which it came."""
+"""A log on disk of all segments added to a replay buffer, as append-only Parquet shards in their order."""
 
 from __future__ import annotations
 
@@ -20,51 +20,53 @@ from serl_ray.files.tables import open_parquet
 logger = logging.getLogger(__name__)
 
 WRITE_SECONDS = 5.0
-"""For which experience may wait in memory: what a run loses that is killed."""
+"""Seconds that experience may wait in memory; a killed run loses as much."""
 MAX_PENDING = 64 * 2**20
-"""Likewise the bytes of observations."""
+"""Bytes of observations that may wait in memory."""
 FULL_DISK_SECONDS = 30.0
-"""Until what could not be written is tried again."""
+"""Seconds between attempts to write to a full disk."""
 
 
 class ReplayLog:
     """The shards of one buffer, in a folder of a run. A shard is written once and never changed.
 
-    A checkpoint has links to the shards of its time, so it costs what is new, is whole in itself, and can be moved or deleted
-    alone. A buffer that is given the segments of a log again, `read_shards`, gives the same samples as the one that was logged.
+    A checkpoint has links to its shards, so it is complete, takes space only for new shards, and can be moved or
+    deleted alone. A buffer filled with the segments of a log (`read_shards`) gives the same samples as the logged
+    buffer.
 
     Args:
-        folder: for the shards.
-        trunk: fingerprint of the trunk whose maps stand for the frames, where that is so.
-        state_name: what the state vector is called in the shards, by which another run knows what it was joined of.
+        folder: folder for the shards.
+        trunk: fingerprint of the trunk that made stored maps; None for images.
+        state_name: name of the state vector in the shards, which tells other runs the vectors it was joined from.
 
     Attributes:
-        shards: in the order in which they were written.
-        pending: bytes of observations that wait in memory to be written.
+        shards: paths of the shards in the order of writing.
+        pending: bytes of observations that wait in memory.
     """
 
     def __init__(self, folder: Path, trunk: str | None = None, state_name: str = STATE) -> None:
         self.folder, self._trunk, self.state_name = folder, trunk, state_name
         self.shards: list[Path] = []
-        self._runs: list[list[Segment]] = []  # each of segments that continue one another
-        self._grows = False  # whether the last run may have another segment
+        self._runs: list[list[Segment]] = []  # segments in one list continue each other
+        self._grows = False  # whether another segment may join the last list
         self._last: Segment | None = None
         self.pending = 0
 
     def append(self, segment: Segment) -> None:
-        """Keeps a segment, in memory at first."""
+        """Adds a segment, at first in memory."""
         follows = self._last is not None and segment.continues(self._last)
         if follows and self._runs and self._grows:
             self._runs[-1].append(segment)
         else:
             self._runs.append([segment])
-            # What takes up an older episode does so in one piece: whether its last frame is still there depends on the piece.
+            # A segment that continues an older episode stays alone: its length decides if the buffer still has that
+            # episode's end.
             self._grows = follows or segment.first_step == 0
         self._last = segment
         self.pending += sum(rows.nbytes for rows in segment.observations.values())
 
     def flush(self) -> None:
-        """Writes what is in memory as the next shard; where that fails (OSError) it stays in memory."""
+        """Writes the segments in memory as the next shard; after an OSError they stay in memory."""
         if not self._runs:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -82,7 +84,7 @@ class ReplayLog:
         self._runs, self.pending = [], 0
 
     def link_into(self, folder: Path) -> list[str]:
-        """Puts every shard into a folder; returns their names in order. Nothing is in memory any more."""
+        """Writes pending segments, links every shard into a new folder, and returns their names in order."""
         self.flush()
         folder.mkdir(parents=True)
         for shard in self.shards:
@@ -91,7 +93,7 @@ class ReplayLog:
         return [shard.name for shard in self.shards]
 
     def take_over(self, shards: Sequence[Path]) -> None:
-        """Goes on from these shards, in place of what was logged so far."""
+        """Continues from these shards instead of the current ones."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for shard in shards:
             if not (self.folder / shard.name).exists():
@@ -100,46 +102,46 @@ class ReplayLog:
         self._runs, self.pending, self._last = [], 0, None
 
     def leftovers(self) -> list[Path]:
-        """Shards in the folder that are not part of the log: what was stored after a checkpoint, by a run that was then lost."""
+        """Shards in the folder but not in the log, written by a killed run after its last checkpoint."""
         return sorted(set(self.folder.glob("*.parquet")) - set(self.shards))
 
 
 class LogWriter:
-    """Writes the logs of a run every few seconds; where the disk is full, experience stays in memory until there is room."""
+    """Writer of a run's logs every few seconds; while the disk is full, experience stays in memory."""
 
     def __init__(self, logs: Collection[ReplayLog]) -> None:
         self._logs = logs
         self._due, self._disk_is_full = time.monotonic() + WRITE_SECONDS, False
 
     def write_if_due(self) -> None:
-        """Writes what has waited for long, or is much."""
+        """Writes everything if enough time has passed or enough bytes wait."""
         if time.monotonic() > self._due or any(log.pending > MAX_PENDING for log in self._logs):
             self.write()
 
     def write(self) -> None:
-        """Writes everything, or says that it could not and leaves it at that for a while."""
+        """Writes everything, unless the disk was full within the last `FULL_DISK_SECONDS`."""
         if not self._disk_is_full or time.monotonic() > self._due:
             self.close()
 
     def close(self) -> None:
-        """Writes everything, or says that it could not."""
+        """Writes everything, or warns that it failed."""
         self._disk_is_full = False
         for log in self._logs:
             try:
                 log.flush()
             except OSError as error:
                 self._disk_is_full = True
-                text = "Experience could not be written, and %.1f GB stay in memory: %s. Make room; the run goes on."
+                text = "Experience could not be written; %.1f GB stay in memory: %s. Free some space; the run continues."
                 logger.warning(text, log.pending / 1e9, error)
         self._due = time.monotonic() + (FULL_DISK_SECONDS if self._disk_is_full else WRITE_SECONDS)
 
 
 def read_shards(shards: Sequence[Path], state_name: str = STATE) -> Iterator[Segment]:
-    """The segments of shards, whose state vector is called so.
+    """The segments of shards, with `state` in place of their state vector's name.
 
     Raises:
-        ValueError: one is damaged.
-        FileNotFoundError: one is missing.
+        ValueError: a shard is damaged.
+        FileNotFoundError: a shard is missing.
     """
     for shard in shards:
         for segment in read_segments(shard):
@@ -152,7 +154,7 @@ def _renamed(segment: Segment, name: str, new_name: str) -> Segment:
 
 
 def num_transitions(shards: Sequence[Path]) -> int:
-    """Of these shards, by what their footers say."""
+    """Number of transitions in shards, from their footers."""
     total = 0
     for shard in shards:
         with open_parquet(str(shard)) as file:
@@ -161,7 +163,7 @@ def num_transitions(shards: Sequence[Path]) -> int:
 
 
 def _link(source: Path, target: Path) -> None:
-    """A second name for a file, or a copy where the two folders are not of one file system."""
+    """Makes a hard link, or a copy if the folders are on different file systems."""
     try:
         os.link(source, target)
     except OSError:

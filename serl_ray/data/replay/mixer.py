@@ -1,4 +1,4 @@
-"""Batches that are part experience of the policy, part demonstrations."""
+"""Batches of online experience and demonstrations."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from serl_ray.types import Batch
 def sample_mixed(
     online: ReplayBuffer, demos: ReplayBuffer, batch_size: int, demo_fraction: float, rng: np.random.Generator
 ) -> Batch:
-    """`batch_size` transitions of which `demo_count` are demonstrations: online first, then demonstrations, as in RLPD.
+    """A batch of online transitions followed by `demo_count` demonstrations, as in RLPD.
 
-    A side that is empty is made up for by the other one. `is_demo` (B,) bool says which is which.
+    If one buffer is empty, the other fills the batch. `is_demo` (B,) bool marks the demonstrations.
     """
     num_demos = demo_count(batch_size, demo_fraction)
     if not len(online) and not len(demos):
@@ -35,12 +35,12 @@ def sample_mixed(
 
 
 def demo_count(batch_size: int, demo_fraction: float) -> int:
-    """How many of `batch_size` are demonstrations: the nearest integer to their product, a half going to the even neighbour."""
+    """Number of demonstrations in a batch: `batch_size * demo_fraction`, rounded half to even."""
     if not 0.0 <= demo_fraction <= 1.0:
         raise ValueError(f"demo_fraction is {demo_fraction}; choose a number from 0 (no demonstrations) to 1 (nothing else).")
     return round(batch_size * demo_fraction)
 
 
 def _part(batch: Any, rows: slice) -> Any:
-    """Some rows of every array of a batch, as views."""
+    """The given rows of every array of a batch, as views."""
     return {key: _part(value, rows) for key, value in batch.items()} if isinstance(batch, dict) else batch[rows]

@@ -1,4 +1,4 @@
-"""Replay memory that stores every observation once and never hands out a neighbour that was not the recorded one."""
+"""Replay memory that stores every observation once, and links it to the observations recorded before and after it."""
 
 from __future__ import annotations
 
@@ -15,29 +15,34 @@ from serl_ray.types import Batch
 logger = logging.getLogger(__name__)
 
 MAX_MEMORY_SHARE = 0.8
-"""A buffer may take this share of the memory that is free when it is made."""
+"""Largest share of the free memory that a new buffer may take."""
 
 NO_ROW = -1
-"""As next row: no transition starts here. As previous row: nothing was recorded before this frame."""
+"""Next row where no transition starts; previous row where nothing was recorded before."""
 LOST_ROW = -2
-"""As previous row: the frame before this one was recorded and has been overwritten."""
+"""Previous row that was recorded but has been overwritten."""
 
 
 @dataclass(frozen=True)
 class _Tail:
-    """The newest observation of an episode that may still go on."""
+    """The newest observation of an episode that may continue.
+
+    Attributes:
+        position: number of rows written before this one; its row in the ring is `position % capacity`.
+        step: number of the step in its episode.
+    """
 
     position: int
-    """How many rows had been written before this one; its place in the ring is `position % capacity`."""
     step: int
 
 
 class ReplayBuffer:
-    """A ring of rows: an observation and the transition that starts there, linked to the rows before and after it in time.
+    """A ring of rows: an observation and the transition that starts there, with links in time.
 
-    Fragments of many environments interleave freely, because time is in the links and not in the order of the ring. A segment
-    that goes on where its episode was left takes one row a transition, any other one row more. A next observation is always the
-    younger row, and the ring overwrites the oldest first, so a transition dies before its next observation does.
+    Segments of many envs may interleave, because time is in the links and not in the order of the ring. A segment that
+    continues its episode takes one row per transition; any other segment takes one row more. A next observation is
+    always the younger row, and the ring overwrites the oldest rows first, so a transition is lost before its next
+    observation.
     """
 
     def __init__(
@@ -50,20 +55,20 @@ class ReplayBuffer:
         crop_keys: Collection[str] = (),
         promised: int = 0,
     ) -> None:
-        """Allocate the ring; its pages become real memory only as they are written.
+        """Allocates the ring; its pages take physical memory only when they are written.
 
         Args:
-            observation_spec: shape and dtype of each observation key, of any kind.
+            observation_spec: shape and dtype of each observation key.
             action_dim: length of an env action.
-            capacity: number of observations kept.
-            frame_stack: T, the number of consecutive observations in a sample.
-            name: how log lines and errors call this buffer.
-            crop_keys: observation keys (N, ...) that hold N crops of a frame, of which a sample has one, (1, ...): the same in
-                all of these keys, another one in the next observation.
-            promised: bytes of free memory that other rings will take as they fill.
+            capacity: number of stored observations.
+            frame_stack: number T of consecutive observations in a sample.
+            name: name of this buffer in log lines and errors.
+            crop_keys: observation keys (N, ...) with N crops of an image. A sample has one of them, (1, ...), the same
+                for all keys; the next observation has another one.
+            promised: bytes of free memory that other rings will take when they fill.
 
         Raises:
-            MemoryError: the ring would need more than `MAX_MEMORY_SHARE` of the free memory that is not promised.
+            MemoryError: the ring needs more than `MAX_MEMORY_SHARE` of the free memory that is not promised.
         """
         if capacity < 2 or frame_stack < 1:
             raise ValueError(f"{name}: capacity is {capacity} (at least 2) and frame_stack is {frame_stack} (at least 1).")
@@ -79,24 +84,25 @@ class ReplayBuffer:
         self._observations = {key: self._rows[f"observations/{key}"] for key in self.observation_spec}
         self._next_row, self._previous_row, self._valid = (self._rows[link] for link in ("next_row", "previous_row", "valid"))
         self._tails: dict[str, _Tail] = {}  # oldest first
+        self._written = self._num_valid = 0
         self.clear()
 
     def __len__(self) -> int:
-        """Number of transitions that may be sampled."""
+        """Number of transitions that can be sampled."""
         return self._num_valid
 
     @property
     def written(self) -> int:
-        """Rows ever written."""
+        """Number of rows written so far, with overwritten ones."""
         return self._written
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the whole ring, whether or not its pages have been touched."""
+        """Bytes of the whole ring, including unwritten pages."""
         return sum(rows.nbytes for rows in self._rows.values())
 
     def add(self, segment: Segment) -> None:
-        """Store a segment, as the continuation of its episode where this buffer holds what came right before it."""
+        """Adds a segment; it continues its episode if the buffer still holds the observation that it starts from."""
         self._check(segment)
         tail = self._pop_tail(segment)
         count = len(segment) + (tail is None)
@@ -116,15 +122,15 @@ class ReplayBuffer:
         """`batch_size` transitions, uniformly with replacement.
 
         Returns:
-            Fields (B, ...). Observations are (B, ...), or (B, T, ...) with the oldest first where `frame_stack` is T > 1; the
-            first frame of what was recorded is repeated where there is nothing before it.
+            Fields (B, ...). Observations are (B, ...), or (B, T, ...), oldest first, for `frame_stack` T > 1. The first
+            recorded observation is repeated if there are fewer than T.
         """
         batch = self.empty_batch(batch_size)
         self.sample_into(batch, rng)
         return batch
 
     def empty_batch(self, batch_size: int) -> Batch:
-        """Room for `batch_size` transitions, to be filled by `sample_into`."""
+        """Uninitialised arrays for `batch_size` transitions, to be filled by `sample_into`."""
         stack = () if self.frame_stack == 1 else (self.frame_stack,)
         batch: Batch = {
             field: np.empty((batch_size, *self._rows[field].shape[1:]), self._rows[field].dtype) for field in TRANSITION_FIELDS
@@ -139,7 +145,7 @@ class ReplayBuffer:
         return (1, *shape[1:]) if key in self.crop_keys else shape
 
     def sample_into(self, batch: Batch, rng: np.random.Generator) -> None:
-        """Overwrite `batch`, whose arrays may be views, with as many transitions as it has room for; see `sample`."""
+        """Fills all rows of `batch`, whose arrays may be views, with transitions; see `sample`."""
         rows = self._draw(len(batch["rewards"]), rng)
         frames = self._stacks(rows)
         next_frames = np.concatenate([frames[:, 1:], self._next_row[rows][:, None]], axis=1)  # (B, T)
@@ -151,7 +157,7 @@ class ReplayBuffer:
             self._gather_observations(role_frames, batch[role], rng)
 
     def _gather_observations(self, rows: np.ndarray, out: dict[str, np.ndarray], rng: np.random.Generator) -> None:
-        """Copies the observations of `rows`, (B,) or (B, T); where there are crops, one of each, the same in all keys."""
+        """Copies the observations of `rows`, (B,) or (B, T), with one random crop of each, the same for all keys."""
         crops = rng.integers(self._num_crops, size=rows.shape) if self.crop_keys else None
         for key, ring in self._observations.items():
             if key in self.crop_keys:
@@ -160,7 +166,7 @@ class ReplayBuffer:
                 _gather(ring, rows, out[key])
 
     def clear(self) -> None:
-        """Forgets everything. The same segments added anew then give the same samples."""
+        """Empties the buffer. Adding the same segments again then gives the same samples."""
         self._next_row[:] = self._previous_row[:] = NO_ROW
         self._valid[:] = False
         self._written = self._num_valid = 0
@@ -177,11 +183,12 @@ class ReplayBuffer:
             raise ValueError(f"{self.name}: holds observations {{{expected}}}, but the segment has {{{found}}}.")
         if segment.actions.shape[1:] != self._rows["actions"].shape[1:]:
             raise ValueError(
-                f"{self.name}: holds actions of {self._rows['actions'].shape[1]} numbers, not {segment.actions.shape[1]}."
+                f"{self.name}: holds actions of {self._rows['actions'].shape[1]} numbers, the segment has "
+                f"{segment.actions.shape[1]}."
             )
 
     def _pop_tail(self, segment: Segment) -> _Tail | None:
-        """The row of the segment's first observation, if this buffer holds it and will still hold it when the segment is in."""
+        """The row of the segment's first observation, if the buffer holds it and keeps it when the segment is added."""
         tail = self._tails.pop(str(segment.episode), None)
         if tail is None or tail.step != segment.first_step or tail.position < self._written + len(segment) - self.capacity:
             return None
@@ -190,7 +197,7 @@ class ReplayBuffer:
         return tail if is_same else None
 
     def _forget(self, rows: np.ndarray) -> None:
-        """End the transitions that start in `rows`, and those whose frame stack reaches back into them."""
+        """Invalidates the transitions that start in `rows`, and those whose frame stacks include these rows."""
         self._valid[rows] = False
         heirs = self._next_row[rows]
         heirs = heirs[heirs != NO_ROW]
@@ -201,7 +208,7 @@ class ReplayBuffer:
             heirs = heirs[heirs != NO_ROW]
 
     def _link(self, chain: np.ndarray, is_continued: bool) -> None:
-        """Tie rows (n + 1,) that hold consecutive observations together; n transitions start there."""
+        """Links rows (n + 1,) of consecutive observations, in which n transitions start."""
         if not is_continued:
             self._previous_row[chain[0]] = NO_ROW
         self._previous_row[chain[1:]] = chain[:-1]
@@ -211,14 +218,14 @@ class ReplayBuffer:
         self._valid[chain[:-1]] = (self._previous_row[linked] != LOST_ROW).all(axis=1)
 
     def _update_tails(self, segment: Segment) -> None:
-        """Open the tail of an episode that is not done; drop the tails whose rows have been overwritten."""
+        """Adds the tail of an episode that is not done, and removes tails with overwritten rows."""
         if not segment.dones[-1]:
             self._tails[str(segment.episode)] = _Tail(self._written - 1, segment.first_step + len(segment))
         while self._tails and self._tails[oldest := next(iter(self._tails))].position < self._written - self.capacity:
             del self._tails[oldest]
 
     def _draw(self, batch_size: int, rng: np.random.Generator) -> np.ndarray:
-        """Rows (B,) in which a valid transition starts: uniform draws, those that are not valid rejected."""
+        """Rows (B,) of valid transitions: uniform draws without the invalid ones."""
         if not self._num_valid:
             raise ValueError(f"{self.name}: is empty. Add a segment before sampling.")
         size = min(self._written, self.capacity)
@@ -229,7 +236,7 @@ class ReplayBuffer:
         return rows[:batch_size]
 
     def _stacks(self, rows: np.ndarray) -> np.ndarray:
-        """The rows (B, T) of the last T observations up to each of `rows` (B,), oldest first; the first recorded is repeated."""
+        """Rows (B, T) of the last T observations up to `rows` (B,), oldest first, padded with the first."""
         columns = [rows]
         for _ in range(self.frame_stack - 1):
             previous = self._previous_row[columns[-1]]
@@ -238,16 +245,16 @@ class ReplayBuffer:
 
 
 def _gather(ring: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
-    np.take(ring, rows, axis=0, out=out, mode="clip")  # the other modes go through a copy
+    np.take(ring, rows, axis=0, out=out, mode="clip")  # other modes make a copy
 
 
 def row_bytes(observation_spec: Mapping[str, ArraySpec], action_dim: int) -> int:
-    """What a ring takes for each observation it keeps."""
+    """Bytes of one row of a ring."""
     return sum(spec.nbytes for spec in _row_specs(observation_spec, action_dim).values())
 
 
 def _row_specs(observation_spec: Mapping[str, ArraySpec], action_dim: int) -> dict[str, ArraySpec]:
-    """Everything that one row of the ring holds."""
+    """Shapes and dtypes of one row of a ring, by column."""
     return {
         **{f"observations/{key}": spec for key, spec in observation_spec.items()},
         "actions": ArraySpec((action_dim,), np.dtype(np.float32)),
@@ -259,10 +266,10 @@ def _row_specs(observation_spec: Mapping[str, ArraySpec], action_dim: int) -> di
 
 
 def _reserve_memory(name: str, observation_spec: Mapping[str, ArraySpec], capacity: int, nbytes: int, promised: int) -> None:
-    """Say what the ring will cost, and refuse it where the memory is not there."""
+    """Logs the size of a ring, and raises MemoryError if there is not enough memory."""
     num_cameras = sum(len(spec.shape) >= 3 for spec in observation_spec.values())
     free = max(psutil.virtual_memory().available - promised, 0)
-    cost = f"{name}: {num_cameras} cameras x {capacity:,} frames = {nbytes / 1e9:.1f} GB; {free / 1e9:.0f} GB free"
+    cost = f"{name}: {num_cameras} cameras x {capacity:,} images = {nbytes / 1e9:.1f} GB; {free / 1e9:.0f} GB free"
     logger.info(cost)
     if nbytes > MAX_MEMORY_SHARE * free:
         raise MemoryError(f"{cost}, of which {MAX_MEMORY_SHARE:.0%} may be used. Choose a smaller --capacity or fewer cameras.")

@@ -1,4 +1,4 @@
-"""Demonstrations that are larger than memory: they stream through a replay buffer, which is the window they are shuffled in."""
+"""Streaming of demonstrations that are larger than memory through a replay buffer, in which they are shuffled."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from serl_ray.data.schema import Segment
 from serl_ray.types import Batch
 
 USES = 4
-"""How often a transition is drawn, on average, each time that it passes through the window."""
+"""Mean number of draws of a transition while it is in the window."""
 
 
 class DemoStream:
-    """Batches from a window that moves over the data, pass after pass: for every batch it moves on by a fraction of a batch.
+    """Batches from a window that moves over the data in endless passes, by a fraction of a batch for each batch.
 
     Args:
-        dataset: of segments, materialised: what does not fit into Ray's object store lies on disk.
-        window: an empty buffer; what it holds at a time is what a batch is drawn from.
-        held_out: episodes that are left out.
-        seed: of the order of the blocks, another one in each pass.
+        dataset: materialised dataset of segments; Ray keeps on disk what its object store cannot hold.
+        window: empty buffer that becomes the window.
+        held_out: episodes to leave out.
+        seed: seed of the order of the blocks, which differs between passes.
     """
 
     def __init__(self, dataset: ray.data.Dataset, window: ReplayBuffer, held_out: Collection[str], seed: int) -> None:
@@ -42,7 +42,7 @@ class DemoStream:
         return self._window.sample(batch_size, rng)
 
     def close(self) -> None:
-        """Ends the reading that is under way; Ray must still be there."""
+        """Stops reading; Ray must still be running."""
         self._segments.close()
 
     def _endless(self) -> Generator[Segment, None, None]:

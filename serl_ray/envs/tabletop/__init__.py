@@ -1,4 +1,4 @@
-"""Tabletop, the default simulator: peg and socket, cube, tray."""
+"""Tabletop, the default simulator: tasks with a peg, a cube and a tray."""
 
 from serl_ray.envs.tabletop.env import TabletopEnv
 

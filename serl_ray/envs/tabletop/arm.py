@@ -1,8 +1,8 @@
-"""One Cartesian gripper: its MJCF, and the controller that turns an action into motion.
+"""A Cartesian gripper: its MJCF and its controller.
 
-A hand is a free body welded to a mocap body; moving the mocap body drags the hand along with a force that is soft enough to
-press, to slide and to comply. Frames are the world's: metres, z up. Rotations are rotation vectors, radians, from the home
-pose, in which a hand points down.
+A hand is a free body welded to a mocap body; moving the mocap body drags the hand along with a force that is soft
+enough to press, to slide and to comply. Frames are the world's: metres, z up. Rotations are rotation vectors, radians,
+from the home pose, in which a hand points down.
 """
 
 from __future__ import annotations
@@ -21,25 +21,26 @@ ROTATION_SCALE = 0.08
 ROTATION_LIMIT = 0.25
 """Largest component, radians, of a commanded rotation vector."""
 LENGTH_UNIT = 0.05
-"""Metres that are 1.0 in an observation."""
+"""Unit of lengths in observations, metres."""
 FINGER_TRAVEL = 0.04
-"""Metres that each finger opens from the middle."""
+"""Travel of each finger from the middle, metres."""
 _GRIP = 0.02
-"""Metres by which a closing finger is commanded past the middle, so that it squeezes thin things too."""
+"""Distance past the middle to which a closing finger is commanded, metres, so that it also squeezes thin objects."""
 _COLORS, _METAL = ("0.16 0.42 0.85", "0.95 0.55 0.10"), "0.25 0.25 0.28"
 
 
 @dataclass(frozen=True)
 class ArmSpec:
-    """What differs between arms.
+    """Properties that differ between arms.
 
     Attributes:
         home: position (3,) of the tool centre point (tcp) around which episodes start, metres.
         low: lowest commanded position (3,).
         high: highest commanded position (3,).
         wrist_view: point (3,) in the hand's frame that the wrist camera looks at.
-        held: MJCF of what a fixed gripper holds; empty for a learned gripper.
-        tilts: whether the hand follows rotations about x and y; otherwise it points down, and turns about the vertical alone.
+        held: MJCF of the object in a fixed gripper; empty for a learned gripper.
+        tilts: whether the hand follows rotations about x and y; otherwise it points down, and turns about the vertical
+            alone.
     """
 
     home: tuple[float, float, float]
@@ -84,7 +85,7 @@ def _clamp() -> str:
 
 
 def arm_weld(index: int) -> str:
-    """MJCF equality that drags a hand after its target."""
+    """MJCF equality that makes a hand follow its target."""
     return f'<weld body1="target{index}" body2="hand{index}" solref="0.012 1" solimp="0.95 0.99 0.001"/>'
 
 
@@ -97,8 +98,8 @@ def arm_actuators(index: int) -> str:
 class Arm:
     """The controller of one arm in a running simulation.
 
-    Commands start from the pose the hand really has, so a hand that is blocked builds up no force: what it wants is always
-    within one step of where it is, and the pose alone (no hidden target) is the state.
+    Commands start from the actual pose of the hand, so a blocked hand builds up no force: its goal is always within one
+    step of its pose, and the pose is the whole state, without a hidden target.
     """
 
     def __init__(self, model: mujoco.MjModel, data: mujoco.MjData, index: int, spec: ArmSpec) -> None:
@@ -128,20 +129,21 @@ class Arm:
 
     @property
     def opening(self) -> float:
-        """0 (fingers meet) to 1 (wide open)."""
+        """Opening of the fingers, from 0 (closed) to 1 (wide open)."""
         return float(self._data.qpos[self._finger_qpos].mean() / FINGER_TRAVEL)
 
     def proprio(self) -> np.ndarray:
-        """What the arm feels (6,), or (8,) with a learned gripper.
+        """Proprioception (6,), or (8,) with a learned gripper.
 
-        Position from home / LENGTH_UNIT (3,), rotation / ROTATION_LIMIT (3,), the gripper's opening and command in [-1, 1] (2,).
+        Position from home / LENGTH_UNIT (3,), rotation / ROTATION_LIMIT (3,), the gripper's opening and command in [-1,
+        1] (2,).
         """
         pose = [*(self.position - self.spec.home) / LENGTH_UNIT, *self.rotation / ROTATION_LIMIT]
         gripper = [2 * self.opening - 1, -1.0 if self.is_closed else 1.0] if self.spec.has_gripper else []
         return np.array(pose + gripper)
 
     def place(self, position: np.ndarray) -> None:
-        """Puts the hand at a position (3,), pointing down and open; for resets."""
+        """Places the hand at a position (3,), pointing down and open; for resets."""
         self._data.qpos[self._hand_qpos : self._hand_qpos + 7] = [*position, 1, 0, 0, 0]
         self._data.mocap_pos[self._mocap] = position
         self._data.mocap_quat[self._mocap] = [1, 0, 0, 0]
@@ -150,7 +152,7 @@ class Arm:
             self._set_gripper(is_closed=False)
 
     def command(self, motion: np.ndarray) -> None:
-        """Sets the goal of this step from a motion (6,) in [-1, 1]: translation, then rotation about the world's axes."""
+        """Sets the goal of this step from a motion (6,) in [-1, 1]: translation, then rotation in the world's frame."""
         self._start[:] = *self.position, *self.rotation
         turned = np.empty(4)
         mujoco.mju_mulQuat(turned, quaternion(motion[3:] * ROTATION_SCALE), self._data.xquat[self.body])
@@ -158,7 +160,7 @@ class Arm:
         self._goal[3:] = np.clip(rotation_vector(turned), -self._turn_limit, self._turn_limit)
 
     def command_gripper(self, value: float) -> bool:
-        """Closes at `value` <= -0.5, opens at >= 0.5, else holds; True where the command was useless (it was already so)."""
+        """Closes at `value` <= -0.5, opens at >= 0.5, else holds; returns whether the command was useless."""
         if abs(value) < 0.5:
             return False
         is_useless = self.is_closed == (value < 0)

@@ -1,4 +1,4 @@
-"""The default simulator: four small manipulation tasks on a table, one a set-up."""
+"""The default simulator: four small manipulation tasks on a table, one for each set-up."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from serl_ray.envs.tabletop.scene import build_model
 from serl_ray.types import SETUP_MODES, ActionLayout
 
 GRASP_PENALTY = -0.02
-"""Added for each useless gripper command: closing what is closed, opening what is open."""
+"""Penalty of each useless gripper command: closing a closed gripper, or opening an open one."""
 _RAMP = (1 / 3, 2 / 3, 1.0, 1.0, 1.0)
-"""Where the targets are on their way in each fifth of a control step; the rest lets the hand catch up."""
+"""Share of the way of a control step that targets have covered in each fifth of it; then the hand catches up."""
 _SUBSTEPS = 5
-"""Physics steps a fifth: 25 of 4 ms make a control step of 0.1 s."""
+"""Number of physics steps in a fifth of a control step: 25 steps of 4 ms are 0.1 s."""
 _VIDEO_SIZE = 256
 
 Observation = dict[str, np.ndarray]
 
 
 class TabletopEnv(gymnasium.Env[Observation, np.ndarray]):
-    """One task a set-up, with a sparse reward: 1.0 on the step that succeeds, which ends the episode, else 0.0.
+    """One task for each set-up, with a sparse reward: 1.0 on the successful step, which ends the episode, else 0.0.
 
     | setup_mode | task | success |
     |---|---|---|
@@ -37,33 +37,39 @@ class TabletopEnv(gymnasium.Env[Observation, np.ndarray]):
     | dual-arm-fixed-gripper | bring the held peg and the held socket together | the peg touches the socket's bottom |
     | dual-arm-learned-gripper | lift the tray by its two handles | all four pads touch their handle, 5 cm up, level |
 
-    Control is at 10 Hz. An action is, for each arm (left first), 3 translations (1 = 0.02 m a step) and 3 rotations about the
-    world's axes (1 = 0.08 rad a step), relative to the pose the hand has; then, of a learned gripper, 1 number: close at <= -0.5,
-    open at >= 0.5, else the last command stays. Commanded poses are clipped to a box around the task and to 0.25 rad an axis;
-    hands with a learned gripper do not tilt.
+    Control is at 10 Hz. An action is, for each arm (left first), 3 translations (1 = 0.02 m a step) and 3 rotations
+    about the world's axes (1 = 0.08 rad a step), relative to the pose the hand has; then, of a learned gripper, 1
+    number: close at <= -0.5, open at >= 0.5, else the last command stays. Commanded poses are clipped to a box around
+    the task and to 0.25 rad an axis; hands with a learned gripper do not tilt.
 
-    Observations are float32 `state` (proprioception: `Arm.proprio` of each arm) and `object_state` (privileged: see `Insert` and
-    `Lift`), and the requested cameras, uint8 (H, W, 3). Lengths are in units of 0.05 m and rotations of 0.25 rad, but the way
-    that is left to go in steps of 0.02 m: finer, because the last centimetre decides. `info` has `success` and `grasp_penalty`
-    (-0.02 a useless gripper command, summed over arms).
+    Observations are float32 `state` (proprioception: `Arm.proprio` of each arm) and `object_state` (privileged: see
+    `Insert` and `Lift`), and the requested cameras, uint8 (H, W, 3). Lengths are in units of 0.05 m and rotations of
+    0.25 rad, but the way that is left to go in steps of 0.02 m: finer, because the last centimetre decides. `info` has
+    `success` and `grasp_penalty` (-0.02 a useless gripper command, summed over arms).
 
     Args:
         setup_mode: one of `serl_ray.types.SETUP_MODES`.
-        cameras: keys of the images to observe: `front` or `image` (the same view), and `wrist` (one arm) or `left_wrist` and
-            `right_wrist` (two). Without cameras nothing is rendered and no OpenGL is needed.
+        cameras: keys of the images to observe: `front` or `image` (the same view), and `wrist` (one arm) or
+            `left_wrist` and `right_wrist` (two). Without cameras nothing is rendered and no OpenGL is needed.
         image_size: side of an observed image, pixels.
-        max_steps: an episode is truncated after so many steps.
-        rewards: False for an env that cannot tell, as most robots: the reward stays 0, success ends nothing, and `info` tells.
+        max_steps: number of steps after which an episode is truncated.
+        rewards: whether the env detects success, unlike most robots; otherwise the reward is always 0, success does not
+            end an episode, and only `info` reports it.
 
     Raises:
-        ValueError: for an unknown set-up or camera.
+        ValueError: the set-up or a camera is unknown.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
     render_mode = "rgb_array"
 
     def __init__(
-        self, setup_mode: str, cameras: Sequence[str] = (), image_size: int = 128, max_steps: int = 100, rewards: bool = True
+        self,
+        setup_mode: str,
+        cameras: Sequence[str] = (),
+        image_size: int = 128,
+        max_steps: int = 100,
+        rewards: bool = True,
     ) -> None:
         if setup_mode not in SETUP_MODES:
             raise ValueError(f"setup_mode is {setup_mode!r}; choose one of {', '.join(SETUP_MODES)}.")
@@ -82,7 +88,7 @@ class TabletopEnv(gymnasium.Env[Observation, np.ndarray]):
         self.observation_space = self._make_observation_space()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
-        """Starts an episode: everything that is random in it comes from `self.np_random`, here."""
+        """Starts an episode; all its randomness is drawn here from `self.np_random`."""
         super().reset(seed=seed)
         mujoco.mj_resetData(self._model, self._data)
         self._task.reset(self.np_random)
@@ -91,7 +97,7 @@ class TabletopEnv(gymnasium.Env[Observation, np.ndarray]):
         return self._observe(), {"success": False, "grasp_penalty": 0.0}
 
     def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Moves every arm for 0.1 s."""
+        """Executes the action (A + G,) for 0.1 s."""
         num_useless = self._command(np.asarray(action, np.float64))
         for fraction in _RAMP:
             for arm in self._arms:
@@ -102,10 +108,16 @@ class TabletopEnv(gymnasium.Env[Observation, np.ndarray]):
         success = self._task.is_success()
         info = {"success": success, "grasp_penalty": GRASP_PENALTY * num_useless}
         terminated = success and self._rewards
-        return self._observe(), float(terminated), terminated, not terminated and self._num_steps >= self._max_steps, info
+        return (
+            self._observe(),
+            float(terminated),
+            terminated,
+            not terminated and self._num_steps >= self._max_steps,
+            info,
+        )
 
     def expert_action(self) -> np.ndarray:
-        """The scripted expert's action (A + G,), float32, for the scene as it is now, however it came to be so."""
+        """The scripted expert's action (A + G,), float32, for any current state of the scene."""
         return self._task.expert_action().astype(np.float32)
 
     def render(self) -> np.ndarray:  # type: ignore[override]  # gymnasium leaves the frame type free
@@ -113,12 +125,12 @@ class TabletopEnv(gymnasium.Env[Observation, np.ndarray]):
         return self._render("front", _VIDEO_SIZE)
 
     def close(self) -> None:
-        """Gives the renderers' memory back."""
+        """Frees the memory of the renderers."""
         while self._renderers:
             self._renderers.popitem()[1].close()
 
     def _command(self, action: np.ndarray) -> int:
-        """Gives the arms their goals; the number of useless gripper commands."""
+        """Sets the goals of the arms, and returns the number of useless gripper commands."""
         if action.shape != (self._layout.action_dim,) or not np.isfinite(action).all():
             raise ValueError(f"The action must be {self._layout.action_dim} finite numbers in [-1, 1], not {action!r}.")
         num_useless = 0

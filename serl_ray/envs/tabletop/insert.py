@@ -1,4 +1,4 @@
-"""Fixed grippers: a held peg goes into a socket, which stands on the table (one arm) or is held by the second arm (two)."""
+"""Tasks with fixed grippers: put a held peg into a socket on the table, or in the second arm's hand."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from serl_ray.envs.tabletop.motion import approach, motion_action, square_yaw
 from serl_ray.envs.tabletop.scene import touches
 
 PEG_HALF_WIDTH = 0.012
-"""Metres; the peg is square."""
+"""Half the width of the square peg, metres."""
 CLEARANCE = 0.004
-"""Metres between the centred peg and each wall of the socket."""
+"""Distance between the centred peg and each wall of the socket, metres."""
 DEPTH = 0.03
-"""Metres from the socket's rim to its bottom, below a funnel of FUNNEL metres."""
+"""Depth of the socket's bottom under its rim, metres, below a funnel of FUNNEL metres."""
 FUNNEL = 0.014
 SUCCESS_DEPTH = 0.02
-"""Metres below the rim that the tip must be, and touch the bottom."""
+"""Depth of the tip under the rim at success, metres; the peg must also touch the bottom."""
 _SIDEWAYS = 'quat="0.70710678 -0.70710678 0 0"'
-"""Turns z into the world's y: the left arm's peg then points at the right arm, whose socket opens towards it."""
+"""Rotation of z to the world's y, by which the held peg and the held socket point at each other."""
 
 
 def peg(tip: Vector, length: float, turn: str = "") -> str:
-    """The peg's body: its origin is the tip, it extends `length` metres along its z."""
+    """The peg's body, with its origin at the tip and its `length` in metres along its z axis."""
     size = (PEG_HALF_WIDTH, PEG_HALF_WIDTH, length / 2)
     shaft = box(size, "0.96 0.85 0.15", (0, 0, length / 2), name="peg", collides_as="object", mass=0.02)
     return f'<body name="peg" pos="{numbers(tip)}" {turn} gravcomp="1">{shaft}</body>'
 
 
 def socket(rim: Vector, turn: str = "") -> str:
-    """The socket's body: its origin is the centre of the rim, it opens along its z."""
+    """The socket's body, with its origin at the centre of the rim and its opening along its z axis."""
     inner, wall = PEG_HALF_WIDTH + CLEARANCE, 0.005  # half the opening, half a wall's thickness
     outer, inset = inner + 2 * wall, wall / 2 * np.sqrt(0.5)  # `inset` brings the slope's inner face to the rim's edge
     floor = box((outer, outer, 0.004), "0.9 0.2 0.5", (0, 0, -DEPTH - 0.004), name="bottom", collides_as="fixture", mass=0.01)
@@ -50,7 +50,7 @@ class Insert:
 
     @staticmethod
     def scene(num_arms: int) -> tuple[tuple[ArmSpec, ...], str]:
-        """The arms, and the MJCF of what is not held."""
+        """The arms, and the MJCF of the objects that they do not hold."""
         if num_arms == 1:
             arm = ArmSpec((0, 0, 0.16), (-0.12, -0.12, 0.055), (0.12, 0.12, 0.24), (0, 0, -0.05), peg((0, 0, -0.05), 0.07))
             return (arm,), socket((0, 0, 0.038))
@@ -66,7 +66,7 @@ class Insert:
         self._socket_home = model.body_pos[self._rim].copy()
 
     def reset(self, rng: np.random.Generator) -> None:
-        """Hands within (4, 4, 2) cm of home; the socket within 5 cm and 0.2 rad on the table, or within 1.5 cm in its hand."""
+        """Places hands within (4, 4, 2) cm of home, and the socket within 5 cm and 0.2 rad, or 1.5 cm in its hand."""
         for arm in self._arms:
             arm.place(arm.spec.home + rng.uniform(-1, 1, 3) * (0.04, 0.04, 0.02))
         if len(self._arms) == 1:
@@ -80,12 +80,12 @@ class Insert:
         return bool(self._tip_in_socket()[2] <= -SUCCESS_DEPTH) and touches(self._data, self._peg_geom, self._bottom)
 
     def object_state(self) -> np.ndarray:
-        """Rim minus tip in full-scale steps (3,), world frame; the turn that lines the first hand up / ROTATION_LIMIT (1,)."""
+        """Rim minus tip in full-scale steps (3,), world frame, and hand 1's turn to align / ROTATION_LIMIT (1,)."""
         offset = (self._data.xpos[self._rim] - self._data.xpos[self._tip]) / TRANSLATION_SCALE
         return np.array([*offset, (self._goal_yaw() - self._arms[0].rotation[2]) / ROTATION_LIMIT])
 
     def expert_action(self) -> np.ndarray:
-        """Above the funnel, then straight in; with two arms each goes half the way."""
+        """The expert's action: above the funnel, then straight in; two arms move half the way each."""
         error = -self._tip_in_socket() - (0, 0, DEPTH + 0.005)
         way = approach(error, tolerance=0.008, hover=DEPTH + FUNNEL + 0.012, clear=DEPTH + FUNNEL + 0.002)
         share = self._socket_frame() @ way / len(self._arms)
@@ -93,7 +93,7 @@ class Insert:
         return np.concatenate([motion_action(arm, sign * share, yaw) for arm, sign in zip(self._arms, (1, -1), strict=False)])
 
     def _tip_in_socket(self) -> np.ndarray:
-        """The tip (3,) in the socket's frame, metres."""
+        """Position (3,) of the tip in the socket's frame, metres."""
         tip: np.ndarray = self._socket_frame().T @ (self._data.xpos[self._tip] - self._data.xpos[self._rim])
         return tip
 
@@ -102,5 +102,5 @@ class Insert:
         return frame
 
     def _goal_yaw(self) -> float:
-        """Heading of the hands, radians, that lines the peg up: the standing socket's, or none where both are held."""
+        """Heading of the hands that aligns the peg, radians; 0 for a held socket."""
         return square_yaw(self._socket_frame()) if len(self._arms) == 1 else 0.0

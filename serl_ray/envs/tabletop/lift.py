@@ -1,4 +1,4 @@
-"""Learned grippers: pick a cube up (one arm), or lift a tray by its two handles (two arms)."""
+"""Tasks with learned grippers: one arm lifts a cube, or two arms lift a tray by its handles."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ TRAY_HALF = (0.06, 0.11, 0.006)
 """Half-sizes of the tray, metres; a handle stands at either end of its y axis."""
 HANDLE_OFFSET, HANDLE_HALF = 0.09, (0.022, 0.011, 0.021)
 LIFT_HEIGHT = 0.05
-"""Metres above its resting place that the object must be, in every hand's grip."""
+"""Height of the object above its resting place at success, metres; every hand must grip it."""
 LEVEL = 0.95
-"""Least cosine of the object's tilt at success."""
+"""Smallest cosine of the object's tilt at success."""
 
 
 def cube() -> str:
-    """The cube: it is its own grip."""
+    """The cube, which is gripped as a whole."""
     return _free_body(box((CUBE_HALF,) * 3, "0.88 0.12 0.14", name="grip0", collides_as="object", mass=0.05), CUBE_HALF)
 
 
 def tray() -> str:
-    """The tray: the left arm's grip is the handle at +y, the right arm's the one at -y."""
+    """The tray, with the left arm's handle at +y and the right arm's handle at -y."""
     geoms = box(TRAY_HALF, "0.93 0.91 0.84", collides_as="object", mass=0.08)
     for i, (y, color) in enumerate([(HANDLE_OFFSET, "0.88 0.12 0.14"), (-HANDLE_OFFSET, "0.55 0.15 0.70")]):
         pos = (0, y, TRAY_HALF[2] + HANDLE_HALF[2])
@@ -41,7 +41,7 @@ def _free_body(geoms: str, height: float) -> str:
 
 
 def fence(half_x: float, half_y: float) -> str:
-    """Four invisible walls, which only objects meet: whatever a policy does, the object stays within the grippers' reach."""
+    """Four invisible walls that keep the object within reach of the grippers; only objects collide with them."""
     inward = ((1, 0), (-1, 0), (0, 1), (0, -1))
     plane = '<geom type="plane" class="fence" size="1 1 1" pos="{} {} 0" zaxis="{} {} 0"/>'
     return "".join(plane.format(-x * half_x, -y * half_y, x, y) for x, y in inward)
@@ -69,7 +69,7 @@ class Lift:
         self._grips = [model.geom(f"grip{i}").id for i in range(len(arms))]
 
     def reset(self, rng: np.random.Generator) -> None:
-        """Hands within (3, 3, 2) cm of home; the cube within 8 cm and 0.4 rad, the tray within (2.5, 2) cm and 0.15 rad."""
+        """Places hands within (3, 3, 2) cm of home, a cube within 8 cm and 0.4 rad, a tray within 2.5 cm, 0.15 rad."""
         for arm in self._arms:
             arm.place(arm.spec.home + rng.uniform(-1, 1, 3) * (0.03, 0.03, 0.02))
         x, y, yaw = rng.uniform(-1, 1, 3) * ((0.08, 0.08, 0.4) if len(self._arms) == 1 else (0.025, 0.02, 0.15))
@@ -80,10 +80,11 @@ class Lift:
         return self._height() >= LIFT_HEIGHT and self._is_level() and all(map(all, self._contacts()))
 
     def object_state(self) -> np.ndarray:
-        """What the arms need to know of the object.
+        """Privileged state of the object.
 
-        Per arm: grip minus tcp in full-scale steps (3,), the turn that lines the hand up / ROTATION_LIMIT (1,), contact of its
-        two pads, 0 or 1 (2,). Then the object's height above rest / LENGTH_UNIT (1,) and the x and y of its upward axis (2,).
+        Per arm: grip minus tcp in full-scale steps (3,), the turn that aligns the hand / ROTATION_LIMIT (1,), contacts
+        of its two pads, 0 or 1 (2,). Then the object's height above rest / LENGTH_UNIT (1,), and x and y of its upward
+        axis (2,).
         """
         values: list[float] = []
         for arm, grip, contacts in zip(self._arms, self._grips, self._contacts(), strict=True):
@@ -92,9 +93,10 @@ class Lift:
         return np.array([*values, self._height() / LENGTH_UNIT, *self._up()[:2]])
 
     def expert_action(self) -> np.ndarray:
-        """Open, above the grip, down, close; once every hand has its grip, up.
+        """The expert's action: open, above the grip, down, close; once every hand has its grip, up.
 
-        A hand that has lost its grip opens and starts again while the other sets its end down; a tray held askew is let go.
+        A hand that loses its grip opens and starts again, while the other hand lowers its end; a tilted tray is
+        released.
         """
         is_held = [arm.is_closed and all(contacts) for arm, contacts in zip(self._arms, self._contacts(), strict=True)]
         if all(is_held) and not self._is_level():
@@ -118,7 +120,7 @@ class Lift:
         return [*motion_action(arm, displacement, self._goal_yaw()), gripper]
 
     def _contacts(self) -> list[tuple[bool, bool]]:
-        """Per arm, whether its left and its right pad touch its grip."""
+        """Contacts of the left and right pad with the grip, for each arm."""
         pairs = zip(self._arms, self._grips, strict=True)
         return [(touches(self._data, arm.pads[0], grip), touches(self._data, arm.pads[1], grip)) for arm, grip in pairs]
 
@@ -127,7 +129,7 @@ class Lift:
         return len(self._arms) == 1 or bool(self._up()[2] >= LEVEL)
 
     def _height(self) -> float:
-        """Metres of the object above its resting place."""
+        """Height of the object above its resting place, metres."""
         return float(self._data.xpos[self._object][2]) - self._rest_height
 
     def _up(self) -> np.ndarray:
@@ -136,5 +138,5 @@ class Lift:
         return axis
 
     def _goal_yaw(self) -> float:
-        """Heading of a hand, radians, that lines its pads up with the object."""
+        """Heading of a hand that aligns its pads with the object, radians."""
         return square_yaw(self._data.xmat[self._object].reshape(3, 3))

@@ -1,4 +1,4 @@
-"""Small pieces of MJCF."""
+"""Helpers that write MJCF."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Vector = Sequence[float]
 
 
 def numbers(values: Vector) -> str:
-    """The values as MJCF writes them: `0.1 0 0.2`."""
+    """The values in the form of MJCF, such as `0.1 0 0.2`."""
     return " ".join(f"{value:.6g}" for value in values)
 
 
@@ -29,11 +29,11 @@ def box(
     Args:
         size: half-sizes (3,), metres.
         color: red, green and blue in [0, 1].
-        pos: its centre (3,) in the body's frame, metres.
-        name: of the geom, if it has to be found again.
-        collides_as: a class of `scene.build_model`; `visual` collides with nothing.
-        mass: kg.
-        pitch: degrees that it is turned about y.
+        pos: centre (3,) in the body's frame, metres.
+        name: name of the geom; empty for none.
+        collides_as: collision class of `scene.build_model`; `visual` collides with nothing.
+        mass: mass, kg.
+        pitch: rotation about y, degrees.
     """
     named = f'name="{name}" ' if name else ""
     look = f'rgba="{color} 1" mass="{mass}" euler="0 {pitch} 0"'
@@ -41,7 +41,7 @@ def box(
 
 
 def look_at(name: str, position: Vector, target: Vector, fovy: float) -> str:
-    """A camera at `position` that looks at `target` (both in the parent's frame, metres), upright; `fovy` in degrees."""
+    """An upright camera at `position` that looks at `target`, both in the parent's frame, metres; `fovy` in degrees."""
     forward = np.subtract(target, position) / np.linalg.norm(np.subtract(target, position))
     right = np.cross(forward, (0.0, 0.0, 1.0))
     right /= np.linalg.norm(right)

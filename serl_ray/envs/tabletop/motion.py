@@ -1,4 +1,4 @@
-"""What the scripted experts share: reach a goal from above, from wherever the hand is now. No phases are stored."""
+"""Motions of the scripted experts, which reach a goal from above from any pose, without stored phases."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from serl_ray.envs.tabletop.arm import ROTATION_LIMIT, ROTATION_SCALE, TRANSLATI
 
 
 def approach(error: np.ndarray, tolerance: float, hover: float, clear: float) -> np.ndarray:
-    """The displacement (3,) that brings a tool to its goal along the goal's axis z.
+    """The displacement (3,) that moves a tool to its goal along the goal's z axis.
 
-    Within `tolerance` of the axis it goes straight to the goal; else to `hover` above it, and sideways only once it is `clear` of
-    the goal's surroundings.
+    A tool within `tolerance` of the axis moves straight to the goal. Any other tool moves to `hover` above it, and
+    sideways only from the height `clear`.
 
     Args:
         error: goal minus tool (3,), metres, in a frame whose z points away from the goal.
@@ -26,16 +26,16 @@ def approach(error: np.ndarray, tolerance: float, hover: float, clear: float) ->
 
 
 def motion_action(arm: Arm, displacement: np.ndarray, yaw: float) -> np.ndarray:
-    """Action (6,) in [-1, 1] that moves the tcp by `displacement` (3,), metres, and turns the hand upright to `yaw`, radians."""
+    """Action (6,) in [-1, 1] that moves the tcp by `displacement` (3,), metres, and turns the hand to `yaw`."""
     upright = np.array([0.0, 0.0, np.clip(yaw, -ROTATION_LIMIT, ROTATION_LIMIT)])
     action = np.concatenate([displacement / TRANSLATION_SCALE, (upright - arm.rotation) / ROTATION_SCALE])
     return action.clip(-1.0, 1.0)
 
 
 def square_yaw(rotation: np.ndarray) -> float:
-    """Heading, radians in [-pi/4, pi/4), of something that looks the same after a quarter turn, from its rotation matrix (3, 3).
+    """Heading in [-pi/4, pi/4), radians, of a square object with the rotation matrix (3, 3).
 
-    Read off its most level axis, so that it also holds for a cube that lies on another side.
+    It is measured at the most level axis, so that it also holds for a cube on another side.
     """
     x, y, _ = rotation[:, np.abs(rotation[2]).argmin()]
     return float((np.arctan2(y, x) + np.pi / 4) % (np.pi / 2) - np.pi / 4)

@@ -1,4 +1,4 @@
-"""The world that the tasks share: a table, a light, a front camera, and who collides with whom."""
+"""The common scene of all tasks: a table, a light, a front camera, and collision classes."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from serl_ray.envs.tabletop.arm import ArmSpec, arm_actuators, arm_body, arm_wel
 from serl_ray.envs.tabletop.mjcf import look_at
 
 TIMESTEP = 0.004
-"""Seconds of one physics step; 25 of them are one control step of 0.1 s."""
+"""Duration of a physics step, seconds; 25 of them are one control step of 0.1 s."""
 
 
 def build_model(arms: Sequence[ArmSpec], objects: str, render_size: int) -> mujoco.MjModel:
     """Compiles the scene.
 
-    Collisions are by class: an `object` (what is manipulated) meets fixtures, fences, pads and other objects; a `fixture` (table,
-    socket), a `fence` (which no camera sees) and a finger's `pad` meet objects only; `visual` meets nothing.
+    Collision classes: an `object` (moved by the robot) meets fixtures, fences, pads and other objects; a `fixture`
+    (table, socket), a `fence` (invisible) and a finger's `pad` meet objects only; `visual` meets nothing.
 
     Args:
-        arms: one spec an arm.
+        arms: specs of the arms.
         objects: MJCF of the task's bodies.
-        render_size: side of the largest image that will be rendered, pixels.
+        render_size: side of the largest rendered image, pixels.
     """
     indices = range(len(arms))
     return mujoco.MjModel.from_xml_string(f"""

@@ -1,1 +1,1 @@
-"""LeRobot data sets, v2.1 and v3.0, read and written from their format. Import the module you need."""
+"""LeRobot data sets, v2.1 and v3.0, read and written without LeRobot itself. Import the module you need."""

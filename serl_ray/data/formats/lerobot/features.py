@@ -1,4 +1,4 @@
-"""Which column of a LeRobot data set is which field of a segment."""
+"""The columns of a LeRobot data set and the fields of a segment."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ COLUMNS = {
     "grasp_penalty": "complementary_info.discrete_penalty",
     "intervened": "complementary_info.is_intervention",
 }
-"""The columns of the fields that are one number each: names of LeRobot's own HIL-SERL, time-outs and masks aside."""
+"""Columns of the fields with one number each: names of LeRobot's own HIL-SERL, except for time-outs and masks."""
 OBSERVATION, IMAGES = "observation.", "observation.images."
-PICTURES = ("image", "video")
+IMAGE_DTYPES = ("image", "video")
 NO_ARRAYS = ("string", "language", "audio")
 MAX_AXES = 5
-"""Of an array that is no picture, as `datasets` has types for them."""
+"""Largest number of axes of an array besides images; `datasets` has no type for more."""
 NUMBERS = re.compile(r"bool|u?int\d{1,2}|float\d{2}")
-"""dtypes that a data set may name."""
+"""Allowed dtypes of numbers in a data set."""
 INDICES = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 
 
 def is_image(spec: ArraySpec) -> bool:
-    """Whether an observation is kept as a picture."""
+    """Whether an observation is stored as an image."""
     return len(spec.shape) == 3 and spec.dtype == np.uint8 and spec.shape[-1] in IMAGE_CHANNELS
 
 
@@ -43,21 +43,21 @@ def column_of(key: str, spec: ArraySpec) -> str:
 
 def key_of(column: str, feature: dict[str, Any]) -> str:
     """The observation key of a column."""
-    prefix = IMAGES if feature["dtype"] in PICTURES and column.startswith(IMAGES) else OBSERVATION
+    prefix = IMAGES if feature["dtype"] in IMAGE_DTYPES and column.startswith(IMAGES) else OBSERVATION
     return column.removeprefix(prefix)
 
 
 def observed(features: dict[str, dict[str, Any]], path: str) -> dict[str, str]:
-    """The columns that are observations, by the keys they become; text is none.
+    """The columns of observations by their keys, without text.
 
     Raises:
-        ValueError: two columns would become the same key, or one has neither numbers, pictures nor text.
+        ValueError: two columns have the same key, or a column has neither numbers, images nor text.
     """
     columns: dict[str, str] = {}
     for column, feature in features.items():
         if column.startswith(OBSERVATION) and feature["dtype"] not in NO_ARRAYS:
-            if feature["dtype"] not in PICTURES and not _is_number(feature["dtype"]):
-                raise ValueError(f"{path}: {column} has dtype {feature['dtype']!r}, neither numbers nor pictures. Take it out.")
+            if feature["dtype"] not in IMAGE_DTYPES and not _is_number(feature["dtype"]):
+                raise ValueError(f"{path}: {column} has dtype {feature['dtype']!r}, neither numbers nor images. Remove it.")
             key = key_of(column, feature)
             if key in columns:
                 raise ValueError(f"{path}: {columns[key]} and {column} are both observation {key!r}. Rename one of them.")
@@ -69,7 +69,7 @@ def describe(specs: dict[str, ArraySpec], action_dim: int, videos: bool) -> dict
     """The features of a data set, in the order of its columns.
 
     Raises:
-        ValueError: an observation has no place in the format.
+        ValueError: the format cannot hold an observation.
     """
     features: dict[str, dict[str, Any]] = {}
     for key, spec in specs.items():
@@ -93,7 +93,7 @@ def describe(specs: dict[str, ArraySpec], action_dim: int, videos: bool) -> dict
 
 
 def metadata(features: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """The metadata of a data file. LeRobot v2.1 knows from nothing else that a struct is a picture."""
+    """The metadata of a data file, by which LeRobot v2.1 recognises images."""
     types = {column: _type_of(feature) for column, feature in features.items() if feature["dtype"] != "video"}
     return {"huggingface": json.dumps({"info": {"features": types}})}
 
@@ -114,10 +114,10 @@ def _type_of(feature: dict[str, Any]) -> dict[str, Any]:
 
 def _check_place(key: str, spec: ArraySpec, videos: bool) -> None:
     if "/" in key or not spec.shape:
-        raise ValueError(f"Observation {key!r}, {spec}: LeRobot has neither names with a slash nor arrays without an axis.")
+        raise ValueError(f"Observation {key!r}, {spec}: LeRobot has no names with a slash, and no arrays without an axis.")
     if len(spec.shape) > MAX_AXES or 0 in spec.shape or spec.dtype.kind not in "biuf":
         raise ValueError(
-            f"Observation {key!r}, {spec}: LeRobot has numbers, of 1 to {MAX_AXES} axes that are not empty. Leave it out."
+            f"Observation {key!r}, {spec}: LeRobot holds numbers with 1 to {MAX_AXES} axes, none empty. Leave it out."
         )
     if videos and is_image(spec) and (spec.shape[0] % 2 or spec.shape[1] % 2 or spec.shape[2] != 3):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What the meta data of a LeRobot folder say: versions 2.1 and 3.0, by local path or URI."""
+"""The metadata of a LeRobot folder, versions 2.1 and 3.0, by local path or URI."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from serl_ray.files.uris import expand, is_file, join, open_input, parents
 INFO = "meta/info.json"
 V2, V3 = "v2.1", "v3.0"
 CHUNK = 1000
-"""Files in a folder `chunk-...`."""
+"""Number of files in a folder `chunk-...`."""
 DATA_PATH = {
     V2: "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
     V3: "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
@@ -30,16 +30,16 @@ VIDEO_PATH = {
 }
 PLACEHOLDER = re.compile(r"\{(\w+)(?::0?(\d{1,2})d)?\}")
 DEPTH = 4
-"""Folders above a data file in which the meta data are looked for."""
+"""Number of folders above a data file in which the metadata are searched."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """The frames of an episode in a video.
+    """The part of a video that shows an episode.
 
     Attributes:
-        path: of the video.
-        start: seconds from its beginning to the episode's first frame.
+        path: path of the video.
+        start: time of the episode's first frame in the video, seconds.
     """
 
     path: str
@@ -48,11 +48,11 @@ class Clip:
 
 @dataclass(frozen=True)
 class LeRobotFolder:
-    """A data set.
+    """A LeRobot data set.
 
     Attributes:
         root: local path or URI of the folder.
-        info: what `meta/info.json` holds.
+        info: contents of `meta/info.json`.
     """
 
     root: str
@@ -60,7 +60,7 @@ class LeRobotFolder:
 
     @classmethod
     def open(cls, root: str) -> LeRobotFolder:
-        """Raises a ValueError where the meta data are of a version that is not read, or broken."""
+        """The data set in a folder; a ValueError for damaged metadata or an unsupported version."""
         path = join(root, INFO)
         with open_input(path) as file:
             return _parsed(root, path, file.read())
@@ -75,30 +75,30 @@ class LeRobotFolder:
 
     @cached_property
     def episodes(self) -> dict[int, dict[str, Any]]:
-        """The meta data of the episodes, without their statistics, by index and in its order."""
+        """The metadata of the episodes without their statistics, by index and in its order."""
         episodes = {}
         for row in self._episode_tables() if self.is_v3 else self._json_lines("meta/episodes.jsonl"):
             index = row.get("episode_index")
             if type(index) is not int or index < 0:
                 found = "no 'episode_index'" if index is None else f"the episode_index {index!r:.60}"
-                raise ValueError(f"{self.root}: an episode in its meta data has {found}. Copy the folder meta again.")
+                raise ValueError(f"{self.root}: an episode in its metadata has {found}. Copy the folder meta again.")
             episodes[index] = row
         return dict(sorted(episodes.items()))
 
     def data_files(self) -> list[str]:
-        """The files that hold the rows of the episodes, each once, in the order of the episodes."""
+        """The files with the rows of the episodes, each once, in the order of the episodes."""
         return list(dict.fromkeys(self._file("data_path", index, "data") for index in self.episodes))
 
     def clip(self, episode: int, key: str) -> Clip:
-        """Where the frames of a video feature are."""
+        """The clip of an episode in the video of a feature."""
         start = self.episodes[episode].get(f"videos/{key}/from_timestamp") if self.is_v3 else 0.0
         if not isinstance(start, int | float) or not math.isfinite(start):
-            raise ValueError(f"{self.root}: its meta data do not say where episode {episode} begins in the video of {key}.")
+            raise ValueError(f"{self.root}: its metadata do not say where episode {episode} begins in the video of {key}.")
         return Clip(self._file("video_path", episode, f"videos/{key}", key), start)
 
     @cached_property
     def action_limits(self) -> tuple[np.ndarray, np.ndarray]:
-        """The least and the greatest value (A,) of each number of the actions, as the statistics have them."""
+        """The minimum and maximum (A,) of the actions, from the statistics."""
         of_all = join(self.root, "meta/stats.json")
         try:
             if is_file(of_all):
@@ -110,8 +110,8 @@ class LeRobotFolder:
             return least.min(axis=0).ravel(), greatest.max(axis=0).ravel()
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"{self.root}: its meta data do not say between which limits the actions are ({type(error).__name__}: {error}). "
-                "Have LeRobot compute the statistics of the data set again."
+                f"{self.root}: its metadata have no limits of the actions ({type(error).__name__}: {error}). "
+                "Let LeRobot compute the statistics of the data set again."
             ) from error
 
     def _file(self, template: str, episode: int, prefix: str, video_key: str = "") -> str:
@@ -125,7 +125,7 @@ class LeRobotFolder:
         }
         path = join(self.root, INFO)
         if not isinstance(self.info.get(template), str):
-            raise ValueError(f"{path}: no {template}, which says where the files lie. Copy the file again.")
+            raise ValueError(f"{path}: no {template}, which locates the files. Copy the file again.")
         return join(self.root, fill(self.info[template], values, path))
 
     def _episode_tables(self) -> Iterator[dict[str, Any]]:
@@ -146,15 +146,13 @@ class LeRobotFolder:
 
 @lru_cache(maxsize=8)
 def _parsed(root: str, path: str, text: bytes) -> LeRobotFolder:
-    """A data set by its `info.json`: as long as that stays as it is, the other meta data are read once for all data files."""
+    """The data set of an `info.json`; while that does not change, other metadata are read once for all data files."""
     info = _json(text, path)
     folder = LeRobotFolder(root, info)
     if missing := [key for key in ("codebase_version", "fps", "features", "data_path") if key not in info]:
-        raise ValueError(f"{path}: {', '.join(missing)} missing, which LeRobot {V2} and {V3} have.")
+        raise ValueError(f"{path}: {', '.join(missing)} missing; LeRobot {V2} and {V3} have it. Copy the file again.")
     if not re.match(r"v(2\.[01]|3\.\d)", folder.version):
-        raise ValueError(
-            f"{path}: codebase_version {folder.version}, this serl_ray reads {V2} and {V3}. Convert it with LeRobot."
-        )
+        raise ValueError(f"{path}: codebase_version {folder.version}; this release reads {V2} and {V3}. Convert it with LeRobot.")
     for key, value, kind in (("fps", info["fps"], int | float), ("chunks_size", info.get("chunks_size", CHUNK), int)):
         if not isinstance(value, kind) or not 0 < value < 1e9:
             raise ValueError(f"{path}: {key} is {value!r}, expected a number above 0. Copy the file again.")
@@ -170,7 +168,7 @@ def _check_features(features: Any, path: str) -> None:
         is_shape = isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape)
         if not isinstance(dtype, str) or not dtype.isalnum() or not is_shape:
             raise ValueError(
-                f"{path}: features[{column!r}]: expected a dtype and a shape, found {feature!r:.60}. Copy the file again."
+                f"{path}: features[{column!r}]: expected dtype and shape, found {feature!r:.60}. Copy the file again."
             )
 
 
@@ -185,17 +183,17 @@ def _json(text: bytes, where: str) -> dict[str, Any]:
 
 
 def fill(template: str, values: dict[str, Any], path: str) -> str:
-    """A relative path from a template of `path`, which may be anyone's.
+    """A relative path from a template in the untrusted file `path`.
 
     Raises:
-        ValueError: the template asks for something else, or leads out of the folder.
+        ValueError: the template has an unknown placeholder, or leads out of the folder.
     """
     wanted = PLACEHOLDER.sub("", template)
     if "{" in wanted or "}" in wanted or not {name for name, _ in PLACEHOLDER.findall(template)} <= values.keys():
         raise ValueError(f"{path}: the path {template!r} asks for something other than {', '.join(values)}.")
     filled = PLACEHOLDER.sub(lambda found: str(values[found[1]]).zfill(int(found[2] or 0)), template)
     if PurePosixPath(filled).is_absolute() or ".." in PurePosixPath(filled).parts:
-        raise ValueError(f"{path}: the path {filled!r} leads out of the data set, so nothing of it was read.")
+        raise ValueError(f"{path}: the path {filled!r} leads out of the data set, so nothing was read.")
     return filled
 
 
@@ -205,5 +203,5 @@ def is_lerobot(path: str) -> bool:
 
 
 def folder_of(data_file: str) -> LeRobotFolder | None:
-    """The LeRobot folder that a data file lies in."""
+    """The LeRobot folder of a data file; None for another file."""
     return next((LeRobotFolder.open(folder) for folder in parents(data_file)[:DEPTH] if is_lerobot(folder)), None)

@@ -1,8 +1,8 @@
 """Segments from LeRobot data sets.
 
-A row has no observation after its action: that is in the next row. The last row of an episode has none. Where its mask is 0 (the
-episode was terminated, the value of what follows does not count) its own frame stands for it, as in LeRobot's own HIL-SERL;
-otherwise its transition is left out. What stands for a column that a data set lacks:
+The observation after an action is in the next row. The last row of an episode has no next row. If its mask is 0 (the
+episode terminated, so the value of the next observation does not count), its own observation is also the next one, as
+in LeRobot's own HIL-SERL; otherwise its transition is left out. Defaults of missing columns:
 
     next.reward                            an error; with `episodes_succeed` 1 in the last row and 0 before it
     next.done                              true in the last row of an episode
@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serl_ray.data.formats.lerobot.features import ACTION, COLUMNS, PICTURES, REWARD, observed
+from serl_ray.data.formats.lerobot.features import ACTION, COLUMNS, IMAGE_DTYPES, REWARD, observed
 from serl_ray.data.formats.lerobot.folder import LeRobotFolder
 from serl_ray.data.formats.lerobot.video import read_frames
 from serl_ray.data.schema import ACTION_TOLERANCE, SCALAR_FIELDS, ArraySpec, Part, Segment
@@ -35,11 +35,11 @@ from serl_ray.files.tables import check_memory, open_parquet, read_group
 
 @dataclass(frozen=True)
 class LeRobotOptions:
-    """How to read a data set that was not made for reinforcement learning.
+    """Options for data sets that were not made for reinforcement learning.
 
     Attributes:
-        episodes_succeed: without rewards, take every episode for one that ends in success.
-        rescale_actions: map the least and greatest value that each number of the actions has in the data set to -1 and 1.
+        episodes_succeed: whether every episode of a data set without rewards counts as a success.
+        rescale_actions: whether the range of each action dimension in the data set is mapped to [-1, 1].
     """
 
     episodes_succeed: bool = False
@@ -53,7 +53,7 @@ INDEXED = ("episode_index", "frame_index")
 def read_lerobot_parts(
     folder: LeRobotFolder, path: str, observation_spec: Mapping[str, ArraySpec] | None, options: LeRobotOptions
 ) -> Iterator[Part]:
-    """The episodes in a data file, to be read one by one; `observation_spec` names the keys to keep, by default all."""
+    """The episodes in a data file, to be read one by one; `observation_spec` gives the keys to keep, by default all."""
     reader = _EpisodeReader(folder, path, observation_spec, options)
     with open_parquet(path) as file:
         for first_row, table in _episode_tables(file, reader.columns(file.schema_arrow), path):
@@ -61,7 +61,7 @@ def read_lerobot_parts(
 
 
 def _episode_tables(file: pq.ParquetFile, columns: list[str], path: str) -> Iterator[tuple[int, pa.Table | ValueError]]:
-    """The rows of each episode and the number of its first; an error in place of rows that cannot be read."""
+    """The number of the first row and the rows of each episode; an error in place of unreadable rows."""
     first = row = 0
     pending: list[pa.Table] = []
     for group in range(file.num_row_groups):
@@ -98,10 +98,14 @@ def _episode_of(table: pa.Table) -> int:
 
 
 class _EpisodeReader:
-    """Makes segments of the rows of an episode."""
+    """Reader of the rows of an episode as segments."""
 
     def __init__(
-        self, folder: LeRobotFolder, path: str, observation_spec: Mapping[str, ArraySpec] | None, options: LeRobotOptions
+        self,
+        folder: LeRobotFolder,
+        path: str,
+        observation_spec: Mapping[str, ArraySpec] | None,
+        options: LeRobotOptions,
     ) -> None:
         self._folder, self._path, self._options = folder, path, options
         self._features: dict[str, dict[str, Any]] = folder.info["features"]
@@ -111,10 +115,10 @@ class _EpisodeReader:
         self._limits = folder.action_limits if options.rescale_actions else None
 
     def columns(self, schema: pa.Schema) -> list[str]:
-        """What to read of the columns of a data file.
+        """The columns to read from a data file.
 
         Raises:
-            ValueError: a column is lacking that nothing can stand for, or one holds what it should not.
+            ValueError: a column without a default is missing, or a column has a wrong type.
         """
         names = schema.names
         in_file = [column for column in self._observed.values() if self._features[column]["dtype"] != "video"]
@@ -123,25 +127,25 @@ class _EpisodeReader:
             raise ValueError(f"{self._path}: no column {', '.join(missing)}; it has {', '.join(names)}.")
         if REWARD not in names and not self._options.episodes_succeed:
             raise ValueError(
-                f"{self._path}: no rewards (column {REWARD}). If every episode ends in success, convert the data set by "
-                "convert_demos.py --episodes_succeed."
+                f"{self._path}: no rewards (column {REWARD}). If every episode ends in success, convert the data set "
+                "with convert_demos.py --episodes_succeed."
             )
         columns = list(dict.fromkeys([*needed, *(column for column in COLUMNS.values() if column in names)]))
         for column in columns:
-            is_picture = column in in_file and self._features[column]["dtype"] in PICTURES
+            is_image = column in in_file and self._features[column]["dtype"] in IMAGE_DTYPES
             found = schema.field(column).type if names.count(column) == 1 else None
-            if not (_is_picture(found) if is_picture else _is_numbers(found, within=column not in INDEXED)):
-                wanted = "pictures" if is_picture else "numbers"
+            if not (_is_image(found) if is_image else _is_numbers(found, within=column not in INDEXED)):
+                wanted = "images" if is_image else "numbers"
                 raise ValueError(f"{self._path}: column {column}: expected {wanted}, found {found}. Copy the data set again.")
         return columns
 
     def read(self, first_row: int, table: pa.Table | ValueError) -> Iterator[tuple[int, Segment]]:
-        """The segments of an episode, each with the number of its first transition; one ends wherever the episode is done."""
+        """The segments of an episode, cut after each done, with the numbers of their first transitions."""
         if isinstance(table, ValueError):
             raise table
         self._check_rows(table)
         columns = {"actions": self._actions(table), **_scalars(table)}
-        frames = {key: self._observation(table, key) for key in self._observed}
+        arrays = {key: self._observation(table, key) for key in self._observed}
         cuts = (np.flatnonzero(columns["dones"][:-1]) + 1).tolist()
         for start, stop in pairwise([0, *cuts, len(table)]):
             is_terminated = columns["masks"][stop - 1] == 0
@@ -149,12 +153,13 @@ class _EpisodeReader:
                 stop -= 1
             if stop > start:
                 rows = np.r_[start:stop, stop - 1 if is_terminated else stop]
+                fields: dict[str, Any] = {name: column[start:stop] for name, column in columns.items()}
                 yield (
                     first_row + start,
                     Segment(
-                        observations={key: array[rows] for key, array in frames.items()},
+                        observations={key: array[rows] for key, array in arrays.items()},
                         episode=f"{self._folder.root}#{_episode_of(table)}" + (f"+{start}" if start else ""),
-                        **{name: column[start:stop] for name, column in columns.items()},
+                        **fields,
                     ),
                 )
 
@@ -164,7 +169,8 @@ class _EpisodeReader:
         if rows != expected or (table.column("frame_index").to_numpy() != np.arange(rows)).any():
             raise ValueError(
                 f"{self._path}: episode {episode} has {rows} rows, frames {table.column('frame_index')[0]} to "
-                f"{table.column('frame_index')[rows - 1]}; the meta data have {expected}. Copy or record the data set again."
+                f"{table.column('frame_index')[rows - 1]}; the metadata have {expected}. "
+                "Copy or record the data set again."
             )
 
     def _actions(self, table: pa.Table) -> np.ndarray:
@@ -179,8 +185,8 @@ class _EpisodeReader:
             dim = int(np.argmax(is_outside))
             raise ValueError(
                 f"{self._path}: episode {_episode_of(table)}: action[{dim}]: expected numbers in [-1, 1], found "
-                f"{actions[:, dim].min():g} to {actions[:, dim].max():g}. Scale the actions to what the env takes, or convert "
-                "the data set by convert_demos.py --rescale_actions, which maps the least and greatest of each to -1 and 1."
+                f"{actions[:, dim].min():g} to {actions[:, dim].max():g}. Scale the actions as for the env, or "
+                "convert the data set with convert_demos.py --rescale_actions, which maps the range of each to [-1, 1]."
             )
         return actions
 
@@ -191,21 +197,21 @@ class _EpisodeReader:
         if feature["dtype"] == "video":
             clip = self._folder.clip(episode, column)
             return read_frames(clip.path, clip.start, len(table), float(self._folder.info["fps"]))
-        if feature["dtype"] in PICTURES:
-            return _pictures(table, column, f"{self._path}: episode {episode}: {column}")
+        if feature["dtype"] in IMAGE_DTYPES:
+            return _images(table, column, f"{self._path}: episode {episode}: {column}")
         dtype = np.dtype(feature["dtype"])
         wanted = self._spec[key].dtype if key in self._spec else dtype
         rows = _numbers(table, column, wanted if wanted.kind == dtype.kind == "f" else dtype)
         if rows.size != len(table) * prod(feature["shape"]):
             raise ValueError(
-                f"{self._path}: episode {episode}: {column}: expected an array of shape {feature['shape']} in each row, found "
-                f"{rows.size} numbers in {len(table)} rows. Copy meta and data of the same data set."
+                f"{self._path}: episode {episode}: {column}: expected an array of shape {feature['shape']} in each "
+                f"row, found {rows.size} numbers in {len(table)} rows. Copy meta and data of one data set."
             )
         return rows.reshape(len(table), *feature["shape"])
 
 
 def _scalars(table: pa.Table) -> dict[str, np.ndarray]:
-    """The fields (n,) that are one number each; see the top of this module for those that have no column."""
+    """The fields (n,) with one number each; for missing columns see the docstring of this module."""
     n = len(table)
     is_last = np.arange(n) == n - 1
     found = {
@@ -223,38 +229,38 @@ def _scalars(table: pa.Table) -> dict[str, np.ndarray]:
 
 
 def _numbers(table: pa.Table, column: str, dtype: np.dtype) -> np.ndarray:
-    """All numbers of a column, flat, whether they come as such or in lists of lists."""
+    """All numbers of a column, flat, also from nested lists."""
     array = table.column(column).combine_chunks()
     while pa.types.is_nested(array.type):
         array = array.flatten()
     if array.null_count:
         raise ValueError(f"Column {column} has {array.null_count} empty places. Record the episode again, or leave it out.")
-    numbers = array.to_numpy(zero_copy_only=False)
+    numbers: np.ndarray = array.to_numpy(zero_copy_only=False)
     return (numbers != 0) if dtype.kind == "b" else numbers.astype(dtype)
 
 
 def _is_numbers(found: pa.DataType | None, within: bool) -> bool:
-    """Whether a column holds numbers; with `within`, in lists too."""
+    """Whether a column holds numbers; with `within`, also nested lists of numbers."""
     while found is not None and within and pa.types.is_nested(found) and found.num_fields == 1:
         found = found.field(0).type
     return found is not None and (pa.types.is_boolean(found) or pa.types.is_integer(found) or pa.types.is_floating(found))
 
 
-def _is_picture(found: pa.DataType | None) -> bool:
+def _is_image(found: pa.DataType | None) -> bool:
     return found is not None and pa.types.is_struct(found) and found.get_field_index("bytes") >= 0
 
 
-def _pictures(table: pa.Table, column: str, where: str) -> np.ndarray:
-    """Frames (n, H, W, C) uint8 from PNG or JPEG bytes."""
-    pictures = table.column(column).to_pylist()
-    if any(picture is None or picture["bytes"] is None for picture in pictures):
-        raise ValueError(f"{where}: a picture is not in the file but beside it. Embed the pictures with LeRobot.")
+def _images(table: pa.Table, column: str, where: str) -> np.ndarray:
+    """Images (n, H, W, C) uint8 from PNG or JPEG bytes."""
+    encoded = table.column(column).to_pylist()
+    if any(image is None or image["bytes"] is None for image in encoded):
+        raise ValueError(f"{where}: an image is in a separate file. Embed the images with LeRobot.")
     try:
-        first = decode(pictures[0]["bytes"])
-        check_memory(first.nbytes * len(pictures), where)
-        frames = np.stack([first, *(decode(picture["bytes"]) for picture in pictures[1:])])
+        first = decode(encoded[0]["bytes"])
+        check_memory(first.nbytes * len(encoded), where)
+        images = np.stack([first, *(decode(image["bytes"]) for image in encoded[1:])])
     except ValueError as error:
         raise ValueError(f"{where}: {error} Record the episode again, or leave it out.") from error
-    if frames.dtype != np.uint8:
-        raise ValueError(f"{where}: expected pictures of uint8, found {frames.dtype}. Leave this camera out of the data set.")
-    return frames[..., None] if frames.ndim == 3 else frames
+    if images.dtype != np.uint8:
+        raise ValueError(f"{where}: expected images of uint8, found {images.dtype}. Leave this camera out of the data set.")
+    return images[..., None] if images.ndim == 3 else images

@@ -1,4 +1,4 @@
-"""Statistics of the columns of a LeRobot data set, as its meta data hold them."""
+"""Statistics of the columns of a LeRobot data set, in the form of its metadata."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import numpy as np
 
 Stats = dict[str, dict[str, np.ndarray]]
 MAX_FRAMES = 100
-"""Frames of an episode that are measured, evenly spaced."""
+"""Number of measured images of an episode, evenly spaced."""
 
 
-def measure(columns: dict[str, np.ndarray], pictures: set[str]) -> Stats:
-    """Least, greatest, mean, standard deviation and count of an episode's columns (n, ...).
+def measure(columns: dict[str, np.ndarray], images: set[str]) -> Stats:
+    """Minimum, maximum, mean, standard deviation and count of an episode's columns (n, ...).
 
-    Those of pictures are of each channel, (C, 1, 1), in [0, 1]; those of other columns have the shape of a row.
+    Statistics of images are per channel, (C, 1, 1), in [0, 1]; those of other columns have the shape of a row.
     """
-    return {name: _of_pictures(rows) if name in pictures else _of_rows(rows) for name, rows in columns.items()}
+    return {name: _image_stats(rows) if name in images else _row_stats(rows) for name, rows in columns.items()}
 
 
 def merge(total: Stats | None, episode: Stats) -> Stats:
-    """The statistics of all episodes so far and of one more."""
+    """The statistics of all episodes so far and one more."""
     if total is None:
         return episode
     return {name: _merge(total[name], stats) for name, stats in episode.items()}
@@ -31,10 +31,12 @@ def to_json(stats: Stats) -> dict[str, Any]:
     return {name: {measure: value.tolist() for measure, value in values.items()} for name, values in stats.items()}
 
 
-def _of_pictures(frames: np.ndarray) -> dict[str, np.ndarray]:
-    """Of frames (n, H, W, C) uint8, from how often each shade occurs: exact, and one frame at a time."""
-    chosen = np.linspace(0, len(frames) - 1, min(len(frames), MAX_FRAMES)).round().astype(int)
-    counts = sum(_shades(frames[t]) for t in chosen)  # (C, 256)
+def _image_stats(images: np.ndarray) -> dict[str, np.ndarray]:
+    """Statistics of images (n, H, W, C) uint8 from their histograms: exact, with one image in memory at a time."""
+    chosen = np.linspace(0, len(images) - 1, min(len(images), MAX_FRAMES)).round().astype(int)
+    counts = np.zeros((images.shape[-1], 256), np.int64)
+    for t in chosen:
+        counts += _histogram(images[t])
     shades, occurs = np.arange(256) / 255.0, counts > 0
     shares = counts / counts.sum(axis=1, keepdims=True)
     mean = shares @ shades
@@ -47,13 +49,13 @@ def _of_pictures(frames: np.ndarray) -> dict[str, np.ndarray]:
     return {name: value[:, None, None] for name, value in values.items()} | {"count": np.array([len(chosen)])}
 
 
-def _shades(frame: np.ndarray) -> np.ndarray:
-    """How often each shade occurs in each channel of a frame (H, W, C) uint8, (C, 256)."""
-    return np.stack([np.bincount(frame[..., channel].ravel(), minlength=256) for channel in range(frame.shape[-1])])
+def _histogram(image: np.ndarray) -> np.ndarray:
+    """Counts (C, 256) of the shades in each channel of an image (H, W, C) uint8."""
+    return np.stack([np.bincount(image[..., channel].ravel(), minlength=256) for channel in range(image.shape[-1])])
 
 
-def _of_rows(rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Of rows (n, ...) of numbers."""
+def _row_stats(rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Statistics of rows (n, ...) of numbers."""
     numbers = (rows[:, None] if rows.ndim == 1 else rows).astype(np.float64)
     return {
         "min": numbers.min(axis=0),
@@ -65,7 +67,7 @@ def _of_rows(rows: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _merge(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Mean and variance of two samples together, from those of each."""
+    """Statistics of the union of two samples."""
     share = other["count"] / (one["count"] + other["count"])
     share = share.reshape((1,) * one["mean"].ndim)
     mean = (1 - share) * one["mean"] + share * other["mean"]

@@ -1,4 +1,4 @@
-"""Segments to LeRobot data sets: n transitions become n rows of an episode, so what a segment saw last is not written."""
+"""Writing of LeRobot data sets: n transitions become n rows, without the last observation of a segment."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import imageio.v3 as imageio
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from serl_ray.data.formats.lerobot import stats
-from serl_ray.data.formats.lerobot.features import ACTION, COLUMNS, column_of, describe, metadata
+from serl_ray.data.formats.lerobot.features import ACTION, COLUMNS, IMAGE_DTYPES, column_of, describe, metadata
 from serl_ray.data.formats.lerobot.folder import CHUNK, DATA_PATH, INFO, V2, V3, VIDEO_PATH
 from serl_ray.data.formats.lerobot.video import CODEC, PIXELS, VideoWriter
 from serl_ray.data.schema import ArraySpec, Segment
+from serl_ray.files.images import encode
 
 FILE_MB = 100
-"""Size of a v3.0 data file after which a new one is begun, and its videos with it."""
+"""Size of a v3.0 data file after which a new file and new videos are started."""
 VIDEO_MB = 200
 EPISODES_PATH = "meta/episodes/chunk-000/file-000.parquet"
-PICTURE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+IMAGE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 
 
 @dataclass(frozen=True)
 class LeRobotFormat:
-    """How to write a data set.
+    """Format of a data set to write.
 
     Attributes:
         version: v2.1 or v3.0.
-        videos: cameras as H.264 videos, which are small and lossy, in place of PNG pictures in the data files.
-        fps: control steps a second.
-        task: what the robot does, in words.
+        videos: whether images are stored as H.264 videos, which are small and lossy, instead of PNGs in the data files.
+        fps: control steps per second.
+        task: the robot's task, in words.
     """
 
     version: str = V3
@@ -48,10 +48,10 @@ EXACT = LeRobotFormat()
 
 
 def write_lerobot(root: Path, segments: Iterable[Segment], style: LeRobotFormat = EXACT) -> None:
-    """Write each segment as an episode of a data set in the folder `root`, which must not exist.
+    """Writes each segment as an episode of a data set in the folder `root`, which must not exist.
 
     Raises:
-        ValueError: there is no segment, they are not alike, or LeRobot has no place for what they hold.
+        ValueError: there is no segment, the segments differ in shape, or LeRobot cannot hold them.
     """
     writer: _Writer | None = None
     try:
@@ -72,7 +72,7 @@ class _Writer:
         self._root, self._style = root, style
         self._specs, self._action_dim = first.observation_spec, first.actions.shape[1]
         self.features = describe(self._specs, self._action_dim, style.videos)
-        self._pictures = {name for name, feature in self.features.items() if feature["dtype"] in ("image", "video")}
+        self._images = {name for name, feature in self.features.items() if feature["dtype"] in IMAGE_DTYPES}
         self._num_episodes = self._num_frames = 0
         self._num_files = 0
         self._data: pq.ParquetWriter | None = None
@@ -82,19 +82,21 @@ class _Writer:
         (root / "meta").mkdir(parents=True)
 
     def add(self, segment: Segment) -> None:
-        """An episode more."""
+        """Writes an episode."""
         self._check(segment)
         columns = self._columns(segment)
         table = self._table(columns)
-        if self._data is None:
-            self._open(table.schema)
+        data = self._data or self._open(table.schema)
         place = self._place()
         for key, video in self._videos.items():
             start = video.num_frames / self._style.fps
             video.add(columns[key])
-            place |= {f"videos/{key}/from_timestamp": start, f"videos/{key}/to_timestamp": video.num_frames / self._style.fps}
-        self._data.write_table(table, row_group_size=len(table))
-        measured = stats.measure(columns, self._pictures)
+            place |= {
+                f"videos/{key}/from_timestamp": start,
+                f"videos/{key}/to_timestamp": video.num_frames / self._style.fps,
+            }
+        data.write_table(table, row_group_size=len(table))
+        measured = stats.measure(columns, self._images)
         self._stats = stats.merge(self._stats, measured)
         self._write_episode(len(segment), place, measured)
         self._num_episodes, self._num_frames = self._num_episodes + 1, self._num_frames + len(segment)
@@ -102,20 +104,20 @@ class _Writer:
             self._close_files()
 
     def close(self) -> None:
-        """Finish the files of data."""
+        """Completes the data files."""
         self._close_files()
         if self._episodes is not None:
             self._episodes.close()
 
     def write_meta(self) -> None:
-        """Write what describes the whole."""
+        """Writes the metadata of the data set."""
         task = self._style.task
         if self._style.version == V2:
             self._append("tasks", {"task_index": 0, "task": task})
         else:
             tasks = pd.DataFrame({"task_index": [0]}, index=pd.Index([task], name="task"))
             tasks.to_parquet(self._root / "meta" / "tasks.parquet")
-            (self._root / "meta" / "stats.json").write_text(json.dumps(stats.to_json(self._stats), indent=4))
+            (self._root / "meta" / "stats.json").write_text(json.dumps(stats.to_json(self._stats or {}), indent=4))
         (self._root / INFO).write_text(json.dumps(self._info(), indent=4))
 
     def _info(self) -> dict[str, Any]:
@@ -155,8 +157,8 @@ class _Writer:
         specs, action_dim = segment.observation_spec, segment.actions.shape[1]
         if specs != self._specs or action_dim != self._action_dim:
             raise ValueError(
-                f"Episode {segment.episode!r} has {_told(specs, action_dim)}; "
-                f"those before it {_told(self._specs, self._action_dim)}."
+                f"Episode {segment.episode!r} has {_describe(specs, action_dim)}; "
+                f"those before it have {_describe(self._specs, self._action_dim)}."
             )
 
     def _columns(self, segment: Segment) -> dict[str, np.ndarray]:
@@ -167,14 +169,18 @@ class _Writer:
         columns[ACTION] = segment.actions
         columns |= {column: getattr(segment, field) for field, column in COLUMNS.items()}
         columns |= {"timestamp": (steps / self._style.fps).astype(np.float32), "frame_index": steps}
-        columns |= {"episode_index": np.full(n, self._num_episodes), "index": self._num_frames + steps, "task_index": 0 * steps}
+        columns |= {
+            "episode_index": np.full(n, self._num_episodes),
+            "index": self._num_frames + steps,
+            "task_index": 0 * steps,
+        }
         return columns
 
     def _table(self, columns: dict[str, np.ndarray]) -> pa.Table:
         arrays = {}
         for name, feature in self.features.items():
             if feature["dtype"] == "image":
-                arrays[name] = pa.array([_picture(t, frame) for t, frame in enumerate(columns[name])], PICTURE)
+                arrays[name] = pa.array([_picture(t, image) for t, image in enumerate(columns[name])], IMAGE)
             elif feature["dtype"] != "video":
                 arrays[name] = _to_arrow(columns[name])
         return pa.table(arrays, metadata=metadata(self.features))
@@ -184,13 +190,14 @@ class _Writer:
         episode = {"episode_chunk": chunk, "episode_index": self._num_files}
         return self._root / templates[self._style.version].format(chunk_index=chunk, file_index=index, video_key=key, **episode)
 
-    def _open(self, schema: pa.Schema) -> None:
+    def _open(self, schema: pa.Schema) -> pq.ParquetWriter:
         path = self._path(DATA_PATH)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._data = pq.ParquetWriter(path, schema, compression="snappy")
         for name, feature in self.features.items():
             if feature["dtype"] == "video":
                 self._videos[name] = VideoWriter(self._path(VIDEO_PATH, name), self._style.fps, tuple(feature["shape"]))
+        return self._data
 
     def _close_files(self) -> None:
         if self._data is None:
@@ -201,7 +208,7 @@ class _Writer:
         self._data, self._videos, self._num_files = None, {}, self._num_files + 1
 
     def _place(self) -> dict[str, Any]:
-        """The files that hold the next episode, as v3.0 says it."""
+        """The location of the next episode in the metadata of v3.0."""
         chunk, index = divmod(self._num_files, CHUNK)
         prefixes = ["data", *(f"videos/{key}" for key in self._videos)]
         return {
@@ -230,17 +237,17 @@ class _Writer:
             file.write(json.dumps(line) + "\n")
 
 
-def _told(specs: dict[str, ArraySpec], action_dim: int) -> str:
+def _describe(specs: dict[str, ArraySpec], action_dim: int) -> str:
     return ", ".join([*(f"{key} {spec}" for key, spec in specs.items()), f"actions of {action_dim} numbers"])
 
 
 def _picture(step: int, frame: np.ndarray) -> dict[str, Any]:
     pixels = frame[..., 0] if frame.shape[-1] == 1 else frame
-    return {"bytes": imageio.imwrite("<bytes>", pixels, extension=".png"), "path": f"frame-{step:06d}.png"}
+    return {"bytes": encode(pixels), "path": f"frame-{step:06d}.png"}
 
 
 def _to_arrow(rows: np.ndarray) -> pa.Array:
-    """Rows (n, ...): numbers, lists of a fixed size for vectors, lists of lists for more axes; of one number the number."""
+    """Rows (n, ...) as numbers, as lists of a fixed size for vectors, or as nested lists for more axes."""
     if rows.ndim == 1 or rows.shape[1:] == (1,):
         return pa.array(rows.ravel())
     if rows.ndim == 2:

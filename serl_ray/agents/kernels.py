@@ -1,4 +1,4 @@
-"""What makes updates faster on one machine or another: compiled networks, bfloat16, memory that is kept."""
+"""Faster updates: compiled networks, fused Adam, bfloat16, and freed memory that is kept."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # mallopt(3)
 
 
 def compile_networks(*networks: AgentNetworks) -> None:
-    """Compiles what runs in every update, in place: names of tensors stay. The first updates then take minutes on a CPU."""
-    # The losses' gradients are taken one after the other, over graphs that they share.
+    """Compiles the networks in place, without new tensor names. The first updates then take minutes on a CPU."""
+    # Several losses share a graph, and their gradients are taken one after the other.
     torch._functorch.config.donated_buffer = False
     for network in networks:
         for part in (network.actor, network.critic, network.grasp_critic):
@@ -26,7 +26,7 @@ def compile_networks(*networks: AgentNetworks) -> None:
 
 
 def adam(parameters: list[nn.Parameter], lr: float) -> torch.optim.Adam:
-    """Adam in one kernel a step, its moments made at once: a checkpoint has the same tensors before its first step as after."""
+    """Adam with one fused kernel per step. Its moments exist at once, so all checkpoints have the same tensors."""
     optimiser = torch.optim.Adam(parameters, lr=lr, fused=True)
     for parameter in parameters:
         moments = {name: torch.zeros_like(parameter, requires_grad=False) for name in ("exp_avg", "exp_avg_sq")}
@@ -35,12 +35,12 @@ def adam(parameters: list[nn.Parameter], lr: float) -> torch.optim.Adam:
 
 
 def autocast(device: torch.device, bfloat16: bool) -> torch.autocast:
-    """The context of an update's forward passes: matrix products in bfloat16, or all in float32."""
+    """The autocast context of an update's forward passes: matrix products in bfloat16, or everything in float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16)
 
 
 def keep_freed_memory() -> None:
-    """Lets glibc keep up to 256 MB that an update has freed: the next one needs as much, and new pages take time."""
+    """Makes glibc keep up to 256 MB of freed memory for the next update, because new pages take time."""
     if platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL(None)

@@ -1,0 +1,244 @@
+"""SAC from pixels: actions, losses and updates (REFERENCE sections 3 and 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from serl_ray.agents import losses
+from serl_ray.agents.config import SACConfig
+from serl_ray.agents.imitation import actor_imitation_loss
+from serl_ray.agents.kernels import autocast, compile_networks
+from serl_ray.agents.noise import NoiseSource, PolicyNoise, UpdateNoise
+from serl_ray.agents.state import TrainingState
+from serl_ray.agents.transitions import Encoded, Tensors, transition_tensors
+from serl_ray.networks.actor_critic import AgentNetworks, TanhNormal
+from serl_ray.networks.augment import crop_frames
+from serl_ray.networks.inputs import ObservationSpec, float_tensor, to_tensors
+from serl_ray.types import ActionLayout, Batch
+from serl_ray.utils.device import DEVICE
+
+BOUND_TOLERANCE = 0.05
+"""Tolerance by which Q may exceed `max_return` before `critic/q_over_bound` counts it."""
+
+
+class Agent:
+    """Soft actor-critic with a critic ensemble.
+
+    Args:
+        layout: continuous and gripper dimensions of an env action.
+        spec: parts of an observation that the agent reads.
+        config: hyper-parameters.
+        device: device of acting and learning.
+        seed: seed of the initial weights and of all noise.
+        networks: networks of the agent; by default they are made from `seed`.
+
+    Attributes:
+        state: everything that training changes.
+        imitation_share: share of imitation in the actor's loss, in [0, 1]; initially 1 for `bc` and `awac`, 0 for
+            `sac`.
+    """
+
+    def __init__(
+        self,
+        layout: ActionLayout,
+        spec: ObservationSpec,
+        config: SACConfig,
+        *,
+        device: torch.device | str = DEVICE,
+        seed: int = 0,
+        networks: AgentNetworks | None = None,
+    ) -> None:
+        self.layout, self.spec, self.config, self.seed = layout, spec, config, seed
+        self.device = torch.device(device)
+        self.target_entropy = -layout.action_dim / 2 if config.target_entropy is None else config.target_entropy
+        self._imitates = config.objective != "sac"
+        self.imitation_share = float(self._imitates)
+        self.networks = (networks or AgentNetworks.seeded(seed, config.networks, layout, spec)).to(self.device)
+        self.state = TrainingState(self.networks, self._parameters_of_losses(), config.lr, seed)
+        self.target = self.state.target
+        self._noise = NoiseSource(self.networks, config.networks, spec.frame_stack, layout.continuous_dim, self.state.generator)
+        self._is_compiled = False
+
+    def _parameters_of_losses(self) -> dict[str, list[nn.Parameter]]:
+        """Parameters by loss.
+
+        Critics and imitation train the image heads; the actor's loss also trains the state's branch.
+        """
+        n = self.networks
+        return {
+            "critic": n.trained(n.encoder, n.critic),
+            "actor": n.trained(n.encoder if self._imitates else n.encoder.proprio, n.actor),
+            "temperature": n.trained(n.temperature),
+        }
+
+    @torch.no_grad()
+    def sample_actions(
+        self, observations: Mapping[str, Any], argmax: bool = False, eps: torch.Tensor | None = None
+    ) -> np.ndarray:
+        """Env actions in [-1, 1] for one observation, (A + G,), or a batch, (B, A + G).
+
+        Args:
+            observations: one observation or a batch of them; see `to_tensors`.
+            argmax: whether to take the policy's mode instead of a sample. Grippers are always the grasp critic's best
+                choice.
+            eps: standard-normal noise (B, A) of the sample; by default it is drawn.
+
+        Raises:
+            FloatingPointError: the actions are NaN or infinite, which no robot may execute.
+        """
+        tensors, is_single = self._tensors(observations)
+        latents = self.networks.encoder(self.networks.encoder.features(tensors))
+        policy = self.networks.actor(latents)
+        continuous = policy.mode if argmax else policy.sample(self._noise.eps(len(latents)) if eps is None else eps)[0]
+        actions: np.ndarray = self.layout.join(continuous, self._grasp_ids(latents)).cpu().numpy()
+        if not np.isfinite(actions).all():
+            raise FloatingPointError("The policy's actions are NaN or infinite. Act with an earlier checkpoint.")
+        return np.asarray(actions[0]) if is_single else actions
+
+    def _grasp_ids(self, latents: torch.Tensor) -> torch.Tensor | None:
+        return None
+
+    @torch.no_grad()
+    def q_values(self, observations: Mapping[str, Any], actions: np.ndarray) -> np.ndarray:
+        """Q (E, B) of the continuous part of env actions (B, A + G)."""
+        tensors, _ = self._tensors(observations)
+        latents = self.networks.encoder(self.networks.encoder.features(tensors))
+        executed = float_tensor(actions, self.device)
+        q: torch.Tensor = self.networks.critic(latents, self.layout.continuous(executed))
+        return q.cpu().numpy()
+
+    def update(self, batch: Batch, critics_only: bool = False, noise: UpdateNoise | None = None) -> dict[str, float]:
+        """One gradient step: all gradients at the old parameters, one Adam step per loss, then the target networks.
+
+        With `critics_only` this differs from the original, which also steps Adam of the other networks, with zero
+        gradients (REFERENCE section 10.3).
+
+        Args:
+            batch: fields `observations, actions, next_observations, rewards, masks`, and `grasp_penalty` with learned
+                grippers.
+            critics_only: whether to leave actor and temperature unchanged, as in the first `cta_ratio - 1` updates.
+            noise: randomness of the update; by default it is drawn.
+
+        Returns:
+            Metrics named `group/name`.
+        """
+        observations, _ = self._tensors(batch["observations"])
+        next_observations, _ = self._tensors(batch["next_observations"])
+        if noise is None:
+            size = len(batch["actions"])
+            noise = self._noise.update(size, not critics_only, self.config.critic_subsample_size, self.config.augment)
+        if noise.crops is not None:
+            observations = crop_frames(observations, noise.crops[0])
+            next_observations = crop_frames(next_observations, noise.crops[1])
+        transitions = transition_tensors(batch, self.layout, self.config.reward_bias, self.device)
+        if self.config.compile and not self._is_compiled:
+            compile_networks(self.networks, self.target)
+            self._is_compiled = True
+        with autocast(self.device, self.config.bfloat16):
+            loss_terms, metrics = self.losses(transitions, self._encode(observations, next_observations), noise, critics_only)
+        self.state.step(self.gradients(loss_terms))
+        self.state.update_target(self.config.tau)
+        return dict(zip(metrics, torch.stack([value.detach() for value in metrics.values()]).tolist(), strict=True))
+
+    def losses(
+        self, transitions: Tensors, encoded: Encoded, noise: UpdateNoise, critics_only: bool = False
+    ) -> tuple[Tensors, Tensors]:
+        """The scalar losses and the metrics, by name."""
+        with torch.no_grad():
+            next_policy = self._policy(encoded.next_embedded, noise.critic.keep)
+        loss, metrics = self._critic_loss(transitions, encoded, next_policy, noise)
+        loss_terms = {"critic": loss}
+        if critics_only:
+            return loss_terms, metrics
+        if noise.actor is None or noise.temperature is None:
+            raise ValueError("This noise is for an update of the critics only; a full update needs noise for all losses.")
+        loss_terms["actor"], actor_metrics = self._actor_loss(transitions, encoded, noise.actor)
+        metrics |= actor_metrics
+        if self.imitation_share < 1.0:
+            loss_terms["temperature"], temperature_metrics = self._temperature_loss(encoded, next_policy, noise.temperature)
+            metrics |= temperature_metrics
+        return loss_terms, metrics
+
+    def gradients(self, loss_terms: Tensors) -> dict[str, tuple[torch.Tensor | None, ...]]:
+        """The gradients of each loss with respect to its parameters."""
+        return {
+            name: torch.autograd.grad(loss, self.state.parameters[name], retain_graph=True, allow_unused=self._imitates)
+            for name, loss in loss_terms.items()
+        }
+
+    def _encode(self, observations: Tensors, next_observations: Tensors) -> Encoded:
+        """Embeddings and latents of a batch, by two passes of a frozen trunk, or three of a trained one."""
+        online, target = self.networks.encoder, self.target.encoder
+        embedded = online.embed(online.features(observations))
+        with torch.no_grad():
+            next_features = online.features(next_observations)
+            next_target_features = next_features if online.is_frozen else target.features(next_observations)
+            next_embedded, next_target_latents = online.embed(next_features), target(next_target_features)
+        return Encoded(embedded, next_embedded, online.latents(embedded), next_target_latents)
+
+    def _critic_loss(
+        self, transitions: Tensors, encoded: Encoded, next_policy: TanhNormal, noise: UpdateNoise
+    ) -> tuple[torch.Tensor, Tensors]:
+        with torch.no_grad():
+            next_actions, next_log_prob = next_policy.sample(noise.critic.eps)
+            target_q = self.target.critic(encoded.next_target_latents, next_actions)  # (E, B)
+            bonus = -self.networks.temperature() * next_log_prob if self.config.backup_entropy else None
+            next_value = losses.soft_min_value(target_q, noise.critic_subset, bonus)
+            target = losses.td_target(
+                transitions["rewards"], transitions["masks"], next_value, self.config.discount, self.config.max_return
+            )
+        q = self.networks.critic(encoded.latents, self.layout.continuous(transitions["actions"]))  # (E, B)
+        loss = losses.critic_loss(q, target)
+        metrics = {
+            "critic/loss": loss,
+            "critic/q_mean": q.mean(),
+            "critic/q_max": q.max(),
+            "critic/target_mean": target.mean(),
+        }
+        if self.config.max_return is not None:
+            metrics["critic/q_over_bound"] = (q > self.config.max_return + BOUND_TOLERANCE).float().mean()
+        return loss, metrics
+
+    def _actor_loss(self, transitions: Tensors, encoded: Encoded, noise: PolicyNoise) -> tuple[torch.Tensor, Tensors]:
+        """SAC's loss, with a share `imitation_share` of it replaced by the imitation loss."""
+        share = self.imitation_share
+        actions, log_prob = self._policy(encoded.embedded, noise.keep).sample(noise.eps)
+        loss = log_prob.new_zeros(())
+        if share < 1.0:
+            q = self.networks.critic(encoded.latents.detach(), actions)
+            loss = losses.actor_loss(q, log_prob, self.networks.temperature().detach())
+        metrics = {"actor/entropy": -log_prob.mean()}
+        if share > 0.0:
+            imitation = self._imitation_loss(transitions, encoded, noise)
+            loss = (1.0 - share) * loss + share * imitation
+            metrics["actor/imitation_loss"] = imitation
+        return loss, metrics | {"actor/loss": loss}
+
+    def _imitation_loss(self, transitions: Tensors, encoded: Encoded, noise: PolicyNoise) -> torch.Tensor:
+        """The imitation loss; unlike behaviour cloning in the original, it trains the image heads (REFERENCE 10.10)."""
+        policy = self.networks.actor(self.networks.encoder.latents(encoded.embedded, noise.keep))
+        actions, is_demo = self.layout.continuous(transitions["actions"]), transitions["is_demo"]
+        weighted = self.config.objective == "awac"
+        return actor_imitation_loss(policy, self.networks.critic, encoded.latents, actions, is_demo, weighted)
+
+    def _temperature_loss(self, encoded: Encoded, next_policy: TanhNormal, noise: PolicyNoise) -> tuple[torch.Tensor, Tensors]:
+        with torch.no_grad():
+            if noise.keep:  # another dropout mask than in the critic's target
+                next_policy = self._policy(encoded.next_embedded, noise.keep)
+            _, log_prob = next_policy.sample(noise.eps)
+        temperature = self.networks.temperature()
+        loss = losses.temperature_loss(temperature, log_prob, self.target_entropy)
+        return loss, {"temperature/loss": loss, "temperature/value": temperature}
+
+    def _policy(self, embedded: Tensors, keep: Sequence[torch.Tensor] | None) -> TanhNormal:
+        """The policy with dropout, without gradients of the image branch."""
+        policy: TanhNormal = self.networks.actor(self.networks.encoder.latents(embedded, keep, stop_image_gradient=True))
+        return policy
+
+    def _tensors(self, observations: Mapping[str, Any]) -> tuple[Tensors, bool]:
+        return to_tensors(observations, self.spec, self.device)

@@ -1,0 +1,42 @@
+"""`serl check-env`: whether an env keeps the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar
+
+from annotated_types import Ge
+
+from serl_ray.cli.parser import given_options
+from serl_ray.types import SetupMode
+from serl_ray.utils.options import Options
+
+
+class CheckEnv(Options):
+    """Check an env against the contract (docs/env_contract.md), and print what is wrong with it and how to fix it."""
+
+    title: ClassVar[str] = "env"
+
+    env_name: str = "tabletop"
+    """Env to check: tabletop, gym-hil, or package.module:Class for your own."""
+    setup_mode: SetupMode = "single-arm-learned-gripper"
+    """Number of arms, and whether their grippers are learned."""
+    image_keys: tuple[str, ...] = ()
+    """Cameras that the policy will see; of a bundled env they are switched on."""
+    env_kwargs: dict[str, Any] | None = None
+    """Arguments of the env's constructor, as names and YAML values: ip 10.0.0.2 cameras '[front, wrist]'."""
+    steps: Annotated[int, Ge(1)] = 50
+    """Random actions to execute. On a robot, keep a hand at the emergency stop."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Prints the report; returns 1 where the env has problems."""
+    options = CheckEnv(**given_options("serl check-env", argv, CheckEnv))
+
+    from serl_ray.envs import build_env, inspect_env
+
+    env = build_env(options.env_name, setup_mode=options.setup_mode, image_keys=options.image_keys, env_kwargs=options.env_kwargs)
+    report = inspect_env(env, options.setup_mode, options.steps)
+    env.close()
+    print(report)
+    return int(bool(report.problems))

@@ -1,0 +1,73 @@
+"""`serl convert`: demonstrations in another format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, Self
+
+from annotated_types import Ge
+from pydantic import model_validator
+
+from serl_ray.cli.parser import given_options
+from serl_ray.utils.options import Options, Role
+
+Format = Literal["pickle", "parquet", "lerobot-v3", "lerobot-v2.1"]
+PICKLES = (".pkl", ".pickle")
+
+
+class Convert(Options):
+    """Convert demonstrations between HIL-SERL pickles, Parquet shards and LeRobot data sets.
+
+    The format of the input is found out. LeRobot has no observation after the last action of an episode: read from it, an
+    episode that was terminated ends in its last image twice, and any other is one transition shorter.
+    """
+
+    title: ClassVar[str] = "conversion"
+
+    source: Annotated[str, Role.POSITIONAL]
+    """Demonstrations to read: a pickle, a folder of shards or pickles, a LeRobot folder, a pattern, or a URI of these."""
+    target: Annotated[Path, Role.POSITIONAL]
+    """New name to write to: a .pkl file for a pickle, otherwise a folder."""
+    to: Format | None = None
+    """Format to write; by default a pickle where the target ends in .pkl, otherwise Parquet."""
+    videos: bool = False
+    """Write LeRobot's cameras as H.264 videos, which are small and lose detail, in place of exact PNG images."""
+    fps: Annotated[int, Ge(1)] = 10
+    """Control steps per second, for LeRobot."""
+    task: str = "demonstration"
+    """Description of what the robot does, for LeRobot."""
+    episodes_succeed: bool = False
+    """Treat every episode of a LeRobot data set without rewards as a success: reward 1 at its end, 0 before."""
+    rescale_actions: bool = False
+    """Map the least and greatest value of each number of a LeRobot data set's actions to -1 and 1."""
+    skip_bad: bool = False
+    """Leave out episodes that do not fit; print their number and what is wrong with the first."""
+
+    @property
+    def format(self) -> Format:
+        """The format to write."""
+        return self.to or ("pickle" if self.target.suffix in PICKLES else "parquet")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.target.suffix in PICKLES) != (self.format == "pickle"):
+            raise ValueError(f"target is {self.target}, and to is {self.format}: a pickle ends in .pkl and nothing else does.")
+        if self.videos and not self.format.startswith("lerobot"):
+            raise ValueError(f"videos are for LeRobot data sets, not for {self.format}: add --to lerobot-v3, or leave it out.")
+        return self
+
+
+def main(argv: Sequence[str]) -> None:
+    """Converts, and prints what was written."""
+    options = Convert(**given_options("serl convert", argv, Convert))
+
+    from serl_ray.data.convert import convert
+    from serl_ray.data.formats.lerobot.folder import V2, V3
+    from serl_ray.data.formats.lerobot.reader import LeRobotOptions
+    from serl_ray.data.formats.lerobot.writer import LeRobotFormat
+
+    style = LeRobotFormat(V2 if options.format == "lerobot-v2.1" else V3, options.videos, options.fps, options.task)
+    lerobot = LeRobotOptions(options.episodes_succeed, options.rescale_actions)
+    done = convert(options.source, options.target, options.format.split("-")[0], style, lerobot, options.skip_bad)
+    print(f"{options.target}: {done.num_episodes} episodes, {done.num_transitions} transitions, {options.format}.")

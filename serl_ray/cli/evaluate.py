@@ -1,0 +1,64 @@
+"""`serl evaluate`: how often a trained policy succeeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge
+
+from serl_ray.cli.parser import given_options
+from serl_ray.utils.options import Options, Role
+
+
+class Evaluate(Options):
+    """Play a trained policy and print its success rate with a 95 % interval."""
+
+    title: ClassVar[str] = "evaluation"
+
+    checkpoint: Annotated[str, Role.PATH]
+    """Run folder, a checkpoint in it, or the URI of its mirror; of a run the checkpoint with the best evaluation is played."""
+    newest: bool = False
+    """Play the newest checkpoint of the run in place of the best one."""
+    episodes: Annotated[int, Ge(1)] = 50
+    """Episodes to play."""
+    sampled: bool = False
+    """Sample actions, as in training, in place of the policy's mode."""
+    video: Path | None = None
+    """File for a video of the episodes, such as out.mp4."""
+    classifier: Annotated[str | None, Role.PATH] = None
+    """Reward classifier that judges the episodes; by default the one that the policy was trained with."""
+    env_name: str | None = None
+    """Env to play in; by default the one that the policy was trained in. Name your own here, since making it runs its code."""
+    device: str = "auto"
+    """Device on which the policy acts: auto for the best one, cpu, cuda, cuda:1 or mps."""
+    seed: Annotated[int, Ge(0)] = 20_000
+    """Seed of the first episode; the others follow from it."""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Plays, and prints the outcome."""
+    options = Evaluate(**given_options("serl evaluate", argv, Evaluate))
+
+    from tqdm import tqdm
+
+    from serl_ray.evaluation.rollouts import Evaluation, deterministic, record_video, run_episodes
+    from serl_ray.runs.folder import choose_checkpoint
+    from serl_ray.runs.mirror import local_run
+    from serl_ray.runs.policy import load_policy
+    from serl_ray.utils.device import device_named
+
+    device = device_named(options.device)
+    changed = {name: value for name in ("classifier", "env_name") if (value := getattr(options, name)) is not None}
+    path, sentence = choose_checkpoint(local_run(options.checkpoint, options.newest), options.newest)
+    print(sentence)
+    agent, env = load_policy(path, device, **changed)
+    act = agent.sample_actions if options.sampled else deterministic(agent)
+    if options.video:
+        outcome = record_video(act, env, options.video, options.episodes, options.seed)
+    else:
+        episodes = run_episodes(act, env, options.episodes, options.seed)
+        outcome = Evaluation(list(tqdm(episodes, total=options.episodes, unit="episode")))
+    env.close()
+    print(outcome)

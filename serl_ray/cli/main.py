@@ -1,0 +1,69 @@
+"""Entry of the `serl` command: finds the subcommand, and says a user's mistake in one line."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from serl_ray.utils.options import check_names
+
+COMMANDS = {
+    "record": "Record demonstrations, or images for a reward classifier.",
+    "check-env": "Check an env against the contract.",
+    "inspect": "Print and draw what demonstrations hold.",
+    "convert": "Convert demonstrations to another format.",
+    "train-classifier": "Train a reward classifier.",
+    "train-offline": "Train a policy on demonstrations alone.",
+    "train": "Train a policy on demonstrations and online experience.",
+    "evaluate": "Play a trained policy and report its success.",
+    "tune": "Run a sweep over options of training.",
+    "submit": "Run a command on a Ray cluster.",
+    "benchmark": "Measure speed or learning.",
+}
+"""The subcommands, each in the module of `serl_ray.cli` with its name, and what they do."""
+MISTAKES = (
+    ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError, ConnectionError
+)  # fmt: skip
+"""Errors that a user can fix; they end in one line. Any other error is a fault of serl_ray and keeps its traceback."""
+QUIET = {"PYTHONWARNINGS": "ignore", "EGL_LOG_LEVEL": "fatal", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+"""Environment variables that keep messages of other libraries about nothing off the terminal, in Ray's workers as well."""
+QUIET_LOGGERS = ("ray._private.authentication", "ray.tune", "ray.train", "ray.data")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a subcommand; returns the exit code: 0, 1 for a negative result, 2 for a mistake, 130 for an interrupt."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    name, *rest = arguments
+    for variable, value in QUIET.items():
+        os.environ.setdefault(variable, value)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for logger in QUIET_LOGGERS:
+        logging.getLogger(logger).setLevel(logging.ERROR)
+    try:
+        check_names([name], COMMANDS, "command")
+        command = importlib.import_module(f"serl_ray.cli.{name.replace('-', '_')}")
+        return int(command.main(rest) or 0)
+    except MISTAKES as error:
+        if isinstance(error, UnicodeError):
+            raise
+        print(f"serl {name}: error: {_one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"serl {name}: interrupted.", file=sys.stderr)
+        return 130
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(["usage: serl COMMAND [--FLAG VALUE ...]", "", *lines, "", "serl COMMAND --help explains a command."])

@@ -1,0 +1,196 @@
+"""`serl record`: demonstrations, or images for a reward classifier."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+from annotated_types import Ge, Interval
+from pydantic import FiniteFloat, model_validator
+
+from serl_ray.cli.parser import given_options
+from serl_ray.types import SetupMode
+from serl_ray.utils.options import OptionError, Options, Role
+
+if TYPE_CHECKING:
+    from threading import Event
+
+    import gymnasium
+
+    from serl_ray.data.store import DemoStore
+    from serl_ray.envs.recording import Drive
+
+DEFAULT_CAMERAS = {"single": ("image", "wrist"), "dual": ("image", "left_wrist", "right_wrist")}
+
+
+class Record(Options):
+    """Record successful episodes as demonstrations, or success and failure images for a reward classifier."""
+
+    title: ClassVar[str] = "recording"
+
+    output: Path | None = None
+    """File for demonstrations, ending in .pkl (the format of HIL-SERL), or a folder for Parquet files."""
+    classifier_data: Path | None = None
+    """Folder for images, in its folders success and failure, in place of demonstrations."""
+    resume: bool = False
+    """Go on with a recording that was stopped, until there are `episodes` in all."""
+    driver: Literal["expert", "person"] = "expert"
+    """Source of actions: the env's expert_action(), or a person whose actions the env reports as info["intervene_action"]."""
+    episodes: Annotated[int, Ge(1)] = 20
+    """Episodes to record: successful ones for demonstrations, all for images."""
+    env_name: str = "tabletop"
+    """Env to record in: tabletop, gym-hil, or package.module:Class for your own."""
+    setup_mode: SetupMode = "single-arm-learned-gripper"
+    """Number of arms, and whether their grippers are learned."""
+    image_keys: tuple[str, ...] | None = None
+    """Cameras to record; by default the front one, `image`, and each wrist's. Give none to record the state alone."""
+    env_kwargs: dict[str, Any] | None = None
+    """Arguments of the env's constructor, as names and YAML values: ip 10.0.0.2 cameras '[front, wrist]'."""
+    classifier: Annotated[str | None, Role.PATH] = None
+    """Folder or URI of a reward classifier that gives the reward; by default the env's own reward counts."""
+    success_frames: Annotated[int, Ge(1)] = 1
+    """Consecutive frames that the classifier must call a success."""
+    success_gate: str | None = None
+    """Condition on the state that a success must meet as well, such as "state[6] > 0.04"."""
+    failing_share: Annotated[FiniteFloat, Interval(ge=0.0, le=1.0)] = 0.5
+    """Share of the episodes of images in which the expert loses its way."""
+    noise: Annotated[FiniteFloat, Ge(0.0)] = 0.2
+    """Standard deviation of the expert's noise, as a share of full scale; it shows what to do off the straight path."""
+    seed: Annotated[int, Ge(0)] = 0
+    """Seed of the env and the noise."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.output is None) == (self.classifier_data is None):
+            raise ValueError("Give either --output, for demonstrations, or --classifier_data, for images.")
+        return self
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """The cameras to record."""
+        return DEFAULT_CAMERAS[self.setup_mode.split("-")[0]] if self.image_keys is None else self.image_keys
+
+
+def main(argv: Sequence[str]) -> int:
+    """Records; every episode is on disk when it ends. Returns 1 where fewer were recorded than asked for."""
+    options = Record(**given_options("serl record", argv, Record))
+
+    from serl_ray.cli.terminal import stop_on_signals
+
+    with stop_on_signals() as interrupted:
+        return _record_images(options, interrupted) if options.classifier_data else _record_demonstrations(options, interrupted)
+
+
+def _record_demonstrations(options: Record, interrupted: Event) -> int:
+    from serl_ray.data.store import DemoStore
+
+    assert options.output is not None
+    store = DemoStore(options.output, options.resume)
+    before = len(store)
+    env = _make(options)
+    try:
+        _check_spaces(store, env)
+        _drive(options, env, store, before, interrupted)
+    finally:
+        recorded = len(store)
+        store.publish(complete=recorded >= options.episodes)
+        env.close()
+        steps = sum(map(len, store.segments())) if not store.is_pickle else None
+        _report(options, recorded, steps)
+    return int(recorded < options.episodes)
+
+
+def _drive(options: Record, env: gymnasium.Env, store: DemoStore, before: int, interrupted: Event) -> None:
+    from tqdm import tqdm
+
+    from serl_ray.envs.recording import MOST_TRIES, Recorder
+
+    recorder = Recorder(env, _driver(options, env), options.driver == "person", interrupted)
+    missing = max(options.episodes - before, 0)
+    episodes = recorder.successes(missing, options.seed, first=before * MOST_TRIES)
+    for segment in tqdm(episodes, total=missing, unit="episode"):
+        store.add(segment)
+    if recorder.dropped:
+        print(", ".join(f"{count} episodes {reason}" for reason, count in recorder.dropped.items()) + " were not recorded.")
+
+
+def _record_images(options: Record, interrupted: Event) -> int:
+    from tqdm import tqdm
+
+    from serl_ray.data.episodes import EnvFault
+    from serl_ray.envs.recording import record_frames
+
+    folder = options.classifier_data
+    assert folder is not None
+    names = {path.stem for kind in ("success", "failure") for path in (folder / kind).glob("*.pkl")}
+    if names and not options.resume:
+        raise FileExistsError(f"{folder} holds images already. Choose another --classifier_data, or go on by --resume.")
+    env = _make(options)
+    drive, counts = _driver(options, env), Counter[str]()
+    for number in tqdm(range(options.episodes), unit="episode"):
+        name = f"episode-{options.seed}-{number:04d}"
+        if interrupted.is_set():
+            break
+        if name in names:
+            continue
+        if begin := getattr(getattr(drive, "__self__", None), "begin", None):
+            begin()
+        try:
+            counts.update(record_frames(env, drive, options.cameras, folder, name, options.seed + number))
+        except EnvFault as fault:
+            print(f"{name} is dropped. {fault}")
+    env.close()
+    print(f"{folder}: {counts['success']} success and {counts['failure']} failure images of {options.episodes} episodes.")
+    return int(interrupted.is_set())
+
+
+def _make(options: Record) -> gymnasium.Env:
+    """The env with all of its observations, and the reward that counts, guarded."""
+    from serl_ray.envs.guard import Guard
+    from serl_ray.envs.learned_reward import LearnedReward
+    from serl_ray.envs.make import all_cameras, build_env
+
+    learned = {"classifier": options.classifier, "success_frames": options.success_frames, "gate": options.success_gate}
+    cameras = all_cameras(options.cameras, learned if options.classifier else None)
+    kwargs = {"setup_mode": options.setup_mode, "image_keys": cameras, "env_kwargs": options.env_kwargs}
+    env = build_env(options.env_name, **kwargs)
+    there = [key for key, space in env.observation_space.items() if len(space.shape) == 3]
+    if missing := [key for key in cameras if key not in there]:
+        env.close()
+        raise OptionError(f"image_keys names {missing[0]!r}; the env's cameras are {', '.join(there) or 'none'}.")
+    return Guard(LearnedReward(env, **learned) if options.classifier else env, None, None)
+
+
+def _driver(options: Record, env: gymnasium.Env) -> Drive:
+    import numpy as np
+
+    from serl_ray.envs.expert import ScriptedExpert, StrayingExpert
+    from serl_ray.types import ActionLayout
+
+    if options.driver == "person":
+        return lambda: np.zeros(env.action_space.shape, np.float32)
+    layout = ActionLayout.from_setup(options.setup_mode, env.action_space.shape[0])
+    if options.classifier_data:
+        return StrayingExpert(env, layout, options.noise, options.seed, share=options.failing_share).act
+    return ScriptedExpert(env, layout, options.noise, options.seed).act
+
+
+def _check_spaces(store: DemoStore, env: gymnasium.Env) -> None:
+    from serl_ray.data.schema import ArraySpec
+
+    observations = {key: ArraySpec(space.shape, space.dtype) for key, space in env.observation_space.items()}
+    store.check(observations, env.action_space.shape[0])
+
+
+def _report(options: Record, recorded: int, steps: int | None) -> None:
+    from serl_ray.data.demos import read_file
+
+    if steps is None:
+        steps = sum(map(len, read_file(str(options.output)))) if options.output and options.output.exists() else 0
+    cameras = ", ".join(options.cameras) or "none"
+    if recorded >= options.episodes:
+        print(f"{options.output}: {recorded} episodes, {steps} transitions, cameras {cameras}.")
+    else:
+        print(f"{options.output}: {recorded} of {options.episodes} episodes. Go on with the same command and --resume.")

@@ -1,0 +1,66 @@
+"""`serl train`: a policy from demonstrations and online experience."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Sequence
+
+from serl_ray.cli.parser import parse_layers
+from serl_ray.options.sets import HybridRun
+
+VIDEO = "policy.mp4"
+
+
+class Train(HybridRun):
+    """Train a policy on demonstrations and online experience."""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Trains, plays the policy for a video, and prints the result and the next command."""
+    options = parse_layers("serl train", Train, argv)
+
+    from serl_ray.agents.kernels import keep_freed_memory
+    from serl_ray.cli.terminal import stop_on_signals
+    from serl_ray.rllib.checkpoint import CHECKPOINTS
+    from serl_ray.runs.train import CURVE, train
+
+    keep_freed_memory()
+    save_dir = options.run.save_dir
+    with stop_on_signals() as interrupted:
+        result = train(options, interrupted)
+    if result is None:
+        print(f"Interrupted. The run is saved in {save_dir}; go on with the same command and --resume.")
+        return
+    low, high = result["evaluation/success_low"], result["evaluation/success_high"]
+    success = "" if math.isnan(low) else f"Success {result['evaluation/success_rate']:.2f} [{low:.2f}, {high:.2f}] "
+    print(f"{success or 'Trained without an evaluation '}after {int(result['env/steps'])} env steps.")
+    print(f"Checkpoints {save_dir / CHECKPOINTS}, learning curve {save_dir / CURVE}")
+    _write_video(options)
+    print(f"Next: {next_command(options)}")
+
+
+def _write_video(options: Train) -> None:
+    """Three episodes of the policy, where opening the env a second time does no harm: in a simulator."""
+    from serl_ray.envs.make import BUNDLED_ENVS
+    from serl_ray.evaluation.rollouts import deterministic, record_video
+    from serl_ray.runs.folder import choose_checkpoint
+    from serl_ray.runs.policy import load_policy
+
+    if options.env.env_name not in BUNDLED_ENVS:
+        return
+    path, sentence = choose_checkpoint(options.run.save_dir)
+    print(sentence)
+    agent, env = load_policy(path)
+    record_video(deterministic(agent), env, options.run.save_dir / VIDEO, episodes=3)
+    env.close()
+    print(f"Video {options.run.save_dir / VIDEO}")
+
+
+def next_command(options: Train) -> str:
+    """The command that evaluates the run, ready to be pasted."""
+    save_dir = str(options.run.save_dir)
+    words = ["serl", "evaluate", "--checkpoint", save_dir, "--episodes", "50", "--video", f"{save_dir}/evaluation.mp4"]
+    if options.env.env_name and ":" in options.env.env_name:
+        words += ["--env_name", options.env.env_name]
+    return shlex.join(words)

@@ -1,0 +1,62 @@
+"""`serl train-offline`: a policy from demonstrations alone."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from serl_ray.cli.parser import as_flags, parse_layers
+from serl_ray.options.sets import HybridRun, OfflineRun
+from serl_ray.utils.options import names_of, options_of
+
+
+class TrainOffline(OfflineRun):
+    """Train a policy on demonstrations alone."""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Trains, and prints how good the policy is as far as can be told, and the next command."""
+    options = parse_layers("serl train-offline", TrainOffline, argv)
+
+    from serl_ray.agents.kernels import keep_freed_memory
+    from serl_ray.cli.terminal import stop_on_signals
+    from serl_ray.rllib.checkpoint import CHECKPOINTS
+    from serl_ray.runs.train import CURVE, train
+
+    keep_freed_memory()
+    save_dir = options.run.save_dir
+    with stop_on_signals() as interrupted:
+        result = train(options, interrupted)
+    if result is None:
+        print(f"Interrupted. The run is saved in {save_dir}; go on with the same command and --resume.")
+        return
+    print(f"After {int(result['learner/steps'])} learner steps:")
+    print("\n".join(_judgements(options, result)))
+    print(f"Checkpoints {save_dir / CHECKPOINTS}, learning curve {save_dir / CURVE}")
+    print(f"Next: {next_command(options)}")
+
+
+def _judgements(options: TrainOffline, result: dict[str, Any]) -> list[str]:
+    lines = []
+    if not math.isnan(result["evaluation/success_rate"]):
+        low, high = result["evaluation/success_low"], result["evaluation/success_high"]
+        lines.append(f"success {result['evaluation/success_rate']:.2f} [{low:.2f}, {high:.2f}] in {options.env.env_name};")
+    if not math.isnan(result["held_out/action_error"]):
+        lines.append(
+            f"on held-out demonstrations an action error of {result['held_out/action_error']:.3f} of full scale, "
+            f"a value error of {result['held_out/value_error']:.3f}, and values of at most {result['held_out/q_max']:.2f}."
+        )
+    return lines
+
+
+def next_command(options: TrainOffline) -> str:
+    """A hybrid run from this policy, with the options of this run that a hybrid run has."""
+    defaults = {option.name: option.default for option in options_of(HybridRun)}
+    left_out = {"save_dir", "resume", "mirror", "max_steps", "steps_per_iteration", "evaluate_every", "cta_ratio", "objective"}
+    kept = {name: value for name, value in options.flat().items() if name in names_of(HybridRun) and name not in left_out}
+    changed = {name: value for name, value in kept.items() if value != defaults[name]}
+    if options.env.env_name is None:
+        changed["env_name"] = "your_package.module:Class"
+    return shlex.join(["serl", "train", "--init_from", str(options.run.save_dir), *as_flags(HybridRun, changed)])

@@ -1,0 +1,75 @@
+"""The private names of Ray that serl_ray needs, all of them; a new release of Ray is tried against this file first."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray import tune
+from ray._private import ray_constants
+from ray._private.internal_api import node_stats
+from ray.exceptions import RayError
+from ray.rllib.env.env_runner_group import EnvRunnerGroup
+
+logger = logging.getLogger(__name__)
+
+TESTED = ("2.60",)
+"""Minor releases of Ray on which the tests pass."""
+
+
+def warn_if_untested() -> None:
+    """Warns where another release of Ray is installed than those that the tests pass on."""
+    if not ray.__version__.startswith(TESTED):
+        logger.warning("Ray %s is installed; serl_ray is tested with Ray %s.", ray.__version__, ", ".join(TESTED))
+
+
+@contextmanager
+def on_this_machine_alone() -> Iterator[None]:
+    """Ray that is started in the block listens on 127.0.0.1 only, as it does by itself on macOS."""
+    has_clusters = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = has_clusters
+
+
+def remote_workers(group: EnvRunnerGroup | None) -> list[int]:
+    """The indices of a group's remote workers, healthy or not."""
+    return [] if group is None else list(group._worker_manager.actor_ids())
+
+
+def ready_results(group: EnvRunnerGroup, timeout: float) -> Iterator[tuple[int, Any | RayError]]:
+    """Results of asynchronous requests within `timeout` seconds, by worker; the group's own method drops failed ones."""
+    for result in group._worker_manager.fetch_ready_async_reqs(timeout_seconds=timeout, mark_healthy=True):
+        yield result.actor_id, result.get()
+
+
+def replace_callbacks(tuner: tune.Tuner, callbacks: list[tune.Callback]) -> None:
+    """Gives a restored sweep new callbacks in place of those with which it began."""
+    tuner._local_tuner.get_run_config().callbacks = callbacks
+
+
+def object_store_bytes() -> int:
+    """Bytes in use in the object store of a cluster with one node."""
+    [node] = ray.nodes()
+    stats = node_stats(node["NodeManagerAddress"], node["NodeManagerPort"], include_memory_info=False)
+    return int(stats.store_stats.object_store_bytes_used)
+
+
+def wandb_logger() -> type[Any]:
+    """Ray's logger callback for Weights & Biases, whose process ends when everything is on disk: Ray kills it then."""
+    from ray.air.integrations.wandb import WandbLoggerCallback, _WandbLoggingActor
+
+    class Actor(_WandbLoggingActor):
+        def run(self) -> None:
+            super().run()
+            self._wandb.teardown()
+
+    class Logger(WandbLoggerCallback):
+        _logger_actor_cls = Actor
+
+    return Logger

@@ -1,0 +1,225 @@
+"""What hybrid and offline training have in common: an agent that learns in iterations, is evaluated, saved and restored."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.utils.annotations import override
+
+from serl_ray.data.replay.log import LogWriter, ReplayLog
+from serl_ray.data.replay.ring import ReplayBuffer
+from serl_ray.evaluation.held_out import ValueCurve
+from serl_ray.evaluation.rollouts import Episode
+from serl_ray.options.sets import options_in
+from serl_ray.rllib import checkpoint
+from serl_ray.rllib.checkpoint import COUNTERS, RunState
+from serl_ray.rllib.config import SERLConfig
+from serl_ray.rllib.evaluator import Evaluator
+from serl_ray.rllib.failures import FaultLog, LearnerError, WorkerError
+from serl_ray.rllib.feed import BatchFeed
+from serl_ray.rllib.gauges import Gauges
+from serl_ray.rllib.metrics import EpisodeLog, MetricsLog
+from serl_ray.rllib.policy import SERLPolicy
+from serl_ray.rllib.public_methods import PublicMethods
+from serl_ray.rllib.sampling import RETRY_SECONDS, say_what_waits
+from serl_ray.types import Batch
+
+EVALUATION_ATTEMPTS = 60
+"""Attempts before a failed final evaluation ends the run."""
+
+
+class TrainingAlgorithm(PublicMethods):
+    """The loop of training; `SERL` and `OfflineSERL` say where batches come from and what a step is."""
+
+    steps_metric: str
+    """Metric that counts the steps of a run."""
+
+    def _prepare(self) -> None:
+        """Sets up where batches come from: `logs`, `buffers` and what `_sample_batch` needs."""
+        raise NotImplementedError
+
+    @property
+    def steps(self) -> int:
+        """Steps so far, in which the length of the run is counted."""
+        raise NotImplementedError
+
+    def imitation_share(self) -> float:
+        """Share of imitation in the actor's loss."""
+        raise NotImplementedError
+
+    def _sample_batch(self) -> Batch:
+        raise NotImplementedError
+
+    def _counts(self) -> dict[str, float]:
+        """Metrics that are counts, for every result."""
+        raise NotImplementedError
+
+    def recover(self) -> int:
+        """Takes up what was stored after the checkpoint that was loaded; returns the number of recovered env steps."""
+        return 0
+
+    def wait_for_requests(self, seconds: float = 10.0) -> None:
+        """Stores what rollout workers still bring within some seconds."""
+
+    def value_curves(self) -> list[ValueCurve]:
+        """Values along held-out episodes, where there are some."""
+        return []
+
+    @classmethod
+    @override(Algorithm)
+    def get_default_policy_class(cls, config: SERLConfig) -> type[SERLPolicy]:
+        return SERLPolicy
+
+    @override(Algorithm)
+    def setup(self, config: SERLConfig) -> None:
+        say_what_waits(config)
+        try:
+            super().setup(config)
+        except IndexError as error:  # RLlib asks the first of no workers for its spaces
+            raise WorkerError("No rollout worker has started; the messages above say why.") from error
+        self.options = options_in(self.config)
+        self.policy: SERLPolicy = self.get_policy()
+        self.agent = self.policy.agent
+        self.rng = np.random.default_rng(self.config.seed)
+        self.env_steps = self.learner_steps = self.interventions = self.demonstrations = 0
+        self.interrupted = Event()
+        self.faults, self.episodes = FaultLog(), EpisodeLog()
+        self.logs: dict[str, ReplayLog] = {}
+        self.buffers: dict[str, ReplayBuffer] = {}
+        self._prepares_ahead = self._reads_batches = False
+        self._prepare()
+        self.log_writer = LogWriter(self.logs.values())
+        self.feed = BatchFeed(self._sample_batch, self.agent.device, self._reads_batches)
+        workers, episodes, films = self.eval_env_runner_group, self.options.evaluation.evaluation_episodes, self.config.films
+        self.evaluator = Evaluator(workers, episodes, self.faults, films, lambda: self.should_stop)
+        self.metrics_log = MetricsLog()
+        replay_dir = self.config.replay_dir
+        self.gauges = Gauges(run=Path(replay_dir).parent.name if replay_dir else Path(self.logdir).name)
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether the run is to end as soon as it can be saved."""
+        return self.interrupted.is_set()
+
+    @override(Algorithm)
+    def step(self) -> dict[str, Any]:
+        started, env_steps, learner_steps, steps = time.monotonic(), self.env_steps, self.learner_steps, self.steps
+        goal = min(steps + self.options.schedule.steps_per_iteration, max(self.options.schedule.max_steps, steps + 1))
+        waited = self.feed.seconds_waited
+        while self.steps < goal and not self.should_stop:
+            self.training_step()
+        self.feed.run(self.log_writer.write)
+        if self._evaluation_is_due(steps) and not self.should_stop:
+            self._evaluate()
+        seconds = time.monotonic() - started
+        rates = {
+            "env/steps_per_second": (self.env_steps - env_steps) / seconds,
+            "learner/steps_per_second": (self.learner_steps - learner_steps) / seconds,
+            "learner/data_wait": (self.feed.seconds_waited - waited) / seconds,
+        }
+        return self._result(rates)
+
+    def _evaluate(self) -> None:
+        self.evaluator.start(self.policy.get_weights(), self.steps)
+
+    def evaluate_now(self) -> dict[str, float]:
+        """Waits for the evaluation of the policy as it is, and returns every metric."""
+        self.play_evaluation()
+        return self._result({})
+
+    @property
+    def can_evaluate(self) -> bool:
+        """Whether there is something to evaluate in or on that the run does not gather experience in."""
+        return self.eval_env_runner_group is not None
+
+    def play_evaluation(self) -> list[Episode]:
+        """Waits for an evaluation of the policy as it is, whose metrics are in the results from now on.
+
+        Returns:
+            The episodes that were played; none without an env, and where the run has been told to stop.
+        """
+        self.metrics_log.set(self.evaluator.wait())
+        for _ in range(EVALUATION_ATTEMPTS):
+            self._evaluate()
+            outcome = self.evaluator.wait()
+            if outcome or self.should_stop or self.eval_env_runner_group is None:
+                self.metrics_log.set(outcome)
+                return self.evaluator.last_episodes if outcome else []
+            time.sleep(RETRY_SECONDS)
+        raise WorkerError("The evaluation has failed again and again; the messages above say why. The run itself is saved.")
+
+    def _learn(self, learner_steps: int) -> None:
+        """Each is `cta_ratio - 1` updates of the critics and then a full one, on batches of their own (REFERENCE section 4)."""
+        cta_ratio = self.options.learning.cta_ratio
+        self.agent.imitation_share = self.imitation_share()
+        updates = learner_steps * cta_ratio
+        for update in range(1, updates + 1):
+            is_full = update % cta_ratio == 0
+            is_last = update == updates or (is_full and self.should_stop)
+            batch = self.feed.next(prepare_another=not is_last or self._prepares_ahead)
+            metrics = self.policy.learn_on_batch(batch, critics_only=not is_full)
+            if bad := [name for name, value in metrics.items() if not math.isfinite(value)]:
+                raise self._diverged(", ".join(bad))
+            if is_full:
+                self.metrics_log.average(metrics)
+                self.learner_steps += 1
+            if is_last:
+                return
+
+    def _diverged(self, what: str) -> LearnerError:
+        return LearnerError(
+            f"{what} is NaN or infinite after {self.learner_steps} learner steps. The run ends here; its last checkpoint is "
+            "from before. Go on from it with a smaller --lr, or look for odd values in the data."
+        )
+
+    def _evaluation_is_due(self, steps_before: int) -> bool:
+        every = self.options.evaluation.evaluate_every
+        return bool(every) and self.steps // every > steps_before // every
+
+    def _result(self, rates: dict[str, float]) -> dict[str, Any]:
+        if finished := self.evaluator.finished():
+            self.metrics_log.set(finished)
+        counts = {"env/steps": float(self.env_steps), "learner/steps": float(self.learner_steps)}
+        counts |= {name: float(count) for name, count in self.faults.counts.items()}
+        self.metrics_log.set({**rates, **counts, **self._counts(), "actor/imitation_share": self.imitation_share()})
+        result = self.metrics_log.result()
+        self.gauges.set(result)
+        return {**result, "timesteps_total": self.steps}
+
+    def state(self) -> RunState:
+        """Everything that makes the run what it is; the parts are the run's own."""
+        space, layout = self.policy.observation_space, self.policy.layout
+        observations = {key: f"{part.dtype} of shape {tuple(part.shape)}" for key, part in space.items()}
+        contract = {"observations": observations, "action_dim": layout.action_dim, "control_hz": self.options.env.control_hz}
+        counters = {name: getattr(self, name) for name in COUNTERS}
+        generators = {"batches": self.rng, "random_actions": self.policy.rng}
+        parts = {"logs": self.logs, "buffers": self.buffers, "generators": generators}
+        return RunState(self.options, contract, self.agent, counters, self.episodes, self.faults.counts, **parts)
+
+    def load_state(self, state: RunState) -> None:
+        """Takes over the counts of a state; its other parts are the run's own already."""
+        for name, count in state.counters.items():
+            setattr(self, name, count)
+        self.episodes = state.episodes
+        self.faults.counts |= state.faults
+        self.policy.global_timestep = self.env_steps
+
+    @override(Algorithm)
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        self.feed.run(checkpoint.save, self.state(), checkpoint_dir)
+
+    @override(Algorithm)
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        self.load_state(self.feed.run(checkpoint.load, self.state(), checkpoint_dir))
+
+    @override(Algorithm)
+    def cleanup(self) -> None:
+        self.feed.close()
+        self.log_writer.close()
+        super().cleanup()

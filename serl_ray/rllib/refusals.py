@@ -1,0 +1,55 @@
+"""RLlib's public methods that would go behind a run's back, and are refused: each says what to call in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
+
+C = TypeVar("C", bound=type)
+
+
+class RefusedError(ValueError):
+    """A call that would go behind a run's back; nothing was done."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What a remote worker answers in place of a RefusedError, which RLlib would end its process for. To use it raises."""
+
+    text: str
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):  # pickle and copy ask for these
+            raise AttributeError(name)
+        raise RefusedError(self.text)
+
+
+def refuses(methods: Mapping[str, str]) -> Callable[[C], C]:
+    """A class decorator that puts a RefusedError in the place of inherited methods.
+
+    Args:
+        methods: why each is refused and what to call instead, by name.
+    """
+
+    def refuse(cls: C) -> C:
+        for name, text in methods.items():
+            setattr(cls, name, _refused(name, text))
+        return cls
+
+    return refuse
+
+
+def refuse_given(call: str, given: Mapping[str, Any]) -> None:
+    """Raises RefusedError for the first argument that is given and has no say in the call."""
+    for name, value in given.items():
+        if value is not None and not (isinstance(value, list | tuple | dict) and not value):
+            raise RefusedError(f"{call} acts on the observation alone, and {name} is {value!r:.100}. Leave it out.")
+
+
+def _refused(name: str, text: str) -> Callable[..., NoReturn]:
+    def method(*args: Any, **kwargs: Any) -> NoReturn:
+        raise RefusedError(f"{name}() is refused: {text}")
+
+    method.__name__, method.__doc__ = name, f"Refused: {text}"
+    return method

@@ -1,0 +1,53 @@
+"""RLlib's rollout worker, with a collector in the place of its sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from ray.rllib.evaluation.rollout_worker import RolloutWorker
+from ray.rllib.utils.annotations import override
+
+from serl_ray.data.schema import Segment
+from serl_ray.rllib.collector import Collector
+from serl_ray.rllib.failures import Fault
+from serl_ray.rllib.refusals import Refusal, RefusedError, refuses
+
+STEPS = "it would step the env of the run. Call train() to gather experience, evaluate() to play episodes in another env."
+LEARNS = "learner steps are counted, and made by train() alone."
+ONE_POLICY = "a run has one policy."
+STATE = "a worker's state is a part of the run's. Call the algorithm's save() and restore()."
+
+
+@refuses(
+    {
+        **dict.fromkeys(("sample", "sample_with_count", "sample_and_learn", "sample_get_state_and_metrics"), STEPS),
+        **dict.fromkeys(("learn_on_batch", "compute_gradients", "apply_gradients"), LEARNS),
+        **dict.fromkeys(("add_policy", "remove_policy"), ONE_POLICY),
+        **dict.fromkeys(("get_state", "set_state"), STATE),
+        "set_global_vars": "the run counts its env steps itself.",
+    }
+)
+class SERLWorker(RolloutWorker):
+    """A rollout worker whose envs are stepped by its collector alone, or by the evaluator."""
+
+    @cached_property
+    def _collector(self) -> Collector:
+        return Collector(self)
+
+    def collect(self, steps: int) -> tuple[list[Segment], list[Fault]]:
+        """The next `steps` steps of every env; see `Collector.collect`."""
+        return self._collector.collect(steps)
+
+    @override(RolloutWorker)
+    def apply(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Calls `func` with this worker; what is refused is answered with a `Refusal`, and the worker works on."""
+
+        def call(worker: SERLWorker, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return func(worker, *args, **kwargs)
+            except RefusedError as error:
+                return Refusal(str(error))
+
+        return super().apply(call, *args, **kwargs)

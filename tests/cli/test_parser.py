@@ -1,0 +1,73 @@
+"""From flags to options and back."""
+
+from __future__ import annotations
+
+import pytest
+
+from serl_ray.cli.parser import as_flags, given_options, parse_layers
+from serl_ray.options.presets import PRESETS, preset
+from serl_ray.options.sets import HybridRun, OfflineRun
+from serl_ray.utils.options import OptionError, names_of
+
+GIVEN = {
+    "--lr 1e-4": {"lr": 1e-4},
+    "--lr=1e-4 --tau 1": {"lr": 1e-4, "tau": 1},
+    "--image-keys front wrist": {"image_keys": ("front", "wrist")},
+    "--image_keys": {"image_keys": ()},
+    "--image_keys 7": {"image_keys": ("7",)},
+    "--skip_bad": {"skip_bad": True},
+    "--no_frozen": {"frozen": False},
+    "--no-record-video": {"record_video": False},
+    "--max_return None": {"max_return": None},
+    "--state_keys None": {"state_keys": None},
+    "--env_name None": {"env_name": None},
+    "--hidden_dims 64 32": {"hidden_dims": (64, 32)},
+    "--save_dir run-a_b": {"save_dir": "run-a_b"},
+    "--env_kwargs ip 10.0.0.2 port 80 rate 1e-3 rewards false": {
+        "env_kwargs": {"ip": "10.0.0.2", "port": 80, "rate": 1e-3, "rewards": False}
+    },
+}
+
+
+@pytest.mark.parametrize("words", GIVEN)
+def test_flags_are_options(words):
+    assert given_options("serl train", words.split(), HybridRun) == GIVEN[words]
+
+
+def test_nested_values_are_yaml():
+    words = ["--env_kwargs", "cameras", '["front", "wrist"]', "limits", "{x: [0, 1.5]}", "name", "a: b: c"]
+    given = given_options("serl train", words, HybridRun)["env_kwargs"]
+    assert given == {"cameras": ["front", "wrist"], "limits": {"x": [0, 1.5]}, "name": "a: b: c"}
+
+
+def test_options_and_flags_are_each_other_s_reverse():
+    options = HybridRun.of(
+        lr=1e-3, image_keys=("a", "b"), frozen=False, skip_bad=True, max_return=None, env_kwargs={"a": [1, "x"], "b": True}
+    )
+    changed = {name: value for name, value in options.flat().items() if value != HybridRun().flat()[name]}
+    given = given_options("serl train", as_flags(HybridRun, changed), HybridRun)
+    assert HybridRun.of(**given) == options
+
+
+def test_a_preset_lies_below_a_file_and_a_file_below_flags(tmp_path):
+    (tmp_path / "best.yaml").write_text("preset: tabletop\nlr: 1e-4\ntau: 0.02\n")
+    options = parse_layers("serl train", HybridRun, ["--config", str(tmp_path / "best.yaml"), "--lr", "0.001"])
+    assert (options.agent.lr, options.agent.tau, options.learning.batch_size) == (0.001, 0.02, 128)
+    options = parse_layers("serl train", HybridRun, ["--preset", "hil-serl", "--config", str(tmp_path / "best.yaml")])
+    assert (options.agent.discount, options.learning.batch_size) == (0.97, 256), "the preset of the flags counts"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("options", [HybridRun, OfflineRun])
+def test_presets_name_options_that_there_are(name, options):
+    assert set(PRESETS[name]) <= set(names_of(HybridRun))
+    assert options.of(**preset(name, options)).flat().items() >= preset(name, options).items()
+
+
+def test_the_words_behind_two_dashes_are_a_command():
+    from serl_ray.cli.submit import Submit
+
+    given = given_options("serl submit", ["--gpus", "1", "--", "serl", "train", "--lr", "1"], Submit)
+    assert given == {"gpus": 1, "command": ("serl", "train", "--lr", "1")}
+    with pytest.raises(OptionError, match="'-- x' belongs to no flag"):
+        given_options("serl train", ["--", "x"], HybridRun)

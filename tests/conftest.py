@@ -1,0 +1,55 @@
+"""One Ray for all tests that can share it; those that need a cluster of their own come last."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+import torch
+
+from serl_ray.cluster.start import start_ray
+from serl_ray.sweeps.run import SLOT
+
+TESTS = Path(__file__).parent
+PATHS = os.pathsep.join((str(TESTS.parent), str(TESTS)))
+"""Where workers find the package and the envs of the tests."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips what needs a GPU where there is none, and puts tests with a cluster of their own last: the shared Ray starts once."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs a GPU"))
+    items.sort(key=lambda item: "own_cluster" in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="session")
+def python_path() -> Iterator[str]:
+    """The PYTHONPATH of every process that the tests start, set in this one; their threads wait without taking a core."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", PATHS)
+        patch.setenv("OMP_WAIT_POLICY", "passive")
+        yield PATHS
+
+
+@pytest.fixture(scope="session")
+def shared_ray(python_path: str) -> Iterator[None]:
+    """Ray as a training run starts it, with room for two trials of a population.
+
+    It has few cores: it would start a process for each of them at once, and each imports for seconds.
+    """
+    start_ray(2, resources={SLOT: 2})
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def own_cluster(python_path: str) -> Iterator[None]:
+    """No Ray yet, and none of what the test starts afterwards."""
+    ray.shutdown()
+    yield
+    ray.shutdown()

@@ -1,0 +1,139 @@
+"""The commands and code that the README and the documentation ask people to type, and small versions of them."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+BLOCK = re.compile(r"^```bash\n(.*?)^```", re.M | re.S)
+
+SMALL = {
+    "record": {"episodes": "2"},
+    "record --classifier_data": {"episodes": "10"},
+    "train": {"max_steps": "130", "evaluation_episodes": "2", "evaluate_every": "1000"},
+    "train-offline": {"max_steps": "40", "steps_per_iteration": "20", "evaluation_episodes": "2"},
+    "train-classifier": {"num_epochs": "8", "lr": "0.001", "augment_crops": "1"},
+    "evaluate": {"episodes": "2"},
+    "tune": {"smoke": ""},
+}
+"""Flags that make a command small. They take the place of what the documentation has, whatever its numbers are."""
+ALREADY_SMALL = ("check-env", "inspect", "convert")
+SLOW = ("train", "train-offline", "train-classifier", "tune")
+NOT_RUN = {
+    "serl benchmark": "measures for minutes or hours; tests/test_benchmarks.py runs small sections",
+    "serl submit": "needs a cluster; tests/test_jobs.py submits to one",
+    "serl evaluate --checkpoint file:///tmp/peg_store": "plays what the job of `serl submit` has left",
+    "ray ": "a command of Ray, for a cluster or a cloud",
+    "kubectl ": "needs Kubernetes",
+    "export RAY_AUTH_TOKEN": "needs Kubernetes",
+    "ssh ": "needs another machine",
+    "pip install": "changes what is installed; .ci/run installs",
+    "scripts/setup": "changes what is installed; .ci/run runs it",
+    "scripts/test": "is this test",
+    "python -m pytest tests/": "are tests",
+    "tensorboard ": "serves until it is stopped, and is not a dependency",
+}
+"""Commands that are not run, by how they begin, and why. Their `serl` flags are checked all the same."""
+OUTPUTS = ("save_dir", "output_dir", "output", "classifier_data", "video")
+STORES = {"success_dir": "/success", "failure_dir": "/failure"}
+
+
+@dataclass(frozen=True)
+class Command:
+    """One line of a command block; `words` without variables in front."""
+
+    line: str
+    page: str
+
+    @property
+    def words(self) -> list[str]:
+        words = shlex.split(self.line.removesuffix(" &"))
+        while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+            words.pop(0)
+        return words
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.words)
+
+    @property
+    def is_run(self) -> bool:
+        return not any(self.text.startswith(start) for start in NOT_RUN)
+
+    @property
+    def name(self) -> str:
+        """The subcommand of serl."""
+        return self.words[1]
+
+    @property
+    def given(self) -> dict[str, list[str]]:
+        """Values by flag, and those without a flag under the empty name."""
+        flags: dict[str, list[str]] = {"": []}
+        current = ""
+        for word in self.words[2:]:
+            if word.startswith("--") and len(word) > 2:
+                current = word[2:]
+                flags[current] = []
+            else:
+                flags[current].append(word)
+        return flags
+
+    @property
+    def outputs(self) -> set[str]:
+        """Paths that it writes."""
+        given = self.given
+        written = {value for flag in OUTPUTS for value in given.get(flag, ())}
+        return written | ({given[""][1]} if self.name == "convert" else set())
+
+    @property
+    def inputs(self) -> set[str]:
+        """All other words that may be paths."""
+        return {value for values in self.given.values() for value in values if "/" in value or "_ckpt" in value} - self.outputs
+
+    def small(self) -> list[str]:
+        """The arguments of `serl` in a small version, with the flags of `SMALL` in place of what is there.
+
+        Raises:
+            KeyError: no table says how to make it small.
+        """
+        given = self.given
+        key = f"{self.name} --classifier_data" if "classifier_data" in given else self.name
+        changes = {} if self.name in ALREADY_SMALL else SMALL[key]
+        flags = given | {flag: value.split() for flag, value in changes.items()}
+        return [self.name, *flags.pop(""), *(word for flag, values in flags.items() for word in (f"--{flag}", *values))]
+
+
+def commands_of(page: Path) -> list[Command]:
+    """The lines of a page's command blocks; a backslash goes on in the next line."""
+    blocks = BLOCK.findall(page.read_text())
+    indented = re.findall(r"(?m)^    ((?:scripts/|serl |python |ray |pip ).*)$", page.read_text())
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()] + indented
+    return [Command(line.strip(), page.name) for line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+
+def all_commands() -> list[Command]:
+    """Every command of every page, once."""
+    found: dict[str, Command] = {}
+    for page in (*PAGES, ROOT / "CONTRIBUTING.md"):
+        for command in commands_of(page):
+            found.setdefault(command.text, command)
+    return list(found.values())
+
+
+class Smaller(ast.NodeTransformer):
+    """Every whole number from 100 on as 120: the sizes of a run, whatever they are."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.Constant:
+        is_size = type(node.value) is int and node.value >= 100
+        return ast.copy_location(ast.Constant(120), node) if is_size else node
+
+
+def python_of_readme() -> str:
+    """The README's Python, in a small version."""
+    [code] = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    return ast.unparse(ast.fix_missing_locations(Smaller().visit(ast.parse(code))))

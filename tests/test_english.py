@@ -1,0 +1,119 @@
+"""The English of docstrings and of the options' help."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import serl_ray
+from serl_ray.classifier.config import ClassifierOptions
+from serl_ray.options.sets import HybridRun, OfflineRun
+from serl_ray.utils.options import Options, options_of
+
+FOLDER = Path(serl_ray.__file__).parent
+NOT_YET_CLEAN: tuple[str, ...] = ()
+"""Packages and modules whose docstrings, and whose classes' help, are not checked."""
+OPENINGS = re.compile(r"(Of|Likewise|That|Which|Where|Beside)\b|Whether (?!to\b)")
+ENTRY_OPENINGS = re.compile(r"(of|likewise|that|which|where|beside|as of)\b", re.IGNORECASE)
+PREPOSITIONS = re.compile(r"(About|After|As|At|Before|Between|By|For|From|In|Of|On|Over|To|Under|Until|With|Within)\b")
+ENTRY = re.compile(r"\s+[\w, *]+: (.*)")
+MODULES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.py"))
+
+
+def is_clean(module: str) -> bool:
+    return not module.startswith(NOT_YET_CLEAN)
+
+
+def docstrings(tree: ast.Module) -> list[tuple[ast.AST, str]]:
+    """All docstrings with the class, function or module around, or the assignment before each."""
+    found: list[tuple[ast.AST, str]] = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        before: ast.AST = node
+        for statement in node.body:
+            match statement:
+                case ast.Expr(value=ast.Constant(value=str(text))):
+                    found.append((before, text))
+            before = statement
+    return found
+
+
+def fault_of(node: ast.AST, text: str) -> str | None:
+    """What is wrong with a docstring."""
+    is_predicate = isinstance(node, ast.FunctionDef)
+    if OPENINGS.match(text.lstrip()) and not (is_predicate and text.startswith("Whether ")):
+        return text.strip().splitlines()[0]
+    section = re.search(r"\n\s*(Args|Attributes):\n(.*)", text, re.DOTALL)
+    for line in section[2].split("\n\n")[0].splitlines() if section else []:
+        if (entry := ENTRY.match(line)) and ENTRY_OPENINGS.match(entry[1]):
+            return line.strip()
+    return None
+
+
+def faults_in(source: str) -> list[str]:
+    return [fault for node, text in docstrings(ast.parse(source)) if (fault := fault_of(node, text))]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        '"""Of a module."""',
+        'RATE = 1\n"""Whether it is good."""',
+        'def rate():\n    """Where it goes."""',
+        'def rate():\n    """The rate.\n\n    Args:\n        seed: of the noise.\n    """',
+    ],
+)
+def test_a_bad_docstring_is_found(bad):
+    assert len(faults_in(bad)) == 1
+
+
+def test_a_good_docstring_is_not_a_fault():
+    good = 'def rate():\n    """Whether it is good.\n\n    Args:\n        seed: seed of the noise.\n    """'
+    assert faults_in(good) == []
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if is_clean(module)])
+def test_docstrings_open_with_a_noun_or_a_verb(module):
+    assert faults_in((FOLDER / module).read_text(encoding="utf-8")) == []
+
+
+def option_classes() -> list[type[Options]]:
+    """The sets of options of runs and of the classifier, and all options of commands and benchmarks."""
+    classes: set[type[Options]] = {HybridRun, OfflineRun, ClassifierOptions}
+    for package in ("serl_ray.cli", "serl_ray.benchmarks"):
+        for found in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
+            if not found.name.endswith("__main__"):
+                values = vars(importlib.import_module(found.name)).values()
+                classes |= {value for value in values if isinstance(value, type) and issubclass(value, Options)}
+    clean = [cls for cls in classes - {Options} if is_clean(cls.__module__.removeprefix("serl_ray.").replace(".", "/"))]
+    return sorted(clean, key=lambda cls: f"{cls.__module__}.{cls.__name__}")
+
+
+def fault_of_help(text: str) -> str | None:
+    """What is wrong with the help of an option."""
+    if not text[:1].isupper():
+        return "does not start with a capital letter"
+    if not text.endswith((".", ")")):
+        return "does not end with a full stop"
+    if len(text.split()) < 3:
+        return "has fewer than three words"
+    if OPENINGS.match(text) or PREPOSITIONS.match(text):
+        return "does not start with a noun or a verb"
+    return None
+
+
+@pytest.mark.parametrize("bad", ["of the noise.", "Seed of the noise", "The seed.", "Of the noise and more.", "Whether it is."])
+def test_a_bad_help_is_found(bad):
+    assert fault_of_help(bad) is not None
+
+
+@pytest.mark.parametrize("options", option_classes(), ids=lambda cls: cls.__name__)
+def test_the_help_of_every_option_can_be_read_alone(options):
+    faults = {option.name: (fault, option.help) for option in options_of(options) if (fault := fault_of_help(option.help))}
+    assert not faults

@@ -1,0 +1,77 @@
+"""The house: which room may import which, what importing costs, and the names at the door."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import serl_ray
+from serl_ray.cluster import ray_private
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+import import_graph  # noqa: E402
+
+sys.path.remove(str(ROOT / "scripts"))
+FILES = import_graph.file_graph()
+ROOMS = import_graph.room_graph(FILES)
+CORE = ("serl_ray.agents.sac", "serl_ray.networks.classifier", "serl_ray.networks.original")
+HEAVY = ("torch", "ray", "gymnasium", "pyarrow", "matplotlib", "mujoco", "pandas", "scipy")
+
+
+def test_no_file_and_no_room_is_in_a_cycle():
+    assert import_graph.cycles(FILES) == [] and import_graph.cycles(ROOMS) == []
+
+
+def test_imports_point_inwards():
+    assert import_graph.outward(ROOMS) == []
+
+
+def test_every_room_has_its_ring_and_there_are_few():
+    assert set(ROOMS) <= set(import_graph.RING_OF) and len(ROOMS) <= 18
+
+
+def modules_after(code: str) -> set[str]:
+    """The top-level modules that a fresh interpreter has loaded after some code."""
+    listing = f"import sys\n{code}\nprint(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    return set(subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True).stdout.split())
+
+
+@pytest.mark.parametrize("module", CORE)
+def test_the_core_needs_neither_ray_nor_gymnasium_nor_posix(module):
+    blocked = "".join(f"sys.modules[{name!r}] = None\n" for name in ("fcntl", "resource", "ray", "gymnasium"))
+    assert not {"ray", "gymnasium"} & modules_after(
+        blocked + f"import {module}\ndel sys.modules['ray'], sys.modules['gymnasium']"
+    )
+
+
+@pytest.mark.parametrize("module", ["serl_ray", "serl_ray.cli.main", "serl_ray.cli.train", "serl_ray.cli.evaluate"])
+def test_what_only_prints_help_loads_no_heavy_library(module):
+    assert not set(HEAVY) & modules_after(f"import {module}")
+
+
+def test_the_public_names_are_there_and_nothing_else():
+    assert all(getattr(serl_ray, name) is not None for name in serl_ray.__all__)
+    assert set(serl_ray.__all__) == set(serl_ray.HOMES) <= set(dir(serl_ray))
+    with pytest.raises(AttributeError, match="no attribute 'Robot'"):
+        serl_ray.Robot  # noqa: B018
+
+
+def test_device_is_where_it_was_promised():
+    assert modules_after("from serl_ray.utils.device import DEVICE\nassert DEVICE.type in ('cuda', 'mps', 'cpu')")
+
+
+def test_private_names_of_ray_are_in_one_file():
+    private = re.compile(r"\bray\.[\w.]*\b_\w+|\._worker_manager|\._local_tuner|_WandbLoggingActor")
+    found = {path.name for path in (ROOT / "serl_ray").rglob("*.py") if private.search(path.read_text())}
+    assert found <= {"ray_private.py", "main.py"}, "main.py names a logger of Ray's"
+
+
+def test_another_release_of_ray_is_said_to_be_untested(monkeypatch, caplog):
+    monkeypatch.setattr("ray.__version__", "3.1.0")
+    ray_private.warn_if_untested()
+    assert "Ray 3.1.0 is installed; serl_ray is tested with Ray 2.60" in caplog.text
