@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from serl_ray.utils.options import check_names
 
@@ -37,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a subcommand; returns the exit code: 0, 1 for a negative result, 2 for a mistake, 130 for an interrupt."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(_overview())
+        with suppress(BrokenPipeError):  # `serl --help | head`
+            print(_overview(), flush=True)
         return 0
     name, *rest = arguments
     for variable, value in QUIET.items():

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
-from ray import tune
 from ray._private import ray_constants
 from ray._private.internal_api import node_stats
 from ray.exceptions import RayError
-from ray.rllib.env.env_runner_group import EnvRunnerGroup
+
+if TYPE_CHECKING:
+    from ray import tune
+    from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
 logger = logging.getLogger(__name__)
 
