@@ -178,7 +178,7 @@ def _check_trunk(path: Path, tensors: dict[str, torch.Tensor], agent: Agent, tru
 
 def check_match(path: Path, saved: dict[str, Any], options: TrainingOptions) -> None:
     """Raises ValueError for the first option that decides what networks there are, and differs."""
-    ours = json.loads(json.dumps(options.flat()))
+    ours = json.loads(json.dumps(options.flat(), default=str))
     for name in names_of(type(options), Role.MUST_MATCH):
         if saved.get(name) != ours[name]:
             raise ValueError(f"{path} was trained with {name} {saved.get(name)!r}, this run has {ours[name]!r}: choose the same.")

@@ -64,6 +64,8 @@ def rollout_env(algorithm_config: AlgorithmConfig, worker_index: int = 0) -> Rol
 
 def say_what_waits(config: AlgorithmConfig) -> None:
     """Says that some workers have no node yet: the others begin without them."""
+    if not ray.is_initialized():
+        return  # Ray starts with the workers, on this machine
     needs = {"CPU": config.num_cpus_per_env_runner, **config.custom_resources_per_env_runner}
     wanted, there = config.num_env_runners + config.evaluation_num_env_runners, places(needs)
     if wanted > there:
