@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from serl_ray.cluster.jobs import Package
+from serl_ray.rllib.checkpoint import checkpoint_of
 from serl_ray.runs.mirror import local_run
 from serl_ray.runs.policy import load_policy
 
@@ -86,7 +87,7 @@ def test_a_job_is_followed_stopped_resumed_and_its_result_fetched(head, tmp_path
     rest, _ = first.communicate()
     assert first.returncode == 1 and "The run is saved in" in rest and "Job first: stopped." in rest
     shutil.rmtree(run)  # the machine is another one
-    saved = int(json.loads((local_run(mirror) / "run.json").read_text())["counters"]["env_steps"])
+    saved = int(json.loads((checkpoint_of(local_run(mirror)) / "run.json").read_text())["counters"]["env_steps"])
     more = str(saved + 100)
     second = submit(head, "second", *TRAIN, "--max_steps", more, "--save_dir", run, "--mirror", mirror, "--resume")
     output, _ = second.communicate()

@@ -181,7 +181,7 @@ def test_a_killed_sweep_goes_on(demos, tmp_path):
     settings = {"demo_paths": [demos], "max_steps": 600}
     file = write(tmp_path, settings=settings, search=search, trials=2, checkpoint_every=100)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(ROOT / "scripts" / "tune.py"), str(file), "--output", str(output)]
+    command = [sys.executable, str(ROOT / "scripts" / "tune.py"), str(file), "--save_dir", str(output)]
     with (tmp_path / "log").open("w") as log:
         driver = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     deadline = time.monotonic() + 120

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
@@ -19,6 +20,8 @@ from serl_ray.networks.config import EncoderConfig, NetworkConfig
 from serl_ray.networks.inputs import ObservationSpec
 from serl_ray.networks.pretrained import trunk_without_weights
 from serl_ray.types import ActionLayout
+
+T = TypeVar("T")
 
 TENSORS_FILE = "agent.safetensors"
 CONFIG_FILE = "agent.json"
@@ -52,8 +55,8 @@ def load_agent(path: Path, device: torch.device | str) -> Agent:
     description = _describe(path)
     try:
         config = config_from_json(description["config"])
-        layout = ActionLayout(**_with_tuples(description["layout"]))
-        spec = ObservationSpec(**_with_tuples(description["spec"]))
+        layout = _checked(ActionLayout, description["layout"])
+        spec = _checked(ObservationSpec, description["spec"])
         seed = description["seed"]
         torch.Generator().manual_seed(seed)
         with torch.device("meta"):
@@ -107,5 +110,6 @@ def _describe(path: Path) -> dict[str, Any]:
     return description
 
 
-def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+def _checked(kind: type[T], values: dict[str, Any]) -> T:
+    """A dataclass from JSON; raises TypeError for unknown names, and pydantic's ValueError for wrong types."""
+    return TypeAdapter(kind).validate_python(vars(kind(**values)))

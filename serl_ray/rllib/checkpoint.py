@@ -178,10 +178,11 @@ def _check_trunk(path: Path, tensors: dict[str, torch.Tensor], agent: Agent, tru
 
 def check_match(path: Path, saved: dict[str, Any], options: TrainingOptions) -> None:
     """Raises ValueError for the first option that decides what networks there are, and differs."""
-    ours = json.loads(json.dumps(options.flat(), default=str))
+    values = options.flat()
     for name in names_of(type(options), Role.MUST_MATCH):
-        if saved.get(name) != ours[name]:
-            raise ValueError(f"{path} was trained with {name} {saved.get(name)!r}, this run has {ours[name]!r}: choose the same.")
+        ours = json.loads(json.dumps(values[name]))
+        if saved.get(name) != ours:
+            raise ValueError(f"{path} was trained with {name} {saved.get(name)!r}, this run has {ours!r}: choose the same.")
 
 
 def checked_env(path: Path, saved: dict[str, Any], env_name: str | None) -> str | None:
