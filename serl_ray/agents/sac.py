@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,18 +15,115 @@ from serl_ray.agents.checkpoint import load_agent, save_agent
 from serl_ray.agents.config import SACConfig
 from serl_ray.agents.make import make_agent
 from serl_ray.agents.noise import UpdateNoise
+from serl_ray.agents.state import TrainingState
+from serl_ray.networks.actor_critic import AgentNetworks
 from serl_ray.networks.inputs import ObservationSpec
 from serl_ray.networks.pretrained import warn_if_random
 from serl_ray.types import ActionLayout, Batch
 from serl_ray.utils.device import DEVICE
 
-UNSEEN = "This agent has seen no observation yet, so it has no networks. Call sample_actions or update first."
+
+@dataclass(frozen=True)
+class Plan:
+    """Plan of an agent, complete except for the sizes of its observations."""
+
+    layout: ActionLayout
+    image_keys: tuple[str, ...]
+    frame_stack: int
+    config: SACConfig
+    device: torch.device
+    seed: int
+
+    def make(self, observations: Mapping[str, Any]) -> Agent:
+        """The agent for such observations."""
+        spec = ObservationSpec.from_observation(observations, self.image_keys, self.frame_stack)
+        if self.image_keys:
+            warn_if_random(self.config.networks.encoder.trunk)
+        return make_agent(self.layout, spec, self.config, device=self.device, seed=self.seed)
 
 
-class SACAgent:
-    """Soft actor-critic with a critic ensemble.
+class PlannedAgent:
+    """An agent that its first call with an observation makes from a plan; `serl_ray.agents.agent.Agent` serves all calls.
 
-    The first `sample_actions` or `update` makes the `serl_ray.agents.agent.Agent` behind it, which serves all calls.
+    Args:
+        plan: plan of the agent.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._agent: Agent | Plan = plan
+
+    @property
+    def layout(self) -> ActionLayout:
+        return self._agent.layout
+
+    @property
+    def config(self) -> SACConfig:
+        return self._agent.config
+
+    @property
+    def device(self) -> torch.device:
+        return self._agent.device
+
+    @property
+    def agent(self) -> Agent:
+        """The agent behind this one.
+
+        Raises:
+            ValueError: there was no observation yet.
+        """
+        if isinstance(self._agent, Plan):
+            raise ValueError(
+                "This agent has seen no observation yet, so it has no networks. Call sample_actions or update first."
+            )
+        return self._agent
+
+    @property
+    def networks(self) -> AgentNetworks:
+        return self.agent.networks
+
+    @property
+    def target(self) -> AgentNetworks:
+        return self.agent.target
+
+    @property
+    def state(self) -> TrainingState:
+        return self.agent.state
+
+    def sample_actions(
+        self, observations: Mapping[str, Any], argmax: bool = False, eps: torch.Tensor | None = None
+    ) -> np.ndarray:
+        """Env actions in [-1, 1], (A + G,) or (B, A + G); see `Agent.sample_actions`."""
+        return self._agent_for(observations).sample_actions(observations, argmax, eps)
+
+    def q_values(self, observations: Mapping[str, Any], actions: np.ndarray) -> np.ndarray:
+        """Q (E, B) of env actions (B, A + G); see `Agent.q_values`."""
+        return self._agent_for(observations).q_values(observations, actions)
+
+    def update(self, batch: Batch, critics_only: bool = False, noise: UpdateNoise | None = None) -> dict[str, float]:
+        """One gradient step; see `Agent.update`."""
+        return self._agent_for(batch["observations"]).update(batch, critics_only, noise)
+
+    def save(self, path: str | Path) -> None:
+        """Writes a folder with tensors and configuration, which atomically replaces an existing one."""
+        save_agent(self.agent, Path(path))
+
+    def _agent_for(self, observations: Mapping[str, Any]) -> Agent:
+        if isinstance(self._agent, Plan):
+            self._agent = self._agent.make(observations)
+        return self._agent
+
+    def _with_agent_of(self, path: str | Path) -> Self:
+        """This object with the agent in a folder instead of its plan."""
+        loaded = load_agent(Path(path), self.device)
+        kind = SACHybridAgent if loaded.layout.num_grippers else SACAgent
+        if not isinstance(self, kind):
+            raise ValueError(f"{path} holds a {kind.__name__}, not a {type(self).__name__}. Load it with {kind.__name__}.load.")
+        self._agent = loaded
+        return self
+
+
+class SACAgent(PlannedAgent):
+    """Soft actor-critic with a critic ensemble, for envs without learned grippers.
 
     Args:
         image_keys: cameras, in the order of their latents; empty to learn from the state alone.
@@ -48,81 +146,21 @@ class SACAgent:
         seed: int = 0,
         frame_stack: int = 1,
     ) -> None:
-        layout = ActionLayout.from_sizes(action_dim)
-        self._start(layout, image_keys, (config or SACConfig()).replace(lr=lr), device, seed, frame_stack)
-
-    def _start(
-        self,
-        layout: ActionLayout,
-        image_keys: Sequence[str],
-        config: SACConfig,
-        device: torch.device | str,
-        seed: int,
-        frame_stack: int,
-    ) -> None:
-        self.layout, self.config, self.seed, self.device = layout, config, seed, torch.device(device)
-        self._image_keys, self._frame_stack = tuple(image_keys), frame_stack
-        self._agent: Agent | None = None
-
-    @property
-    def agent(self) -> Agent:
-        """The agent behind this one.
-
-        Raises:
-            ValueError: there was no observation yet.
-        """
-        if self._agent is None:
-            raise ValueError(UNSEEN)
-        return self._agent
-
-    def _agent_for(self, observations: Mapping[str, Any]) -> Agent:
-        if self._agent is None:
-            spec = ObservationSpec.from_observation(observations, self._image_keys, self._frame_stack)
-            if self._image_keys:
-                warn_if_random(self.config.networks.encoder.trunk)
-            self._agent = make_agent(self.layout, spec, self.config, device=self.device, seed=self.seed)
-        return self._agent
-
-    def sample_actions(
-        self, observations: Mapping[str, Any], argmax: bool = False, eps: torch.Tensor | None = None
-    ) -> np.ndarray:
-        """Env actions in [-1, 1]; see `Agent.sample_actions`."""
-        return self._agent_for(observations).sample_actions(observations, argmax, eps)
-
-    def q_values(self, observations: Mapping[str, Any], actions: np.ndarray) -> np.ndarray:
-        """Q (E, B) of env actions (B, A + G); see `Agent.q_values`."""
-        return self._agent_for(observations).q_values(observations, actions)
-
-    def update(self, batch: Batch, critics_only: bool = False, noise: UpdateNoise | None = None) -> dict[str, float]:
-        """One gradient step; see `Agent.update`."""
-        return self._agent_for(batch["observations"]).update(batch, critics_only, noise)
-
-    def save(self, path: str | Path) -> None:
-        """Writes a folder with tensors and configuration, which atomically replaces an existing one."""
-        save_agent(self.agent, Path(path))
+        layout, config = ActionLayout.from_sizes(action_dim), (config or SACConfig()).replace(lr=lr)
+        super().__init__(Plan(layout, tuple(image_keys), frame_stack, config, torch.device(device), seed))
 
     @classmethod
     def load(cls, path: str | Path, device: torch.device | str = DEVICE) -> Self:
         """The agent that `save` wrote. On the same kind of device, training continues exactly.
 
         Raises:
-            ValueError: the folder holds an agent of another kind, or is damaged.
+            FileNotFoundError: the folder holds no agent.
+            ValueError: the agent is of another kind, or damaged.
         """
-        agent = load_agent(Path(path), device)
-        kind = SACHybridAgent if agent.layout.num_grippers else SACAgent
-        if kind is not cls:
-            raise ValueError(f"{path} holds a {kind.__name__}, not a {cls.__name__}. Load it with {kind.__name__}.load.")
-        front = cls(agent.spec.image_keys, config=agent.config, lr=agent.config.lr, device=device, seed=agent.seed)
-        front.layout, front._agent = agent.layout, agent
-        return front
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(self.agent, name)
+        return cls(device=device)._with_agent_of(path)
 
 
-class SACHybridAgent(SACAgent):
+class SACHybridAgent(PlannedAgent):
     """SAC on the continuous dimensions and a double DQN on the grippers, with one shared encoder.
 
     The other arguments are those of `SACAgent`.
@@ -145,4 +183,10 @@ class SACHybridAgent(SACAgent):
         frame_stack: int = 1,
     ) -> None:
         layout = ActionLayout.from_sizes(continuous_action_dim, grasp_action_dim)
-        self._start(layout, image_keys, (config or SACConfig()).replace(lr=lr), device, seed, frame_stack)
+        config = (config or SACConfig()).replace(lr=lr)
+        super().__init__(Plan(layout, tuple(image_keys), frame_stack, config, torch.device(device), seed))
+
+    @classmethod
+    def load(cls, path: str | Path, device: torch.device | str = DEVICE) -> Self:
+        """The agent that `save` wrote; see `SACAgent.load`."""
+        return cls(device=device)._with_agent_of(path)
