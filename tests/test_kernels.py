@@ -8,7 +8,8 @@ import torch
 
 from serl_ray.networks.config import EncoderConfig
 from serl_ray.networks.encoder import ImageHead
-from serl_ray.networks.kernels import INT64, batch_innermost, dropout_mask
+from serl_ray.networks.kernels import INT64, batch_innermost, channels_last_, dropout_mask, embed_maps, lerp_, make_adam
+from serl_ray.networks.resnet import ResNet10
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
@@ -51,3 +52,43 @@ def test_dropout_masks_keep_the_right_share_and_differ():
     agreement = (first == second).float().mean().item()
     assert agreement == pytest.approx(0.9**2 + 0.1**2, abs=0.01)
     assert dropout_mask(8, 8, 0.0, generator).all()
+
+
+def test_embedded_maps_are_sums_over_the_cells():
+    generator = torch.Generator().manual_seed(4)
+    maps, embedding = (torch.randn(shape, generator=generator) for shape in ((5, 2, 3, 7), (2, 3, 7, 4)))
+    expected = torch.einsum("bhwc,hwcf->bcf", maps, embedding).flatten(1)
+    torch.testing.assert_close(embed_maps(maps, embedding), expected)
+
+
+def test_adam_is_torch_s_and_has_its_moments_before_the_first_step():
+    generator = torch.Generator().manual_seed(5)
+    start = [torch.randn(shape, generator=generator) for shape in ((3, 4), (4,), ())]
+    ours, theirs = ([torch.nn.Parameter(tensor.clone()) for tensor in start] for _ in range(2))
+    optimisers = [make_adam(ours, lr=0.1), torch.optim.Adam(theirs, lr=0.1, foreach=False)]
+    before = {index: set(state) for index, state in optimisers[0].state_dict()["state"].items()}
+    for _ in range(3):
+        gradients = [torch.randn(tensor.shape, generator=generator) for tensor in start]
+        for parameters, optimiser in zip((ours, theirs), optimisers, strict=True):
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient.clone()
+            optimiser.step()
+    torch.testing.assert_close(ours, theirs)
+    assert before == {index: set(state) for index, state in optimisers[0].state_dict()["state"].items()}
+
+
+def test_targets_move_by_their_share():
+    generator = torch.Generator().manual_seed(6)
+    targets, sources = ([torch.randn(shape, generator=generator) for shape in ((3, 4), (2,))] for _ in range(2))
+    expected = [0.25 * source + 0.75 * target for target, source in zip(targets, sources, strict=True)]
+    lerp_(targets, sources, 0.25)
+    torch.testing.assert_close(targets, expected)
+
+
+def test_the_layout_of_a_trunk_does_not_change_its_maps():
+    images = torch.randint(0, 256, (2, 64, 64, 3), generator=torch.Generator().manual_seed(7), dtype=torch.uint8)
+    trunk = ResNet10(width=8).requires_grad_(False)
+    before = trunk(images)
+    channels_last_(trunk)
+    assert trunk.layer2[0].conv2.weight.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(trunk(images), before, rtol=1e-4, atol=1e-4)

@@ -25,7 +25,7 @@ from serl_ray.networks.augment import crop
 from serl_ray.networks.classifier import RewardClassifier
 from serl_ray.networks.encoder import Encoder, EncoderConfig, ImageHead
 from serl_ray.networks.flax import agent_state_dict, classifier_state_dict, resnet_state_dict
-from serl_ray.networks.inputs import ObservationSpec
+from serl_ray.networks.inputs import ObservationSpec, to_tensors
 from serl_ray.networks.original import load_flax_classifier
 from serl_ray.networks.pretrained import load_trunk
 from serl_ray.networks.resnet import ResNet10, normalise, resize
@@ -61,11 +61,13 @@ def test_the_folder_has_recordings():
 
 
 def test_losses_and_gradients(recorded_step):
-    recording, agent, step, critics_only = recorded_step
+    recording, agent, step, _ = recorded_step
     batch, noise = recording.batch(step), recording.noise(step)
     transitions = transition_tensors(batch, agent.layout, agent.config.reward_bias, agent.device)
-    encoded = agent._encode(*(agent._tensors(batch[key])[0] for key in ("observations", "next_observations")))
-    ours, _ = agent.losses(transitions, encoded, noise, critics_only)
+    encoded = agent.encode(
+        *(to_tensors(batch[key], agent.spec, agent.device)[0] for key in ("observations", "next_observations"))
+    )
+    ours, _ = agent.losses(transitions, encoded, noise)
     if agent.config.backup_entropy:
         ours["critic"] = critic_loss_with_the_originals_entropy(agent, transitions, encoded, noise)
     assert {f"out/step{step}/loss/{name}" for name in ours} == {
@@ -80,7 +82,7 @@ def test_losses_and_gradients(recorded_step):
 
 def critic_loss_with_the_originals_entropy(agent, transitions, encoded, noise):
     with torch.no_grad():
-        next_actions, log_prob = agent._policy(encoded.next_embedded, noise.critic.keep).sample(noise.critic.eps)
+        next_actions, log_prob = agent.policy(encoded.next_embedded, noise.critic.keep).sample(noise.critic.eps)
         value = losses.soft_min_value(agent.target.critic(encoded.next_target_latents, next_actions), noise.critic_subset)
         target = losses.td_target(transitions["rewards"], transitions["masks"], value, agent.config.discount)
         target = target - agent.networks.temperature() * log_prob

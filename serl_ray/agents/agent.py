@@ -12,13 +12,12 @@ from torch import nn
 from serl_ray.agents import losses
 from serl_ray.agents.config import SACConfig
 from serl_ray.agents.imitation import actor_imitation_loss
-from serl_ray.agents.kernels import autocast, compile_networks
 from serl_ray.agents.noise import NoiseSource, PolicyNoise, UpdateNoise
 from serl_ray.agents.state import TrainingState
-from serl_ray.agents.transitions import Encoded, Tensors, transition_tensors
-from serl_ray.networks.actor_critic import AgentNetworks, TanhNormal
-from serl_ray.networks.augment import crop_frames
-from serl_ray.networks.inputs import ObservationSpec, float_tensor, to_tensors
+from serl_ray.agents.transitions import Encoded, transition_tensors
+from serl_ray.networks.actor_critic import AgentNetworks, TanhNormal, trained_parameters
+from serl_ray.networks.augment import crop_images
+from serl_ray.networks.inputs import ObservationSpec, Tensors, float_tensor, to_tensors
 from serl_ray.types import ActionLayout, Batch
 from serl_ray.utils.device import DEVICE
 
@@ -39,6 +38,7 @@ class Agent:
 
     Attributes:
         state: everything that training changes.
+        noise: source of the noise of updates and samples.
         imitation_share: share of imitation in the actor's loss, in [0, 1]; initially 1 for `bc` and `awac`, 0 for
             `sac`.
     """
@@ -61,7 +61,8 @@ class Agent:
         self.networks = (networks or AgentNetworks.seeded(seed, config.networks, layout, spec)).to(self.device)
         self.state = TrainingState(self.networks, self._parameters_of_losses(), config.lr, seed)
         self.target = self.state.target
-        self._noise = NoiseSource(self.networks, config.networks, spec.frame_stack, layout.continuous_dim, self.state.generator)
+        dims = spec.frame_stack, layout.continuous_dim, self.networks.encoder.embedding_dims
+        self.noise = NoiseSource(config, *dims, self.state.generator)
         self._is_compiled = False
 
     def _parameters_of_losses(self) -> dict[str, list[nn.Parameter]]:
@@ -71,9 +72,9 @@ class Agent:
         """
         n = self.networks
         return {
-            "critic": n.trained(n.encoder, n.critic),
-            "actor": n.trained(n.encoder if self._imitates else n.encoder.proprio, n.actor),
-            "temperature": n.trained(n.temperature),
+            "critic": trained_parameters(n.encoder, n.critic),
+            "actor": trained_parameters(n.encoder if self._imitates else n.encoder.proprio, n.actor),
+            "temperature": trained_parameters(n.temperature),
         }
 
     @torch.no_grad()
@@ -94,7 +95,7 @@ class Agent:
         tensors, is_single = self._tensors(observations)
         latents = self.networks.encoder(self.networks.encoder.features(tensors))
         policy = self.networks.actor(latents)
-        continuous = policy.mode if argmax else policy.sample(self._noise.eps(len(latents)) if eps is None else eps)[0]
+        continuous = policy.mode if argmax else policy.sample(self.noise.eps(len(latents)) if eps is None else eps)[0]
         actions: np.ndarray = self.layout.join(continuous, self._grasp_ids(latents)).cpu().numpy()
         if not np.isfinite(actions).all():
             raise FloatingPointError("The policy's actions are NaN or infinite. Act with an earlier checkpoint.")
@@ -126,40 +127,36 @@ class Agent:
 
         Returns:
             Metrics named `group/name`.
+
+        Raises:
+            ValueError: the batch or the noise does not fit the agent and the kind of update.
         """
         observations, _ = self._tensors(batch["observations"])
         next_observations, _ = self._tensors(batch["next_observations"])
-        if noise is None:
-            size = len(batch["actions"])
-            noise = self._noise.update(size, not critics_only, self.config.critic_subsample_size, self.config.augment)
+        noise = noise or self.noise.update(len(batch["actions"]), critics_only)
+        if (noise.actor is None) != critics_only:
+            raise ValueError(f"critics_only is {critics_only}, but the noise is that of the other kind of update.")
         if noise.crops is not None:
-            observations = crop_frames(observations, noise.crops[0])
-            next_observations = crop_frames(next_observations, noise.crops[1])
+            observations = crop_images(observations, noise.crops[0])
+            next_observations = crop_images(next_observations, noise.crops[1])
         transitions = transition_tensors(batch, self.layout, self.config.reward_bias, self.device)
-        if self.config.compile and not self._is_compiled:
-            compile_networks(self.networks, self.target)
-            self._is_compiled = True
-        with autocast(self.device, self.config.bfloat16):
-            loss_terms, metrics = self.losses(transitions, self._encode(observations, next_observations), noise, critics_only)
+        self._compile_once()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16):
+            loss_terms, metrics = self.losses(transitions, self.encode(observations, next_observations), noise)
         self.state.step(self.gradients(loss_terms))
         self.state.update_target(self.config.tau)
         return dict(zip(metrics, torch.stack([value.detach() for value in metrics.values()]).tolist(), strict=True))
 
-    def losses(
-        self, transitions: Tensors, encoded: Encoded, noise: UpdateNoise, critics_only: bool = False
-    ) -> tuple[Tensors, Tensors]:
-        """The scalar losses and the metrics, by name."""
+    def losses(self, transitions: Tensors, encoded: Encoded, noise: UpdateNoise) -> tuple[Tensors, Tensors]:
+        """The scalar losses and the metrics, by name; those of the critics only, if the noise has none for the actor."""
         with torch.no_grad():
-            next_policy = self._policy(encoded.next_embedded, noise.critic.keep)
+            next_policy = self.policy(encoded.next_embedded, noise.critic.keep)
         loss, metrics = self._critic_loss(transitions, encoded, next_policy, noise)
         loss_terms = {"critic": loss}
-        if critics_only:
-            return loss_terms, metrics
-        if noise.actor is None or noise.temperature is None:
-            raise ValueError("This noise is for an update of the critics only; a full update needs noise for all losses.")
-        loss_terms["actor"], actor_metrics = self._actor_loss(transitions, encoded, noise.actor)
-        metrics |= actor_metrics
-        if self.imitation_share < 1.0:
+        if noise.actor is not None:
+            loss_terms["actor"], actor_metrics = self._actor_loss(transitions, encoded, noise.actor)
+            metrics |= actor_metrics
+        if noise.temperature is not None and self.imitation_share < 1.0:
             loss_terms["temperature"], temperature_metrics = self._temperature_loss(encoded, next_policy, noise.temperature)
             metrics |= temperature_metrics
         return loss_terms, metrics
@@ -171,7 +168,7 @@ class Agent:
             for name, loss in loss_terms.items()
         }
 
-    def _encode(self, observations: Tensors, next_observations: Tensors) -> Encoded:
+    def encode(self, observations: Tensors, next_observations: Tensors) -> Encoded:
         """Embeddings and latents of a batch, by two passes of a frozen trunk, or three of a trained one."""
         online, target = self.networks.encoder, self.target.encoder
         embedded = online.embed(online.features(observations))
@@ -207,7 +204,7 @@ class Agent:
     def _actor_loss(self, transitions: Tensors, encoded: Encoded, noise: PolicyNoise) -> tuple[torch.Tensor, Tensors]:
         """SAC's loss, with a share `imitation_share` of it replaced by the imitation loss."""
         share = self.imitation_share
-        actions, log_prob = self._policy(encoded.embedded, noise.keep).sample(noise.eps)
+        actions, log_prob = self.policy(encoded.embedded, noise.keep).sample(noise.eps)
         loss = log_prob.new_zeros(())
         if share < 1.0:
             q = self.networks.critic(encoded.latents.detach(), actions)
@@ -229,16 +226,23 @@ class Agent:
     def _temperature_loss(self, encoded: Encoded, next_policy: TanhNormal, noise: PolicyNoise) -> tuple[torch.Tensor, Tensors]:
         with torch.no_grad():
             if noise.keep:  # another dropout mask than in the critic's target
-                next_policy = self._policy(encoded.next_embedded, noise.keep)
+                next_policy = self.policy(encoded.next_embedded, noise.keep)
             _, log_prob = next_policy.sample(noise.eps)
         temperature = self.networks.temperature()
         loss = losses.temperature_loss(temperature, log_prob, self.target_entropy)
         return loss, {"temperature/loss": loss, "temperature/value": temperature}
 
-    def _policy(self, embedded: Tensors, keep: Sequence[torch.Tensor] | None) -> TanhNormal:
+    def policy(self, embedded: Tensors, keep: Sequence[torch.Tensor] | None) -> TanhNormal:
         """The policy with dropout, without gradients of the image branch."""
         policy: TanhNormal = self.networks.actor(self.networks.encoder.latents(embedded, keep, stop_image_gradient=True))
         return policy
+
+    def _compile_once(self) -> None:
+        """Compiles at the first update, because an agent that only acts must not wait for the compiler."""
+        if self.config.compile and not self._is_compiled:
+            self.networks.compile_parts()
+            self.target.compile_parts()
+            self._is_compiled = True
 
     def _tensors(self, observations: Mapping[str, Any]) -> tuple[Tensors, bool]:
         return to_tensors(observations, self.spec, self.device)

@@ -9,8 +9,9 @@ from serl_ray.agents import losses
 from serl_ray.agents.agent import Agent
 from serl_ray.agents.imitation import choice_imitation_loss
 from serl_ray.agents.noise import UpdateNoise
-from serl_ray.agents.transitions import Encoded, Tensors
-from serl_ray.networks.actor_critic import AgentNetworks
+from serl_ray.agents.transitions import Encoded
+from serl_ray.networks.actor_critic import trained_parameters
+from serl_ray.networks.inputs import Tensors
 
 
 class HybridAgent(Agent):
@@ -19,37 +20,29 @@ class HybridAgent(Agent):
     def _parameters_of_losses(self) -> dict[str, list[nn.Parameter]]:
         n = self.networks
         parameters = super()._parameters_of_losses()
-        return {"critic": parameters.pop("critic"), "grasp_critic": n.trained(n.encoder, n.grasp_critic), **parameters}
+        return {
+            "critic": parameters.pop("critic"),
+            "grasp_critic": trained_parameters(n.encoder, n.grasp_critic),
+            **parameters,
+        }
 
     def _grasp_ids(self, latents: torch.Tensor) -> torch.Tensor:
-        return self._q(self.networks, latents).argmax(-1)
+        return self.networks.grasp_q(latents).argmax(-1)
 
-    @staticmethod
-    def _q(networks: AgentNetworks, latents: torch.Tensor) -> torch.Tensor:
-        """Values (B, K) of the gripper choices."""
-        if networks.grasp_critic is None:
-            raise ValueError("A HybridAgent needs networks with a grasp critic, and so a layout with grippers.")
-        q: torch.Tensor = networks.grasp_critic(latents)
-        return q
-
-    def losses(
-        self, transitions: Tensors, encoded: Encoded, noise: UpdateNoise, critics_only: bool = False
-    ) -> tuple[Tensors, Tensors]:
-        loss_terms, metrics = super().losses(transitions, encoded, noise, critics_only)
+    def losses(self, transitions: Tensors, encoded: Encoded, noise: UpdateNoise) -> tuple[Tensors, Tensors]:
+        loss_terms, metrics = super().losses(transitions, encoded, noise)
         loss_terms["grasp_critic"], grasp_metrics = self._grasp_critic_loss(transitions, encoded)
         return loss_terms, metrics | grasp_metrics
 
     def _grasp_critic_loss(self, transitions: Tensors, encoded: Encoded) -> tuple[torch.Tensor, Tensors]:
         with torch.no_grad():
-            next_q = self._q(self.networks, self.networks.encoder.latents(encoded.next_embedded))
-            next_target_q = self._q(self.target, encoded.next_target_latents)
+            next_q = self.networks.grasp_q(self.networks.encoder.latents(encoded.next_embedded))
+            next_target_q = self.target.grasp_q(encoded.next_target_latents)
             next_value = losses.double_dqn_value(next_q, next_target_q)
             rewards = transitions["rewards"] + transitions["grasp_penalty"]
             target = losses.td_target(rewards, transitions["masks"], next_value, self.config.discount, self.config.max_return)
-        q, grasp_ids = (
-            self._q(self.networks, encoded.latents),
-            self.layout.grasp_ids(transitions["actions"]),
-        )  # (B, K), (B,)
+        q = self.networks.grasp_q(encoded.latents)  # (B, K)
+        grasp_ids = self.layout.grasp_ids(transitions["actions"])  # (B,)
         loss = losses.grasp_critic_loss(q, grasp_ids, target)
         metrics = {"grasp_critic/q_mean": q.mean(), "grasp_critic/target_mean": target.mean()}
         if self.imitation_share > 0.0:

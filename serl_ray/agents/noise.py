@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from serl_ray.networks.actor_critic import AgentNetworks
+from serl_ray.agents.config import SACConfig
 from serl_ray.networks.augment import draw_offsets
-from serl_ray.networks.config import NetworkConfig
 from serl_ray.networks.kernels import dropout_mask
 
 
@@ -46,20 +45,26 @@ class UpdateNoise:
 
 
 class NoiseSource:
-    """Noise of updates from one generator, so that a restored agent continues with the same random numbers."""
+    """Noise of updates from one generator, so that a restored agent continues with the same random numbers.
+
+    Args:
+        config: hyper-parameters of the agent.
+        frame_stack: number T of images in an observation.
+        action_dim: number A of continuous action dimensions.
+        embedding_dims: sizes C * F of the cameras' embeddings.
+        generator: random generator on the networks' device.
+    """
 
     def __init__(
         self,
-        networks: AgentNetworks,
-        config: NetworkConfig,
+        config: SACConfig,
         frame_stack: int,
         action_dim: int,
+        embedding_dims: Sequence[int],
         generator: torch.Generator,
     ) -> None:
-        self._embedding_dims = [head.embedding_dim for _, head in networks.encoder.image_heads()]
-        self._config, self._frame_stack = config, frame_stack
-        self._action_dim = action_dim
-        self._generator = generator
+        self._config, self._frame_stack, self._action_dim = config, frame_stack, action_dim
+        self._embedding_dims, self._generator = embedding_dims, generator
 
     def eps(self, batch_size: int) -> torch.Tensor:
         """Standard-normal noise (B, A)."""
@@ -67,21 +72,25 @@ class NoiseSource:
 
     def policy(self, batch_size: int) -> PolicyNoise:
         """Noise of one pass through the actor in training."""
-        dropout = self._config.encoder.dropout
-        keep = [dropout_mask(batch_size, dim, dropout, self._generator) for dim in self._embedding_dims]
-        return PolicyNoise(self.eps(batch_size), keep)
+        eps, dropout = self.eps(batch_size), self._config.networks.encoder.dropout
+        return PolicyNoise(eps, [dropout_mask(batch_size, dim, dropout, self._generator) for dim in self._embedding_dims])
 
-    def update(self, batch_size: int, full: bool, critic_subsample_size: int | None, augment: bool) -> UpdateNoise:
+    def update(self, batch_size: int, critics_only: bool = False) -> UpdateNoise:
         """Noise of a full update, or of an update of the critics only."""
         crops = None
-        if augment and self._embedding_dims:
+        if self._config.augment and self._embedding_dims:
             shape = (batch_size, self._frame_stack)
             crops = (draw_offsets(shape, self._generator), draw_offsets(shape, self._generator))
-        subset = None
-        if critic_subsample_size is not None:  # without replacement; the original draws with (REFERENCE section 10.9)
-            members = torch.randperm(self._config.critic_ensemble_size, generator=self._generator, device=self._generator.device)
-            subset = members[:critic_subsample_size]
+        subset = self._critic_subset()
         critic = self.policy(batch_size)
-        if not full:
+        if critics_only:
             return UpdateNoise(critic, crops=crops, critic_subset=subset)
         return UpdateNoise(critic, self.policy(batch_size), self.policy(batch_size), crops, subset)
+
+    def _critic_subset(self) -> torch.Tensor | None:
+        """Members of the ensemble, drawn without replacement; the original draws with it (REFERENCE section 10.9)."""
+        size = self._config.critic_subsample_size
+        if size is None:
+            return None
+        num_critics, device = self._config.networks.critic_ensemble_size, self._generator.device
+        return torch.randperm(num_critics, generator=self._generator, device=device)[:size]

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from serl_ray.agents.kernels import adam
-from serl_ray.agents.transitions import Tensors
 from serl_ray.networks.actor_critic import AgentNetworks
+from serl_ray.networks.inputs import Tensors
+from serl_ray.networks.kernels import lerp_, make_adam
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class TrainingState:
         pairs = [(t, o) for t, o in zip(self.target.parameters(), networks.parameters(), strict=True) if t is not o]
         self._target_parameters: list[torch.Tensor] = [t for t, _ in pairs]
         self._network_parameters: list[torch.Tensor] = [o for _, o in pairs]
-        self.optimisers = {name: adam(own, lr) for name, own in parameters.items()}
+        self.optimisers = {name: make_adam(own, lr) for name, own in parameters.items()}
         self.generator = torch.Generator(networks.temperature.lagrange.device).manual_seed(seed)
 
     def step(self, gradients: Mapping[str, tuple[torch.Tensor | None, ...]]) -> None:
@@ -54,10 +54,9 @@ class TrainingState:
             self.optimisers[name].step()
             self.optimisers[name].zero_grad()
 
-    @torch.no_grad()
     def update_target(self, tau: float) -> None:
         """Sets target = tau * networks + (1 - tau) * target for every network."""
-        torch._foreach_lerp_(self._target_parameters, self._network_parameters, tau)
+        lerp_(self._target_parameters, self._network_parameters, tau)
 
     def tensors(self) -> Tensors:
         """Tensors by name: networks, targets without a shared trunk, Adam moments and the generator's state."""

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from serl_ray.networks.inputs import float_tensor
+from serl_ray.networks.inputs import Tensors, float_tensor
 from serl_ray.types import ActionLayout, Batch
-
-Tensors = dict[str, torch.Tensor]
 
 
 @dataclass

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from serl_ray.agents.config import SACConfig
-from serl_ray.agents.kernels import keep_freed_memory
 from serl_ray.agents.sac import SACAgent
 from serl_ray.benchmarks.timing import Row, medians, report
 from serl_ray.types import Batch
+from serl_ray.utils.memory import keep_freed_memory
 from serl_ray.utils.options import Options
 
 Observation = dict[str, np.ndarray]

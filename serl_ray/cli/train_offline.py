@@ -20,10 +20,10 @@ def main(argv: Sequence[str]) -> None:
     """Trains, and prints how good the policy is as far as can be told, and the next command."""
     options = parse_layers("serl train-offline", TrainOffline, argv)
 
-    from serl_ray.agents.kernels import keep_freed_memory
     from serl_ray.cli.terminal import stop_on_signals
     from serl_ray.rllib.checkpoint import CHECKPOINTS
     from serl_ray.runs.train import CURVE, train
+    from serl_ray.utils.memory import keep_freed_memory
 
     keep_freed_memory()
     save_dir = options.run.save_dir

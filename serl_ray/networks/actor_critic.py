@@ -97,7 +97,7 @@ class GraspCritic(nn.Module):
 
 
 class Temperature(nn.Module):
-    """The entropy temperature, softplus of one trained number."""
+    """The entropy temperature, a scalar: softplus of one trained number."""
 
     def __init__(self, init: float) -> None:
         super().__init__()
@@ -108,7 +108,14 @@ class Temperature(nn.Module):
 
 
 class AgentNetworks(nn.Module):
-    """All networks of an agent. A second instance, with the frozen trunk shared, holds the target networks."""
+    """All networks of an agent. A second instance, with the frozen trunk shared, holds the target networks.
+
+    Args:
+        config: sizes of the networks.
+        layout: continuous and gripper dimensions of an env action; with grippers there is a grasp critic.
+        spec: parts of an observation that the encoder reads.
+        trunk: image trunk; by default the one that `config` names, if there are cameras.
+    """
 
     def __init__(self, config: NetworkConfig, layout: ActionLayout, spec: ObservationSpec, trunk: Trunk | None = None) -> None:
         super().__init__()
@@ -128,6 +135,31 @@ class AgentNetworks(nn.Module):
             torch.manual_seed(seed)
             return cls(config, layout, spec)
 
-    def trained(self, *modules: nn.Module | None) -> list[nn.Parameter]:
-        """The parameters of the given modules that training may change."""
-        return [p for module in modules if module is not None for p in module.parameters() if p.requires_grad]
+    def grasp_q(self, latents: torch.Tensor) -> torch.Tensor:
+        """Values (B, K) of all joint gripper choices at latents (B, D).
+
+        Raises:
+            ValueError: there is no grasp critic.
+        """
+        if self.grasp_critic is None:
+            raise ValueError("These networks have no grasp critic, because their action layout has no grippers.")
+        q: torch.Tensor = self.grasp_critic(latents)
+        return q
+
+    def compile_parts(self) -> None:
+        """Compiles the parts of every update in place, without new tensor names.
+
+        The first updates then take minutes on a CPU. The learner benchmark measures the gain.
+        """
+        # Several losses share a graph, and their gradients are taken one after the other.
+        torch._functorch.config.donated_buffer = False
+        for part in (self.actor, self.critic, self.grasp_critic):
+            if part is not None:
+                part.compile()
+        for step in ("embed", "latents"):
+            setattr(self.encoder, step, torch.compile(getattr(self.encoder, step)))
+
+
+def trained_parameters(*modules: nn.Module | None) -> list[nn.Parameter]:
+    """The parameters of the given modules that training may change."""
+    return [p for module in modules if module is not None for p in module.parameters() if p.requires_grad]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from serl_ray.networks.inputs import Tensors
+
 CROP_PADDING = 4
 """Pixels of edge padding; an offset of CROP_PADDING in both directions leaves an image unchanged."""
 
@@ -31,7 +33,7 @@ def crop(images: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
     return flat[each, rows[:, :, None], columns[:, None, :]].reshape(images.shape)
 
 
-def crop_frames(observations: dict[str, torch.Tensor], offsets: torch.Tensor) -> dict[str, torch.Tensor]:
+def crop_images(observations: Tensors, offsets: torch.Tensor) -> Tensors:
     """Observations with images cropped at offsets (B, T, 2), the same for all cameras; stored maps stay."""
     cameras = {key: images for key, images in observations.items() if images.dtype == torch.uint8}
     return observations | {key: crop(images, offsets) for key, images in cameras.items()}

@@ -15,7 +15,7 @@ from torch import nn
 
 from serl_ray.networks.config import EncoderConfig
 from serl_ray.networks.encoder import Encoder
-from serl_ray.networks.inputs import ObservationSpec, to_tensors
+from serl_ray.networks.inputs import ObservationSpec, Tensors, to_tensors
 from serl_ray.networks.mlp import LAYER_NORM_EPS, lecun_normal_
 from serl_ray.networks.pretrained import build_trunk, fingerprint, trunk_without_weights
 from serl_ray.networks.resnet import Trunk
@@ -43,7 +43,7 @@ class ClassifierNetwork(nn.Module):
             lecun_normal_(layer.weight, fan_in=layer.in_features)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, features: dict[str, torch.Tensor], keep: Sequence[torch.Tensor] | None = None) -> torch.Tensor:
+    def forward(self, features: Tensors, keep: Sequence[torch.Tensor] | None = None) -> torch.Tensor:
         """The logits (B, 1) or (B, num_classes).
 
         Args:

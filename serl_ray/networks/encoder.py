@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from serl_ray.networks.config import EncoderConfig
-from serl_ray.networks.inputs import ObservationSpec
-from serl_ray.networks.kernels import batch_innermost
+from serl_ray.networks.inputs import ObservationSpec, Tensors
+from serl_ray.networks.kernels import batch_innermost, channels_last_, embed_maps
 from serl_ray.networks.mlp import LAYER_NORM_EPS, lecun_normal_, linear
-from serl_ray.networks.resnet import Trunk, resize
+from serl_ray.networks.resnet import STRIDE, Trunk, resize
 
 
 class ImageHead(nn.Module):
@@ -35,9 +35,7 @@ class ImageHead(nn.Module):
 
     def embed(self, feature_map: torch.Tensor) -> torch.Tensor:
         """The map (B, h, w, C) weighted by F spatial embeddings per channel: (B, C * F), channel-major."""
-        maps = feature_map.flatten(1, 2).permute(2, 1, 0).contiguous()  # (C, h * w, B)
-        embedding = self.embedding.flatten(0, 1).permute(1, 2, 0).contiguous()  # (C, F, h * w)
-        return torch.bmm(embedding, maps).permute(2, 0, 1).flatten(1)
+        return embed_maps(feature_map, self.embedding)
 
     def latent(self, embedded: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
         """Latents (B, image_latent_dim) of embeddings (B, C * F).
@@ -46,11 +44,9 @@ class ImageHead(nn.Module):
             embedded: embeddings from `embed`.
             keep: dropout mask (B, C * F) bool; None for no dropout.
         """
-        if keep is None:
-            hidden = self.dense(embedded)
-        else:  # the scale of dropout is applied after the product, where the tensor is smaller
-            hidden = torch.addmm(self.dense.bias, embedded * keep, self.dense.weight.t(), alpha=1.0 / self.keep_probability)
-        return torch.tanh(self.norm(hidden))
+        if keep is not None:
+            embedded = embedded * keep / self.keep_probability
+        return torch.tanh(self.norm(self.dense(embedded)))
 
 
 class ProprioHead(nn.Sequential):
@@ -70,32 +66,37 @@ class Encoder(nn.Module):
         config: sizes of the encoder.
         spec: cameras, frame stack T and state size D of an observation.
         trunk: trunk of all cameras, images (N, H, W, 3) -> maps (N, h, w, C); None without cameras.
-    """
 
-    latent_dim: int
+    Attributes:
+        latent_dim: size D of a latent.
+        embedding_dims: sizes C * F of the cameras' embeddings, and of their dropout masks.
+
+    Raises:
+        ValueError: there are cameras but no trunk.
+    """
 
     def __init__(self, config: EncoderConfig, spec: ObservationSpec, trunk: Trunk | None) -> None:
         super().__init__()
         self.image_keys, self.is_frozen, self._image_size = spec.image_keys, config.frozen, config.image_size
-        self.trunk = trunk
-        self.heads = nn.ModuleList()
+        self.trunk = trunk if spec.image_keys else None
         self.proprio: ProprioHead | None = None
-        proprio_dim = spec.frame_stack * spec.state_dim
-        if trunk is None:
-            self.latent_dim = proprio_dim
-            return
-        height, width = (-(-size // 32) for size in config.image_size)
-        map_shape = (height, width, spec.frame_stack * trunk.channels)
-        self.heads.extend(ImageHead(map_shape, config) for _ in spec.image_keys)
-        self.latent_dim = len(spec.image_keys) * config.image_latent_dim
-        if spec.state_dim:
-            self.proprio = ProprioHead(proprio_dim, config.proprio_latent_dim)
-            self.latent_dim += config.proprio_latent_dim
-        trunk.requires_grad_(not config.frozen)
-        if config.frozen:
-            trunk.to(memory_format=torch.channels_last)  # the memory layout of its images
+        self.latent_dim = state_dim = spec.frame_stack * spec.state_dim
+        heads: list[ImageHead] = []
+        if self.trunk is not None:
+            height, width = (-(-size // STRIDE) for size in config.image_size)
+            map_shape = (height, width, spec.frame_stack * self.trunk.channels)
+            heads = [ImageHead(map_shape, config) for _ in spec.image_keys]
+            self.proprio = ProprioHead(state_dim, config.proprio_latent_dim) if state_dim else None
+            self.latent_dim = len(heads) * config.image_latent_dim + (config.proprio_latent_dim if state_dim else 0)
+            self.trunk.requires_grad_(not config.frozen)
+            if config.frozen:
+                channels_last_(self.trunk)
+        elif spec.image_keys:
+            raise ValueError(f"The cameras {', '.join(spec.image_keys)} need an image trunk; this encoder got none.")
+        self.heads = nn.ModuleList(heads)
+        self.embedding_dims = [head.embedding_dim for head in heads]
 
-    def features(self, observations: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def features(self, observations: Tensors) -> Tensors:
         """Maps (B, h, w, T * C) of every camera, and the state (B, T * D).
 
         Args:
@@ -109,11 +110,11 @@ class Encoder(nn.Module):
             features["state"] = observations["state"].flatten(1)
         return features
 
-    def forward(self, features: dict[str, torch.Tensor], keep: Sequence[torch.Tensor] | None = None) -> torch.Tensor:
+    def forward(self, features: Tensors, keep: Sequence[torch.Tensor] | None = None) -> torch.Tensor:
         """Latents (B, D) of the maps and state from `features`."""
         return self.latents(self.embed(features), keep)
 
-    def embed(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def embed(self, features: Tensors) -> Tensors:
         """Spatial embeddings (B, C * F) of every camera, and the unchanged state."""
         return {**features, **{key: head.embed(features[key]) for key, head in self.image_heads()}}
 
@@ -124,7 +125,7 @@ class Encoder(nn.Module):
 
     def latents(
         self,
-        embedded: dict[str, torch.Tensor],
+        embedded: Tensors,
         keep: Sequence[torch.Tensor] | None = None,
         stop_image_gradient: bool = False,
     ) -> torch.Tensor:
@@ -145,7 +146,7 @@ class Encoder(nn.Module):
             latents.append(self.proprio(embedded["state"]))
         return torch.cat(latents, dim=-1)
 
-    def _maps(self, images: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def _maps(self, images: Tensors) -> Tensors:
         """Maps (B, T, h, w, C) of each camera; the images of all cameras are one batch of the trunk."""
         to_encode = {key: self._resized(camera) for key, camera in images.items() if camera.dtype == torch.uint8}
         maps = {key: camera[:, :, 0] for key, camera in images.items() if key not in to_encode}

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+Tensors = dict[str, torch.Tensor]
+
 
 @dataclass(frozen=True)
 class ObservationSpec:
@@ -33,9 +35,7 @@ class ObservationSpec:
         return cls(tuple(image_keys), frame_stack, 0 if state is None else int(np.shape(state)[-1]))
 
 
-def to_tensors(
-    observations: Mapping[str, Any], spec: ObservationSpec, device: torch.device
-) -> tuple[dict[str, torch.Tensor], bool]:
+def to_tensors(observations: Mapping[str, Any], spec: ObservationSpec, device: torch.device) -> tuple[Tensors, bool]:
     """Observations as tensors with batch and time axes.
 
     Args:
@@ -52,7 +52,8 @@ def to_tensors(
     Raises:
         ValueError: a key is missing, or an array has the wrong dtype or shape.
     """
-    tensors, singles = {}, set()
+    tensors: Tensors = {}
+    singles: set[bool] = set()
     for key in spec.image_keys:
         images = _tensor(observations, key, device)
         is_stored = images.dtype == torch.float16
@@ -91,7 +92,8 @@ def _with_batch_and_time(key: str, x: torch.Tensor, item_ndim: int, frame_stack:
     x = x.unsqueeze(0) if is_single else x
     if x.ndim != item_ndim + 2 or x.shape[1] != frame_stack:
         raise ValueError(
-            f"{key!r} has shape {tuple(x.shape)}; expected batch and {frame_stack} frame(s) before {item_ndim} axes."
+            f"{key!r} has shape {tuple(x.shape)}; expected a batch axis and a time axis of {frame_stack} before "
+            f"{item_ndim} other axes."
         )
     return x, is_single
 

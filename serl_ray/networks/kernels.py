@@ -1,20 +1,26 @@
-"""Faster CPU forms of small operations, with the results of the plain ones (tests/test_kernels.py).
+"""Faster forms of small operations, with the results of the plain ones (tests/test_kernels.py).
 
-Gains were measured on one CPU thread with batches of 256, in float32.
+Gains were measured on one thread of a Xeon with AVX-512 with batches of 256, in float32. A tanh made of a sigmoid, and a scale
+of dropout after the matrix product, gained nothing there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+from torch import nn
+
+from serl_ray.networks.resnet import Trunk
 
 INT64 = (-(2**63), 2**63 - 1)
 
 
 def batch_innermost(maps: torch.Tensor) -> torch.Tensor:
-    """Maps (B, h, w, C) as float32, with a memory layout of (C, h, w, B) for the product in `ImageHead.embed`.
+    """Maps (B, h, w, C) as float32, with a memory layout of (C, h, w, B) for the product in `embed_maps`.
 
-    One matrix transposition before float16 becomes float32 replaces a permutation of four axes after it. With `embed`
-    it takes 6 ms instead of 33 ms for stored float16 maps of 4x4x512, and 19 ms instead of 34 ms for float32 maps.
+    One matrix transposition before float16 becomes float32 replaces a permutation of four axes after it. With
+    `embed_maps` it takes 6 ms instead of 33 ms for stored float16 maps of 4x4x512, and 19 ms instead of 34 ms for float32 maps.
     """
     batch_size, height, width, channels = maps.shape
     rows = maps.permute(1, 2, 0, 3).reshape(-1, channels)  # (h * w * B, C)
@@ -32,3 +38,41 @@ def dropout_mask(batch_size: int, dim: int, dropout: float, generator: torch.Gen
     draws = torch.randint(*INT64, (-(-batch_size * dim // 4),), generator=generator)
     bits = draws.view(torch.int16)[: batch_size * dim].view(dim, batch_size).t()
     return bits >= round(dropout * 2**16) - 2**15
+
+
+def embed_maps(maps: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+    """Maps (B, h, w, C) weighted by spatial embeddings (h, w, C, F) and summed over the cells: (B, C * F), channel-major.
+
+    One matrix product per channel: forward and backward pass of stored maps of 4x4x512 with F = 8 take 8 ms with the
+    layout of `batch_innermost`, instead of 40 ms by `einsum("bhwc,hwcf->bcf")`.
+    """
+    by_channel = maps.flatten(1, 2).permute(2, 1, 0).contiguous()  # (C, h * w, B)
+    weights = embedding.flatten(0, 1).permute(1, 2, 0).contiguous()  # (C, F, h * w)
+    return torch.bmm(weights, by_channel).permute(2, 0, 1).flatten(1)
+
+
+def channels_last_(trunk: Trunk) -> None:
+    """Changes the memory layout of a trunk to that of its images: 9 ms instead of 13 ms for one, 98 instead of 106 for 16."""
+    trunk.to(memory_format=torch.channels_last)
+
+
+def make_adam(parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Adam:
+    """Adam with one fused kernel per step. Its moments exist at once, so all checkpoints have the same tensors.
+
+    A step of the critic of two cameras (2.7 million numbers) takes 3.4 ms instead of 9.8 ms.
+    """
+    optimiser = torch.optim.Adam(parameters, lr=lr, fused=True)
+    for parameter in parameters:
+        moments = {name: torch.zeros_like(parameter, requires_grad=False) for name in ("exp_avg", "exp_avg_sq")}
+        optimiser.state[parameter] = {"step": torch.zeros((), device=parameter.device), **moments}
+    return optimiser
+
+
+@torch.no_grad()
+def lerp_(targets: list[torch.Tensor], sources: list[torch.Tensor], share: float) -> None:
+    """Sets targets = share * sources + (1 - share) * targets.
+
+    For the networks of two cameras it takes 1.0 ms instead of 1.5 ms by `mul_` and `add_` of each tensor, and on a GPU
+    one launch instead of 90.
+    """
+    torch._foreach_lerp_(targets, sources, share)

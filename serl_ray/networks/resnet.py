@@ -11,6 +11,8 @@ from torchvision.models.resnet import BasicBlock, ResNet
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+STRIDE = 32
+"""Pixels of an image per cell of its feature map, in height and width."""
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
