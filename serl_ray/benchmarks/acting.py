@@ -1,4 +1,4 @@
-"""How long an action takes, against the trunk pass that it cannot do without."""
+"""Time of an action, compared with the trunk pass that it contains."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Classifier(Options):
     """Options of train_classifier.py and their values: num_epochs 30."""
 
     def run(self) -> None:
-        """What lies in `output` already is not made again."""
+        """Records, trains and measures; recordings and classifiers in `save_dir` are used again."""
         frames, classifier = self.save_dir / "frames", self.save_dir / "classifier_ckpt"
         started = time.monotonic()
         if not frames.exists():

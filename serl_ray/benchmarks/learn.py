@@ -1,4 +1,4 @@
-"""How fast and how well each set-up learns: whole runs, by the commands that a person types."""
+"""Learning curves of each set-up: whole runs, started by the commands that a person types."""
 
 from __future__ import annotations
 

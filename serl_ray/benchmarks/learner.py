@@ -1,4 +1,4 @@
-"""How long a learner step takes: from stored maps, from raw pixels, from state alone."""
+"""Time of a learner step: from stored maps, from raw pixels, from state alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well each objective does on demonstrations alone, and what becomes of its policy when it learns on from experience."""
+"""Success of each objective on demonstrations alone, and after more training on online experience."""
 
 from __future__ import annotations
 

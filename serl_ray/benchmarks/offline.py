@@ -33,13 +33,13 @@ class Offline(Options):
     save_dir: Path = Path("runs/benchmark")
     """Folder for the demonstrations and offline.json."""
     episodes: int = 20
-    """Recorded demonstrations; those that are read."""
+    """Number of recorded demonstrations."""
     copies: int = 20
-    """How often the stream's data set has them, under other names."""
+    """Number of copies of the demonstrations in the stream's data set."""
     memory_gb: float = 0.1
-    """Granted to the stream: its window has as much at most, and Ray's object store."""
+    """Memory limit of the stream's window, and of Ray's object store, in GB."""
     batch_size: int = 128
-    """Transitions an update."""
+    """Transitions per update."""
     learner_steps: int = 200
     """Learner steps of each run, after the first 50."""
 

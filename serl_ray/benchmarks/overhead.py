@@ -1,4 +1,4 @@
-"""What the algorithm costs beside its updates."""
+"""Time that the algorithm takes in addition to its updates."""
 
 from __future__ import annotations
 

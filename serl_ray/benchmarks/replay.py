@@ -1,4 +1,4 @@
-"""What the replay costs: memory a transition, seconds a batch, transitions a second."""
+"""Cost of the replay: memory per transition, seconds per batch, transitions per second."""
 
 from __future__ import annotations
 

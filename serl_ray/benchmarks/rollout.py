@@ -1,4 +1,4 @@
-"""How fast a rollout worker steps its env: against a bare loop, and beside a learner that is slow."""
+"""Speed of a rollout worker, compared with a bare loop, and with a slow learner."""
 
 from __future__ import annotations
 

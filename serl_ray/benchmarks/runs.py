@@ -25,5 +25,5 @@ def measured(options: HybridRun | OfflineRun, folder: Path) -> Iterator[Training
 
 
 def wait_until_idle(algorithm: TrainingAlgorithm) -> None:
-    """Until the rollout workers have done what they were asked for."""
+    """Waits until the rollout workers have no request in flight."""
     algorithm.env_runner_group.foreach_env_runner(lambda worker: None, local_env_runner=False)

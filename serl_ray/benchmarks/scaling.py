@@ -1,4 +1,4 @@
-"""How env steps a second grow with the rollout workers, what a learner keeps up with, and what crosses the network."""
+"""Env steps per second by number of rollout workers, the rate that a learner keeps up with, and the network's load."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Scaling(Options):
     save_dir: Path = Path("runs/benchmark")
     """Folder for scaling.json."""
     workers: tuple[int, ...] = (1, 2, 4)
-    """How many at a time."""
+    """Numbers of rollout workers to measure."""
     seconds: float = 20.0
     """Seconds of one measurement."""
     control_hz: float = 10.0
@@ -120,7 +120,7 @@ def _measure(algorithm: SERL, seconds: float) -> dict[str, float]:
 
 
 def _seconds_to_store(algorithm: SERL) -> float:
-    """What a step that comes in costs the learner's process, beside learning."""
+    """Seconds that the learner's process needs to store one step."""
     fragments: list[Fragment] = []
     while not fragments:
         fragments = algorithm.sampler.fetch(algorithm.learner_steps, wait=True)

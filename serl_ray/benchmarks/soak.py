@@ -143,7 +143,7 @@ class Soak(Options):
         }
 
     def _accounts(self, dropped: dict[str, int]) -> list[Row]:
-        """What the envs say that they have made, beside what can be read again from the disk."""
+        """Comparison of the steps that the envs counted with those that can be read from the disk."""
         made = "".join(file.read_text() for file in (self.save_dir / "accounts").iterdir())
         shards = self.save_dir / "run" / REPLAY_DIR
         stored, interventions = rows_of(shards / "online")

@@ -1,4 +1,4 @@
-"""How the sections measure and report: medians, and ratios of what one run measured side by side."""
+"""Measurement and report of the sections: medians, and ratios of times from the same run."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def medians(functions: Mapping[str, Callable[[], Any]], repeats: int) -> dict[st
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers depend on."""
+    """Hardware and software on which the numbers depend."""
     return {
         "processor": _processor(),
         "cpus": os.cpu_count(),

@@ -1,4 +1,4 @@
-"""From the declarations of options to a command line: flags, their groups and their help."""
+"""Command line made from the declarations of options: flags, their groups and their help."""
 
 from __future__ import annotations
 

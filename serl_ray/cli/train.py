@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 
 from serl_ray.cli.parser import parse_layers
+from serl_ray.cli.training import print_folder, trained
 from serl_ray.options.sets import HybridRun
 
 VIDEO = "policy.mp4"
@@ -19,23 +20,13 @@ class Train(HybridRun):
 def main(argv: Sequence[str]) -> None:
     """Trains, plays the policy for a video, and prints the result and the next command."""
     options = parse_layers("serl train", Train, argv)
-
-    from serl_ray.cli.terminal import stop_on_signals
-    from serl_ray.rllib.checkpoint import CHECKPOINTS
-    from serl_ray.runs.train import CURVE, train
-    from serl_ray.utils.memory import keep_freed_memory
-
-    keep_freed_memory()
-    save_dir = options.run.save_dir
-    with stop_on_signals() as interrupted:
-        result = train(options, interrupted)
+    result = trained(options)
     if result is None:
-        print(f"Interrupted. The run is saved in {save_dir}; go on with the same command and --resume.")
         return
     low, high = result["evaluation/success_low"], result["evaluation/success_high"]
     success = "" if math.isnan(low) else f"Success {result['evaluation/success_rate']:.2f} [{low:.2f}, {high:.2f}] "
     print(f"{success or 'Trained without an evaluation '}after {int(result['env/steps'])} env steps.")
-    print(f"Checkpoints {save_dir / CHECKPOINTS}, learning curve {save_dir / CURVE}")
+    print_folder(options)
     _write_video(options)
     print(f"Next: {next_command(options)}")
 

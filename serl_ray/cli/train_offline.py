@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from serl_ray.cli.parser import as_flags, parse_layers
+from serl_ray.cli.training import print_folder, trained
 from serl_ray.options.sets import HybridRun, OfflineRun
 from serl_ray.utils.options import names_of, options_of
 
@@ -19,22 +20,12 @@ class TrainOffline(OfflineRun):
 def main(argv: Sequence[str]) -> None:
     """Trains, and prints how good the policy is as far as can be told, and the next command."""
     options = parse_layers("serl train-offline", TrainOffline, argv)
-
-    from serl_ray.cli.terminal import stop_on_signals
-    from serl_ray.rllib.checkpoint import CHECKPOINTS
-    from serl_ray.runs.train import CURVE, train
-    from serl_ray.utils.memory import keep_freed_memory
-
-    keep_freed_memory()
-    save_dir = options.run.save_dir
-    with stop_on_signals() as interrupted:
-        result = train(options, interrupted)
+    result = trained(options)
     if result is None:
-        print(f"Interrupted. The run is saved in {save_dir}; go on with the same command and --resume.")
         return
     print(f"After {int(result['learner/steps'])} learner steps:")
     print("\n".join(_judgements(options, result)))
-    print(f"Checkpoints {save_dir / CHECKPOINTS}, learning curve {save_dir / CURVE}")
+    print_folder(options)
     print(f"Next: {next_command(options)}")
 
 

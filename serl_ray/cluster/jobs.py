@@ -1,4 +1,4 @@
-"""What goes to a Ray cluster with a job: this project, and what it needs there."""
+"""Package of a job for a Ray cluster: this project and its requirements."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_PACKAGE = 100 * 2**20
 """Bytes; Ray itself takes five times as many, and copies them to every node."""
 
 STOP_SECONDS = 60
-"""From the SIGTERM that stops a job to its end. A run saves meanwhile, and Ray's own 3 are little for that."""
+"""Seconds between the SIGTERM that stops a job and its end. A run is saved meanwhile, for which Ray's own 3 are too few."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Package:
 
     @classmethod
     def of(cls, root: Path) -> Package:
-        """What Ray would take of a folder."""
+        """The files of a folder that Ray would upload."""
         lines = [line for name in IGNORE_FILES if (root / name).exists() for line in (root / name).read_text().splitlines()]
         names = pathspec.GitIgnoreSpec.from_lines([*lines, ".git/"]).match_tree_files(root, negate=True)
         return cls(root, {Path(name): (root / name).stat().st_size for name in sorted(names)})

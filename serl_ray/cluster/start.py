@@ -78,6 +78,6 @@ def start_here(**options: Any) -> None:
 
 
 def places(needs: dict[str, float]) -> float:
-    """How many processes that each need so much of some resources the nodes of the cluster have room for, all in all."""
+    """Number of processes with these needs for which the nodes of the cluster have room."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return sum(min((node.get(name, 0.0) // need for name, need in needs.items() if need), default=math.inf) for node in nodes)

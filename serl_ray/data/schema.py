@@ -100,7 +100,7 @@ class Segment:
         return replace(self, observations=observations, first_step=self.first_step + start, **columns)
 
     def continues(self, earlier: Segment) -> bool:
-        """Whether this segment directly follows an earlier segment of the same episode."""
+        """True if this segment directly follows an earlier segment of the same episode."""
         if self.episode != earlier.episode or self.first_step != earlier.first_step + len(earlier) or earlier.dones[-1]:
             return False
         return all(np.array_equal(rows[0], earlier.observations[key][-1]) for key, rows in self.observations.items())

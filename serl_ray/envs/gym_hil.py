@@ -175,7 +175,7 @@ class PandaPickCube(FrankaGymEnv):
         return bool(np.any(self._cube[:2] < low - AREA_MARGIN) or np.any(self._cube[:2] > high + AREA_MARGIN))
 
     def _pad_contacts(self) -> list[bool]:
-        """Whether the right and the left pad touch the cube."""
+        """Contact of the right and the left pad with the cube."""
         pairs = self._data.contact.geom  # (contacts, 2)
         touching = set(pairs[(pairs == self._cube_geom).any(axis=1)].flat)
         return [bool(pad & touching) for pad in self._pads]

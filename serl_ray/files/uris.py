@@ -25,7 +25,7 @@ WILDCARD = re.compile(r"[*\[]")
 
 
 def is_uri(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is a URI, with a scheme that names its file system."""
+    """True for a URI, which has a scheme that names its file system."""
     return SCHEME.match(str(path)) is not None
 
 
@@ -78,7 +78,7 @@ def parents(path: str) -> list[str]:
 
 
 def is_file(path: str) -> bool:
-    """Whether there is a file at a path or URI; False for a pattern."""
+    """True if there is a file at a path or URI; False for a pattern."""
     if not is_uri(path):
         return os.path.isfile(path)
     if WILDCARD.search(_split_query(path)[0]):
@@ -138,7 +138,7 @@ def _expand_uri(uri: str) -> list[str]:
 
 
 def _matches(names: Sequence[str], patterns: Sequence[str]) -> bool:
-    """Whether a path matches a pattern folder by folder; `**` stands for any number of folders."""
+    """True if a path matches a pattern folder by folder; `**` stands for any number of folders."""
     if not patterns:
         return not names
     if patterns[0] == "**":

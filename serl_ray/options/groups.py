@@ -108,7 +108,7 @@ class LearningOptions(Options):
 
 
 class HybridLearningOptions(LearningOptions):
-    """How online experience is learned from."""
+    """Options of learning from online experience."""
 
     utd_ratio: Annotated[FiniteFloat, Ge(0.0)] = 1.0
     """Learner steps per env step."""
@@ -152,7 +152,7 @@ class EvaluationOptions(Options):
 
 
 class CollectingOptions(Options):
-    """How rollout workers gather experience."""
+    """Options of gathering experience."""
 
     title: ClassVar[str] = "workers"
 

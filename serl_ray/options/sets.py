@@ -30,7 +30,7 @@ from serl_ray.utils.options import Options, names_of
 
 
 class TrainingOptions(Options):
-    """What hybrid and offline training share. The defaults are those of DESIGN, section 6."""
+    """Options of both hybrid and offline training. The defaults are those of DESIGN, section 6."""
 
     schedule: ScheduleOptions = Field(default_factory=ScheduleOptions)
     env: EnvOptions = Field(default_factory=EnvOptions)
@@ -82,7 +82,7 @@ class HybridOptions(TrainingOptions):
 
     @property
     def may_wait(self) -> bool:
-        """Whether envs may stand still until the learner has caught up."""
+        """True if envs may wait for the learner."""
         return self.collecting.max_lead is not None and self.env.control_hz is None
 
 

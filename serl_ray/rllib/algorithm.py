@@ -54,7 +54,7 @@ class SERL(TrainingAlgorithm):
 
     @property
     def steps(self) -> int:
-        """What the length of a run is counted in."""
+        """Env steps, the unit of a run's length."""
         return self.env_steps
 
     @override(Algorithm)
@@ -112,7 +112,7 @@ class SERL(TrainingAlgorithm):
         return self.env_steps - before
 
     def imitation_share(self) -> float:
-        """How much of the actor's loss is imitation: all of it when training starts, none once `warmup_steps` are over."""
+        """Share of imitation in the actor's loss: 1 when training starts, 0 after `warmup_steps`."""
         if self.options.agent.objective == "sac":
             return 0.0
         trained = max(self.env_steps - self.options.learning.training_starts, 0)

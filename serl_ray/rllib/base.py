@@ -1,4 +1,4 @@
-"""What hybrid and offline training have in common: an agent that learns in iterations, is evaluated, saved and restored."""
+"""Base of hybrid and offline training: an agent that learns in iterations, is evaluated, saved and restored."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class TrainingAlgorithm(PublicMethods):
 
     @property
     def should_stop(self) -> bool:
-        """Whether the run is to end as soon as it can be saved."""
+        """True if the run must be saved and end."""
         return self.interrupted.is_set()
 
     @override(Algorithm)
@@ -135,7 +135,7 @@ class TrainingAlgorithm(PublicMethods):
 
     @property
     def can_evaluate(self) -> bool:
-        """Whether there is something to evaluate in or on that the run does not gather experience in."""
+        """True if there are evaluation workers or held-out data."""
         return self.eval_env_runner_group is not None
 
     def play_evaluation(self) -> list[Episode]:

@@ -39,7 +39,7 @@ from serl_ray.utils.options import Role, names_of
 logger = logging.getLogger(__name__)
 
 CHECKPOINTS = "checkpoints"
-"""In the folder of a run."""
+"""Folder of the checkpoints in a run's folder."""
 NAME = re.compile(r"step-\d{9,}")
 AGENT_DIR = "agent"
 REPLAY_DIR = "replay"
@@ -223,7 +223,7 @@ def _check_shards(path: Path, shards: dict[str, list[Path]], counters: dict[str,
 
 
 def classifier_id(folder: str | None) -> str | None:
-    """What tells one trained classifier from another: a hash of what is in its folder."""
+    """Identity of a trained classifier: a hash of the files in its folder."""
     if folder is None:
         return None
     digest = hashlib.sha256()
@@ -271,7 +271,7 @@ def read_run(path: Path) -> dict[str, Any]:
 
 
 def _wrong_counts(state: dict[str, Any]) -> list[str]:
-    """What should be a number of things, and is none."""
+    """Names of the counters that are no counts."""
     counters, faults, known = state["counters"], state["faults"], FaultLog().counts
     wrong = [f"counters.{name}" for name in COUNTERS if not is_count(counters.get(name))]
     if not wrong and counters["interventions"] > counters["env_steps"]:
@@ -280,7 +280,7 @@ def _wrong_counts(state: dict[str, Any]) -> list[str]:
 
 
 def _is_log(name: str, shards: Any) -> bool:
-    """Whether this is one of the logs, and names files in its folder, which lead nowhere else."""
+    """True for a log's name with the names of its shards, none of which leads out of its folder."""
     is_list = name in REPLAYS and isinstance(shards, list)
     return is_list and all(isinstance(shard, str) and SHARD.fullmatch(shard) for shard in shards)
 

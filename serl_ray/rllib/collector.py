@@ -1,4 +1,4 @@
-"""How a rollout worker gathers experience: its policy acts in its envs, and what was executed comes out as segments."""
+"""Collector of a rollout worker: its policy acts in its envs, and the executed actions become segments."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Collector:
         return segments, faults
 
     def _step(self, index: int, action: np.ndarray) -> StepResult | None:
-        """What the env returns; None where it is at fault, and has been reset."""
+        """The env's step; None after a fault, when the env has been reset."""
         env = self._envs[index]
         if env.calls != self._calls[index]:
             raise WorkerError(
@@ -133,5 +133,5 @@ class Collector:
         return [{key: rows[index] for key, rows in encoded.items()} for index in range(len(observations))]
 
     def _stacked(self) -> Observation:
-        """What the policy sees of every env: (B, ...), or with a frame stack (B, T, ...)."""
+        """The newest observations of all envs: (B, ...), or with a frame stack (B, T, ...)."""
         return stack_observations([stack_observations(newest) if newest.maxlen > 1 else newest[0] for newest in self._newest])

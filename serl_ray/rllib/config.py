@@ -97,7 +97,7 @@ class SERLConfig(AlgorithmConfig):
         return super().resources(**resources)
 
     def film(self, wanted: bool) -> Self:
-        """Whether the first episode of each evaluation is filmed, which `evaluator.take_video()` then has."""
+        """Sets whether the first episode of each evaluation is filmed, for `evaluator.take_video()`."""
         self.films = wanted
         return self
 
@@ -108,7 +108,7 @@ class SERLConfig(AlgorithmConfig):
 
     @override(AlgorithmConfig)
     def update_from_dict(self, config_dict: Mapping[str, Any]) -> Self:
-        """As RLlib's, but an unknown key is a ValueError with the nearest name."""
+        """Updates from a dict; unlike with RLlib's method, an unknown key is a ValueError with the nearest name."""
         given = [name for name in config_dict if not name.startswith("__")]  # Tune's notes for itself
         check_names(given, {*self.to_dict(), "trial_info", "num_gpus_per_worker"})
         ours = {name: value for name, value in config_dict.items() if name in names_of(self.options_class)}
@@ -129,7 +129,7 @@ class SERLConfig(AlgorithmConfig):
         super().validate()
 
     def _prepare(self, options: HybridOptions) -> None:
-        """What a run has, and its evaluation has not."""
+        """Adds the part of the config that the evaluation workers must not have."""
         self.env_config |= self._collecting(options)
         if options.schedule.init_from:
             path = checkpoint.checkpoint_of(Path(options.schedule.init_from))
@@ -140,7 +140,7 @@ class SERLConfig(AlgorithmConfig):
                 self.objective = saved["objective"]
 
     def _collecting(self, options: HybridOptions) -> dict[str, Any]:
-        """What the env of a worker that gathers experience has beside the one that evaluates."""
+        """The part of `env_config` for workers that gather experience."""
         interventions = {"probability": options.collecting.expert_interventions, "noise": options.collecting.expert_noise}
         learned_reward = self.env_config["learned_reward"]
         return {

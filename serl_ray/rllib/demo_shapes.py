@@ -1,4 +1,4 @@
-"""What demonstrations begin with, against what an env does and shows: they differ, or go together."""
+"""Comparison of the first demonstration's shapes with those of an env or a policy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Shapes:
-    """What is done and what is seen, of demonstrations, an env or a policy.
+    """Shapes of the actions and observations of demonstrations, an env or a policy.
 
     Attributes:
         action_dim: numbers of an action.
@@ -83,7 +83,7 @@ def check_same(path: str, demos: Shapes, env: Shapes, options: TrainingOptions) 
 
 
 def differences(ours: Shapes, theirs: Shapes, options: TrainingOptions, whose: str) -> list[str]:
-    """In what two differ, as far as the agent sees it, each with both values."""
+    """Differences between two shapes in the parts that the agent reads, each with both values."""
     found = []
     if ours.action_dim != theirs.action_dim:
         found.append(f"actions of {ours.action_dim} numbers, {whose} have {theirs.action_dim}")

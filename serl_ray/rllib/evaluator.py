@@ -122,7 +122,7 @@ class Evaluator:
         return video
 
     def _take(self, outcome: Any) -> Played | None:
-        """What a worker has played; None where it did not come to its end."""
+        """A worker's evaluation; None where it failed."""
         try:
             if isinstance(outcome, RayError):
                 raise outcome

@@ -1,4 +1,4 @@
-"""What goes wrong in a run: what it survives, counted by name, and what ends it.
+"""Failures of a run: those that it survives, counted by name, and those that end it.
 
 RLlib writes a remote worker's exception into that worker's log and ends the process; so it is carried over as a value instead.
 """

@@ -64,7 +64,7 @@ MOST = 2**53
 
 
 def is_count(value: Any) -> bool:
-    """Whether this is a number of things, small enough for a float to hold."""
+    """True for a whole number that is not negative and that a float can hold."""
     return type(value) is int and 0 <= value <= MOST
 
 
@@ -122,7 +122,7 @@ class EpisodeLog:
             self._running[segment.episode] = (earned, steps, interventions)
 
     def to_json(self) -> dict[str, Any]:
-        """What a run that goes on needs to know of its past."""
+        """The part of the log that a resumed run needs."""
         return {"number": self.num_episodes, "recent": [vars(episode) for episode in self._recent]}
 
     @classmethod

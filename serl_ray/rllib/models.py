@@ -64,7 +64,7 @@ class SERLModel(TorchModelV2, nn.Module):
 
 
 def observation_spec(space: gymnasium.spaces.Dict, env: EnvOptions) -> ObservationSpec:
-    """What the agent reads of observations from this space."""
+    """The parts of this observation space that the agent reads."""
     state_dim = space["state"].shape[-1] if "state" in space.spaces else 0
     return ObservationSpec(env.image_keys, env.frame_stack, state_dim)
 

@@ -33,7 +33,7 @@ MAX_HELD_OUT = 50
 
 @dataclass
 class OfflineData:
-    """What offline training learns from, and what it is judged on.
+    """Training and held-out data of offline training.
 
     Attributes:
         sample: (batch size, random generator) -> a batch.
@@ -112,7 +112,7 @@ def _episode_lengths(dataset: ray.data.Dataset) -> dict[str, int]:
 
 
 def _held_out(episodes: list[str], share: float) -> Collection[str]:
-    """At least one episode where a share is wanted, spread evenly over all."""
+    """A share of the episodes, spread evenly over all; at least one if the share is not 0."""
     if not share:
         return frozenset()
     number = min(max(round(share * len(episodes)), 1), MAX_HELD_OUT)

@@ -125,14 +125,14 @@ class SERLPolicy(TorchPolicyV2):
     def compute_actions_from_input_dict(
         self, input_dict: Mapping[str, Any], explore: bool | None = None, timestep: int | None = None, **others: Any
     ) -> tuple[np.ndarray, list[Any], dict[str, Any]]:
-        """As `compute_actions`, for `input_dict["obs"]`."""
+        """Actions for `input_dict["obs"]`; see `compute_actions`."""
         return self.compute_actions(input_dict["obs"], explore=explore, timestep=timestep, **others)
 
     @override(Policy)
     def compute_single_action(
         self, obs: Observation | None = None, state: Any = None, *, input_dict: Mapping[str, Any] | None = None, **others: Any
     ) -> tuple[np.ndarray, list[Any], dict[str, Any]]:
-        """As `compute_actions`, for one observation without a batch axis: (A + G,)."""
+        """Action (A + G,) for one observation without a batch axis; see `compute_actions`."""
         return self.compute_actions(obs if input_dict is None else input_dict["obs"], state, **others)
 
     @override(TorchPolicyV2)

@@ -15,7 +15,7 @@ class RefusedError(ValueError):
 
 @dataclass(frozen=True)
 class Refusal:
-    """What a remote worker answers in place of a RefusedError, which RLlib would end its process for. To use it raises."""
+    """Answer of a remote worker that refuses a call; its use raises. An exception in the worker itself would end it."""
 
     text: str
 

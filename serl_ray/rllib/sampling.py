@@ -34,9 +34,9 @@ IN_FLIGHT = 2
 MAX_IN_FLIGHT = 16
 """Most requests where the learner takes longer than a request and the worker must not wait for it."""
 POLL_SECONDS = 0.005
-"""For how long a fetch waits where all that is asked for is not there yet; the workers are busy meanwhile."""
+"""Seconds that a fetch waits for a result when none is ready; the workers are busy meanwhile."""
 RETRY_SECONDS = 1.0
-"""Between requests to a worker that is being replaced."""
+"""Seconds between requests to a worker that is being replaced."""
 
 
 class RolloutEnv(CountedEnv):
@@ -75,13 +75,13 @@ def say_what_waits(config: AlgorithmConfig) -> None:
 
 @dataclass
 class Fragment:
-    """What one request to a rollout worker brings.
+    """Result of one request to a rollout worker.
 
     Attributes:
         segments: consecutive transitions, a segment an episode.
         faults: episodes that were dropped.
         number: number of the request, counted from 0 for each worker.
-        learner_steps: how many the learner had made when it gave the weights that acted.
+        learner_steps: learner steps behind the weights that acted.
         worker: index of the worker.
         seconds: duration of the request.
     """
@@ -214,7 +214,7 @@ class Sampler:
             self._waiting[worker, fragment.number] = fragment
 
     def _lose(self, worker: int, error: RayError) -> None:
-        """What the worker had in hand is not waited for; its process is replaced by Ray, as soon as there is room for one."""
+        """Gives up the worker's requests in flight; Ray replaces its process as soon as there is room for one."""
         requests = self._requests[worker]
         if getattr(error, "actor_init_failed", False):
             self._give_up(worker, error)

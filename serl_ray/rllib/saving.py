@@ -48,7 +48,7 @@ class SavedAlgorithm(Algorithm):
 
     @override(Algorithm)
     def restore(self, checkpoint_path: Any) -> None:
-        """As Tune's, which would unpickle what another kind of algorithm writes, wherever the checkpoint lies."""
+        """Restores from a folder or URI; unlike Tune's method, it unpickles nothing."""
         saved = _checkpoint(checkpoint_path)
         with saved.as_directory() as directory:
             if (Path(directory) / PICKLE).exists():

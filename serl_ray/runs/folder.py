@@ -18,7 +18,7 @@ from serl_ray.runs.mirror import Mirror
 logger = logging.getLogger(__name__)
 
 LOCK = ".lock"
-"""In the folder of a run: held by the process that writes there."""
+"""Lock file in the folder of a run, held by the process that writes there."""
 
 
 @dataclass
@@ -82,7 +82,7 @@ class RunFolder:
                 old.rename(checkpoint)
 
     def _remove_parts(self) -> None:
-        """What a process left that was killed while it wrote or deleted."""
+        """Removes the unfinished parts left by a process that was killed while it wrote or deleted."""
         parts = [*self.path.glob(f"{CHECKPOINTS}/.step-*"), *self.path.glob(f"{REPLAY_DIR}/*/.*.parquet")]
         for part in parts:
             shutil.rmtree(part) if part.is_dir() else part.unlink()

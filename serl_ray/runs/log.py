@@ -22,7 +22,7 @@ from serl_ray.runs.tracking import Trackers
 logger = logging.getLogger(__name__)
 
 LOGS = "logs"
-"""In the folder of a run."""
+"""Name in the folder of a run."""
 RESULTS = "results.jsonl"
 VIDEOS = "videos"
 """Folder of videos, beside the logs."""

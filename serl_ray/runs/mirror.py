@@ -31,7 +31,7 @@ SMALL_FILES = (TRACKS, f"{LOGS}/{RESULTS}")
 
 
 class Mirror:
-    """What a lost machine had, for another.
+    """A copy of a run in another place, from which another machine can resume it.
 
     Args:
         uri: a folder in any of pyarrow's file systems.
@@ -47,7 +47,7 @@ class Mirror:
         return self._uri
 
     def check(self, run: Path) -> None:
-        """Whether a run's folder, which has a checkpoint, has all that is here.
+        """Checks that a run's folder, which has a checkpoint, has everything that the mirror has.
 
         Raises:
             FileExistsError: another machine has gone on with the run, or it is another run.

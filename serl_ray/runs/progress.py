@@ -1,4 +1,4 @@
-"""How far a run is: a bar in a terminal, a line a result where nobody sees a bar move, as in the log of a job."""
+"""Progress of a run: a bar in a terminal, or one line per result elsewhere, such as in the log of a job."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def check_start(options: TrainingOptions) -> None:
 
 
 def _bundled(options: TrainingOptions) -> Shapes | None:
-    """What a simulator of ours does and shows, without the cameras that it does not have; None for any other env."""
+    """Shapes of a bundled simulator, without the cameras that it does not have; None for any other env."""
     if options.env.env_name not in BUNDLED_ENVS:
         return None
     arguments = {"setup_mode": options.env.setup_mode, "env_kwargs": options.env.env_kwargs}

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 EXAMPLES = {"wandb": "wandb:PROJECT or wandb:TEAM/PROJECT", "mlflow": "mlflow:http://HOST:5000 or mlflow:sqlite:///mlflow.db"}
 TARGETS = {"wandb": r"([^/\\#?%:]+/)?[^/\\#?%:]{1,128}", "mlflow": r"[\w+]+://.+|databricks"}
 TRACKS = "tracks.json"
-"""In the folder of a run: what it is called at each tracker, for a run that goes on."""
+"""File in the folder of a run with its name at each tracker, for when it is resumed."""
 EXPERIMENT = "serl_ray"
 """MLflow's experiment, unless `MLFLOW_EXPERIMENT_NAME` names another."""
 FINISH_SECONDS = 60.0
@@ -101,12 +101,12 @@ class Lane(Generic[T]):
 
 @dataclass
 class TrackedRun:
-    """What trackers are told of a run at its start.
+    """Description of a run for trackers.
 
     Attributes:
-        folder: whose name is the run's.
-        options: all of them.
-        resume: whether it goes on as what the folder says it was called.
+        folder: folder of the run, which gives the run its name.
+        options: all options of the run.
+        resume: whether to continue under the names in the folder.
     """
 
     folder: Path

@@ -29,7 +29,7 @@ class Sweep(Options):
     """The keys of a sweep's file."""
 
     trains: Literal["hybrid", "offline", "classifier"]
-    """What a trial trains: a hybrid run, an offline run, or a reward classifier."""
+    """Kind of training of a trial: a hybrid run, an offline run, or a reward classifier."""
     search: dict[str, Any]
     """Options that differ among trials: {lr: {loguniform: [1e-4, 1e-3]}, seed: {grid: [0, 1]}}."""
     metric: str
@@ -45,11 +45,11 @@ class Sweep(Options):
     concurrent: Annotated[int, Ge(1)] = 2
     """Number of trials that run at a time."""
     resources: Resources = Field(default_factory=Resources)
-    """What a trial has to itself."""
+    """Resources of one trial."""
     searcher: Literal["random", "optuna"] = "random"
-    """How values are drawn: at random, or by Optuna from the results of earlier trials."""
+    """Method of drawing values: at random, or by Optuna from the results of earlier trials."""
     scheduler: Scheduler = Field(default_factory=Scheduler)
-    """What ends or redirects trials: {asha: {grace: 500}} or {pbt: {every: 500}}."""
+    """Scheduler that ends or redirects trials: {asha: {grace: 500}} or {pbt: {every: 500}}."""
     stop: dict[str, Any] = Field(default_factory=dict)
     """Metrics that end a trial once one of them reaches its value; max_steps ends it in any case."""
     confirm: Annotated[int, Ge(0)] = 0

@@ -38,7 +38,7 @@ def check_draw(how: Any) -> None:
 
 
 def holds(how: Mapping[str, list[Any]], value: Any) -> bool:
-    """Whether a value may be drawn."""
+    """True if a value can be drawn."""
     [(kind, values)] = how.items()
     if kind in LISTS:
         return value in values
@@ -46,7 +46,7 @@ def holds(how: Mapping[str, list[Any]], value: Any) -> bool:
 
 
 def domain(how: Mapping[str, list[Any]]) -> Any:
-    """What Tune draws from; the ends of a range are in it."""
+    """Tune's domain for a draw; the ends of a range are in it."""
     [(kind, values)] = how.items()
     if kind == "grid":
         return tune.grid_search(values)

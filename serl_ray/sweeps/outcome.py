@@ -1,4 +1,4 @@
-"""What a sweep has come to: trials, configurations, and the best of them."""
+"""Outcome of a sweep: trials, configurations, and the best of them."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Scheduler(Options):
 
 
 class Resources(Options):
-    """What a trial has to itself."""
+    """Resources of one trial."""
 
     cpu: Annotated[FiniteFloat, Ge(0.0)] = 1.0
     """Cores of its learner."""

@@ -1,4 +1,4 @@
-"""What a sweep has come to: a table, plots, and the best configuration as a file."""
+"""Report of a sweep: a table, plots, and the best configuration as a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a sweep's file to a table, plots and the best configuration, by Ray Tune."""
+"""A sweep by Ray Tune, from its file to a table, plots and the best configuration."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 SWEEP = "sweep.yaml"
 TUNE, CONFIRM = "tune", "confirm"
-"""In the folder of a sweep."""
+"""Names in the folder of a sweep."""
 SLOT = "trial"
 """A resource of which there are as many as trials of a population may run at a time; the others pause. Where Ray was started by
 somebody else and has none, as many run as there are cores for."""
@@ -117,7 +117,7 @@ def processes(sweep: Sweep) -> float:
 
 
 def param_space(sweep: Sweep, shared: Shared, output: Path) -> dict[str, Any]:
-    """What Tune draws a trial's configuration from."""
+    """The space from which Tune draws a trial's configuration."""
     space = {"seed": sweep.seed, **sweep.fixed, **{name: domain(how) for name, how in sweep.search.items()}}
     if sweep.record:
         space |= sweep.recorded_in(sweep.shared_by()[0], output)

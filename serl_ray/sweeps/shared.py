@@ -50,7 +50,7 @@ def share(sweep: Sweep, folder: Path) -> Shared:
 
 
 def frames_key(options: ClassifierOptions) -> str:
-    """What decides how frames look to the classifier, and which it learns from."""
+    """Identity of a classifier's images: all options that change them."""
     return json.dumps([getattr(options, name) for name in names_of(ClassifierOptions, Role.DATA)])
 
 

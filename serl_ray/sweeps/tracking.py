@@ -21,7 +21,7 @@ from serl_ray.sweeps.config import STEPS, Sweep
 
 @dataclass(frozen=True)
 class TrackedTrial:
-    """As much of a trial as logger callbacks ask for; its name is that of its folder."""
+    """The part of a trial that logger callbacks read; its name is that of its folder."""
 
     trial_id: str
     config: dict[str, Any] = field(compare=False)

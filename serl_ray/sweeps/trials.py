@@ -1,4 +1,4 @@
-"""What Tune runs for a trial."""
+"""Trainables that Tune runs for a trial."""
 
 from __future__ import annotations
 

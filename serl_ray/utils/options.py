@@ -113,7 +113,7 @@ class Option:
         return " ".join((self.field.description or "").split())
 
     def has(self, role: Role) -> bool:
-        """Whether the option was declared with this role."""
+        """True if the option was declared with this role."""
         return role in self.field.metadata
 
 

@@ -118,7 +118,7 @@ def _load_transitions(path: str, open_file: Callable[[str | PathLike[str]], Bina
 
 
 def _ends_episode(transition: Any) -> bool:
-    """Whether a transition, which may be any object, ends an episode."""
+    """True if a transition, which may be any object, ends an episode."""
     flags = [_array(transition.get(key, 0)) for key in ("dones", "truncateds")] if isinstance(transition, dict) else []
     return any(flag.size == 1 and flag.dtype.kind in "biuf" and bool(flag.item()) for flag in flags)
 

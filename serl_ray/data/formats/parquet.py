@@ -211,7 +211,7 @@ def _check_columns(schema: pa.Schema, layout: Layout, path: str) -> None:
 
 
 def _holds(found: pa.DataType | None, spec: ArraySpec) -> bool:
-    """Whether a column of this type holds arrays of this spec, in the form of `_to_arrow` or as lists of any length."""
+    """True if a column of this type holds arrays of this spec, in the form of `_to_arrow` or as lists of any length."""
     if len(spec.shape) != 1:
         return found is not None and pa.types.is_fixed_size_binary(found) and bool(found.byte_width == spec.nbytes)
     if found is None or not (pa.types.is_fixed_size_list(found) or pa.types.is_list(found) or pa.types.is_large_list(found)):

@@ -55,7 +55,7 @@ _REMEMBER = ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT")
 
 
 def _depth_after(instruction: pickletools.OpcodeInfo, depth: int, marks: list[int]) -> int:
-    """How many values and marks lie on the stack after an instruction; `marks` has the depth below each mark."""
+    """Depth of the stack after an instruction; `marks` has the depth below each mark."""
     before, after = instruction.stack_before, instruction.stack_after
     if instruction.name == "MARK":
         marks.append(depth)

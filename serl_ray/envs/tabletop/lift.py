@@ -125,7 +125,7 @@ class Lift:
         return [(touches(self._data, arm.pads[0], grip), touches(self._data, arm.pads[1], grip)) for arm, grip in pairs]
 
     def _is_level(self) -> bool:
-        """Whether the tray is upright; a cube has no upper side."""
+        """True if the tray is upright, and for a cube, which has no upper side."""
         return len(self._arms) == 1 or bool(self._up()[2] >= LEVEL)
 
     def _height(self) -> float:

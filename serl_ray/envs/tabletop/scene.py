@@ -55,5 +55,5 @@ def build_model(arms: Sequence[ArmSpec], objects: str, render_size: int) -> mujo
 
 
 def touches(data: mujoco.MjData, first: int, second: int) -> bool:
-    """Whether geoms `first` and `second` are in contact now."""
+    """True if geoms `first` and `second` are in contact."""
     return any(pair in ((first, second), (second, first)) for pair in map(tuple, data.contact.geom.tolist()))

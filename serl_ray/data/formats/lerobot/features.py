@@ -32,7 +32,7 @@ INDICES = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 
 
 def is_image(spec: ArraySpec) -> bool:
-    """Whether an observation is stored as an image."""
+    """True if an observation is stored as an image."""
     return len(spec.shape) == 3 and spec.dtype == np.uint8 and spec.shape[-1] in IMAGE_CHANNELS
 
 

@@ -198,7 +198,7 @@ def fill(template: str, values: dict[str, Any], path: str) -> str:
 
 
 def is_lerobot(path: str) -> bool:
-    """Whether a path is a LeRobot folder."""
+    """True if a path is a LeRobot folder."""
     return is_file(join(str(path), INFO))
 
 

@@ -240,7 +240,7 @@ def _numbers(table: pa.Table, column: str, dtype: np.dtype) -> np.ndarray:
 
 
 def _is_numbers(found: pa.DataType | None, within: bool) -> bool:
-    """Whether a column holds numbers; with `within`, also nested lists of numbers."""
+    """True if a column holds numbers or, with `within`, nested lists of numbers."""
     while found is not None and within and pa.types.is_nested(found) and found.num_fields == 1:
         found = found.field(0).type
     return found is not None and (pa.types.is_boolean(found) or pa.types.is_integer(found) or pa.types.is_floating(found))
