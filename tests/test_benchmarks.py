@@ -7,6 +7,7 @@ import pytest
 
 from serl_ray.benchmarks import offline, rollout, scaling, soak, timing
 from serl_ray.benchmarks.acting import Acting
+from serl_ray.benchmarks.kernels import Kernels
 from serl_ray.benchmarks.learn import Learn
 from serl_ray.benchmarks.learner import Learner
 from serl_ray.benchmarks.maps import Maps
@@ -88,6 +89,14 @@ def test_the_learner_and_what_acts_are_measured_as_the_readme_has_it(output):
     wanted = {"raw pixels / stored maps", "raw pixels / 4 bare trunk passes", "full update, state alone"}
     assert wanted <= set(rows_of(output, "learner"))
     assert {"action / bare trunk pass", "action and 1 maps / bare pass over 1"} <= set(limits_of(output, "acting"))
+
+
+def test_fast_forms_are_measured_beside_plain_ones(output):
+    Kernels(save_dir=output, batch_size=2, repeats=1).run()
+    measured = rows_of(output, "kernels")
+    assert len(measured) == 18 and all(value > 0 for value in measured.values())
+    plain, fast = measured["dropout mask, plain"], measured["dropout mask, fast"]
+    assert measured["dropout mask, plain / fast"] == pytest.approx(plain / fast)
 
 
 @pytest.mark.slow

@@ -37,9 +37,13 @@ class Learner(Options):
     compile: bool = True
     """Time the update with compiled networks as well; compiling takes minutes."""
 
+    keep_memory: bool = True
+    """Let the process keep the memory that an update has freed, as training does."""
+
     def run(self) -> None:
         """Times, and reports."""
-        keep_freed_memory()
+        if self.keep_memory:
+            keep_freed_memory()
         rng = np.random.default_rng(0)
         frames = [self._frames(rng) for _ in range(2)]
         maps = [{"image": np.float16(rng.normal(size=(self.batch_size, 1, 4, 4, 512)))} for _ in range(2)]

@@ -10,6 +10,7 @@ from serl_ray.utils.options import check_names
 
 SECTIONS = {
     "learner": "Seconds of a learner step, from images and from stored maps.",
+    "kernels": "Seconds of fast and plain forms of small operations.",
     "replay": "Seconds of sampling and inserting.",
     "acting": "Seconds of an action.",
     "rollout": "Env steps per second of rollout workers.",
