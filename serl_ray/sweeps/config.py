@@ -121,7 +121,8 @@ class Sweep(Options):
             values = [one[name] for one in configurations]
             search[name] = {"choice": [value for index, value in enumerate(values) if value not in values[:index]]}
         trials = len(configurations) * self.confirm
-        return self.replace(search=search, trials=trials, asha=None, pbt=None, stop={}, searcher="random", confirm=0)
+        whole = {"search": search, "trials": trials, "scheduler": Scheduler(), "stop": {}, "searcher": "random", "confirm": 0}
+        return type(self)(**{**dict(self), **whole})
 
     def recorded_in(self, values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         """The options that say where the recorded demonstrations or images are."""
