@@ -25,8 +25,8 @@ SMALL = {
 ALREADY_SMALL = ("check-env", "inspect", "convert")
 SLOW = ("train", "train-offline", "train-classifier", "tune")
 NOT_RUN = {
-    "serl benchmark": "measures for minutes or hours; tests/test_benchmarks.py runs small sections",
-    "serl submit": "needs a cluster; tests/test_jobs.py submits to one",
+    "serl benchmark": "measures for minutes or hours; tests/benchmarks/test_benchmarks.py runs small sections",
+    "serl submit": "needs a cluster; tests/cluster/test_jobs.py submits to one",
     "serl evaluate --checkpoint file:///tmp/peg_store": "plays what the job of `serl submit` has left",
     "ray ": "a command of Ray, for a cluster or a cloud",
     "kubectl ": "needs Kubernetes",

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,12 +33,16 @@ def start_ray(num_processes: int, memory_gb: float | None = None, resources: dic
 
     Returns:
         Whether Ray was started here, by this call.
+
+    Raises:
+        ConnectionError: no cluster answers at `RAY_ADDRESS`.
     """
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     if ray.is_initialized():
         return False
     with _kept_handlers():
-        if os.environ.get("RAY_ADDRESS"):
+        if address := os.environ.get("RAY_ADDRESS"):
+            check_answers(address)
             ray.init(logging_level=logging.WARNING)
             return False
         start_here(
@@ -46,6 +51,20 @@ def start_ray(num_processes: int, memory_gb: float | None = None, resources: dic
             resources=resources,
         )
     return True
+
+
+def check_answers(address: str, seconds: float = 5.0) -> None:
+    """Raises ConnectionError if nothing listens at host:port; Ray itself would wait for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not port.isdecimal():  # such as auto, which Ray resolves
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), seconds).close()
+    except OSError as error:
+        raise ConnectionError(
+            f"RAY_ADDRESS is {address}, where no cluster answers ({error}). Start the cluster, or unset RAY_ADDRESS to use this "
+            "machine alone."
+        ) from error
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Faster forms of small operations, with the results of the plain ones (tests/test_kernels.py).
+"""Faster forms of small operations, with the results of the plain ones (tests/networks/test_kernels.py).
 
 `serl benchmark kernels` measures the gains; those below are of one thread of a Xeon with AVX-512, with batches of 256.
 """

@@ -28,7 +28,7 @@ from serl_ray.sweeps.outcome import Configuration, Trial
 from serl_ray.sweeps.run import run_sweep
 from serl_ray.types import ActionLayout
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "tune_configs").glob("*.yaml"))
 MODE = "single-arm-learned-gripper"
 

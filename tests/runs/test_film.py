@@ -23,7 +23,7 @@ from serl_ray.options.sets import HybridRun
 from serl_ray.runs.log import read_results
 from serl_ray.runs.train import train
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 SMALL = {
     "training_starts": 20,
     "batch_size": 16,

@@ -16,7 +16,7 @@ from ray.autoscaler._private.aws.node_provider import AWSNodeProvider, list_ec2_
 from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 GUIDE = "".join((ROOT / "docs" / page).read_text() for page in ("cluster.md", "fleet.md"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RAY_UP = (ROOT / "cloud" / "ray_up_aws.yaml").read_text()

@@ -10,7 +10,7 @@ import pytest
 
 from serl_ray.rllib.checkpoint import COUNTERS, FORMAT_VERSION, PARTS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FILES = sorted([*ROOT.glob("serl_ray/**/*.py"), *ROOT.glob("scripts/*.py")])
 FORBIDDEN = {
     "eval", "exec", "compile", "__import__", "os.system", "os.popen", "pickle.load", "pickle.loads", "pickle.Unpickler",

@@ -19,7 +19,7 @@ from serl_ray.rllib.checkpoint import checkpoint_of
 from serl_ray.runs.mirror import local_run
 from serl_ray.runs.policy import load_policy
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TRAIN = [
     *("python", "scripts/train_hybrid.py", "--preset", "tabletop", "--setup_mode", "single-arm-fixed-gripper"),
     *("--num_workers", "1", "--evaluate_every", "0", "--steps_per_iteration", "50", "--evaluation_episodes", "2"),

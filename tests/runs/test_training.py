@@ -19,7 +19,7 @@ from serl_ray.runs.policy import load_policy
 from serl_ray.runs.train import train
 from serl_ray.types import ActionLayout
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MODE = "single-arm-learned-gripper"
 SMALL = {"batch_size": 64, "hidden_dims": (32, 32), "training_starts": 50, "random_steps": 0, "discount": 0.9, "lr": 1e-3}
 
