@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from annotated_types import Ge
 from pydantic import model_validator
@@ -69,5 +69,6 @@ def main(argv: Sequence[str]) -> None:
 
     style = LeRobotFormat(V2 if options.format == "lerobot-v2.1" else V3, options.videos, options.fps, options.task)
     lerobot = LeRobotOptions(options.episodes_succeed, options.rescale_actions)
-    done = convert(options.source, options.target, options.format.split("-")[0], style, lerobot, options.skip_bad)
+    kind: Any = options.format.split("-")[0]
+    done = convert(options.source, options.target, kind, style, lerobot, options.skip_bad)
     print(f"{options.target}: {done.num_episodes} episodes, {done.num_transitions} transitions, {options.format}.")

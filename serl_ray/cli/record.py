@@ -152,11 +152,15 @@ def _make(options: Record) -> gymnasium.Env:
     from serl_ray.envs.learned_reward import LearnedReward
     from serl_ray.envs.make import all_cameras, build_env
 
-    learned = {"classifier": options.classifier, "success_frames": options.success_frames, "gate": options.success_gate}
+    learned: dict[str, Any] = {
+        "classifier": options.classifier,
+        "success_frames": options.success_frames,
+        "gate": options.success_gate,
+    }
     cameras = all_cameras(options.cameras, learned if options.classifier else None)
-    kwargs = {"setup_mode": options.setup_mode, "image_keys": cameras, "env_kwargs": options.env_kwargs}
-    env = build_env(options.env_name, **kwargs)
-    there = [key for key, space in env.observation_space.items() if len(space.shape) == 3]
+    env = build_env(options.env_name, setup_mode=options.setup_mode, image_keys=cameras, env_kwargs=options.env_kwargs)
+    observations: Any = env.observation_space
+    there = [key for key, space in observations.items() if len(space.shape) == 3]
     if missing := [key for key in cameras if key not in there]:
         env.close()
         raise OptionError(f"image_keys names {missing[0]!r}; the env's cameras are {', '.join(there) or 'none'}.")
@@ -169,9 +173,10 @@ def _driver(options: Record, env: gymnasium.Env) -> Drive:
     from serl_ray.envs.expert import ScriptedExpert, StrayingExpert
     from serl_ray.types import ActionLayout
 
+    actions: Any = env.action_space
     if options.driver == "person":
-        return lambda: np.zeros(env.action_space.shape, np.float32)
-    layout = ActionLayout.from_setup(options.setup_mode, env.action_space.shape[0])
+        return lambda: np.zeros(actions.shape, np.float32)
+    layout = ActionLayout.from_setup(options.setup_mode, actions.shape[0])
     if options.classifier_data:
         return StrayingExpert(env, layout, options.noise, options.seed, share=options.failing_share).act
     return ScriptedExpert(env, layout, options.noise, options.seed).act
@@ -180,8 +185,9 @@ def _driver(options: Record, env: gymnasium.Env) -> Drive:
 def _check_spaces(store: DemoStore, env: gymnasium.Env) -> None:
     from serl_ray.data.schema import ArraySpec
 
-    observations = {key: ArraySpec(space.shape, space.dtype) for key, space in env.observation_space.items()}
-    store.check(observations, env.action_space.shape[0])
+    observations: Any = env.observation_space
+    actions: Any = env.action_space
+    store.check({key: ArraySpec(space.shape, space.dtype) for key, space in observations.items()}, actions.shape[0])
 
 
 def _report(options: Record, recorded: int, steps: int | None) -> None:

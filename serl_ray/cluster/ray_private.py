@@ -46,13 +46,15 @@ def remote_workers(group: EnvRunnerGroup | None) -> list[int]:
 
 def ready_results(group: EnvRunnerGroup, timeout: float) -> Iterator[tuple[int, Any | RayError]]:
     """Results of asynchronous requests within `timeout` seconds, by worker; the group's own method drops failed ones."""
-    for result in group._worker_manager.fetch_ready_async_reqs(timeout_seconds=timeout, mark_healthy=True):
+    results: Any = group._worker_manager.fetch_ready_async_reqs(timeout_seconds=timeout, mark_healthy=True)
+    for result in results:
         yield result.actor_id, result.get()
 
 
 def replace_callbacks(tuner: tune.Tuner, callbacks: list[tune.Callback]) -> None:
     """Gives a restored sweep new callbacks in place of those with which it began."""
-    tuner._local_tuner.get_run_config().callbacks = callbacks
+    local: Any = tuner._local_tuner
+    local.get_run_config().callbacks = callbacks
 
 
 def object_store_bytes() -> int:

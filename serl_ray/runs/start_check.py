@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from serl_ray.data.errors import DemoError
 from serl_ray.data.observations import check_selection
@@ -47,7 +48,7 @@ def _bundled(options: TrainingOptions) -> Shapes | None:
     """Shapes of a bundled simulator, without the cameras that it does not have; None for any other env."""
     if options.env.env_name not in BUNDLED_ENVS:
         return None
-    arguments = {"setup_mode": options.env.setup_mode, "env_kwargs": options.env.env_kwargs}
+    arguments: dict[str, Any] = {"setup_mode": options.env.setup_mode, "env_kwargs": options.env.env_kwargs}
     try:
         env = build_env(options.env.env_name, image_keys=options.env.image_keys, **arguments)
     except ValueError:
@@ -55,8 +56,9 @@ def _bundled(options: TrainingOptions) -> Shapes | None:
             raise
         env = build_env(options.env.env_name, image_keys=(), **arguments)
     try:
-        shapes = {key: part.shape for key, part in env.observation_space.items()}
-        return Shapes(env.action_space.shape[0], shapes)
+        observations: Any = env.observation_space
+        actions: Any = env.action_space
+        return Shapes(actions.shape[0], {key: part.shape for key, part in observations.items()})
     finally:
         env.close()
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -179,7 +180,8 @@ class Mlflow:
             run_name=run.name,
             create_experiment_if_not_exists=True,
         )
-        run.note("mlflow", mlflow.active_run().info.run_id)
+        active: Any = mlflow.active_run()
+        run.note("mlflow", active.info.run_id)
 
     def log(self, metrics: Mapping[str, float], steps: int) -> None:
         self._mlflow.log_metrics(dict(metrics), step=steps)
@@ -224,7 +226,7 @@ class Trackers:
         for track in tracks:
             kind, _, target = track.partition(":")
             try:
-                self._lanes.append(Lane(track, lambda kind=kind, target=target: KINDS[kind](target, run)))
+                self._lanes.append(Lane(track, partial(KINDS[kind], target, run)))
             except RuntimeError:
                 self.close(failed=True)
                 raise

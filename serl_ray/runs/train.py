@@ -80,7 +80,8 @@ def build(options: HybridRun | OfflineRun) -> TrainingAlgorithm:
     config.training(**{name: value for name, value in options.flat().items() if name in names})
     config.evaluation(evaluation_num_env_runners=options.evaluating.evaluation_workers)
     config.debugging(seed=options.run.seed).learn_on(options.run.device).keep_replay(options.run.save_dir / REPLAY_DIR)
-    return config.film(options.evaluating.record_video).build_algo()
+    algorithm: Any = config.film(options.evaluating.record_video).build_algo()
+    return algorithm
 
 
 def _train_in(folder: RunFolder, options: HybridRun | OfflineRun, interrupted: Event) -> dict[str, Any] | None:
