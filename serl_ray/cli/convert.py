@@ -40,7 +40,10 @@ class Convert(Options):
     episodes_succeed: bool = False
     """Treat every episode of a LeRobot data set without rewards as a success: reward 1 at its end, 0 before."""
     rescale_actions: bool = False
-    """Map the least and greatest value of each number of a LeRobot data set's actions to -1 and 1."""
+    """Divide each number of LeRobot data sets' actions by its greatest absolute value in all of them; print the divisors."""
+    grippers: tuple[int, ...] | None = None
+    """Indices of the actions that are grippers' commands, for --rescale_actions; by default those that are always -1, 0, 1 or
+    0, 1, 2."""
     skip_bad: bool = False
     """Leave out episodes that do not fit; print their number and what is wrong with the first."""
 
@@ -55,6 +58,10 @@ class Convert(Options):
             raise ValueError(f"target is {self.target}, and to is {self.format}: a pickle ends in .pkl and nothing else does.")
         if self.videos and not self.format.startswith("lerobot"):
             raise ValueError(f"videos are for LeRobot data sets, not for {self.format}: add --to lerobot-v3, or leave it out.")
+        if not self.format.startswith("lerobot") and (given := self.model_fields_set & {"fps", "task"}):
+            raise ValueError(f"{min(given)} is for LeRobot data sets, not for {self.format}: leave it out.")
+        if self.grippers is not None and not self.rescale_actions:
+            raise ValueError("grippers are for --rescale_actions: add it, or leave them out.")
         return self
 
 
@@ -68,7 +75,16 @@ def main(argv: Sequence[str]) -> None:
     from serl_ray.data.formats.lerobot.writer import LeRobotFormat
 
     style = LeRobotFormat(V2 if options.format == "lerobot-v2.1" else V3, options.videos, options.fps, options.task)
-    lerobot = LeRobotOptions(options.episodes_succeed, options.rescale_actions)
+    lerobot = LeRobotOptions(options.episodes_succeed, options.rescale_actions, options.grippers)
     kind: Any = options.format.split("-")[0]
     done = convert(options.source, options.target, kind, style, lerobot, options.skip_bad)
+    if done.scale:
+        print("\n".join(done.scale.lines()))
+        print(_deployment(options))
     print(f"{options.target}: {done.num_episodes} episodes, {done.num_transitions} transitions, {options.format}.")
+
+
+def _deployment(options: Convert) -> str:
+    """What a user has to do with the divisors of the actions."""
+    stored = "The shards store the divisors" if options.format == "parquet" else f"A {options.format} does not store the divisors"
+    return f"{stored}. An env for the trained policy multiplies its actions by them before they go to the robot."

@@ -28,7 +28,7 @@ class Inspect(Options):
     episodes_succeed: bool = False
     """Treat every episode of a LeRobot data set without rewards as a success."""
     rescale_actions: bool = False
-    """Map the least and greatest value of each number of a LeRobot data set's actions to -1 and 1."""
+    """Divide each number of LeRobot data sets' actions by its greatest absolute value in all of them."""
     skip_bad: bool = False
     """Leave out episodes that do not fit; print their number and what is wrong with the first."""
 

@@ -9,10 +9,11 @@ from typing import Literal
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from serl_ray.data.action_scale import ActionScale
 from serl_ray.data.demos import PICKLES, completed, find_files, raise_bad, read_file
 from serl_ray.data.errors import DemoError
 from serl_ray.data.formats.hil_serl import write_pickle
-from serl_ray.data.formats.lerobot.folder import LeRobotFolder, is_lerobot
+from serl_ray.data.formats.lerobot.folder import LeRobotFolder, folder_of, is_lerobot
 from serl_ray.data.formats.lerobot.reader import LeRobotOptions
 from serl_ray.data.formats.lerobot.writer import LeRobotFormat, write_lerobot
 from serl_ray.data.formats.parquet import write_shards
@@ -33,10 +34,16 @@ class Episodes:
     """
 
     def __init__(self, paths: str | Sequence[str], options: LeRobotOptions, skip_bad: bool = False) -> None:
-        self.files, self._options, self._skip_bad = find_files(paths), options, skip_bad
+        self.files, self._paths, self._skip_bad = find_files(paths), paths, skip_bad
+        self._options = _options_for(self.files, options)
         self._total = _count(paths, self.files)
         self.num_episodes = self.num_transitions = 0
         self.errors: list[DemoError] = []
+
+    @property
+    def scale(self) -> ActionScale | None:
+        """The scale by which the actions are mapped to [-1, 1]; None if they are as recorded."""
+        return self._options.scale
 
     def __iter__(self) -> Iterator[Segment]:
         on_bad = self.errors.append if self._skip_bad else raise_bad
@@ -48,6 +55,8 @@ class Episodes:
                     yield segment
                     bar.update()
         warn_dropped(self.errors, self.num_episodes)
+        if not self.num_episodes:
+            raise DemoError(f"{self._paths}: no transition in it: an episode needs two rows, or a last one that terminates.")
 
 
 def convert(source: str, target: Path, to: Format, style: LeRobotFormat, options: LeRobotOptions, skip_bad: bool) -> Episodes:
@@ -67,10 +76,21 @@ def convert(source: str, target: Path, to: Format, style: LeRobotFormat, options
             write_pickle(unfinished, episodes)
         elif to == "parquet":
             unfinished.mkdir()
-            write_shards(unfinished, episodes)
+            write_shards(unfinished, episodes, episodes.scale)
         else:
             write_lerobot(unfinished, episodes, style)
     return episodes
+
+
+def _options_for(files: Sequence[str], options: LeRobotOptions) -> LeRobotOptions:
+    """The options with the scale of all actions, where actions are mapped.
+
+    Raises:
+        ValueError: an option is for LeRobot data sets, and a file is of another format.
+    """
+    if options.episodes_succeed and (others := [file for file in files if folder_of(file) is None]):
+        raise ValueError(f"{others[0]}: --episodes_succeed is for LeRobot data sets, which this is not. Leave the option out.")
+    return options.with_scale_of(files)
 
 
 def _count(paths: str | Sequence[str], files: Sequence[str]) -> int | None:

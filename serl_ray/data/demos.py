@@ -18,9 +18,10 @@ import ray.data
 
 from serl_ray.data.errors import DemoError, demo_error
 from serl_ray.data.formats.hil_serl import read_pickle_parts, write_pickle
+from serl_ray.data.formats.layout import VERSION
 from serl_ray.data.formats.lerobot.folder import LeRobotFolder, folder_of, is_lerobot
 from serl_ray.data.formats.lerobot.reader import AS_RECORDED, LeRobotOptions, read_lerobot_parts
-from serl_ray.data.formats.parquet import VERSION, read_parts, write_shards
+from serl_ray.data.formats.parquet import read_parts, write_shards
 from serl_ray.data.reading import plain_errors, warn_dropped
 from serl_ray.data.schema import ACTION_TOLERANCE, TRANSITION_FIELDS, ArraySpec, Part, Segment
 from serl_ray.files.uris import expand, suffix

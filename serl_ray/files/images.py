@@ -6,7 +6,7 @@ import io
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 """First bytes of a PNG and of a JPEG."""
@@ -14,7 +14,7 @@ FORMATS = ("PNG", "JPEG")
 
 
 def decode(raw: Any) -> np.ndarray:
-    """The pixels (H, W) or (H, W, C) of a PNG or JPEG.
+    """The pixels (H, W) or (H, W, C) of a PNG or JPEG, upright, as grey shades or RGB, with alpha where the file has it.
 
     Only these two decoders are tried; Pillow knows many more.
 
@@ -24,10 +24,19 @@ def decode(raw: Any) -> np.ndarray:
     if not isinstance(raw, bytes) or not raw.startswith(MAGIC):
         raise ValueError(f"not a PNG or JPEG image, but {raw!r:.40}.")
     try:
-        image = Image.open(io.BytesIO(raw), formats=FORMATS)
-        return np.asarray(image.convert() if image.mode == "P" else image)
+        image = ImageOps.exif_transpose(Image.open(io.BytesIO(raw), formats=FORMATS))
+        return np.asarray(_to_shades(image))
     except Exception as error:  # whatever a decoder raises
         raise ValueError(f"the image is cut off, broken or too large ({error}).") from error
+
+
+def _to_shades(image: Image.Image) -> Image.Image:
+    """An image whose numbers are shades of grey or of red, green and blue."""
+    if image.mode == "P":
+        return image.convert()
+    if image.mode == "1":
+        return image.convert("L")
+    return image.convert("RGB") if image.mode in ("CMYK", "YCbCr", "LAB", "HSV") else image
 
 
 def encode(image: np.ndarray) -> bytes:

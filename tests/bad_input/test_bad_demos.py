@@ -202,7 +202,12 @@ LEROBOTS = [
     lerobot("pictures beside", rows(column(PICTURE, [{"bytes": None}] * 4)), "an image is in a separate file"),
     lerobot("words as actions", rows(column("action", list("abcd"))), "column action: expected numbers, found string"),
     lerobot("no video", feature(PICTURE, dtype="video"), r"no video_path, which locates the files"),
-    lerobot("limits", write("meta/episodes_stats.jsonl", "{}"), "have no limits of the actions", rescale_actions=True),
+    lerobot(
+        "NaN to be scaled",
+        rows(column("action", [[0.0, 1.0], [np.nan, 0.0]] * 2)),
+        r"action\[0\]: expected finite numbers, found nan in frame 1",
+        rescale_actions=True,
+    ),
     lerobot("meta cut", lambda root: cut(next((root / "meta/episodes").rglob("*.parquet"))), "cut off", ValueError, "v3.0"),
     lerobot(
         "data cut", lambda root: cut(next((root / "data").rglob("*.parquet"))), r"file-000\.parquet: cut off", version="v3.0"

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from stamped import stamped_segment
 
@@ -35,6 +36,16 @@ def rewritten(folder, change):
 
 def without(*columns):
     return lambda table: table.drop_columns(columns)
+
+
+def with_column(name, values, kind=None):
+    """A change of a table: a column of these values, in place of one of this name."""
+
+    def change(table):
+        array, index = pa.array(values, kind), table.schema.get_field_index(name)
+        return table.append_column(name, array) if index < 0 else table.set_column(index, name, array)
+
+    return change
 
 
 def change_info(folder, **changes):

@@ -12,7 +12,8 @@ from serl_ray.data.demos import find_files, read_file, write_demos
 from serl_ray.data.errors import DemoError
 from serl_ray.data.formats.lerobot.folder import LeRobotFolder
 from serl_ray.data.formats.lerobot.reader import AS_RECORDED
-from serl_ray.data.formats.lerobot.writer import EXACT, LeRobotFormat
+from serl_ray.data.formats.lerobot.writer import EXACT, LeRobotFormat, write_lerobot
+from serl_ray.data.formats.parquet import scale_of
 
 FORMATS = {
     "demos.pkl": ("pickle", EXACT),
@@ -102,8 +103,47 @@ def test_the_command_finds_formats_out_by_itself(tmp_path, capsys):
         (("b", "--to", "pickle"), "a pickle ends in .pkl"),
         (("b", "--videos"), "videos are for LeRobot"),
         (("b", "--to", "lerobot-v3", "--fps", "0"), "fps is 0; it must be at least 1"),
+        (("b", "--fps", "20"), "fps is for LeRobot data sets, not for parquet"),
+        (("b", "--task", "pick"), "task is for LeRobot data sets, not for parquet"),
+        (("b", "--grippers", "6"), "grippers are for --rescale_actions"),
     ],
 )
 def test_flags_that_contradict_each_other_are_refused(tmp_path, flags, message, capsys):
     assert run(tmp_path / "a.pkl", *flags) == 2
     assert message in capsys.readouterr().err
+
+
+def test_all_data_sets_of_a_conversion_have_one_scale_which_is_printed_and_stored(tmp_path, capsys):
+    recorded = {
+        "a": np.array([[0.01, -0.02, 1], [0.0, 0.05, 0], [0.04, 0.0, 2]], np.float32),
+        "b": np.array([[-0.08, 0.0, 1], [0.0, 0.01, 1]], np.float32),
+    }
+    for name, actions in recorded.items():
+        write_lerobot(tmp_path / "sets" / name, [replace(terminated(1, len(actions)), actions=actions)])
+    assert run(tmp_path / "sets/*", tmp_path / "shards", "--rescale_actions") == 0
+    printed = capsys.readouterr().out
+    assert "action[0]: divided by 0.0799999982\naction[1]: divided by 0.0500000007\naction[2]: gripper, 0, 1, 2 become" in printed
+    assert "The shards store the divisors. An env for the trained policy multiplies its actions by them" in printed
+    first, second = read(tmp_path / "shards")
+    np.testing.assert_allclose(first.actions, [[0.125, -0.4, 0], [0, 1, -1], [0.5, 0, 1]], rtol=1e-6)
+    np.testing.assert_allclose(second.actions, [[-1, 0, 0], [0, 0.2, 0]], rtol=1e-6)
+    scale = scale_of(tmp_path / "shards" / "shard-00000.parquet")
+    assert scale is not None and scale.grippers == (2,)
+    np.testing.assert_allclose(scale.invert(second.actions), recorded["b"], rtol=1e-6)
+    assert run(tmp_path / "sets/*", tmp_path / "demos.pkl", "--rescale_actions") == 0
+    assert "A pickle does not store the divisors. An env" in capsys.readouterr().out
+
+
+def test_options_of_lerobot_data_sets_are_refused_for_others(tmp_path, capsys):
+    write_demos(tmp_path / "a.pkl", [terminated(1, 4)])
+    for flag in ("--rescale_actions", "--episodes_succeed"):
+        assert run(tmp_path / "a.pkl", tmp_path / "b", flag) == 2
+        assert f"a.pkl: {flag} is for LeRobot data sets, which this is not" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
+def test_data_sets_with_actions_of_other_lengths_have_no_common_scale(tmp_path, capsys):
+    for name, dim in (("a", 2), ("b", 3)):
+        write_lerobot(tmp_path / "sets" / name, [replace(terminated(1, 3), actions=np.ones((3, dim)))])
+    assert run(tmp_path / "sets/*", tmp_path / "shards", "--rescale_actions") == 2
+    assert "actions of 3 numbers; the data before have 2" in capsys.readouterr().err

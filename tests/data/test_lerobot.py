@@ -158,7 +158,7 @@ def test_actions_of_other_units_are_refused_or_rescaled(tmp_path):
     with pytest.raises(DemoError, match=message):
         read(tmp_path / "set")
     [segment] = read(tmp_path / "set", lerobot=LeRobotOptions(rescale_actions=True))
-    np.testing.assert_allclose(segment.actions, [[-1, 1, 0], [0, 1, 0], [1, -1, 0]], atol=1e-6)
+    np.testing.assert_allclose(segment.actions, [[-2 / 3, 1, 1], [1 / 6, 1, 1], [1, -1, 1]], atol=1e-6)
 
 
 def test_what_has_no_place_in_the_format_is_refused(tmp_path):

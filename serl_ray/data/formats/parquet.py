@@ -8,12 +8,9 @@ order. Shapes and dtypes are in the metadata of the file under `serl_ray`, as JS
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,64 +19,33 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from serl_ray.data.action_scale import ActionScale
+from serl_ray.data.formats.layout import METADATA_KEY, Layout
 from serl_ray.data.schema import SCALAR_FIELDS, TRANSITION_FIELDS, ArraySpec, Part, Segment
 from serl_ray.files.tables import open_parquet, read_group
 
-VERSION = 1
-METADATA_KEY, TRUNK_KEY = b"serl_ray", b"serl_ray.trunk"
-NUMBERS = re.compile(r"[<>|=]?[biuf]\d{1,2}")
-"""Codes of the dtypes allowed in a file."""
+TRUNK_KEY, SCALE_KEY = b"serl_ray.trunk", b"serl_ray.action_scale"
 SHARD_BYTES = 256 * 2**20
 """Observation bytes, before compression, after which a new shard is started."""
 SEGMENTS_A_GROUP = 64
 """Number of segments in a row group of `write_file`, because they may be short."""
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Shapes and dtypes of the arrays in a file."""
+def write_shards(folder: str | os.PathLike[str], segments: Iterable[Segment], scale: ActionScale | None = None) -> None:
+    """Writes segments of one layout as `shard-00000.parquet`, ... into an existing folder.
 
-    observations: dict[str, ArraySpec]
-    action_dim: int
-
-    @classmethod
-    def of(cls, segment: Segment) -> Layout:
-        return cls(segment.observation_spec, segment.actions.shape[1])
-
-    @classmethod
-    def from_file(cls, file: pq.ParquetFile, path: str) -> Layout:
-        text = (file.schema_arrow.metadata or {}).get(METADATA_KEY)
-        if text is None:
-            raise ValueError(
-                f"{path}: a Parquet file that serl_ray did not write (no {METADATA_KEY.decode()!r} in its metadata)."
-            )
-        try:
-            described = json.loads(text)
-            if (version := described["version"]) == VERSION:
-                specs = {key: _spec_of(spec) for key, spec in described["observations"].items()}
-                return cls(specs, _spec_of({"shape": [described["action_dim"]], "dtype": "f4"}).shape[0])
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            fault = f"{type(error).__name__}: {error}"
-            raise ValueError(f"{path}: its metadata are damaged ({fault}). Copy the file again.") from error
-        raise ValueError(f"{path}: written in version {version} of the format; this release reads version {VERSION}.")
-
-    def to_json(self) -> str:
-        specs = {key: {"shape": spec.shape, "dtype": spec.dtype.str} for key, spec in self.observations.items()}
-        return json.dumps({"version": VERSION, "observations": specs, "action_dim": self.action_dim})
-
-    @property
-    def actions(self) -> ArraySpec:
-        return ArraySpec((self.action_dim,), np.dtype(np.float32))
-
-
-def write_shards(folder: str | os.PathLike[str], segments: Iterable[Segment]) -> None:
-    """Writes segments of one layout as `shard-00000.parquet`, ... into an existing folder."""
+    Args:
+        folder: the folder.
+        segments: the segments.
+        scale: scale by which the actions were mapped to [-1, 1], to be stored; None if they were not.
+    """
+    stored = {SCALE_KEY: scale.to_json()} if scale else {}
     writer: pq.ParquetWriter | None = None
     layout: Layout | None = None
     num_shards = written = 0
     try:
         for segment in segments:
-            table = _to_table(segment, layout := _same_layout(layout, segment))
+            table = _to_table(segment, layout := _same_layout(layout, segment), stored)
             if writer is None or written > SHARD_BYTES:
                 if writer is not None:
                     writer.close()
@@ -97,8 +63,8 @@ def write_shards(folder: str | os.PathLike[str], segments: Iterable[Segment]) ->
 def write_file(path: str | os.PathLike[str], segments: Sequence[Segment], trunk: str | None = None) -> None:
     """Writes segments of one layout to a Parquet file; `trunk` is the fingerprint of the maps' trunk."""
     layout = Layout.of(segments[0])
-    metadata = {METADATA_KEY: layout.to_json()} | ({TRUNK_KEY: trunk} if trunk else {})
-    tables = [_to_table(segment, _same_layout(layout, segment)).replace_schema_metadata(metadata) for segment in segments]
+    stored = {TRUNK_KEY: trunk} if trunk else {}
+    tables = [_to_table(segment, _same_layout(layout, segment), stored) for segment in segments]
     with _open_shard(Path(path), tables[0].schema) as writer:
         for first in range(0, len(tables), SEGMENTS_A_GROUP):
             group = pa.concat_tables(tables[first : first + SEGMENTS_A_GROUP])
@@ -107,9 +73,27 @@ def write_file(path: str | os.PathLike[str], segments: Sequence[Segment], trunk:
 
 def trunk_of(path: str | os.PathLike[str]) -> str | None:
     """The fingerprint of the trunk that made the maps in a file; None for a file without maps."""
-    with open_parquet(str(path)) as file:
-        trunk = (file.schema_arrow.metadata or {}).get(TRUNK_KEY)
+    trunk = _stored(path, TRUNK_KEY)
     return None if trunk is None else trunk.decode(errors="replace")
+
+
+def scale_of(path: str | os.PathLike[str]) -> ActionScale | None:
+    """The scale by which the actions in a file were mapped to [-1, 1]; None if they were not.
+
+    Raises:
+        ValueError: the scale is damaged.
+    """
+    scale = _stored(path, SCALE_KEY)
+    try:
+        return None if scale is None else ActionScale.from_json(scale)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}. Copy the file again.") from error
+
+
+def _stored(path: str | os.PathLike[str], key: bytes) -> bytes | None:
+    with open_parquet(str(path)) as file:
+        value: bytes | None = (file.schema_arrow.metadata or {}).get(key)
+    return value
 
 
 def write_episode(folder: str | os.PathLike[str], segment: Segment) -> None:
@@ -178,13 +162,6 @@ def _raise(where: str, error: Exception) -> list[tuple[int, Segment]]:
     raise ValueError(f"{where}: its row group cannot be read ({error}). Copy the file again.") from error
 
 
-def _spec_of(described: dict[str, Any]) -> ArraySpec:
-    shape, dtype = described["shape"], described["dtype"]
-    if not all(type(size) is int and 0 <= size < 2**31 for size in shape) or not NUMBERS.fullmatch(dtype):
-        raise ValueError(f"an array of shape {shape!r:.60} and dtype {dtype!r:.60}")
-    return ArraySpec(shape, dtype)
-
-
 def _check_columns(schema: pa.Schema, layout: Layout, path: str) -> None:
     """Raises ValueError for a column that is missing or has another type than in the layout."""
     arrays = {"actions": layout.actions}
@@ -239,7 +216,8 @@ def _columns(layout: Layout) -> list[str]:
     return ["episode", "step", *observations, *TRANSITION_FIELDS]
 
 
-def _to_table(segment: Segment, layout: Layout) -> pa.Table:
+def _to_table(segment: Segment, layout: Layout, stored: Mapping[bytes, str]) -> pa.Table:
+    """The rows of a segment, with `stored` in the metadata beside the layout."""
     n = len(segment)
     columns: dict[str, pa.Array] = {
         "episode": pa.array([segment.episode] * n, pa.string()),
@@ -252,7 +230,7 @@ def _to_table(segment: Segment, layout: Layout) -> pa.Table:
     columns["actions"] = _to_arrow(segment.actions, layout.actions)
     for field, dtype in SCALAR_FIELDS.items():
         columns[field] = pa.array(getattr(segment, field), pa.from_numpy_dtype(dtype))
-    return pa.table(columns).select(_columns(layout)).replace_schema_metadata({METADATA_KEY: layout.to_json()})
+    return pa.table(columns).select(_columns(layout)).replace_schema_metadata({METADATA_KEY: layout.to_json(), **stored})
 
 
 def _stops(table: pa.Table, layout: Layout, where: str) -> np.ndarray:

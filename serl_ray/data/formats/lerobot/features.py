@@ -11,12 +11,13 @@ import numpy as np
 from serl_ray.data.formats.hil_serl import IMAGE_CHANNELS
 from serl_ray.data.schema import ArraySpec
 
-ACTION, REWARD, DONE = "action", "next.reward", "next.done"
+ACTION, REWARD, DONE, SUCCESS = "action", "next.reward", "next.done", "next.success"
+TRUNCATED, MASK = "next.truncated", "next.mask"
 COLUMNS = {
     "rewards": REWARD,
     "dones": DONE,
-    "truncateds": "next.truncated",
-    "masks": "next.mask",
+    "truncateds": TRUNCATED,
+    "masks": MASK,
     "grasp_penalty": "complementary_info.discrete_penalty",
     "intervened": "complementary_info.is_intervention",
 }
@@ -28,7 +29,8 @@ MAX_AXES = 5
 """Largest number of axes of an array besides images; `datasets` has no type for more."""
 NUMBERS = re.compile(r"bool|u?int\d{1,2}|float\d{2}")
 """Allowed dtypes of numbers in a data set."""
-INDICES = ("timestamp", "frame_index", "episode_index", "index", "task_index")
+TIMESTAMP = "timestamp"
+INDICES = (TIMESTAMP, "frame_index", "episode_index", "index", "task_index")
 
 
 def is_image(spec: ArraySpec) -> bool:
@@ -45,6 +47,22 @@ def key_of(column: str, feature: dict[str, Any]) -> str:
     """The observation key of a column."""
     prefix = IMAGES if feature["dtype"] in IMAGE_DTYPES and column.startswith(IMAGES) else OBSERVATION
     return column.removeprefix(prefix)
+
+
+def is_depth(feature: dict[str, Any]) -> bool:
+    """True if a feature is flagged as a depth map, which holds distances in place of colours."""
+    described = [feature, *(feature[name] for name in ("info", "video_info") if isinstance(feature.get(name), dict))]
+    return any(part.get(name) is True for part in described for name in ("is_depth_map", "video.is_depth_map"))
+
+
+def image_shape(feature: dict[str, Any]) -> tuple[int, ...]:
+    """The shape (H, W, C) of a feature with images, which older data sets describe as (C, H, W)."""
+    shape, names = tuple(feature["shape"]), feature.get("names")
+    if isinstance(names, list) and len(names) == len(shape) == 3 and all(isinstance(name, str) for name in names):
+        is_channels_first = names[0].startswith("channel")
+    else:
+        is_channels_first = len(shape) == 3 and shape[0] in IMAGE_CHANNELS and shape[-1] not in IMAGE_CHANNELS
+    return (*shape[1:], shape[0]) if is_channels_first else shape
 
 
 def observed(features: dict[str, dict[str, Any]], path: str) -> dict[str, str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,8 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from serl_ray.data.formats.lerobot.totals import check_totals
+from serl_ray.files.lfs import check_not_lfs_pointer
 from serl_ray.files.tables import open_parquet, read_group
-from serl_ray.files.uris import expand, is_file, join, open_input, parents
+from serl_ray.files.uris import expand, is_file, is_uri, join, open_input, parents
+
+logger = logging.getLogger(__name__)
 
 INFO = "meta/info.json"
 V2, V3 = "v2.1", "v3.0"
@@ -57,13 +63,14 @@ class LeRobotFolder:
 
     root: str
     info: dict[str, Any] = field(repr=False)
+    _said: set[str] = field(default_factory=set, repr=False, compare=False)
 
     @classmethod
     def open(cls, root: str) -> LeRobotFolder:
         """The data set in a folder; a ValueError for damaged metadata or an unsupported version."""
+        root = root if is_uri(root) else os.path.abspath(root)
         path = join(root, INFO)
-        with open_input(path) as file:
-            return _parsed(root, path, file.read())
+        return _parsed(root, path, _read(path))
 
     @property
     def version(self) -> str:
@@ -75,19 +82,42 @@ class LeRobotFolder:
 
     @cached_property
     def episodes(self) -> dict[int, dict[str, Any]]:
-        """The metadata of the episodes without their statistics, by index and in its order."""
-        episodes = {}
+        """The metadata of the episodes without their statistics, by index and in its order.
+
+        Raises:
+            ValueError: an episode has no index or two entries, or `info.json` counts other episodes.
+        """
+        episodes: dict[int, dict[str, Any]] = {}
         for row in self._episode_tables() if self.is_v3 else self._json_lines("meta/episodes.jsonl"):
             index = row.get("episode_index")
             if type(index) is not int or index < 0:
                 found = "no 'episode_index'" if index is None else f"the episode_index {index!r:.60}"
                 raise ValueError(f"{self.root}: an episode in its metadata has {found}. Copy the folder meta again.")
+            if index in episodes:
+                raise ValueError(f"{self.root}: its metadata have episode {index} twice. Copy the folder meta again.")
             episodes[index] = row
-        return dict(sorted(episodes.items()))
+        episodes = dict(sorted(episodes.items()))
+        if gap := check_totals(self.root, self.info, episodes):
+            self.warn_once("gap", gap)
+        return episodes
+
+    @cached_property
+    def files(self) -> dict[str, list[int]]:
+        """The data files, each with the indices of its episodes, in the order of the episodes."""
+        files: dict[str, list[int]] = {}
+        for index in self.episodes:
+            files.setdefault(self._file("data_path", index, "data"), []).append(index)
+        return files
 
     def data_files(self) -> list[str]:
         """The files with the rows of the episodes, each once, in the order of the episodes."""
-        return list(dict.fromkeys(self._file("data_path", index, "data") for index in self.episodes))
+        return list(self.files)
+
+    def warn_once(self, kind: str, message: str) -> None:
+        """Logs the first warning of a kind about this data set."""
+        if kind not in self._said:
+            self._said.add(kind)
+            logger.warning(message)
 
     def clip(self, episode: int, key: str) -> Clip:
         """The clip of an episode in the video of a feature."""
@@ -102,13 +132,12 @@ class LeRobotFolder:
         of_all = join(self.root, "meta/stats.json")
         try:
             if is_file(of_all):
-                with open_input(of_all) as file:
-                    stats = [_json(file.read(), of_all)["action"]]
+                stats = [_json(_read(of_all), of_all)["action"]]
             else:
                 stats = [row["stats"]["action"] for row in self._json_lines("meta/episodes_stats.jsonl")]
             least, greatest = (np.array([row[name] for row in stats], np.float64) for name in ("min", "max"))
             return least.min(axis=0).ravel(), greatest.max(axis=0).ravel()
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OSError) as error:
             raise ValueError(
                 f"{self.root}: its metadata have no limits of the actions ({type(error).__name__}: {error}). "
                 "Let LeRobot compute the statistics of the data set again."
@@ -138,10 +167,9 @@ class LeRobotFolder:
 
     def _json_lines(self, relative: str) -> Iterator[dict[str, Any]]:
         path = join(self.root, relative)
-        with open_input(path) as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield _json(line, f"{path}, line {number}")
+        for number, line in enumerate(_read(path).splitlines(), 1):
+            if line.strip():
+                yield _json(line, f"{path}, line {number}")
 
 
 @lru_cache(maxsize=8)
@@ -170,6 +198,13 @@ def _check_features(features: Any, path: str) -> None:
             raise ValueError(
                 f"{path}: features[{column!r}]: expected dtype and shape, found {feature!r:.60}. Copy the file again."
             )
+
+
+def _read(path: str) -> bytes:
+    with open_input(path) as file:
+        text = file.read()
+    check_not_lfs_pointer(path, text)
+    return text
 
 
 def _json(text: bytes, where: str) -> dict[str, Any]:

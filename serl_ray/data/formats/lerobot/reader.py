@@ -2,35 +2,57 @@
 
 The observation after an action is in the next row. The last row of an episode has no next row. If its mask is 0 (the
 episode terminated, so the value of the next observation does not count), its own observation is also the next one, as
-in LeRobot's own HIL-SERL; otherwise its transition is left out. Defaults of missing columns:
+in LeRobot's own HIL-SERL; otherwise its transition is left out. Defaults of missing columns, of which those that guess
+are logged once for a data set:
 
-    next.reward                            an error; with `episodes_succeed` 1 in the last row and 0 before it
+    next.reward                            1 where an episode ends with `next.success`, or with `episodes_succeed` where
+                                           it ends; otherwise an error
     next.done                              true in the last row of an episode
-    next.truncated                         true where an episode is done without a reward above 0: it ran out of time
-    next.mask                              0 where an episode is done and not truncated, else 1
+    next.truncated                         true where an episode is done, but not terminated
+    next.mask                              0 where an episode terminates, else 1
     complementary_info.discrete_penalty    0
     complementary_info.is_intervention     false
+
+An episode terminates where it is done and `next.truncated` is false, or `next.success` is true. Without both, a reward
+above 0 or above all earlier ones of the episode counts as success. A last row with success ends its episode.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
-from math import prod
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from serl_ray.data.formats.lerobot.features import ACTION, COLUMNS, IMAGE_DTYPES, REWARD, observed
+from serl_ray.data.action_scale import ActionScale, measure_scale
+from serl_ray.data.formats.lerobot.actions import read_actions, recorded_actions
+from serl_ray.data.formats.lerobot.ends import is_rewarded, read_scalars
+from serl_ray.data.formats.lerobot.episodes import INDEXED, episode_of, episode_tables
+from serl_ray.data.formats.lerobot.features import (
+    ACTION,
+    COLUMNS,
+    IMAGE_DTYPES,
+    REWARD,
+    SUCCESS,
+    TIMESTAMP,
+    image_shape,
+    is_depth,
+    observed,
+)
 from serl_ray.data.formats.lerobot.folder import LeRobotFolder
+from serl_ray.data.formats.lerobot.rows import holds_images, holds_numbers, leave_out, read_images, read_numbers
 from serl_ray.data.formats.lerobot.video import read_frames
-from serl_ray.data.schema import ACTION_TOLERANCE, SCALAR_FIELDS, ArraySpec, Part, Segment
-from serl_ray.files.images import decode
-from serl_ray.files.tables import check_memory, open_parquet, read_group
+from serl_ray.data.schema import ACTION_TOLERANCE, ArraySpec, Part, Segment
+from serl_ray.files.tables import open_parquet
+from serl_ray.files.uris import is_uri
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,15 +61,25 @@ class LeRobotOptions:
 
     Attributes:
         episodes_succeed: whether every episode of a data set without rewards counts as a success.
-        rescale_actions: whether the range of each action dimension in the data set is mapped to [-1, 1].
+        rescale_actions: whether actions are mapped to [-1, 1]; see `ActionScale`.
+        grippers: indices of the actions that are grippers' commands; by default found by their values.
+        scale: scale of the actions in all data; by default that of the data set.
     """
 
     episodes_succeed: bool = False
     rescale_actions: bool = False
+    grippers: tuple[int, ...] | None = None
+    scale: ActionScale | None = None
+
+    def with_scale_of(self, files: Sequence[str]) -> LeRobotOptions:
+        """The options with the one scale of the actions in these data files, where actions are mapped."""
+        if not self.rescale_actions or self.scale is not None:
+            return self
+        return replace(self, scale=measure_scale(recorded_actions(files), self.grippers))
 
 
 AS_RECORDED = LeRobotOptions()
-INDEXED = ("episode_index", "frame_index")
+AGAIN = "Copy meta and data of the data set again."
 
 
 def read_lerobot_parts(
@@ -55,46 +87,30 @@ def read_lerobot_parts(
 ) -> Iterator[Part]:
     """The episodes in a data file, to be read one by one; `observation_spec` gives the keys to keep, by default all."""
     reader = _EpisodeReader(folder, path, observation_spec, options)
+    named = folder.files.get(path if is_uri(path) else os.path.abspath(path), [])
+    missing, is_readable = set(named), True
     with open_parquet(path) as file:
-        for first_row, table in _episode_tables(file, reader.columns(file.schema_arrow), path):
-            yield partial(reader.read, first_row, table)
+        for first_row, table in episode_tables(file, reader.columns(file.schema_arrow), path):
+            if isinstance(table, ValueError):
+                is_readable = False
+                yield partial(_raise, table)
+            elif (episode := episode_of(table)) in missing:
+                missing.remove(episode)
+                yield partial(reader.read, first_row, table)
+            else:
+                yield partial(_raise, _misplaced(path, episode, episode in named, folder.root))
+    for episode in sorted(missing) if is_readable else ():
+        yield partial(_raise, ValueError(f"{path}: the metadata place episode {episode} here, but it has no rows. {AGAIN}"))
+    reader.warn_of_lost_rows()
 
 
-def _episode_tables(file: pq.ParquetFile, columns: list[str], path: str) -> Iterator[tuple[int, pa.Table | ValueError]]:
-    """The number of the first row and the rows of each episode; an error in place of unreadable rows."""
-    first = row = 0
-    pending: list[pa.Table] = []
-    for group in range(file.num_row_groups):
-        try:
-            table = read_group(file, group, columns, f"{path}: row {row}")
-            if empty := [name for name in INDEXED if table.column(name).null_count]:
-                raise ValueError(f"{path}: row {row}: column {empty[0]} has empty places. Copy the file again.")
-        except ValueError as error:
-            if pending:
-                yield first, pa.concat_tables(pending)
-            yield row, error
-            pending, row = [], row + file.metadata.row_group(group).num_rows
-            continue
-        for piece in _by_episode(table):
-            if pending and _episode_of(pending[0]) != _episode_of(piece):
-                yield first, pa.concat_tables(pending)
-                pending = []
-            first = first if pending else row
-            pending.append(piece)
-            row += len(piece)
-    if pending:
-        yield first, pa.concat_tables(pending)
+def _misplaced(path: str, episode: int, is_named: bool, root: str) -> ValueError:
+    fault = "its rows are in two places" if is_named else f"the metadata of {root} do not place it here"
+    return ValueError(f"{path}: episode {episode}: {fault}. {AGAIN}")
 
 
-def _by_episode(table: pa.Table) -> Iterator[pa.Table]:
-    changes = np.flatnonzero(np.diff(table.column("episode_index").to_numpy())) + 1
-    for start, stop in pairwise([0, *changes.tolist(), len(table)]):
-        if stop > start:
-            yield table.slice(start, stop - start)
-
-
-def _episode_of(table: pa.Table) -> int:
-    return int(table.column("episode_index")[0].as_py())
+def _raise(error: ValueError) -> list[tuple[int, Segment]]:
+    raise error
 
 
 class _EpisodeReader:
@@ -107,12 +123,12 @@ class _EpisodeReader:
         observation_spec: Mapping[str, ArraySpec] | None,
         options: LeRobotOptions,
     ) -> None:
-        self._folder, self._path, self._options = folder, path, options
+        self._folder, self._path, self._options = folder, path, options.with_scale_of(folder.data_files())
         self._features: dict[str, dict[str, Any]] = folder.info["features"]
         found = observed(self._features, path)
         self._observed = {key: column for key, column in found.items() if observation_spec is None or key in observation_spec}
         self._spec = observation_spec or {}
-        self._limits = folder.action_limits if options.rescale_actions else None
+        self._num_short = 0
 
     def columns(self, schema: pa.Schema) -> list[str]:
         """The columns to read from a data file.
@@ -125,32 +141,45 @@ class _EpisodeReader:
         needed = [ACTION, *INDEXED, *in_file]
         if missing := [column for column in needed if column not in names]:
             raise ValueError(f"{self._path}: no column {', '.join(missing)}; it has {', '.join(names)}.")
-        if REWARD not in names and not self._options.episodes_succeed:
-            raise ValueError(
-                f"{self._path}: no rewards (column {REWARD}). If every episode ends in success, convert the data set "
-                "with convert_demos.py --episodes_succeed."
-            )
-        columns = list(dict.fromkeys([*needed, *(column for column in COLUMNS.values() if column in names)]))
+        self._check_rewards(names)
+        self._check_depth()
+        optional = [column for column in (*COLUMNS.values(), SUCCESS, TIMESTAMP) if column in names]
+        columns = list(dict.fromkeys([*needed, *optional]))
         for column in columns:
             is_image = column in in_file and self._features[column]["dtype"] in IMAGE_DTYPES
             found = schema.field(column).type if names.count(column) == 1 else None
-            if not (_is_image(found) if is_image else _is_numbers(found, within=column not in INDEXED)):
+            if not (holds_images(found) if is_image else holds_numbers(found, within=column not in INDEXED)):
                 wanted = "images" if is_image else "numbers"
                 raise ValueError(f"{self._path}: column {column}: expected {wanted}, found {found}. Copy the data set again.")
         return columns
 
-    def read(self, first_row: int, table: pa.Table | ValueError) -> Iterator[tuple[int, Segment]]:
+    def _check_rewards(self, names: list[str]) -> None:
+        if REWARD in names and self._options.episodes_succeed:
+            self._folder.warn_once("episodes_succeed", f"{self._path}: it has rewards, so --episodes_succeed changes nothing.")
+        if REWARD not in names and SUCCESS not in names and not self._options.episodes_succeed:
+            raise ValueError(
+                f"{self._path}: no rewards (column {REWARD}). If every episode ends in success, convert the data set "
+                "with convert_demos.py --episodes_succeed."
+            )
+
+    def _check_depth(self) -> None:
+        if depth := [column for column in self._observed.values() if is_depth(self._features[column])]:
+            raise ValueError(f"{self._path}: {depth[0]} is a depth map, and cameras of 8 bits are read. {leave_out(depth[0])}")
+
+    def read(self, first_row: int, table: pa.Table) -> Iterator[tuple[int, Segment]]:
         """The segments of an episode, cut after each done, with the numbers of their first transitions."""
-        if isinstance(table, ValueError):
-            raise table
         self._check_rows(table)
-        columns = {"actions": self._actions(table), **_scalars(table)}
+        where = self._where(table)
+        scalars = read_scalars(table, where, self._options.episodes_succeed, self._folder.warn_once)
+        columns = {"actions": self._actions(table), **scalars}
         arrays = {key: self._observation(table, key) for key in self._observed}
+        rewarded = is_rewarded(columns["rewards"], columns["dones"])
         cuts = (np.flatnonzero(columns["dones"][:-1]) + 1).tolist()
         for start, stop in pairwise([0, *cuts, len(table)]):
             is_terminated = columns["masks"][stop - 1] == 0
             if not is_terminated:
                 stop -= 1
+                self._note_lost_row(stop, start, columns["rewards"][stop] if rewarded[stop] else None, where)
             if stop > start:
                 rows = np.r_[start:stop, stop - 1 if is_terminated else stop]
                 fields: dict[str, Any] = {name: column[start:stop] for name, column in columns.items()}
@@ -158,109 +187,73 @@ class _EpisodeReader:
                     first_row + start,
                     Segment(
                         observations={key: array[rows] for key, array in arrays.items()},
-                        episode=f"{self._folder.root}#{_episode_of(table)}" + (f"+{start}" if start else ""),
+                        episode=f"{self._folder.root}#{episode_of(table)}" + (f"+{start}" if start else ""),
                         **fields,
                     ),
                 )
 
+    def warn_of_lost_rows(self) -> None:
+        """Logs the number of episodes of which nothing is left."""
+        if self._num_short:
+            logger.warning(f"{self._path}: {self._num_short} episode(s) of one row without a next observation left out.")
+
+    def _note_lost_row(self, row: int, start: int, reward: float | None, where: str) -> None:
+        self._num_short += row == start
+        if reward is not None:
+            self._folder.warn_once(
+                "reward",
+                f"{where}: frame {row} with the reward {reward:g} is left out: a time-out, or a cut, without a next "
+                "observation. The same holds for other episodes.",
+            )
+
+    def _where(self, table: pa.Table) -> str:
+        return f"{self._path}: episode {episode_of(table)}"
+
     def _check_rows(self, table: pa.Table) -> None:
-        episode, rows = _episode_of(table), len(table)
-        expected = self._folder.episodes.get(episode, {}).get("length")
+        rows, expected = len(table), self._folder.episodes[episode_of(table)]["length"]
         if rows != expected or (table.column("frame_index").to_numpy() != np.arange(rows)).any():
             raise ValueError(
-                f"{self._path}: episode {episode} has {rows} rows, frames {table.column('frame_index')[0]} to "
+                f"{self._where(table)} has {rows} rows, frames {table.column('frame_index')[0]} to "
                 f"{table.column('frame_index')[rows - 1]}; the metadata have {expected}. "
                 "Copy or record the data set again."
             )
 
     def _actions(self, table: pa.Table) -> np.ndarray:
         """Actions (n, A) in [-1, 1]."""
-        actions = _numbers(table, ACTION, np.dtype(np.float32)).reshape(len(table), -1)
-        if self._limits is not None:
-            low, high = self._limits
-            span = np.where(high > low, high - low, 1)
-            actions = np.where(high > low, np.clip(2 * (actions - low) / span - 1, -1, 1), 0).astype(np.float32)
+        actions = read_actions(table, self._folder, self._where(table))
+        if self._options.scale is not None:
+            actions = self._options.scale.apply(actions)
         is_outside = (np.abs(actions) > 1 + ACTION_TOLERANCE).any(axis=0)
         if is_outside.any():
             dim = int(np.argmax(is_outside))
             raise ValueError(
-                f"{self._path}: episode {_episode_of(table)}: action[{dim}]: expected numbers in [-1, 1], found "
+                f"{self._where(table)}: action[{dim}]: expected numbers in [-1, 1], found "
                 f"{actions[:, dim].min():g} to {actions[:, dim].max():g}. Scale the actions as for the env, or "
-                "convert the data set with convert_demos.py --rescale_actions, which maps the range of each to [-1, 1]."
+                "convert the data set with convert_demos.py --rescale_actions, which divides each by its greatest value."
             )
         return actions
 
     def _observation(self, table: pa.Table, key: str) -> np.ndarray:
         """The rows (n, ...) of an observation key."""
         column = self._observed[key]
-        feature, episode = self._features[column], _episode_of(table)
+        feature, where = self._features[column], self._where(table)
         if feature["dtype"] == "video":
-            clip = self._folder.clip(episode, column)
-            return read_frames(clip.path, clip.start, len(table), float(self._folder.info["fps"]))
+            return self._video(table, column)
         if feature["dtype"] in IMAGE_DTYPES:
-            return _images(table, column, f"{self._path}: episode {episode}: {column}")
+            return read_images(table, column, image_shape(feature), f"{where}: {column}")
         dtype = np.dtype(feature["dtype"])
         wanted = self._spec[key].dtype if key in self._spec else dtype
-        rows = _numbers(table, column, wanted if wanted.kind == dtype.kind == "f" else dtype)
-        if rows.size != len(table) * prod(feature["shape"]):
-            raise ValueError(
-                f"{self._path}: episode {episode}: {column}: expected an array of shape {feature['shape']} in each "
-                f"row, found {rows.size} numbers in {len(table)} rows. Copy meta and data of one data set."
-            )
-        return rows.reshape(len(table), *feature["shape"])
+        shape = feature["shape"] or [1]  # a number without an axis
+        return read_numbers(table, column, shape, wanted if wanted.kind == dtype.kind == "f" else dtype, where)
 
-
-def _scalars(table: pa.Table) -> dict[str, np.ndarray]:
-    """The fields (n,) with one number each; for missing columns see the docstring of this module."""
-    n = len(table)
-    is_last = np.arange(n) == n - 1
-    found = {
-        field: _numbers(table, column, SCALAR_FIELDS[field]).reshape(n)
-        for field, column in COLUMNS.items()
-        if column in table.column_names
-    }
-    rewards = found.get("rewards", is_last.astype(np.float32))
-    dones = found.get("dones", is_last)
-    truncateds = found.get("truncateds", dones & (rewards <= 0))
-    dones = dones | truncateds
-    zeros = np.zeros(n, np.float32)
-    defaults = {"masks": 1.0 - (dones & ~truncateds), "grasp_penalty": zeros, "intervened": zeros > 0}
-    return {**defaults, **found, "rewards": rewards, "dones": dones, "truncateds": truncateds}
-
-
-def _numbers(table: pa.Table, column: str, dtype: np.dtype) -> np.ndarray:
-    """All numbers of a column, flat, also from nested lists."""
-    array = table.column(column).combine_chunks()
-    while pa.types.is_nested(array.type):
-        array = array.flatten()
-    if array.null_count:
-        raise ValueError(f"Column {column} has {array.null_count} empty places. Record the episode again, or leave it out.")
-    numbers: np.ndarray = array.to_numpy(zero_copy_only=False)
-    return (numbers != 0) if dtype.kind == "b" else numbers.astype(dtype)
-
-
-def _is_numbers(found: pa.DataType | None, within: bool) -> bool:
-    """True if a column holds numbers or, with `within`, nested lists of numbers."""
-    while found is not None and within and pa.types.is_nested(found) and found.num_fields == 1:
-        found = found.field(0).type
-    return found is not None and (pa.types.is_boolean(found) or pa.types.is_integer(found) or pa.types.is_floating(found))
-
-
-def _is_image(found: pa.DataType | None) -> bool:
-    return found is not None and pa.types.is_struct(found) and found.get_field_index("bytes") >= 0
-
-
-def _images(table: pa.Table, column: str, where: str) -> np.ndarray:
-    """Images (n, H, W, C) uint8 from PNG or JPEG bytes."""
-    encoded = table.column(column).to_pylist()
-    if any(image is None or image["bytes"] is None for image in encoded):
-        raise ValueError(f"{where}: an image is in a separate file. Embed the images with LeRobot.")
-    try:
-        first = decode(encoded[0]["bytes"])
-        check_memory(first.nbytes * len(encoded), where)
-        images = np.stack([first, *(decode(image["bytes"]) for image in encoded[1:])])
-    except ValueError as error:
-        raise ValueError(f"{where}: {error} Record the episode again, or leave it out.") from error
-    if images.dtype != np.uint8:
-        raise ValueError(f"{where}: expected images of uint8, found {images.dtype}. Leave this camera out of the data set.")
-    return images[..., None] if images.ndim == 3 else images
+    def _video(self, table: pa.Table, column: str) -> np.ndarray:
+        """The images (n, H, W, C) of the part of a video that shows an episode."""
+        fps, where = float(self._folder.info["fps"]), self._where(table)
+        if TIMESTAMP in table.column_names:
+            times = read_numbers(table, TIMESTAMP, (), np.dtype(np.float64), where)
+        else:
+            times = np.arange(len(table)) / fps
+        if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
+            raise ValueError(f"{where}: {TIMESTAMP} does not rise from frame to frame. Record the episode again.")
+        clip = self._folder.clip(episode_of(table), column)
+        return read_frames(clip.path, clip.start + times, fps, image_shape(self._features[column]))
