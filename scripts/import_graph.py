@@ -60,7 +60,7 @@ def outward(rooms: networkx.DiGraph) -> list[tuple[str, str]]:
 
 def room(module: str) -> str:
     """The room of a module: `serl_ray.data.schema` is in `data`."""
-    return (module.split(".") + ["__init__"])[1]
+    return [*module.split("."), "__init__"][1]
 
 
 def draw(rooms: networkx.DiGraph, path: Path) -> None:

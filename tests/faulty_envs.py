@@ -26,7 +26,7 @@ class FaultyEnv(LineEnv):
 
     def reset(self, *, seed=None, options=None):
         self._episodes += 1
-        observation, info = super().reset(seed=seed)
+        _observation, info = super().reset(seed=seed)
         self.goal = self.point + 3.0  # more than two steps away
         return self._observe(), info
 

@@ -1,6 +1,6 @@
 """Faster forms of small operations, with the results of the plain ones (tests/networks/test_kernels.py).
 
-`serl benchmark kernels` measures the gains; those below are of one thread of a Xeon with AVX-512, with batches of 256.
+`serl benchmark kernels` measures the gains; those below are of one thread of a Xeon with AVX-512 and batches of 256.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ INT64 = (-(2**63), 2**63 - 1)
 def batch_innermost(maps: torch.Tensor) -> torch.Tensor:
     """Maps (B, h, w, C) as float32, with a memory layout of (C, h, w, B) for the product in `embed_maps`.
 
-    One matrix transposition before float16 becomes float32 replaces a permutation of four axes after it. With
-    `embed_maps` it takes 6 ms instead of 33 ms for stored float16 maps of 4x4x512, and 19 ms instead of 34 ms for float32 maps.
+    One matrix transposition before float16 becomes float32 replaces a permutation of four axes after it.
     """
     batch_size, height, width, channels = maps.shape
     rows = maps.permute(1, 2, 0, 3).reshape(-1, channels)  # (h * w * B, C)
@@ -30,7 +29,7 @@ def dropout_mask(batch_size: int, dim: int, dropout: float, generator: torch.Gen
     """A dropout mask (B, dim) bool, True where an entry is kept, with the batch innermost in memory.
 
     On a CPU each entry takes 16 random bits, four entries from one draw, so `dropout` is rounded to a multiple of
-    2**-16. A mask of dim 4096 takes 1.7 ms instead of 5.3 ms with one float32 draw per entry.
+    2**-16. It takes half the time of one float32 draw per entry: 2.0 ms instead of 4.0 ms for dim 4096.
     """
     if generator.device.type != "cpu":
         return torch.rand((dim, batch_size), generator=generator, device=generator.device).t() >= dropout
@@ -42,8 +41,8 @@ def dropout_mask(batch_size: int, dim: int, dropout: float, generator: torch.Gen
 def embed_maps(maps: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
     """Maps (B, h, w, C) weighted by spatial embeddings (h, w, C, F) and summed over the cells: (B, C * F), channel-major.
 
-    One matrix product per channel: forward and backward pass of stored maps of 4x4x512 with F = 8 take 8 ms with the
-    layout of `batch_innermost`, instead of 40 ms by `einsum("bhwc,hwcf->bcf")`.
+    One matrix product per channel: with the layout of `batch_innermost`, the forward and backward pass of stored maps of
+    4x4x512 with F = 8 take a fifth of the time of `einsum("bhwc,hwcf->bcf")`, 9.3 ms instead of 46 ms.
     """
     by_channel = maps.flatten(1, 2).permute(2, 1, 0).contiguous()  # (C, h * w, B)
     weights = embedding.flatten(0, 1).permute(1, 2, 0).contiguous()  # (C, F, h * w)
@@ -51,14 +50,14 @@ def embed_maps(maps: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
 
 
 def channels_last_(trunk: Trunk) -> None:
-    """Changes the memory layout of a trunk to that of its images: 9 ms instead of 13 ms for one, 98 instead of 106 for 16."""
+    """Changes the memory layout of a trunk to that of its images: 12.0 ms instead of 14.6 ms for one."""
     trunk.to(memory_format=torch.channels_last)
 
 
 def make_adam(parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Adam:
     """Adam with one fused kernel per step. Its moments exist at once, so all checkpoints have the same tensors.
 
-    A step of the critic of two cameras (2.7 million numbers) takes 3.4 ms instead of 9.8 ms.
+    A step of the critic of two cameras (2.7 million numbers) takes half the time of PyTorch's default: 7.4 ms instead of 15.5 ms.
     """
     optimiser = torch.optim.Adam(parameters, lr=lr, fused=True)
     for parameter in parameters:
@@ -71,7 +70,6 @@ def make_adam(parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Adam
 def lerp_(targets: list[torch.Tensor], sources: list[torch.Tensor], share: float) -> None:
     """Sets targets = share * sources + (1 - share) * targets.
 
-    For the networks of two cameras it takes 1.0 ms instead of 1.5 ms by `mul_` and `add_` of each tensor, and on a GPU
-    one launch instead of 90.
+    On a CPU it gains a tenth over `mul_` and `add_` of each tensor; on a GPU it is one launch instead of 90.
     """
     torch._foreach_lerp_(targets, sources, share)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +33,7 @@ class MLP(nn.Sequential):
     def __init__(self, in_dim: int, hidden_dims: Sequence[int], activate_final: bool = True) -> None:
         layers: list[nn.Module] = []
         sizes = [in_dim, *hidden_dims]
-        for i, (size, next_size) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        for i, (size, next_size) in enumerate(pairwise(sizes)):
             layers.append(linear(size, next_size))
             if activate_final or i + 1 < len(hidden_dims):
                 layers += [nn.LayerNorm(next_size, eps=LAYER_NORM_EPS), nn.Tanh()]
@@ -71,7 +72,7 @@ class EnsembleMLP(nn.Sequential):
     def __init__(self, ensemble_size: int, in_dim: int, hidden_dims: Sequence[int]) -> None:
         layers: list[nn.Module] = []
         sizes = [in_dim, *hidden_dims]
-        for size, next_size in zip(sizes[:-1], sizes[1:], strict=True):
+        for size, next_size in pairwise(sizes):
             layers += [
                 EnsembleLinear(ensemble_size, size, next_size),
                 EnsembleLayerNorm(ensemble_size, next_size),

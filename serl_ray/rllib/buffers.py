@@ -11,10 +11,12 @@ import ray
 import ray.data
 
 from serl_ray.data import demos
+from serl_ray.data.counting import count_observations
 from serl_ray.data.errors import DemoError
 from serl_ray.data.formats.parquet import trunk_of
 from serl_ray.data.observations import select_observations
-from serl_ray.data.replay.log import ReplayLog
+from serl_ray.data.reading import keep_good, plain_errors
+from serl_ray.data.replay.log import LogWriter, ReplayLog
 from serl_ray.data.replay.maps import FrameEncoder, frozen_trunk, select_maps
 from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.data.schema import ArraySpec, Segment
@@ -25,7 +27,7 @@ from serl_ray.rllib.demo_shapes import check_demonstrations
 from serl_ray.utils.options import Role, names_of
 
 Shared = dict[str, ray.ObjectRef]
-"""Demonstrations in Ray's object store, by `demos_key`: segments for a hybrid run, a dataset of them for an offline one."""
+"""Datasets of demonstrations in Ray's object store, by `demos_key`."""
 
 
 def online_buffer(options: HybridOptions, space: gymnasium.spaces.Dict, action_dim: int) -> ReplayBuffer:
@@ -44,13 +46,25 @@ def demo_buffer(
     promised: int = 0,
 ) -> ReplayBuffer:
     """A ring with the demonstrations, which are logged, and room for `demo_capacity` rows of interventions before one is
-    overwritten; `promised` as for `ReplayBuffer`."""
-    segments = demo_segments(options, space, action_dim, shared) if options.demos.demo_paths else []
-    capacity = sum(len(segment) + 1 for segment in segments) + min(options.demos.demo_capacity, 2 * options.schedule.max_steps)
-    buffer = make_buffer(options, space, action_dim, capacity, "demo replay", promised)
-    for segment in segments:
-        log.append(segment)
+    overwritten; `promised` as for `ReplayBuffer`.
+
+    The demonstrations are counted first, so that a lack of memory is found before they are read into the ring one by one.
+    """
+    num_spare = min(options.demos.demo_capacity, 2 * options.schedule.max_steps)
+    make = partial(make_buffer, options, space, action_dim, name="demo replay", promised=promised)
+    if not options.demos.demo_paths:
+        return make(num_spare)
+    if shared is None:
+        dataset = read_demos(options, space, action_dim)
+        num_observations = count_observations(options.demos.demo_paths)
+    else:
+        dataset = ray.get(shared[demos_key(options)])
+        num_observations = sum(episode_lengths(dataset).values()) + dataset.count()
+    buffer, writer = make(num_observations + num_spare), LogWriter([log])
+    for segment in demos.segments(dataset):
         buffer.add(segment)
+        log.append(segment)
+        writer.write_if_due()
     return buffer
 
 
@@ -59,15 +73,6 @@ def add_in_pieces(buffer: ReplayBuffer, segment: Segment) -> None:
     size = buffer.capacity - 1
     for start in range(0, len(segment), size):
         buffer.add(segment.slice(start, min(start + size, len(segment))))
-
-
-def demo_segments(
-    options: HybridOptions, space: gymnasium.spaces.Dict, action_dim: int, shared: Shared | None = None
-) -> list[Segment]:
-    """The demonstrations as the agent sees them: those that are shared, else read."""
-    if shared is not None:
-        return ray.get(shared[demos_key(options)])
-    return list(demos.segments(read_demos(options, space, action_dim)))
 
 
 def demos_key(options: TrainingOptions) -> str:
@@ -90,6 +95,21 @@ def read_demos(options: TrainingOptions, space: gymnasium.spaces.Dict, action_di
     return demos.read_demos(
         options.demos.demo_paths, observation_specs(options, space), action_dim, select, options.demos.skip_bad
     )
+
+
+def read_dataset(options: TrainingOptions, space: gymnasium.spaces.Dict, action_dim: int) -> ray.data.Dataset:
+    """All demonstrations, read, checked and encoded into Ray's object store; DemoError for one that does not fit."""
+    with plain_errors(DemoError):
+        dataset = read_demos(options, space, action_dim).materialize()
+        return keep_good(dataset) if options.demos.skip_bad else dataset
+
+
+def episode_lengths(dataset: ray.data.Dataset) -> dict[str, int]:
+    """Transitions of each episode, in the order of the data."""
+    lengths: dict[str, int] = {}
+    for row in dataset.select_columns(["episode", "rewards"]).iter_rows():
+        lengths[row["episode"]] = lengths.get(row["episode"], 0) + len(row["rewards"])
+    return lengths
 
 
 def trunk_of_maps(options: TrainingOptions) -> str | None:

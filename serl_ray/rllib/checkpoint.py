@@ -247,7 +247,7 @@ def step_of(name: str) -> int:
 
 def checkpoint_of(run: Path) -> Path:
     """The newest checkpoint of a run's folder, or the folder itself where it is a checkpoint."""
-    return ([run] + checkpoints_of(run))[-1]
+    return [run, *checkpoints_of(run)][-1]
 
 
 def read_run(path: Path) -> dict[str, Any]:

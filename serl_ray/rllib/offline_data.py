@@ -17,12 +17,11 @@ from ray.data.expressions import col
 from serl_ray.data import demos
 from serl_ray.data.errors import DemoError
 from serl_ray.data.observations import select_observations
-from serl_ray.data.reading import keep_good, plain_errors
 from serl_ray.data.replay.ring import row_bytes
 from serl_ray.data.replay.streaming import DemoStream
 from serl_ray.data.schema import Segment
 from serl_ray.options.sets import OfflineOptions
-from serl_ray.rllib.buffers import Shared, demos_key, make_buffer, observation_specs, read_demos
+from serl_ray.rllib.buffers import Shared, demos_key, episode_lengths, make_buffer, observation_specs, read_dataset
 from serl_ray.types import Batch
 
 logger = logging.getLogger(__name__)
@@ -71,7 +70,7 @@ def load_offline_data(
         DemoError: a file does not fit, or nothing is left to learn from.
     """
     dataset = read_dataset(options, space, action_dim) if shared is None else ray.get(shared[demos_key(options)])
-    lengths = _episode_lengths(dataset)
+    lengths = episode_lengths(dataset)
     held_out = _held_out(list(lengths), options.demos.held_out)
     num_transitions = sum(steps for episode, steps in lengths.items() if episode not in held_out)
     if not num_transitions:
@@ -94,21 +93,6 @@ def load_offline_data(
         if segment.episode not in held_out:
             buffer.add(segment)
     return OfflineData(buffer.sample, judged, num_transitions, rows * bytes_a_row)
-
-
-def read_dataset(options: OfflineOptions, space: gymnasium.spaces.Dict, action_dim: int) -> ray.data.Dataset:
-    """All demonstrations, read, checked and encoded; DemoError for one that does not fit."""
-    with plain_errors(DemoError):
-        dataset = read_demos(options, space, action_dim).materialize()
-        return keep_good(dataset) if options.demos.skip_bad else dataset
-
-
-def _episode_lengths(dataset: ray.data.Dataset) -> dict[str, int]:
-    """Transitions of each episode, in the order of the data."""
-    lengths: dict[str, int] = {}
-    for row in dataset.select_columns(["episode", "rewards"]).iter_rows():
-        lengths[row["episode"]] = lengths.get(row["episode"], 0) + len(row["rewards"])
-    return lengths
 
 
 def _held_out(episodes: list[str], share: float) -> Collection[str]:

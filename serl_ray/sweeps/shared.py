@@ -19,8 +19,8 @@ from serl_ray.envs.recording import record_frames, record_successes
 from serl_ray.files.atomic import new_folder
 from serl_ray.options.groups import EnvOptions
 from serl_ray.options.sets import TrainingOptions
-from serl_ray.rllib.buffers import Shared, demo_segments, demos_key
-from serl_ray.rllib.offline_data import demo_spaces, read_dataset
+from serl_ray.rllib.buffers import Shared, demos_key, read_dataset
+from serl_ray.rllib.offline_data import demo_spaces
 from serl_ray.sweeps.config import Sweep
 from serl_ray.sweeps.parts import Recording
 from serl_ray.types import ActionLayout
@@ -44,8 +44,7 @@ def share(sweep: Sweep, folder: Path) -> Shared:
         elif options.demos.demo_paths:
             if sweep.record:
                 _record_demos(options, sweep.record, Path(options.demos.demo_paths[0]))
-            read = demo_segments if sweep.trains == "hybrid" else read_dataset
-            shared[demos_key(options)] = ray.put(read(options, *_spaces(options)))
+            shared[demos_key(options)] = ray.put(read_dataset(options, *_spaces(options)))
     return shared
 
 

@@ -12,8 +12,8 @@ KEPT = ((M_MMAP_THRESHOLD, 2**25), (M_TRIM_THRESHOLD, 2**28), (M_TOP_PAD, 2**26)
 def keep_freed_memory() -> None:
     """Lets glibc keep up to 256 MB that an update has freed: the next update needs as much, and new pages take time.
 
-    It changes the whole process, so only a command calls it. On a busy machine the median update of two cameras on stored maps
-    took 0.20 s instead of 0.25 s; the fastest of 25 updates took only 2 to 7 % less.
+    It changes the whole process, so only a command calls it. `serl benchmark learner
+    --no_keep_memory` measures what it gains.
     """
     if platform.libc_ver()[0] != "glibc":
         return

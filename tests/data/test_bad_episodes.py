@@ -19,7 +19,7 @@ def test_a_bad_transition_of_a_pickle_drops_its_episode_only(tmp_path):
 
 @pytest.mark.parametrize("name", [name for name, (content, _) in BAD.items() if isinstance(content, list) and len(content) == 4])
 def test_whatever_is_wrong_with_an_episode_the_next_is_read(tmp_path, name):
-    content, message = BAD[name]
+    content, _message = BAD[name]
     path, errors = dump(tmp_path / "demo.pkl", content + transitions(3, seed=2)), []
     found = list(read_file(path, {"wrist": IMAGE, "state": STATE}, 7, on_bad=errors.append))
     assert [len(segment) for segment in found] == [3]

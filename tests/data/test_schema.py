@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ def test_runs_are_the_longest_stretches_of_the_mask(mask):
     runs = segment.runs(np.array(mask))
     covered = [t for run in runs for t in range(run.first_step - 5, run.first_step - 5 + len(run))]
     assert covered == [t for t, chosen in enumerate(mask) if chosen]
-    assert all(b.first_step > a.first_step + len(a) for a, b in zip(runs, runs[1:], strict=False))
+    assert all(b.first_step > a.first_step + len(a) for a, b in pairwise(runs))
     for run in runs:
         is_last = run.first_step + len(run) == 5 + len(mask)
         assert_same(run, stamped_segment(3, run.first_step, len(run), done=is_last))

@@ -135,7 +135,7 @@ def test_what_cannot_be_set_up_ends_a_run_before_it_begins(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    "tracks, message",
+    ("tracks", "message"),
     [
         (("tensorboard",), "track is 'tensorboard'; it must be wandb:PROJECT or wandb:TEAM/PROJECT or mlflow:http"),
         (("wandb:",), "track is 'wandb:'; it must be wandb:PROJECT or wandb:TEAM/PROJECT.$"),

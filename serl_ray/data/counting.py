@@ -1,0 +1,66 @@
+"""The number of observations in demonstrations, counted before any of them is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import ray.data
+
+from serl_ray.data.demos import PICKLES, find_files, read_file
+from serl_ray.data.errors import DemoError
+from serl_ray.data.formats.lerobot.features import COLUMNS
+from serl_ray.data.formats.lerobot.folder import folder_of
+from serl_ray.data.reading import plain_errors
+from serl_ray.files.tables import open_parquet, read_group
+from serl_ray.files.uris import suffix
+
+
+def count_observations(paths: str | Sequence[str]) -> int:
+    """The most observations that the demonstrations at `paths` have, by Ray Data: one a transition, and one more a segment.
+
+    Only a pickle must be read as a whole for it. What cannot be read is not counted; reading says what is wrong with it.
+    """
+    files = find_files(paths)
+    dataset = ray.data.from_items([{"path": file} for file in files], override_num_blocks=len(files))
+    with plain_errors(DemoError):
+        return sum(row["observations"] for row in dataset.map(_count).iter_rows())
+
+
+def _count(item: dict[str, Any]) -> dict[str, int]:
+    return {"observations": count_in_file(item["path"])}
+
+
+def count_in_file(path: str) -> int:
+    """The most observations in a file of demonstrations; 0 if it cannot be read."""
+    if suffix(path) in PICKLES:
+        return sum(len(segment) + 1 for segment in read_file(path, on_bad=lambda error: None))
+    try:
+        return _count_in_parquet(path) if folder_of(path) is None else _count_in_lerobot(path)
+    except (ValueError, OSError, KeyError, pa.ArrowException):
+        return 0
+
+
+def _count_in_parquet(path: str) -> int:
+    """The rows of a file, and its final observations, of which each segment has one."""
+    with open_parquet(path) as file:
+        finals = [name for name in file.schema_arrow.names if name.startswith("final_observations.")]
+        column = _read(file, finals[:1], path).column(0)
+    return 2 * len(column) - int(column.null_count)
+
+
+def _count_in_lerobot(path: str) -> int:
+    """The rows of a file, its episodes, and the steps that end a segment."""
+    with open_parquet(path) as file:
+        done = COLUMNS["dones"]
+        columns = ["episode_index", *([done] if done in file.schema_arrow.names else [])]
+        table = _read(file, columns, path)
+    num_ends = int(pc.sum(pc.cast(table.column(done), pa.int64())).as_py() or 0) if len(columns) > 1 else 0
+    return len(table) + len(table.column("episode_index").unique()) + num_ends
+
+
+def _read(file: pq.ParquetFile, columns: list[str], path: str) -> pa.Table:
+    return pa.concat_tables([read_group(file, group, columns, path) for group in range(file.num_row_groups)])
