@@ -44,6 +44,7 @@ def main(argv: Sequence[str]) -> None:
     from tqdm import tqdm
 
     from serl_ray.evaluation.rollouts import Evaluation, deterministic, record_video, run_episodes
+    from serl_ray.rllib.action_scale import explanation, saved_scale
     from serl_ray.runs.folder import choose_checkpoint
     from serl_ray.runs.mirror import local_run
     from serl_ray.runs.policy import load_policy
@@ -53,6 +54,8 @@ def main(argv: Sequence[str]) -> None:
     changed = {name: value for name in ("classifier", "env_name") if (value := getattr(options, name)) is not None}
     path, sentence = choose_checkpoint(local_run(options.checkpoint, options.newest), options.newest)
     print(sentence)
+    if scale := saved_scale(path):
+        print(explanation(scale))
     agent, env = load_policy(path, device, **changed)
     act = agent.sample_actions if options.sampled else deterministic(agent)
     if options.video:

@@ -18,6 +18,7 @@ from serl_ray.evaluation.held_out import ValueCurve
 from serl_ray.evaluation.rollouts import Episode
 from serl_ray.options.sets import options_in
 from serl_ray.rllib import checkpoint
+from serl_ray.rllib.action_scale import scale_of_run, to_contract
 from serl_ray.rllib.checkpoint import COUNTERS, RunState
 from serl_ray.rllib.config import SERLConfig
 from serl_ray.rllib.evaluator import Evaluator
@@ -94,6 +95,7 @@ class TrainingAlgorithm(PublicMethods):
         self.buffers: dict[str, ReplayBuffer] = {}
         self._prepares_ahead = self._reads_batches = False
         self._prepare()
+        self.action_scale = scale_of_run(self.options, self.config.shared_demos is not None)
         self.log_writer = LogWriter(self.logs.values())
         self.feed = BatchFeed(self._sample_batch, self.agent.device, self._reads_batches)
         workers, episodes, films = self.eval_env_runner_group, self.options.evaluation.evaluation_episodes, self.config.films
@@ -197,6 +199,7 @@ class TrainingAlgorithm(PublicMethods):
         space, layout = self.policy.observation_space, self.policy.layout
         observations = {key: f"{part.dtype} of shape {tuple(part.shape)}" for key, part in space.items()}
         contract = {"observations": observations, "action_dim": layout.action_dim, "control_hz": self.options.env.control_hz}
+        contract |= to_contract(self.action_scale)
         counters = {name: getattr(self, name) for name in COUNTERS}
         generators = {"batches": self.rng, "random_actions": self.policy.rng}
         parts = {"logs": self.logs, "buffers": self.buffers, "generators": generators}

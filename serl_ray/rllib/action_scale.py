@@ -1,0 +1,81 @@
+"""The scale of a run's actions: from its demonstrations or the policy that it starts from, kept in its checkpoints."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from serl_ray.data.action_scale import ActionScale
+from serl_ray.data.demo_scale import scale_of_demos
+from serl_ray.options.sets import HybridOptions, TrainingOptions
+from serl_ray.rllib.checkpoint import RUN_FILE, checkpoint_of, read_run
+
+logger = logging.getLogger(__name__)
+
+KEY = "action_scale"
+"""Key of the scale in the contract of a checkpoint."""
+
+
+def scale_of_run(options: TrainingOptions, demos_are_shared: bool = False) -> ActionScale | None:
+    """The scale by which the actions of a run were mapped to [-1, 1]; None if they were recorded so.
+
+    Args:
+        options: options of the run.
+        demos_are_shared: whether the demonstrations came through Ray, so that this computer may lack their files.
+
+    Raises:
+        ValueError: the demonstrations and the policy to start from have different scales.
+    """
+    scale = _of_demonstrations(options, demos_are_shared)
+    start = options.schedule.init_from if isinstance(options, HybridOptions) else None
+    inherited = saved_scale(Path(start)) if start else None
+    if scale and inherited and scale != inherited:
+        raise ValueError(
+            f"{start}: its actions were divided by {inherited.limits}, those of --demo_paths by {scale.limits}. Start from a "
+            "policy that was trained on the same conversion."
+        )
+    if found := scale or inherited:
+        logger.warning("%s", explanation(found))
+    return found
+
+
+def _of_demonstrations(options: TrainingOptions, are_shared: bool) -> ActionScale | None:
+    if not options.demos.demo_paths:
+        return None
+    try:
+        return scale_of_demos(options.demos.demo_paths, options.demos.skip_bad)
+    except FileNotFoundError:
+        if not are_shared:
+            raise
+        logger.warning("The files of the demonstrations are not here, so that a scale of their actions is not in checkpoints.")
+        return None
+
+
+def saved_scale(run: Path) -> ActionScale | None:
+    """The scale in a run's newest checkpoint, or in a checkpoint; None if its actions were recorded in [-1, 1].
+
+    Raises:
+        FileNotFoundError: there is no checkpoint.
+        ValueError: the scale is damaged.
+    """
+    path = checkpoint_of(run)
+    described = read_run(path)["contract"].get(KEY)
+    try:
+        return None if described is None else ActionScale.from_json(json.dumps(described))
+    except ValueError as error:
+        raise ValueError(f"{path / RUN_FILE}: {error}. Take another copy of the checkpoint.") from error
+
+
+def to_contract(scale: ActionScale | None) -> dict[str, Any]:
+    """The part of a checkpoint's contract that holds a scale."""
+    return {KEY: json.loads(scale.to_json()) if scale else None}
+
+
+def explanation(scale: ActionScale) -> str:
+    """What a user has to know about a scale."""
+    return (
+        f"The actions of the demonstrations were scaled by a conversion ({'; '.join(scale.lines())}). The env has to undo this: "
+        "multiply what it is given by these numbers before it goes to the robot."
+    )

@@ -1,0 +1,57 @@
+"""A run whose demonstrations were scaled by a conversion says so, and keeps the scale in its checkpoints."""
+
+import json
+
+import pytest
+from stamped import stamped_segment
+
+from serl_ray.data.action_scale import ActionScale
+from serl_ray.data.formats.parquet import write_shards
+from serl_ray.options.sets import HybridOptions
+from serl_ray.rllib import OfflineConfig
+from serl_ray.rllib.action_scale import explanation, saved_scale, scale_of_run
+
+SCALE = ActionScale((0.05, 1.0), (0.0, 1.0), (1,))
+
+
+def shards(folder, scale):
+    folder.mkdir()
+    write_shards(folder, [stamped_segment(number, 0, 6, done=True) for number in range(3)], scale)
+    return str(folder)
+
+
+@pytest.fixture
+def checkpoint(tmp_path, shared_ray):
+    """A checkpoint of a run on scaled demonstrations."""
+    small = {"batch_size": 4, "hidden_dims": (8, 8), "evaluate_every": 0, "held_out": 0.34}
+    options = {"setup_mode": "single-arm-learned-gripper", "state_keys": ("state",), **small}
+    algorithm = OfflineConfig().training(demo_paths=(shards(tmp_path / "demos", SCALE),), **options).build_algo()
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    algorithm.save_checkpoint(str(folder))
+    algorithm.stop()
+    return folder
+
+
+def test_a_checkpoint_has_the_scale_and_a_run_that_starts_from_it_has_it_too(tmp_path, checkpoint, caplog):
+    assert explanation(SCALE) in [record.getMessage() for record in caplog.get_records("setup")]
+    assert saved_scale(checkpoint) == SCALE
+    assert scale_of_run(HybridOptions.of(init_from=str(checkpoint))) == SCALE
+    assert "action[0]: divided by 0.05; action[1]: gripper, 0, 1, 2 become -1, 0, 1" in caplog.text
+    other = shards(tmp_path / "other", ActionScale((0.1, 1.0), (0.0, 1.0), (1,)))
+    with pytest.raises(ValueError, match=r"divided by \(0\.05, 1\.0\), those of --demo_paths by \(0\.1, 1\.0\)"):
+        scale_of_run(HybridOptions.of(init_from=str(checkpoint), demo_paths=(other,)))
+    described = json.loads((checkpoint / "run.json").read_text())
+    described["contract"]["action_scale"]["limits"] = [0]
+    (checkpoint / "run.json").write_text(json.dumps(described))
+    with pytest.raises(ValueError, match=r"run\.json: the scale of the actions is damaged"):
+        saved_scale(checkpoint)
+
+
+def test_a_run_without_scaled_demonstrations_has_no_scale(tmp_path, caplog):
+    assert scale_of_run(HybridOptions.of()) is None
+    assert scale_of_run(HybridOptions.of(demo_paths=(shards(tmp_path / "demos", None),))) is None
+    with pytest.raises(FileNotFoundError):
+        scale_of_run(HybridOptions.of(demo_paths=("nowhere.pkl",)))
+    assert scale_of_run(HybridOptions.of(demo_paths=("nowhere.pkl",)), demos_are_shared=True) is None
+    assert "a scale of their actions is not in checkpoints" in caplog.text
