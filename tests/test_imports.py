@@ -54,6 +54,27 @@ def test_what_only_prints_help_loads_no_heavy_library(module):
     assert not set(HEAVY) & modules_after(f"import {module}")
 
 
+def test_the_help_of_every_command_loads_no_heavy_library():
+    run = """
+import contextlib, io
+from serl_ray.cli.main import COMMANDS, main
+def explained(*words):
+    with contextlib.redirect_stdout(io.StringIO()) as shown, contextlib.suppress(SystemExit):
+        main([*words, "--help"])
+    return shown.getvalue()
+texts = [explained()] + [explained(name) for name in COMMANDS]
+assert all("usage: serl" in text for text in texts), texts
+"""
+    assert not set(HEAVY) & modules_after(run)
+
+
+@pytest.mark.parametrize("module", ["serl_ray.agents.checkpoint", "serl_ray.envs.make", "serl_ray.evaluation.rollouts"])
+def test_acting_needs_no_posix(module):
+    without = "import signal\n" + "".join(f"sys.modules[{name!r}] = None\n" for name in ("fcntl", "resource", "termios", "pwd"))
+    without += "del signal.SIGHUP, signal.pthread_sigmask, signal.SIGKILL\n"
+    modules_after(f"{without}import {module}\nimport serl_ray.cli.terminal")
+
+
 def test_the_public_names_are_there_and_nothing_else():
     assert all(getattr(serl_ray, name) is not None for name in serl_ray.__all__)
     assert set(serl_ray.__all__) == set(serl_ray.HOMES) <= set(dir(serl_ray))

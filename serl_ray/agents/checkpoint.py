@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +15,8 @@ from safetensors.torch import load_file, save
 from serl_ray.agents.agent import Agent
 from serl_ray.agents.config import SACConfig
 from serl_ray.agents.make import make_agent
-from serl_ray.files.atomic import new_folder, read_json, write_file, write_json
+from serl_ray.files.atomic import new_folder, read_json, write_file
+from serl_ray.files.digests import check_files, check_seal, sha256_of, write_sealed
 from serl_ray.networks.actor_critic import AgentNetworks
 from serl_ray.networks.config import EncoderConfig, NetworkConfig
 from serl_ray.networks.inputs import ObservationSpec
@@ -25,24 +27,28 @@ T = TypeVar("T")
 
 TENSORS_FILE = "agent.safetensors"
 CONFIG_FILE = "agent.json"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 UNDESCRIBED = (KeyError, TypeError, AttributeError, RuntimeError, ValueError, OverflowError)
 """Exceptions raised by damaged descriptions."""
 
 
-def save_agent(agent: Agent, path: Path) -> None:
-    """Writes `agent.safetensors` and `agent.json` into the folder `path`."""
+def save_agent(agent: Agent, path: Path) -> dict[str, str]:
+    """Writes `agent.safetensors` and `agent.json` into the folder `path`; returns the SHA-256 of each by its name."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in agent.state.tensors().items()}
+    data = save(tensors)
+    digests = {TENSORS_FILE: hashlib.sha256(data).hexdigest()}
     description = {
         "format_version": FORMAT_VERSION,
         "config": agent.config.model_dump(mode="json"),
         "layout": dataclasses.asdict(agent.layout),
         "spec": dataclasses.asdict(agent.spec),
         "seed": agent.seed,
+        "sha256": digests,
     }
     with new_folder(path) as new:
-        write_file(new / TENSORS_FILE, save(tensors))
-        write_json(new / CONFIG_FILE, description)
+        write_file(new / TENSORS_FILE, data)
+        write_sealed(new / CONFIG_FILE, description)
+    return digests | {CONFIG_FILE: sha256_of(path / CONFIG_FILE)}
 
 
 def load_agent(path: Path, device: torch.device | str) -> Agent:
@@ -83,6 +89,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     file = path / TENSORS_FILE
     if not file.is_file():
         raise FileNotFoundError(f"{path} holds no agent: there is no {TENSORS_FILE} in it.")
+    check_files(path, _describe(path)["sha256"], [TENSORS_FILE])
     try:
         return load_file(file)
     except SafetensorError as error:
@@ -107,6 +114,7 @@ def _describe(path: Path) -> dict[str, Any]:
     if description.get("format_version") != FORMAT_VERSION:
         version = description.get("format_version")
         raise ValueError(f"{path} has format version {version!r}; this release reads {FORMAT_VERSION}.")
+    check_seal(path / CONFIG_FILE, description)
     return description
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from serl_ray.networks.augment import crop, draw_offsets
 from serl_ray.networks.classifier import ClassifierNetwork, RewardClassifier, classifier_loss
 from serl_ray.networks.config import EncoderConfig
 from serl_ray.networks.inputs import to_tensors
+from serl_ray.utils.memory import num_cores
 
 BEST_FILE = "best.safetensors"
 EVALUATION_BATCH = 256
@@ -105,7 +105,7 @@ def train_loop(config: LoopConfig) -> None:
     """Trains, and reports the parameters with the smallest held-out loss and the history of losses."""
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
-    torch.set_num_threads(max((os.cpu_count() or 1) // context.get_local_world_size(), 1))
+    torch.set_num_threads(max(num_cores() // context.get_local_world_size(), 1))
     trainer = _Trainer(config, rank, world_size)
     history: list[dict[str, float]] = []
     best: dict[str, torch.Tensor] = {}

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pyarrow.compute as pc
 import ray
 import ray.data
 import ray.train
 import torch
-from ray.data.expressions import col
 from ray.train.torch import TorchTrainer
 from safetensors.torch import load_file
 
@@ -24,7 +24,7 @@ from serl_ray.classifier.frames import NOTES, FrameError, Source, encode_frames,
 from serl_ray.classifier.loop import BEST_FILE, EVALUATION_BATCH, LabelledFrames, LoopConfig, train_loop
 from serl_ray.classifier.report import MOST_WRONG_FILE, REPORT_FILE, most_wrong, plot_most_wrong, plot_report
 from serl_ray.classifier.scores import Threshold, choose_threshold, held_out_episodes, held_out_metrics
-from serl_ray.data.reading import plain_errors
+from serl_ray.data.reading import plain_errors, rows_where
 from serl_ray.networks.classifier import RewardClassifier, success_probability
 from serl_ray.networks.config import EncoderConfig
 from serl_ray.networks.pretrained import trunk_without_weights, warn_if_random
@@ -95,8 +95,8 @@ def read_and_split(options: ClassifierOptions) -> Frames:
     _check_sizes(notes)
     held_out = _held_out(notes, options)
     _log_split(notes, held_out)
-    is_held_out = ~col("_is_hard") & col("_episode").is_in(sorted(held_out))
-    sides = {"train": frames.filter(expr=~is_held_out), "held_out": frames.filter(expr=is_held_out).materialize()}
+    is_held_out = ~pc.field("_is_hard") & pc.field("_episode").isin(sorted(held_out))
+    sides = {"train": rows_where(frames, ~is_held_out), "held_out": rows_where(frames, is_held_out).materialize()}
     inputs = sides
     if options.frozen:
         encoding = {"image_keys": options.image_keys, "trunk": options.trunk}

@@ -9,8 +9,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from serl_ray.utils.options import check_names
-
 COMMANDS = {
     "record": "Record demonstrations, or images for a reward classifier.",
     "check-env": "Check an env against the contract.",
@@ -48,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for logger in QUIET_LOGGERS:
         logging.getLogger(logger).setLevel(logging.ERROR)
     try:
+        from serl_ray.utils.options import check_names  # which takes time, in which Ctrl-C must end in one line, too
+
         check_names([name], COMMANDS, "command")
         command = importlib.import_module(f"serl_ray.cli.{name.replace('-', '_')}")
         return int(command.main(rest) or 0)

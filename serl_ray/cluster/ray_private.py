@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray._private import ray_constants
 from ray._private.internal_api import node_stats
+from ray._private.utils import resolve_object_store_memory
 from ray.exceptions import RayError
 
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ def on_this_machine_alone() -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = has_clusters
+
+
+def default_object_store(free_memory: int) -> int:
+    """Bytes of the object store that Ray would choose by itself, had its node so many free."""
+    return int(resolve_object_store_memory(free_memory))
 
 
 def remote_workers(group: EnvRunnerGroup | None) -> list[int]:

@@ -8,6 +8,7 @@ import math
 import os
 import signal
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,8 @@ from typing import Any
 
 import ray
 
-from serl_ray.cluster.ray_private import on_this_machine_alone
+from serl_ray.cluster.ray_private import default_object_store, on_this_machine_alone
+from serl_ray.utils.memory import free_memory, num_cores
 
 MIN_OBJECT_STORE = 80 * 2**20
 """Bytes that Ray's object store has at least."""
@@ -28,29 +30,42 @@ def start_ray(num_processes: int, memory_gb: float | None = None, resources: dic
 
     Args:
         num_processes: number of processes at a time.
-        memory_gb: size of the object store in GB; what does not fit goes to disk. By default Ray chooses.
+        memory_gb: size of the object store in GB; what does not fit goes to disk. By default Ray's share of the free memory.
         resources: custom resources, where Ray is started here.
 
     Returns:
         Whether Ray was started here, by this call.
 
     Raises:
-        ConnectionError: no cluster answers at `RAY_ADDRESS`.
+        ConnectionError: no cluster answers at `RAY_ADDRESS`, or one that this process cannot join.
+        ValueError: the folder of temporary files has too long a name.
     """
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     if ray.is_initialized():
         return False
     with _kept_handlers():
-        if address := os.environ.get("RAY_ADDRESS"):
-            check_answers(address)
-            ray.init(logging_level=logging.WARNING)
+        if address := os.environ.get("RAY_ADDRESS", "").strip():
+            _join(address)
             return False
+        object_store = memory_gb * 1e9 if memory_gb else default_object_store(free_memory())
         start_here(
-            num_cpus=max(os.cpu_count() or 1, num_processes + 2),
-            object_store_memory=int(max(memory_gb * 1e9, MIN_OBJECT_STORE)) if memory_gb else None,
+            num_cpus=max(num_cores(), num_processes + 2),
+            object_store_memory=int(max(object_store, MIN_OBJECT_STORE)),
             resources=resources,
         )
     return True
+
+
+def _join(address: str) -> None:
+    """Joins the cluster at `RAY_ADDRESS`; ConnectionError where it has other versions, or is no cluster of Ray."""
+    check_answers(address)
+    try:
+        ray.init(logging_level=logging.WARNING)
+    except (RuntimeError, ConnectionError) as error:
+        raise ConnectionError(
+            f"RAY_ADDRESS is {address}, and this process cannot join the cluster there: {' '.join(str(error).split())} Use the "
+            "cluster's versions of Ray and Python here, or unset RAY_ADDRESS to use this machine alone."
+        ) from error
 
 
 def check_answers(address: str, seconds: float = 5.0) -> None:
@@ -91,9 +106,21 @@ def start_here(**options: Any) -> None:
 
     By itself Ray listens on every interface, and takes 127.0.0.1 for a name of the machine's outer address. Where it has no
     clusters, as on macOS, it listens on 127.0.0.1 alone.
+
+    Raises:
+        ValueError: the folder of temporary files has too long a name for the sockets that Ray puts there.
     """
     with on_this_machine_alone():
-        ray.init(address="local", include_dashboard=False, logging_level=logging.WARNING, **options)
+        try:
+            ray.init(address="local", include_dashboard=False, logging_level=logging.WARNING, **options)
+        except OSError as error:
+            if "AF_UNIX" not in str(error):
+                raise
+            folder = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+            raise ValueError(
+                f"The folder of temporary files, {folder}, has {len(os.fsencode(folder))} bytes in its name, too many for the "
+                "sockets that Ray puts there. Set a shorter one: TMPDIR=/tmp."
+            ) from error
 
 
 def places(needs: dict[str, float]) -> float:

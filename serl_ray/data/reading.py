@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import ray.data
 from ray.exceptions import RayError
 
@@ -30,6 +33,18 @@ def _bottom(error: RayError, kind: type[Exception]) -> Exception:
     while cause is not None and type(cause) is not kind:
         cause = getattr(cause, "cause", None) or cause.__cause__
     return error if cause is None else kind(str(cause).splitlines()[0])  # Ray adds lines
+
+
+def rows_where(dataset: ray.data.Dataset, condition: pc.Expression) -> ray.data.Dataset:
+    """The rows that meet a condition.
+
+    Ray's own `filter` writes the condition into its metrics, which take ASCII alone; the names of episodes are often paths.
+    """
+    return dataset.map_batches(partial(_rows_where, condition=condition), batch_size=None, batch_format="pyarrow")
+
+
+def _rows_where(batch: pa.Table, condition: pc.Expression) -> pa.Table:
+    return batch.filter(condition)
 
 
 def keep_good(dataset: ray.data.Dataset) -> ray.data.Dataset:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from serl_ray.files.uris import locate
+from serl_ray.utils.memory import free_memory
 
 
 def open_parquet(path: str) -> pq.ParquetFile:
@@ -20,7 +20,7 @@ def open_parquet(path: str) -> pq.ParquetFile:
     """
     file_system, name = locate(path)
     try:
-        file = pq.ParquetFile(name, filesystem=file_system)
+        file = pq.ParquetFile(name, filesystem=file_system, page_checksum_verification=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # an error of the file system, not of the contents
             raise
@@ -59,7 +59,7 @@ def read_group(file: pq.ParquetFile, group: int, columns: Sequence[str], where: 
 
 def check_memory(num_bytes: int, where: str) -> None:
     """Raises ValueError for a size that is negative or larger than the free memory."""
-    available = psutil.virtual_memory().available
+    available = free_memory()
     if not 0 <= num_bytes <= available:
         raise ValueError(
             f"{where}: it claims to hold {num_bytes / 1e9:.3g} GB, but {available / 1e9:.3g} GB of memory are free. "

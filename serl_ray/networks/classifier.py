@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from serl_ray.files.digests import check_seal, sha256_of, write_sealed
 from serl_ray.networks.config import EncoderConfig
 from serl_ray.networks.encoder import Encoder
 from serl_ray.networks.inputs import ObservationSpec, Tensors, to_tensors
@@ -23,7 +24,7 @@ from serl_ray.utils.device import DEVICE
 
 TENSORS_FILE = "classifier.safetensors"
 CONFIG_FILE = "classifier.json"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 class ClassifierNetwork(nn.Module):
@@ -131,7 +132,7 @@ class RewardClassifier:
         }
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
         save_file(tensors, Path(path) / TENSORS_FILE)
-        (Path(path) / CONFIG_FILE).write_text(json.dumps(description, indent=2))
+        write_sealed(Path(path) / CONFIG_FILE, {**description, "sha256": {TENSORS_FILE: sha256_of(Path(path) / TENSORS_FILE)}})
 
     @classmethod
     def load(cls, path: str | Path, device: torch.device | str = DEVICE) -> Self:
@@ -150,6 +151,10 @@ class RewardClassifier:
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             fault = f"{type(error).__name__}: {error}"
             raise ValueError(f"{path}: {CONFIG_FILE} does not describe a classifier ({fault}). Train it anew.") from error
+        if sha256_of(Path(path) / TENSORS_FILE) != description.get("sha256", {}).get(TENSORS_FILE):
+            raise ValueError(
+                f"{path}: {TENSORS_FILE} is not what {CONFIG_FILE} describes, by its SHA-256. Copy the folder again."
+            )
         try:
             classifier.network.load_state_dict(load_file(Path(path) / TENSORS_FILE))
         except (RuntimeError, SafetensorError) as error:
@@ -180,4 +185,5 @@ def _describe(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path / CONFIG_FILE}: no format_version, so no reward classifier. Train one with train_classifier.py.")
     if description["format_version"] != FORMAT_VERSION:
         raise ValueError(f"{path} has format version {description['format_version']}; this release reads {FORMAT_VERSION}.")
+    check_seal(path / CONFIG_FILE, description)
     return description

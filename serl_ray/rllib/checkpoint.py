@@ -4,7 +4,7 @@ CHECKPOINT/agent/             networks, targets, temperature, optimisers, noise;
 CHECKPOINT/replay/online/     what the run has experienced: links to the shards of the run
 CHECKPOINT/replay/demos/      demonstrations and interventions, likewise
 CHECKPOINT/rllib_checkpoint.json  tells RLlib's own classes who loads this
-CHECKPOINT/run.json           the rest, and the order of the shards
+CHECKPOINT/run.json           the rest, the order of the shards, and the SHA-256 of each file of the agent and the replay
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import platform
 import re
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,12 @@ import numpy as np
 import torch
 
 from serl_ray.agents.agent import Agent
-from serl_ray.agents.checkpoint import read_tensors, save_agent
+from serl_ray.agents.checkpoint import CONFIG_FILE, TENSORS_FILE, read_tensors, save_agent
 from serl_ray.data.replay.log import ReplayLog, num_transitions, read_shards
 from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.envs.make import BUNDLED_ENVS
 from serl_ray.files.atomic import read_json, sync, write_json
+from serl_ray.files.digests import check_files, check_seal, write_sealed
 from serl_ray.files.uris import local_copy
 from serl_ray.options.sets import TrainingOptions
 from serl_ray.rllib.buffers import add_in_pieces
@@ -44,14 +46,14 @@ NAME = re.compile(r"step-\d{9,}")
 AGENT_DIR = "agent"
 REPLAY_DIR = "replay"
 RUN_FILE = "run.json"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 RLLIB_FILE = "rllib_checkpoint.json"
 """Read by `from_checkpoint` of RLlib's own classes, whose error message quotes a version that is none."""
 NOT_RLLIBS = {"checkpoint_version": "a checkpoint of serl_ray: load it with serl_ray.rllib.SERL.from_checkpoint"}
 REPLAYS = ("online", "demos")
 SHARD = re.compile(r"[\w-]+\.parquet")
 COUNTERS = ("env_steps", "learner_steps", "interventions", "demonstrations")
-PARTS = {"options": dict, "contract": dict, "counters": dict, "episodes": dict, "faults": dict, "random": dict, "replay": dict}
+PARTS = dict.fromkeys(("options", "contract", "counters", "episodes", "faults", "random", "replay", "sha256"), dict)
 PACKAGES = ("serl-ray", "torch", "ray", "numpy", "pyarrow")
 
 
@@ -90,7 +92,7 @@ def save(state: RunState, directory: str) -> None:
     """
     path = Path(directory)
     check_finite(state.agent)
-    save_agent(state.agent, path / AGENT_DIR)
+    digests = {f"{AGENT_DIR}/{name}": digest for name, digest in save_agent(state.agent, path / AGENT_DIR).items()}
     described = {
         "format_version": FORMAT_VERSION,
         "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
@@ -103,15 +105,17 @@ def save(state: RunState, directory: str) -> None:
         "random": {name: generator.bit_generator.state for name, generator in state.generators.items()},
         "replay": {name: log.link_into(path / REPLAY_DIR / name) for name, log in state.logs.items()},
     }
+    for name, log in state.logs.items():
+        digests |= {f"{REPLAY_DIR}/{name}/{shard}": digest for shard, digest in log.digests().items()}
     write_json(path / RLLIB_FILE, NOT_RLLIBS)
-    write_json(path / RUN_FILE, described)
+    write_sealed(path / RUN_FILE, {**described, "sha256": digests})
     sync(path)
 
 
 def load(state: RunState, directory: str) -> RunState:
     """Brings a run's agent, replay and generators to where `save` left off, and returns the state with the saved counts.
 
-    What is wrong is found before anything is changed, except for shards that are damaged inside.
+    What is wrong is found before anything is changed.
 
     Raises:
         FileNotFoundError: there is no checkpoint, or a part of it is missing.
@@ -127,6 +131,8 @@ def load(state: RunState, directory: str) -> RunState:
     shards = {name: [path / REPLAY_DIR / name / shard for shard in saved["replay"].get(name, [])] for name in state.logs}
     _check_shards(path, shards, saved["counters"])
     tensors = read_tensors(path / AGENT_DIR)
+    files = [path / AGENT_DIR / TENSORS_FILE, path / AGENT_DIR / CONFIG_FILE, *chain.from_iterable(shards.values())]
+    check_files(path, saved["sha256"], [str(file.relative_to(path)) for file in files])
     _check_trunk(path, tensors, state.agent, state.options.agent.networks.encoder.trunk)
     state.agent.state.check(tensors)
     try:
@@ -136,19 +142,19 @@ def load(state: RunState, directory: str) -> RunState:
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path / RUN_FILE} is damaged ({error!r}). Take another copy of the checkpoint.") from error
     state.agent.state.load(tensors)
-    _load_replay(state, shards)
+    _load_replay(state, shards, saved["sha256"])
     for name, generator in state.generators.items():
         generator.bit_generator.state = saved["random"][name]
     counters = {name: saved["counters"][name] for name in COUNTERS}
     return replace(state, counters=counters, episodes=episodes, faults=saved["faults"])
 
 
-def _load_replay(state: RunState, shards: dict[str, list[Path]]) -> None:
+def _load_replay(state: RunState, shards: dict[str, list[Path]], digests: dict[str, str]) -> None:
     for name, log in state.logs.items():
         state.buffers[name].clear()
         for segment in read_shards(shards[name], log.state_name):
             add_in_pieces(state.buffers[name], segment)
-        log.take_over(shards[name])
+        log.take_over(shards[name], {shard.name: digests[f"{REPLAY_DIR}/{name}/{shard.name}"] for shard in shards[name]})
 
 
 def start_from(agent: Agent, run: Path) -> None:
@@ -260,6 +266,7 @@ def read_run(path: Path) -> dict[str, Any]:
     state = read_json(path / RUN_FILE, "checkpoint")
     if state.get("format_version") != FORMAT_VERSION:
         raise ValueError(f"{path} has format version {state.get('format_version')!r}; this release reads {FORMAT_VERSION}.")
+    check_seal(path / RUN_FILE, state)
     wrong = [name for name, kind in PARTS.items() if not isinstance(state.get(name), kind)]
     wrong += _wrong_counts(state) if not wrong else []
     wrong += [f"replay.{name}" for name, shards in state["replay"].items() if not _is_log(name, shards)] if not wrong else []

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from urllib.parse import quote
 
 from ray.util.metrics import Gauge
 
 from serl_ray.rllib.metrics import METRICS
 
 PREFIX = "serl"
+PRINTABLE = "".join(map(chr, range(32, 127)))
 
 
 def gauge_name(metric: str) -> str:
@@ -21,13 +23,13 @@ class Gauges:
     """One gauge a metric.
 
     Args:
-        run: the tag that tells the runs of a cluster apart.
+        run: the tag that tells the runs of a cluster apart. Ray takes ASCII alone, so other letters are percent-encoded.
     """
 
     def __init__(self, run: str) -> None:
         self._gauges = {name: Gauge(gauge_name(name), description=f"{name} of a run", tag_keys=("run",)) for name in METRICS}
         for gauge in self._gauges.values():
-            gauge.set_default_tags({"run": run})
+            gauge.set_default_tags({"run": quote(run, safe=PRINTABLE)})
 
     def set(self, result: Mapping[str, float]) -> None:
         """Shows what a result knows."""

@@ -9,20 +9,21 @@ from functools import partial
 
 import gymnasium
 import numpy as np
-import psutil
+import pyarrow.compute as pc
 import ray
 import ray.data
-from ray.data.expressions import col
 
 from serl_ray.data import demos
 from serl_ray.data.errors import DemoError
 from serl_ray.data.observations import select_observations
+from serl_ray.data.reading import rows_where
 from serl_ray.data.replay.ring import row_bytes
 from serl_ray.data.replay.streaming import DemoStream
 from serl_ray.data.schema import Segment
 from serl_ray.options.sets import OfflineOptions
 from serl_ray.rllib.buffers import Shared, demos_key, episode_lengths, make_buffer, observation_specs, read_dataset
 from serl_ray.types import Batch
+from serl_ray.utils.memory import free_memory
 
 logger = logging.getLogger(__name__)
 
@@ -75,10 +76,10 @@ def load_offline_data(
     num_transitions = sum(steps for episode, steps in lengths.items() if episode not in held_out)
     if not num_transitions:
         raise DemoError(f"{len(lengths)} episode(s), all held out: record more demonstrations, or set held_out to 0.")
-    judged = list(demos.segments(dataset.filter(expr=col("episode").is_in(sorted(held_out))))) if held_out else []
+    judged = list(demos.segments(rows_where(dataset, pc.field("episode").isin(sorted(held_out))))) if held_out else []
     make = partial(make_buffer, options, space, action_dim)
     rows, bytes_a_row = num_transitions + dataset.count(), row_bytes(observation_specs(options, space), action_dim)
-    granted = options.demos.memory_gb * 1e9 if options.demos.memory_gb else psutil.virtual_memory().available / 2
+    granted = options.demos.memory_gb * 1e9 if options.demos.memory_gb else free_memory() / 2
     streams = options.demos.streaming or rows * bytes_a_row > granted
     logger.info(
         "%d episodes, %d of them held out; %d transitions, %.2f GB, %s.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import torch
 from serl_ray.agents.agent import Agent
 from serl_ray.agents.checkpoint import load_agent
 from serl_ray.envs.make import make_env
+from serl_ray.files.uris import is_uri
+from serl_ray.networks.classifier import CONFIG_FILE
 from serl_ray.options.sets import TrainingOptions
-from serl_ray.rllib.checkpoint import AGENT_DIR, RUN_FILE, checked_env, checkpoint_of, read_run
+from serl_ray.rllib.checkpoint import AGENT_DIR, RUN_FILE, checked_env, checkpoint_of, classifier_id, read_run
 from serl_ray.utils.options import OptionError, names_of
 
 
@@ -27,14 +30,41 @@ def load_policy(run: Path, device: torch.device | str = "cpu", **options: Any) -
 
     Raises:
         ValueError: no env is named that may be made.
+        FileNotFoundError: the classifier that the policy was trained with is not found, and no other is named.
     """
     path = checkpoint_of(run)
-    saved = read_run(path)["options"]
+    state = read_run(path)
+    saved = state["options"]
+    if saved.get("classifier") and "classifier" not in options:
+        options["classifier"] = find_classifier(path, str(saved["classifier"]), state.get("classifier"))
     options = options | {"env_name": checked_env(path, saved, options.get("env_name"))}
     described = _options_of(path, saved).replace(**options)
     if described.env.env_name is None:
         raise ValueError(f"{run} was trained without an env. Name one to play its policy in: --env_name tabletop.")
     return load_agent(path / AGENT_DIR, device), make_env(**described.env_config())
+
+
+def find_classifier(checkpoint: Path, named: str, identity: str | None) -> str:
+    """The classifier that a policy was trained with: where it was then, or where it is now if it was moved with the run.
+
+    Args:
+        checkpoint: the policy's checkpoint.
+        named: the classifier's folder or URI at that time.
+        identity: its `classifier_id`.
+
+    Raises:
+        FileNotFoundError: there is no such classifier.
+    """
+    parts = () if is_uri(named) else Path(named).parts
+    moved = (folder.joinpath(*parts[start:]) for folder in checkpoint.absolute().parents for start in range(len(parts)))
+    for place in (named, *map(str, moved)):
+        with suppress(FileNotFoundError):  # the folder of a URI is gone
+            if (is_uri(place) or (Path(place) / CONFIG_FILE).is_file()) and classifier_id(place) == identity:
+                return place
+    raise FileNotFoundError(
+        f"{checkpoint} was trained with the classifier {named}, which is neither there nor beside the run. Name it, or another: "
+        "--classifier FOLDER."
+    )
 
 
 def _options_of(path: Path, saved: dict[str, Any]) -> TrainingOptions:

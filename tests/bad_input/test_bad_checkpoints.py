@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from sealing import reseal
 
 from serl_ray.rllib import SERLConfig
 
@@ -49,6 +50,7 @@ def edit(change):
         state = json.loads((path / "run.json").read_text())
         change(state)
         (path / "run.json").write_text(json.dumps(state))
+        reseal(path)
 
     return damage
 
@@ -59,6 +61,7 @@ def retensor(change):
         tensors = load_file(file)
         change(tensors)
         save_file(tensors, file)
+        reseal(path)
 
     return damage
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from cases import Case, assert_refused, dump, table
 from safetensors.torch import save_file
+from sealing import reseal
 
 from serl_ray.classifier.frames import FrameError, Source, find_files, read_frames
 from serl_ray.data.reading import plain_errors
@@ -33,12 +34,25 @@ def described(**changes: Any) -> Callable[[Path], Any]:
     def change(folder: Path) -> None:
         path = folder / CONFIG_FILE
         path.write_text(json.dumps({k: v for k, v in {**json.loads(path.read_text()), **changes}.items() if v is not None}))
+        reseal(folder)
 
     return change
 
 
 def emptied(folder: Path) -> None:
     save_file({}, folder / TENSORS_FILE)
+    reseal(folder)
+
+
+def flipped(folder: Path) -> None:
+    content = bytearray((folder / TENSORS_FILE).read_bytes())
+    content[-1] ^= 1
+    (folder / TENSORS_FILE).write_bytes(content)
+
+
+def unsealed(folder: Path) -> None:
+    path = folder / CONFIG_FILE
+    path.write_text(path.read_text().replace('"threshold": 0.5', '"threshold": 0.7'))
 
 
 FOLDERS = [
@@ -53,6 +67,8 @@ FOLDERS = [
     Case("unknown sizes", described(encoder={"depth": 3}), ValueError, "does not describe a classifier .*'depth'"),
     Case("other sizes", described(hidden_dim=7), ValueError, "classifier.safetensors is not what classifier.json describes"),
     Case("no tensor", emptied, ValueError, "classifier.safetensors is not what classifier.json describes"),
+    Case("a flipped bit", flipped, ValueError, "classifier.safetensors is not what classifier.json describes, by its SHA-256"),
+    Case("a threshold of somebody", unsealed, ValueError, r"classifier\.json is damaged: it is not what was written"),
     Case("cut off", lambda folder: (folder / TENSORS_FILE).write_bytes(b"\0" * 9), ValueError, "classifier.safetensors is not"),
 ]
 

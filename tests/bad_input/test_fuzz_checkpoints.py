@@ -1,8 +1,9 @@
-"""Checkpoints with bytes or values that somebody has changed: they are loaded, or refused by an error of ours."""
+"""Checkpoints with bytes or values that somebody has changed: each is refused by an error of ours."""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import memory
@@ -26,7 +27,14 @@ VALUES = st.recursive(
 def saved(shared_ray, tmp_path_factory):
     """A checkpoint, and an algorithm to load what becomes of it."""
     folder = tmp_path_factory.mktemp("saved")
-    options = {"training_starts": 20, "max_steps": 100, "batch_size": 8, "hidden_dims": (4, 4), "steps_per_iteration": 30}
+    options = {
+        "training_starts": 20,
+        "max_steps": 100,
+        "expert_interventions": 0.2,
+        "batch_size": 8,
+        "hidden_dims": (4, 4),
+        "steps_per_iteration": 30,
+    }
     config = SERLConfig().training(env_name="line_envs:LineEnv", evaluate_every=0, **options).keep_replay(folder / "replay")
     algorithm = config.build_algo()
     algorithm.train()
@@ -41,23 +49,51 @@ def little_memory(saved):
         yield
 
 
-def is_loaded_or_refused(saved, relative, change):
+def is_refused(saved, relative, change):
+    """What reads a changed file refuses the checkpoint; a file that still says the same may be read."""
     good, algorithm = saved
     path = good.with_name("fuzzed")
     shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(good, path)
     file = path / relative
-    file.write_bytes(change(file.read_bytes()))
-    loads = (
-        lambda: algorithm.load_checkpoint(str(path)),
-        lambda: load_agent(path / "agent", "cpu"),
-        lambda: load_policy(path, env_name="line_envs:LineEnv"),
-    )
+    content, is_agent = file.read_bytes(), relative.startswith("agent")
+    file.write_bytes(change(content))
+    if meaning(file.read_bytes()) == meaning(content):
+        return
+    loads = [lambda: algorithm.load_checkpoint(str(path))]
+    if is_agent:
+        loads.append(lambda: load_agent(path / "agent", "cpu"))
+    if is_agent or relative == "run.json":
+        loads.append(lambda: load_policy(path, env_name="line_envs:LineEnv"))
     for load in loads:
-        try:
+        with pytest.raises((ValueError, FileNotFoundError), match=re.escape(str(path))) as caught:
             load()
-        except (ValueError, FileNotFoundError) as error:
-            assert type(error) in (ValueError, FileNotFoundError), f"{type(error).__name__}: {error}"
+        assert type(caught.value) in (ValueError, FileNotFoundError), f"{type(caught.value).__name__}: {caught.value}"
+
+
+def meaning(content):
+    """The value of a JSON file, which spaces do not change; any other file's bytes."""
+    try:
+        return json.dumps(json.loads(content))
+    except (ValueError, RecursionError):
+        return content
+
+
+@pytest.mark.parametrize("where", [0.0, 0.3, 0.6, 0.999])
+@pytest.mark.parametrize("relative", ["run.json", "agent/agent.json", "agent/agent.safetensors", "replay/online", "replay/demos"])
+def test_a_flipped_bit_is_named_with_its_file(saved, relative, where):
+    good, algorithm = saved
+    path = good.with_name("flipped")
+    shutil.rmtree(path, ignore_errors=True)
+    shutil.copytree(good, path)
+    file = path / relative
+    if file.is_dir():
+        file = next(file.iterdir())
+    content = bytearray(file.read_bytes())
+    content[int(where * len(content))] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{re.escape(str(file))}.*(damaged|cut off)"):
+        algorithm.load_checkpoint(str(path))
 
 
 def replaced(value, where, by):
@@ -78,18 +114,18 @@ SHARES = st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=4)
 @given(where=SHARES, by=VALUES)
 @fuzz(200)
 def test_values(saved, relative, where, by):
-    is_loaded_or_refused(saved, relative, lambda content: json.dumps(replaced(json.loads(content), where, by)).encode())
+    is_refused(saved, relative, lambda content: json.dumps(replaced(json.loads(content), where, by)).encode())
 
 
 @pytest.mark.parametrize("relative", ["run.json", "agent/agent.json", "agent/agent.safetensors"])
 @given(edits=EDITS)
 @fuzz(120)
 def test_bytes(saved, relative, edits):
-    is_loaded_or_refused(saved, relative, lambda content: edited(content, edits))
+    is_refused(saved, relative, lambda content: edited(content, edits))
 
 
 @given(edits=EDITS)
 @fuzz(120)
 def test_a_shard(saved, edits):
     [shard] = (saved[0] / "replay" / "online").iterdir()
-    is_loaded_or_refused(saved, shard.relative_to(saved[0]), lambda content: edited(content, edits))
+    is_refused(saved, str(shard.relative_to(saved[0])), lambda content: edited(content, edits))

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,7 +22,6 @@ from cases import dump, read, segment, transitions
 from serl_ray.data.demos import write_demos
 from serl_ray.data.errors import DemoError
 from serl_ray.data.formats.lerobot.writer import LeRobotFormat, write_lerobot
-from serl_ray.files import tables
 
 MOST = 2**28
 """Bytes that reading one of these may add to a process."""
@@ -122,6 +122,6 @@ def test_a_promise_takes_no_memory(name, lines):
 @pytest.mark.parametrize("write", [parquet, pickled])
 def test_what_does_not_fit_into_free_memory_is_refused(write, tmp_path, monkeypatch):
     path = write(tmp_path)
-    monkeypatch.setattr(tables.psutil, "virtual_memory", lambda: SimpleNamespace(available=300))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=300))
     with pytest.raises(DemoError, match=r"(row|transition) 0: it claims to hold .* GB, but 3e-07 GB of memory are free"):
         read(path)

@@ -1,13 +1,13 @@
 """What the code may call, what a checkpoint may name, and which ports are open."""
 
 import ast
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from serl_ray.files.digests import write_sealed
 from serl_ray.rllib.checkpoint import COUNTERS, FORMAT_VERSION, PARTS
 
 ROOT = Path(__file__).parents[2]
@@ -74,7 +74,7 @@ def test_a_checkpoint_names_no_env_to_import(tmp_path, name, kwargs):
     options = {"env_name": name, "env_kwargs": kwargs, "setup_mode": "single-arm-learned-gripper"}
     state = {"format_version": FORMAT_VERSION} | {part: {} for part in PARTS}
     state |= {"options": options, "counters": dict.fromkeys(COUNTERS, 0)}
-    (tmp_path / "run.json").write_text(json.dumps(state))
+    write_sealed(tmp_path / "run.json", state)
     command = [sys.executable, ROOT / "scripts" / "evaluate.py", "--checkpoint", tmp_path]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2 and f"trained in {name!r}" in done.stderr and "--env_name" in done.stderr

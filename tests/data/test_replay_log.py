@@ -16,6 +16,7 @@ from serl_ray.data.replay import log
 from serl_ray.data.replay.log import FULL_DISK_SECONDS, WRITE_SECONDS, LogWriter, ReplayLog, num_transitions, read_shards
 from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.data.schema import TRANSITION_FIELDS
+from serl_ray.files.digests import sha256_of
 from serl_ray.rllib.buffers import add_in_pieces
 
 
@@ -149,3 +150,18 @@ def test_a_full_disk_is_not_tried_at_every_step(clock, monkeypatch, tmp_path, ca
     monkeypatch.undo()
     writer.close()
     assert num_transitions(log.shards) == 100
+
+
+def test_each_shard_is_hashed_once(tmp_path, monkeypatch):
+    hashed = []
+    monkeypatch.setattr(log, "sha256_of", lambda path: hashed.append(path.name) or sha256_of(path))
+    first = ReplayLog(tmp_path / "run")
+    for number in range(3):
+        first.append(stamped_segment(number, 0, 5, done=True))
+        names = first.link_into(tmp_path / f"checkpoint-{number}")
+        digests = first.digests()
+    assert digests == {name: sha256_of(tmp_path / "checkpoint-2" / name) for name in names} and len(hashed) == 3
+    again = ReplayLog(tmp_path / "other")
+    again.take_over(first.shards[:2], {name: digests[name] for name in names[:2]})
+    again.shards.append(first.shards[2])  # recovered, so that nobody knows its digest
+    assert again.digests() == digests and hashed[3:] == [names[2]]

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from pyarrow.fs import FileSelector, copy_files
+from sealing import reseal
 from stores import s3_store
 
 from serl_ray.agents.checkpoint import load_agent
@@ -152,6 +153,7 @@ def changed(change):
         state = json.loads((checkpoint / "run.json").read_text())
         change(state)
         (checkpoint / "run.json").write_text(json.dumps(state))
+        reseal(checkpoint)
 
     return edit
 

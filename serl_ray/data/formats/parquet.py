@@ -206,9 +206,11 @@ def _same_layout(layout: Layout | None, segment: Segment) -> Layout:
 
 
 def _open_shard(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """A writer without dictionaries and statistics of observation columns."""
+    """A writer with checksums, and without dictionaries and statistics of observation columns."""
     indexed = [name for name in schema.names if "observations." not in name]
-    return pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=["episode"], write_statistics=indexed)
+    return pq.ParquetWriter(
+        path, schema, compression="zstd", use_dictionary=["episode"], write_statistics=indexed, write_page_checksum=True
+    )
 
 
 def _columns(layout: Layout) -> list[str]:

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from serl_ray.data.formats.parquet import read_segments, write_file
 from serl_ray.data.observations import STATE
 from serl_ray.data.schema import Segment
 from serl_ray.files.atomic import sync
+from serl_ray.files.digests import sha256_of
 from serl_ray.files.tables import open_parquet
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class ReplayLog:
     def __init__(self, folder: Path, trunk: str | None = None, state_name: str = STATE) -> None:
         self.folder, self._trunk, self.state_name = folder, trunk, state_name
         self.shards: list[Path] = []
+        self._digests: dict[str, str] = {}
         self._runs: list[list[Segment]] = []  # segments in one list continue each other
         self._grows = False  # whether another segment may join the last list
         self._last: Segment | None = None
@@ -75,12 +77,14 @@ class ReplayLog:
         try:
             write_file(new, [_renamed(Segment.join(run), STATE, self.state_name) for run in self._runs], self._trunk)
             sync(new)
+            digest = sha256_of(new)
             new.rename(self.folder / name)
             sync(self.folder)
         except OSError:
             new.unlink(missing_ok=True)
             raise
         self.shards.append(self.folder / name)
+        self._digests[name] = digest
         self._runs, self.pending = [], 0
 
     def link_into(self, folder: Path) -> list[str]:
@@ -92,13 +96,18 @@ class ReplayLog:
         sync(folder)
         return [shard.name for shard in self.shards]
 
-    def take_over(self, shards: Sequence[Path]) -> None:
-        """Continues from these shards instead of the current ones."""
+    def digests(self) -> dict[str, str]:
+        """The SHA-256 of every shard by its name, computed once: a shard never changes."""
+        self._digests |= {shard.name: sha256_of(shard) for shard in self.shards if shard.name not in self._digests}
+        return {shard.name: self._digests[shard.name] for shard in self.shards}
+
+    def take_over(self, shards: Sequence[Path], digests: Mapping[str, str] | None = None) -> None:
+        """Continues from these shards, with the digests that are known of them, instead of the current ones."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for shard in shards:
             if not (self.folder / shard.name).exists():
                 _link(shard, self.folder / shard.name)
-        self.shards = [self.folder / shard.name for shard in shards]
+        self.shards, self._digests = [self.folder / shard.name for shard in shards], dict(digests or {})
         self._runs, self.pending, self._last = [], 0, None
 
     def leftovers(self) -> list[Path]:

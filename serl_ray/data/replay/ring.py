@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import psutil
 
 from serl_ray.data.schema import SCALAR_FIELDS, TRANSITION_FIELDS, ArraySpec, Segment
 from serl_ray.types import Batch
+from serl_ray.utils.memory import free_memory
 
 logger = logging.getLogger(__name__)
 
@@ -268,7 +268,7 @@ def _row_specs(observation_spec: Mapping[str, ArraySpec], action_dim: int) -> di
 def _reserve_memory(name: str, observation_spec: Mapping[str, ArraySpec], capacity: int, nbytes: int, promised: int) -> None:
     """Logs the size of a ring, and raises MemoryError if there is not enough memory."""
     num_cameras = sum(len(spec.shape) >= 3 for spec in observation_spec.values())
-    free = max(psutil.virtual_memory().available - promised, 0)
+    free = max(free_memory() - promised, 0)
     cost = f"{name}: {num_cameras} cameras x {capacity:,} images = {nbytes / 1e9:.1f} GB; {free / 1e9:.0f} GB free"
     logger.info(cost)
     if nbytes > MAX_MEMORY_SHARE * free:

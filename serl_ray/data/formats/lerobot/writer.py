@@ -193,7 +193,7 @@ class _Writer:
     def _open(self, schema: pa.Schema) -> pq.ParquetWriter:
         path = self._path(DATA_PATH)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._data = pq.ParquetWriter(path, schema, compression="snappy")
+        self._data = pq.ParquetWriter(path, schema, compression="snappy", write_page_checksum=True)
         for name, feature in self.features.items():
             if feature["dtype"] == "video":
                 self._videos[name] = VideoWriter(self._path(VIDEO_PATH, name), self._style.fps, tuple(feature["shape"]))
@@ -229,7 +229,9 @@ class _Writer:
         if self._episodes is None:
             path = self._root / EPISODES_PATH
             path.parent.mkdir(parents=True)
-            self._episodes = pq.ParquetWriter(path, pa.Table.from_pylist([row]).schema, compression="snappy")
+            self._episodes = pq.ParquetWriter(
+                path, pa.Table.from_pylist([row]).schema, compression="snappy", write_page_checksum=True
+            )
         self._episodes.write_table(pa.Table.from_pylist([row], schema=self._episodes.schema))
 
     def _append(self, name: str, line: dict[str, Any]) -> None:
