@@ -85,6 +85,6 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _deployment(options: Convert) -> str:
-    """What a user has to do with the divisors of the actions."""
+    """Instructions to undo the division of the actions."""
     stored = "The shards store the divisors" if options.format == "parquet" else f"A {options.format} does not store the divisors"
     return f"{stored}. An env for the trained policy multiplies its actions by them before they go to the robot."

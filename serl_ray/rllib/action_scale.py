@@ -74,7 +74,7 @@ def to_contract(scale: ActionScale | None) -> dict[str, Any]:
 
 
 def explanation(scale: ActionScale) -> str:
-    """What a user has to know about a scale."""
+    """Explanation of a scale for a user."""
     return (
         f"The actions of the demonstrations were scaled by a conversion ({'; '.join(scale.lines())}). The env has to undo this: "
         "multiply what it is given by these numbers before it goes to the robot."
