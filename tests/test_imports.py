@@ -68,11 +68,13 @@ assert all("usage: serl" in text for text in texts), texts
     assert not set(HEAVY) & modules_after(run)
 
 
-@pytest.mark.parametrize("module", ["serl_ray.agents.checkpoint", "serl_ray.envs.make", "serl_ray.evaluation.rollouts"])
-def test_acting_needs_no_posix(module):
-    without = "import signal\n" + "".join(f"sys.modules[{name!r}] = None\n" for name in ("fcntl", "resource", "termios", "pwd"))
-    without += "del signal.SIGHUP, signal.pthread_sigmask, signal.SIGKILL\n"
-    modules_after(f"{without}import {module}\nimport serl_ray.cli.terminal")
+def test_acting_needs_no_posix():
+    without = "import signal, asyncio, psutil\n"  # which have another implementation on Windows
+    without += "".join(f"sys.modules[{name!r}] = None\n" for name in ("fcntl", "resource", "termios", "pwd", "grp"))
+    without += "del signal.SIGHUP, signal.SIGKILL, signal.pthread_sigmask\n"
+    rooms = ("agents.checkpoint", "envs.make", "envs.contract", "evaluation.rollouts", "cli.main", "cli.terminal")
+    loaded = modules_after(without + "".join(f"import serl_ray.{room}\n" for room in rooms))
+    assert not {"ray", "scipy", "matplotlib"} & loaded
 
 
 def test_the_public_names_are_there_and_nothing_else():

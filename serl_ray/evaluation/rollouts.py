@@ -9,7 +9,6 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from scipy.stats import binomtest
 
 from serl_ray.evaluation.video import Film
 
@@ -55,6 +54,8 @@ class Evaluation:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % Wilson interval of the success rate (Wilson 1927)."""
+        from scipy.stats import binomtest  # takes seconds to import, and every rollout worker has this file
+
         successes = sum(episode.success for episode in self.episodes)
         interval = binomtest(successes, len(self.episodes)).proportion_ci(0.95, method="wilson")
         return float(interval.low), float(interval.high)

@@ -18,7 +18,6 @@ from serl_ray.rllib.failures import WorkerError
 from serl_ray.runs.folder import RunFolder, choose_checkpoint
 from serl_ray.runs.log import LOGS, RunLog, read_results
 from serl_ray.runs.mirror import Mirror, local_run
-from serl_ray.runs.plots import plot_learning_curve, plot_value_curves
 from serl_ray.runs.progress import Progress, say
 from serl_ray.runs.start_check import check_start
 from serl_ray.runs.tracking import TrackedRun, Trackers, check_tracks
@@ -191,6 +190,8 @@ def _append(log: RunLog, algorithm: TrainingAlgorithm, result: dict[str, Any]) -
 
 def _draw(algorithm: TrainingAlgorithm, save_dir: Path) -> None:
     """The learning curve and, of a run that came to its end, the values on held-out episodes."""
+    from serl_ray.runs.plots import plot_learning_curve, plot_value_curves  # whose library is not needed until now
+
     plot_learning_curve(read_results(save_dir / LOGS), save_dir / CURVE, algorithm.steps_metric)
     if not algorithm.should_stop and (curves := algorithm.value_curves()):
         plot_value_curves(curves, save_dir / VALUES)

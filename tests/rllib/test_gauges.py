@@ -1,6 +1,7 @@
 """What a run shows in Ray's metrics, and the dashboard that draws it."""
 
 import json
+import math
 import re
 import time
 import urllib.request
@@ -10,7 +11,7 @@ import pytest
 import ray
 
 from serl_ray.rllib import SERLConfig
-from serl_ray.rllib.gauges import gauge_name
+from serl_ray.rllib.gauges import Gauges, gauge_name
 from serl_ray.rllib.metrics import METRICS
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +38,12 @@ def test_the_metrics_of_a_run_can_be_scraped(shared_ray, tmp_path):
     assert scraped("env/steps", "my_run") == 30.0
     assert scraped("critic/loss", "my_run") == pytest.approx(result["critic/loss"])
     algorithm.stop()
+
+
+@pytest.mark.usefixtures("shared_ray")
+def test_a_run_may_have_any_name():
+    Gauges("dü #1 %").set({**dict.fromkeys(METRICS, math.nan), "env/steps": 3.0})
+    assert scraped("env/steps", "d%C3%BC #1 %") == 3.0
 
 
 def test_the_dashboard_draws_metrics_that_there_are():

@@ -160,3 +160,12 @@ def test_a_bad_demonstration_is_left_out_where_that_is_wanted(build, demos, tmp_
     assert "2 of 25 episodes dropped" in caplog.text
     assert algorithm.data.num_transitions == sum(map(len, segments)) - len(segments[5])
     assert algorithm.train()["learner/steps"] == 60
+
+
+def test_demonstrations_may_lie_in_a_folder_of_any_name(build, demos, tmp_path):
+    path = tmp_path / "dü #1 %20\nx" / "demos.pkl"  # which is in the names of its episodes
+    write_demos(path, list(read_file(find_files(demos)[0]))[:6])
+    algorithm = build(offline(str(path), steps_per_iteration=2))
+    assert algorithm.train()["learner/steps"] == 2
+    [judged] = algorithm.data.held_out
+    assert judged.episode.startswith(str(path)) and algorithm.data.num_transitions > 0
