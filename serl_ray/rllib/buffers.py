@@ -21,6 +21,7 @@ from serl_ray.data.schema import ArraySpec, Segment
 from serl_ray.files.uris import suffix
 from serl_ray.networks.pretrained import fingerprint
 from serl_ray.options.sets import HybridOptions, TrainingOptions
+from serl_ray.rllib.demo_rewards import checked_lengths, rewards_of
 from serl_ray.rllib.demo_shapes import check_demonstrations
 from serl_ray.utils.options import Role, names_of
 
@@ -48,6 +49,7 @@ def demo_buffer(
     segments = demo_segments(options, space, action_dim, shared) if options.demos.demo_paths else []
     capacity = sum(len(segment) + 1 for segment in segments) + min(options.demos.demo_capacity, 2 * options.schedule.max_steps)
     buffer = make_buffer(options, space, action_dim, capacity, "demo replay", promised)
+    checked_lengths(options, rewards_of(segments))
     for segment in segments:
         log.append(segment)
         buffer.add(segment)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,6 +23,7 @@ from serl_ray.data.replay.streaming import DemoStream
 from serl_ray.data.schema import Segment
 from serl_ray.options.sets import OfflineOptions
 from serl_ray.rllib.buffers import Shared, demos_key, make_buffer, observation_specs, read_demos
+from serl_ray.rllib.demo_rewards import EpisodeRewards, checked_lengths
 from serl_ray.types import Batch
 
 logger = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ def load_offline_data(
         DemoError: a file does not fit, or nothing is left to learn from.
     """
     dataset = read_dataset(options, space, action_dim) if shared is None else ray.get(shared[demos_key(options)])
-    lengths = _episode_lengths(dataset)
+    lengths = checked_lengths(options, _rewards_in(dataset))
     held_out = _held_out(list(lengths), options.demos.held_out)
     num_transitions = sum(steps for episode, steps in lengths.items() if episode not in held_out)
     if not num_transitions:
@@ -103,12 +104,10 @@ def read_dataset(options: OfflineOptions, space: gymnasium.spaces.Dict, action_d
         return keep_good(dataset) if options.demos.skip_bad else dataset
 
 
-def _episode_lengths(dataset: ray.data.Dataset) -> dict[str, int]:
-    """Transitions of each episode, in the order of the data."""
-    lengths: dict[str, int] = {}
-    for row in dataset.select_columns(["episode", "rewards"]).iter_rows():
-        lengths[row["episode"]] = lengths.get(row["episode"], 0) + len(row["rewards"])
-    return lengths
+def _rewards_in(dataset: ray.data.Dataset) -> Iterator[EpisodeRewards]:
+    """The rewards of all segments, without their observations."""
+    for row in dataset.select_columns(["episode", "rewards", "dones"]).iter_rows():
+        yield row["episode"], row["rewards"], bool(row["dones"][-1])
 
 
 def _held_out(episodes: list[str], share: float) -> Collection[str]:

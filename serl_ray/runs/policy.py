@@ -37,6 +37,12 @@ def load_policy(run: Path, device: torch.device | str = "cpu", **options: Any) -
     return load_agent(path / AGENT_DIR, device), make_env(**described.env_config())
 
 
+def success_return_of(run: Path) -> float | None:
+    """The sum of rewards from which an episode of a run is a success; None if the env's `info["success"]` decides."""
+    path = checkpoint_of(run)
+    return _options_of(path, read_run(path)["options"]).reward.success_return
+
+
 def _options_of(path: Path, saved: dict[str, Any]) -> TrainingOptions:
     try:
         return TrainingOptions.of(**{name: saved[name] for name in names_of(TrainingOptions) if name in saved})
