@@ -52,7 +52,7 @@ def invisible_success(steps: float, discount: float) -> str | None:
 
 
 def succeeded(total_reward: float, reported: bool | None, success_return: float | None) -> bool | None:
-    """Whether an episode was a success; None where nobody knows.
+    """True for an episode that was a success; None where nobody knows.
 
     Args:
         total_reward: sum of its rewards.

@@ -30,9 +30,9 @@ short tasks and fast steps: more critics against overestimation, values that tra
 
 REWARD_DEFAULTS: dict[RewardKind, dict[str, Any]] = {
     "sparse": {},
-    "dense": {"max_return": None, "success_return": None, "discount": 0.99},
+    "dense": {"max_return": None, "success_return": None, "discount": 0.98},
 }
-"""What follows from the kind of reward for options that are not given. Dense rewards add up to returns without a known bound, say
+"""Defaults that follow from the kind of reward. Dense rewards add up to returns without a known bound, say
 nothing about success, and are worth a longer view than the way to a single reward."""
 
 
