@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge
+from pydantic import FiniteFloat
 
 from serl_ray.cli.parser import given_options
+from serl_ray.data.rewards import DEFAULT_BOUND
+from serl_ray.options.presets import RewardKind
 from serl_ray.types import SetupMode
 from serl_ray.utils.options import Options
 
@@ -25,6 +29,10 @@ class CheckEnv(Options):
     """Cameras that the policy will see; of a bundled env they are switched on."""
     env_kwargs: dict[str, Any] | None = None
     """Arguments of the env's constructor, as names and YAML values: ip 10.0.0.2 cameras '[front, wrist]'."""
+    reward: RewardKind = "sparse"
+    """Kind of reward: sparse (1 at success, which ends the episode, else 0), or dense (at every step)."""
+    max_return: FiniteFloat | None = DEFAULT_BOUND.max_return
+    """Greatest return of an episode, which a sparse reward must not exceed; None for no bound."""
     steps: Annotated[int, Ge(1)] = 50
     """Random actions to execute. On a robot, keep a hand at the emergency stop."""
 
@@ -36,7 +44,8 @@ def main(argv: Sequence[str]) -> int:
     from serl_ray.envs import build_env, inspect_env
 
     env = build_env(options.env_name, setup_mode=options.setup_mode, image_keys=options.image_keys, env_kwargs=options.env_kwargs)
-    report = inspect_env(env, options.setup_mode, options.steps)
+    bound = replace(DEFAULT_BOUND, max_return=None if options.reward == "dense" else options.max_return)
+    report = inspect_env(env, options.setup_mode, options.steps, bound=bound)
     env.close()
     print(report)
     return int(bool(report.problems))

@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> None:
     from serl_ray.rllib.action_scale import explanation, saved_scale
     from serl_ray.runs.folder import choose_checkpoint
     from serl_ray.runs.mirror import local_run
-    from serl_ray.runs.policy import load_policy
+    from serl_ray.runs.policy import load_policy, success_return_of
     from serl_ray.utils.device import device_named
 
     device = device_named(options.device)
@@ -58,10 +58,11 @@ def main(argv: Sequence[str]) -> None:
         print(explanation(scale))
     agent, env = load_policy(path, device, **changed)
     act = agent.sample_actions if options.sampled else deterministic(agent)
+    success_return = success_return_of(path)
     if options.video:
-        outcome = record_video(act, env, options.video, options.episodes, options.seed)
+        outcome = record_video(act, env, options.video, options.episodes, options.seed, success_return)
     else:
-        episodes = run_episodes(act, env, options.episodes, options.seed)
+        episodes = run_episodes(act, env, options.episodes, options.seed, success_return=success_return)
         outcome = Evaluation(list(tqdm(episodes, total=options.episodes, unit="episode")))
     env.close()
     print(outcome)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Sequence
 
 from serl_ray.cli.parser import parse_layers
-from serl_ray.cli.training import print_folder, trained
+from serl_ray.cli.training import judgement, print_folder, trained
 from serl_ray.options.sets import HybridRun
 
 VIDEO = "policy.mp4"
@@ -23,9 +22,7 @@ def main(argv: Sequence[str]) -> None:
     result = trained(options)
     if result is None:
         return
-    low, high = result["evaluation/success_low"], result["evaluation/success_high"]
-    success = "" if math.isnan(low) else f"Success {result['evaluation/success_rate']:.2f} [{low:.2f}, {high:.2f}] "
-    print(f"{success or 'Trained without an evaluation '}after {int(result['env/steps'])} env steps.")
+    print(f"{judgement(result) or 'Trained without an evaluation'} after {int(result['env/steps'])} env steps.")
     print_folder(options)
     _write_video(options)
     print(f"Next: {next_command(options)}")

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from serl_ray.cli.parser import as_flags, parse_layers
-from serl_ray.cli.training import print_folder, trained
+from serl_ray.cli.training import judgement, print_folder, trained
 from serl_ray.options.sets import HybridRun, OfflineRun
-from serl_ray.utils.options import names_of, options_of
+from serl_ray.utils.options import names_of
 
 
 class TrainOffline(OfflineRun):
@@ -31,9 +31,8 @@ def main(argv: Sequence[str]) -> None:
 
 def _judgements(options: TrainOffline, result: dict[str, Any]) -> list[str]:
     lines = []
-    if not math.isnan(result["evaluation/success_rate"]):
-        low, high = result["evaluation/success_low"], result["evaluation/success_high"]
-        lines.append(f"success {result['evaluation/success_rate']:.2f} [{low:.2f}, {high:.2f}] in {options.env.env_name};")
+    if played := judgement(result):
+        lines.append(f"{played} in {options.env.env_name};")
     if not math.isnan(result["held_out/action_error"]):
         lines.append(
             f"on held-out demonstrations an action error of {result['held_out/action_error']:.3f} of full scale, "
@@ -44,10 +43,11 @@ def _judgements(options: TrainOffline, result: dict[str, Any]) -> list[str]:
 
 def next_command(options: TrainOffline) -> str:
     """A hybrid run from this policy, with the options of this run that a hybrid run has."""
-    defaults = {option.name: option.default for option in options_of(HybridRun)}
+    defaults = HybridRun.of(reward=options.reward.reward).flat()
     left_out = {"save_dir", "resume", "mirror", "max_steps", "steps_per_iteration", "evaluate_every", "cta_ratio", "objective"}
     kept = {name: value for name, value in options.flat().items() if name in names_of(HybridRun) and name not in left_out}
     changed = {name: value for name, value in kept.items() if value != defaults[name]}
+    changed |= {"reward": "dense"} if options.reward.reward == "dense" else {}
     if options.env.env_name is None:
         changed["env_name"] = "your_package.module:Class"
     return shlex.join(["serl", "train", "--init_from", str(options.run.save_dir), *as_flags(HybridRun, changed)])

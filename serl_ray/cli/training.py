@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from serl_ray.options.sets import HybridRun, OfflineRun
@@ -19,6 +20,16 @@ def trained(options: HybridRun | OfflineRun) -> dict[str, Any] | None:
     if result is None:
         print(f"Interrupted. The run is saved in {options.run.save_dir}; go on with the same command and --resume.")
     return result
+
+
+def judgement(result: dict[str, Any]) -> str:
+    """The last evaluation in words: its success, and its return where success is unknown or something else; empty without one."""
+    rate, earned = result["evaluation/success_rate"], result["evaluation/mean_return"]
+    low, high = result["evaluation/success_low"], result["evaluation/success_high"]
+    parts = [] if math.isnan(rate) else [f"success {rate:.2f} [{low:.2f}, {high:.2f}]"]
+    parts += [f"return {earned:.4g}"] if earned != rate and not math.isnan(earned) else []
+    text = ", ".join(parts)
+    return text[:1].upper() + text[1:]
 
 
 def print_folder(options: HybridRun | OfflineRun) -> None:

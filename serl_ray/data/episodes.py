@@ -38,6 +38,7 @@ class EpisodeRecorder:
         self._first_step = 0
         self._observations = [observation]
         self._steps: list[tuple[Any, ...]] = []
+        self._success: bool | None = None
 
     def __len__(self) -> int:
         """Steps since the last cut."""
@@ -58,6 +59,8 @@ class EpisodeRecorder:
         observation, reward, terminated, truncated, info = result
         intervention = info.get("intervene_action")
         executed = action if intervention is None else intervention
+        reported = info.get("success")
+        self._success = None if reported is None else bool(reported)
         self._observations.append(observation)
         self._steps.append((executed, reward, terminated, truncated, info.get("grasp_penalty", 0.0), intervention is not None))
         return terminated or truncated
@@ -78,6 +81,7 @@ class EpisodeRecorder:
             intervened=intervened,
             episode=self._episode,
             first_step=self._first_step,
+            success=self._success,
         )
         self._first_step += len(segment)
         self._observations, self._steps = self._observations[-1:], []

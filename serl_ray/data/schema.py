@@ -66,6 +66,7 @@ class Segment:
         intervened: flags (n,), bool, true if a person chose the action.
         episode: identity of the episode, unique in a buffer; stored as a string.
         first_step: step number of row 0 in its episode.
+        success: `info["success"]` of the last row, where the env reported it; it is not stored.
     """
 
     observations: dict[str, np.ndarray]
@@ -78,6 +79,7 @@ class Segment:
     intervened: np.ndarray
     episode: str | int
     first_step: int = 0
+    success: bool | None = None
 
     def __post_init__(self) -> None:
         self.episode = str(self.episode)
@@ -124,7 +126,7 @@ class Segment:
             key: np.concatenate([rows, *(segment.observations[key][1:] for segment in rest)])
             for key, rows in first.observations.items()
         }
-        return replace(first, observations=observations, **columns)
+        return replace(first, observations=observations, success=rest[-1].success, **columns)
 
     def _check_lengths(self) -> None:
         n = len(self)

@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from serl_ray.data.observations import STATE
+from serl_ray.data.rewards import DEFAULT_BOUND, SUCCESS_RULE, ReturnBound, RewardError
 from serl_ray.envs.probe import BrokenAPI, Recording
 from serl_ray.types import ActionLayout
 
@@ -45,7 +46,9 @@ def check_env(env: gymnasium.Env, setup_mode: str, steps: int = 50) -> list[str]
     return inspect_env(env, setup_mode, steps).problems
 
 
-def inspect_env(env: gymnasium.Env, setup_mode: str, steps: int = 50, seed: int = 0) -> CheckReport:
+def inspect_env(
+    env: gymnasium.Env, setup_mode: str, steps: int = 50, seed: int = 0, bound: ReturnBound = DEFAULT_BOUND
+) -> CheckReport:
     """Takes random steps in an env, with resets, and reports its faults.
 
     Args:
@@ -53,6 +56,7 @@ def inspect_env(env: gymnasium.Env, setup_mode: str, steps: int = 50, seed: int 
         setup_mode: one of `types.SETUP_MODES`.
         steps: number of random actions to execute; make sure that they are safe on a robot.
         seed: seed of the actions and the first reset.
+        bound: bound that rewards must not contradict; without one they are dense.
     """
     spaces = env.observation_space
     problems = [*_observation_space_problems(spaces), *action_space_problems(env.action_space, setup_mode)]
@@ -64,7 +68,8 @@ def inspect_env(env: gymnasium.Env, setup_mode: str, steps: int = 50, seed: int 
             problems.append(str(problem))
         problems += _observation_problems(recording, dict(spaces.items()) if isinstance(spaces, gymnasium.spaces.Dict) else {})
         problems += [*_outcome_problems(recording), *_info_problems(recording, env.action_space.shape)]
-    warnings = [*_observation_warnings(recording), *_outcome_warnings(recording, setup_mode)]
+        problems += reward_contradictions(recording, bound)
+    warnings = [*_observation_warnings(recording), *_outcome_warnings(recording, setup_mode, bound)]
     return CheckReport(list(dict.fromkeys(problems)), warnings, list(_facts(recording)))
 
 
@@ -227,13 +232,24 @@ def _observation_warnings(recording: Recording) -> Iterator[str]:
             yield f"`{key}` reaches {np.abs(values).max():.3g}: scale it to about 1, as the network does not scale it."
 
 
-def _outcome_warnings(recording: Recording, setup_mode: str) -> Iterator[str]:
+def reward_contradictions(recording: Recording, bound: ReturnBound) -> Iterator[str]:
+    """The first contradiction between the rewards and the bound of the values, if there is one."""
+    if not all(map(_is_number, recording.rewards)):
+        return
+    ends = np.cumsum(recording.episode_lengths())
+    try:
+        for number, rewards in enumerate(np.split(np.array(recording.rewards, np.float64), ends)):
+            if len(rewards):
+                bound.check(rewards, number < len(ends), f"Episode {number}")
+    except RewardError as error:
+        yield str(error)
+
+
+def _outcome_warnings(recording: Recording, setup_mode: str, bound: ReturnBound) -> Iterator[str]:
     rewards = [float(reward) for reward in recording.rewards if _is_number(reward)]
-    if dense := [reward for reward in rewards if reward not in (0.0, 1.0)]:
-        yield (
-            f"There are rewards other than 0 and 1, from {min(dense):g} to {max(dense):g}: training runs, but an "
-            "episode counts as a success if its rewards add up to 0.5 or more, and Q has no known bound."
-        )
+    dense = [reward for reward in rewards if reward not in (0.0, 1.0)]
+    if dense and bound.max_return is not None:
+        yield f"There are rewards other than 0 and 1, from {min(dense):g} to {max(dense):g}. {SUCCESS_RULE}"
     infos = [info for info in recording.infos if isinstance(info, dict)]
     if setup_mode.endswith("learned-gripper") and any("grasp_penalty" not in info for info in infos):
         yield "info lacks `grasp_penalty`, so the gripper may chatter: wrap the env in wrappers.GripperPenalty."

@@ -16,8 +16,8 @@ import gymnasium
 import numpy as np
 
 from serl_ray.data.episodes import EnvFault, EpisodeRecorder
+from serl_ray.data.rewards import SUCCESS_RETURN
 from serl_ray.data.schema import Segment
-from serl_ray.evaluation.rollouts import SUCCESS_RETURN
 from serl_ray.files.atomic import write_file
 
 logger = logging.getLogger(__name__)

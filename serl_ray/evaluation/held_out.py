@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from serl_ray.data.rewards import discounted_returns
 from serl_ray.data.schema import Segment
 
 
@@ -72,12 +73,3 @@ def _observed(segment: Segment, frame_stack: int) -> dict[str, np.ndarray]:
         return {key: rows[:-1].copy() for key, rows in segment.observations.items()}  # arrays from Ray are read-only
     steps = np.arange(len(segment))[:, None] + np.arange(1 - frame_stack, 1)
     return {key: rows[steps.clip(min=0)] for key, rows in segment.observations.items()}
-
-
-def discounted_returns(rewards: np.ndarray, discount: float) -> np.ndarray:
-    """Discounted returns (n,) from each step on, including its own reward."""
-    returns = np.zeros(len(rewards))
-    future = 0.0
-    for step in reversed(range(len(rewards))):
-        returns[step] = future = rewards[step] + discount * future
-    return returns

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from serl_ray.data.rewards import SUCCESS_RETURN, succeeded
 from serl_ray.evaluation.video import Film
-
-SUCCESS_RETURN = 0.5
-"""Sum of rewards, which are 0 or 1, from which an episode counts as a success."""
 
 Act = Callable[[dict[str, np.ndarray]], np.ndarray]
 
@@ -23,42 +22,49 @@ class Episode:
     """Outcome of an episode.
 
     Attributes:
-        success: whether the rewards add up to a success.
+        success: whether it was a success, by the run's rule (`data.rewards.succeeded`); None where nobody knows.
         steps: number of steps.
         interventions: number of steps with an intervention.
-        true_success: whether the env itself reports a success, for learned rewards.
+        true_success: whether the env itself reports a success, for learned rewards; by default as `success`.
         total_reward: sum of its rewards.
     """
 
-    success: bool
+    success: bool | None
     steps: int
     interventions: int
-    true_success: bool = False
+    true_success: bool | None = None
     total_reward: float = 0.0
 
 
 @dataclass
 class Evaluation:
-    """Outcomes of episodes."""
+    """Outcomes of episodes; rates are NaN where no episode's success is known."""
 
     episodes: list[Episode] = field(default_factory=list)
 
     @property
     def success_rate(self) -> float:
-        return float(np.mean([episode.success for episode in self.episodes]))
+        return rate([episode.success for episode in self.episodes])
 
     @property
     def true_success_rate(self) -> float:
-        return float(np.mean([episode.true_success for episode in self.episodes]))
+        return rate([episode.true_success for episode in self.episodes])
 
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % Wilson interval of the success rate (Wilson 1927)."""
         from scipy.stats import binomtest  # takes seconds to import, and every rollout worker has this file
 
-        successes = sum(episode.success for episode in self.episodes)
-        interval = binomtest(successes, len(self.episodes)).proportion_ci(0.95, method="wilson")
+        known = [episode.success for episode in self.episodes if episode.success is not None]
+        if not known:
+            return math.nan, math.nan
+        interval = binomtest(sum(known), len(known)).proportion_ci(0.95, method="wilson")
         return float(interval.low), float(interval.high)
+
+    @property
+    def mean_return(self) -> float:
+        """Mean sum of the rewards of an episode, without a discount."""
+        return float(np.mean([episode.total_reward for episode in self.episodes]))
 
     @property
     def mean_steps(self) -> float:
@@ -70,10 +76,14 @@ class Evaluation:
         return sum(e.interventions for e in self.episodes) / sum(e.steps for e in self.episodes)
 
     def __str__(self) -> str:
-        low, high = self.interval
-        truth = "" if self.true_success_rate == self.success_rate else f"({self.true_success_rate:.2f} in truth) "
+        success, truth, (low, high) = self.success_rate, self.true_success_rate, self.interval
+        parts = [] if math.isnan(success) else [f"success {success:.2f} [{low:.2f}, {high:.2f}]"]
+        if truth != success and not math.isnan(truth):
+            parts.append(f"({truth:.2f} in truth)")
+        if self.mean_return != success:
+            parts.append(f"return {self.mean_return:.4g}")
         return (
-            f"success {self.success_rate:.2f} [{low:.2f}, {high:.2f}] {truth}in {len(self.episodes)} episodes, "
+            f"{' '.join(parts)} in {len(self.episodes)} episodes, "
             f"{self.mean_steps:.1f} steps, {self.intervention_rate:.0%} interventions"
         )
 
@@ -84,6 +94,7 @@ class Evaluation:
             "evaluation/success_low": low,
             "evaluation/success_high": high,
             "evaluation/true_success_rate": self.true_success_rate,
+            "evaluation/mean_return": self.mean_return,
             "evaluation/mean_steps": self.mean_steps,
             "evaluation/intervention_rate": self.intervention_rate,
             "evaluation/episodes": float(len(self.episodes)),
@@ -96,6 +107,7 @@ def run_episodes(
     episodes: int,
     seed: int,
     on_frame: Callable[[gymnasium.Env, bool], None] | None = None,
+    success_return: float | None = SUCCESS_RETURN,
 ) -> Iterator[Episode]:
     """Plays episodes one after the other.
 
@@ -106,6 +118,7 @@ def run_episodes(
         seed: seed of the first reset; each later reset adds 1, so several policies can play the same episodes.
         on_frame: function called after every reset and step, for videos, with the env and whether the step had an
             intervention.
+        success_return: sum of rewards from which an episode is a success; None if `info["success"]` decides.
     """
     for index in range(episodes):
         observation, _ = env.reset(seed=seed + index)
@@ -122,9 +135,16 @@ def run_episodes(
             done = terminated or truncated
         if on_frame:
             on_frame(env, intervened)
-        episode.success = episode.total_reward >= SUCCESS_RETURN
-        episode.true_success = bool(info.get("success", episode.success))
+        reported = None if info.get("success") is None else bool(info["success"])
+        episode.success = succeeded(episode.total_reward, reported, success_return)
+        episode.true_success = episode.success if reported is None else reported
         yield episode
+
+
+def rate(flags: Sequence[bool | None]) -> float:
+    """The share of true flags among those that are known; NaN where none is."""
+    known = [flag for flag in flags if flag is not None]
+    return float(np.mean(known)) if known else math.nan
 
 
 def evaluate(act: Act, env: gymnasium.Env, episodes: int, seed: int = 10_000) -> Evaluation:
@@ -137,11 +157,13 @@ def deterministic(agent: Any) -> Act:
     return lambda observation: agent.sample_actions(observation, argmax=True)
 
 
-def record_video(act: Act, env: gymnasium.Env, path: Path, episodes: int, seed: int = 10_000) -> Evaluation:
+def record_video(
+    act: Act, env: gymnasium.Env, path: Path, episodes: int, seed: int = 10_000, success_return: float | None = SUCCESS_RETURN
+) -> Evaluation:
     """Plays episodes and writes a video of `env.render()`, with a border during interventions.
 
     Raises:
         ValueError: the env's `render()` gives no array.
     """
     with Film(path) as film:
-        return Evaluation(list(run_episodes(act, env, episodes, seed, film.take)))
+        return Evaluation(list(run_episodes(act, env, episodes, seed, film.take, success_return)))

@@ -8,6 +8,8 @@ from typing import Annotated, Any, ClassVar
 from annotated_types import Ge, Gt, Interval
 from pydantic import Field, FiniteFloat
 
+from serl_ray.data.rewards import SUCCESS_RETURN
+from serl_ray.options.presets import RewardKind
 from serl_ray.types import SetupMode
 from serl_ray.utils.options import Options, Role
 
@@ -78,6 +80,11 @@ class RewardOptions(Options):
 
     title: ClassVar[str] = "reward"
 
+    reward: RewardKind = "sparse"
+    """Kind of reward: sparse (1 at success, which ends the episode, else 0), or dense (at every step), which changes the defaults
+    of max_return, success_return and discount."""
+    success_return: FiniteFloat | None = SUCCESS_RETURN
+    """Sum of rewards from which an episode counts as a success; None if the env's info["success"] decides."""
     classifier: Annotated[str | None, Role.PATH] = None
     """Folder or URI of a reward classifier that gives the reward; None for the env's own reward."""
     success_frames: Annotated[int, Ge(1)] = 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from serl_ray.utils.options import Options, check_names, names_of
 
 PresetName = Literal["none", "hil-serl", "tabletop"]
+RewardKind = Literal["sparse", "dense"]
 
 PRESETS: dict[str, dict[str, Any]] = {
     "none": {},
@@ -26,6 +28,13 @@ PRESETS: dict[str, dict[str, Any]] = {
 short tasks and fast steps: more critics against overestimation, values that travel faster, images condensed as much as in DrQ-v2
 (arXiv 2107.09645) so that critics do not overlook the action beside them, crops that one core can encode, fewer requests."""
 
+REWARD_DEFAULTS: dict[RewardKind, dict[str, Any]] = {
+    "sparse": {},
+    "dense": {"max_return": None, "success_return": None, "discount": 0.98},
+}
+"""Defaults that follow from the kind of reward. Dense rewards add up to returns without a known bound, say
+nothing about success, and are worth a longer view than the way to a single reward."""
+
 
 def preset(name: str, options: type[Options]) -> dict[str, Any]:
     """The values of a preset for those options that a training has.
@@ -35,3 +44,9 @@ def preset(name: str, options: type[Options]) -> dict[str, Any]:
     """
     check_names([name], get_args(PresetName), "preset")
     return {option: value for option, value in PRESETS[name].items() if option in names_of(options)}
+
+
+def with_reward_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The given options, and those that follow from their `reward` where they leave them open."""
+    kind: Any = given.get("reward")
+    return {**REWARD_DEFAULTS.get(kind, {}), **given}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import Field
 
 from serl_ray.agents.config import SACConfig
+from serl_ray.data.rewards import ReturnBound
 from serl_ray.options.groups import (
     CollectingOptions,
     DemoOptions,
@@ -26,6 +27,7 @@ from serl_ray.options.groups import (
     RunOptions,
     ScheduleOptions,
 )
+from serl_ray.options.presets import with_reward_defaults
 from serl_ray.utils.options import Options, names_of
 
 
@@ -39,6 +41,19 @@ class TrainingOptions(Options):
     learning: LearningOptions = Field(default_factory=LearningOptions)
     agent: SACConfig = Field(default_factory=lambda: SACConfig(max_return=1.0))
     evaluation: EvaluationOptions = Field(default_factory=EvaluationOptions)
+
+    @classmethod
+    def of(cls, **values: Any) -> Self:
+        """The defaults with some options changed by name, and with what follows from the kind of reward."""
+        return super().of(**with_reward_defaults(values))
+
+    def replace(self, **values: Any) -> Self:
+        """A copy with some options changed by name, and with what follows from the kind of reward where that is given."""
+        return super().replace(**with_reward_defaults(values))
+
+    def return_bound(self) -> ReturnBound:
+        """The bound that rewards must not contradict."""
+        return ReturnBound(self.agent.max_return, self.agent.discount, self.agent.reward_bias)
 
     def env_config(self) -> dict[str, Any]:
         """The arguments of `envs.make_env`, as a rollout worker gets them."""

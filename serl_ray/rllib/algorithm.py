@@ -12,6 +12,7 @@ from ray.rllib.utils.annotations import override
 from serl_ray.data.observations import joined_name
 from serl_ray.data.replay.log import ReplayLog, read_shards
 from serl_ray.data.replay.mixer import sample_mixed
+from serl_ray.data.rewards import ReturnCheck
 from serl_ray.data.schema import Segment
 from serl_ray.rllib import checkpoint
 from serl_ray.rllib.base import TrainingAlgorithm
@@ -44,6 +45,7 @@ class SERL(TrainingAlgorithm):
         self.logs = {name: ReplayLog(replay_dir / name, **described) for name in ("online", "demos")}
         self.online = online_buffer(self.options, space, action_dim)
         shared, promised = self.config.shared_demos, self.online.nbytes
+        self.returns = ReturnCheck(self.options.return_bound())
         self.demos = demo_buffer(self.options, space, action_dim, self.logs["demos"], shared, promised)
         self.demonstrations = len(self.demos)
         self.buffers = {"online": self.online, "demos": self.demos}
@@ -95,6 +97,7 @@ class SERL(TrainingAlgorithm):
             self.interventions += len(intervention)
         self.episodes.add(segment)
         self.env_steps += len(segment)
+        self.returns.add(segment)
 
     def recover(self) -> int:
         """Takes up what a run has stored after the checkpoint that was loaded; returns the env steps that are back."""

@@ -90,7 +90,7 @@ class TrainingAlgorithm(PublicMethods):
         self.rng = np.random.default_rng(self.config.seed)
         self.env_steps = self.learner_steps = self.interventions = self.demonstrations = 0
         self.interrupted = Event()
-        self.faults, self.episodes = FaultLog(), EpisodeLog()
+        self.faults, self.episodes = FaultLog(), EpisodeLog(self.options.reward.success_return)
         self.logs: dict[str, ReplayLog] = {}
         self.buffers: dict[str, ReplayBuffer] = {}
         self._prepares_ahead = self._reads_batches = False
@@ -99,7 +99,8 @@ class TrainingAlgorithm(PublicMethods):
         self.log_writer = LogWriter(self.logs.values())
         self.feed = BatchFeed(self._sample_batch, self.agent.device, self._reads_batches)
         workers, episodes, films = self.eval_env_runner_group, self.options.evaluation.evaluation_episodes, self.config.films
-        self.evaluator = Evaluator(workers, episodes, self.faults, films, lambda: self.should_stop)
+        success_return = self.options.reward.success_return
+        self.evaluator = Evaluator(workers, episodes, self.faults, films, lambda: self.should_stop, success_return)
         self.metrics_log = MetricsLog()
         replay_dir = self.config.replay_dir
         self.gauges = Gauges(run=Path(replay_dir).parent.name if replay_dir else Path(self.logdir).name)

@@ -23,6 +23,7 @@ from serl_ray.data.schema import ArraySpec, Segment
 from serl_ray.files.uris import suffix
 from serl_ray.networks.pretrained import fingerprint
 from serl_ray.options.sets import HybridOptions, TrainingOptions
+from serl_ray.rllib.demo_rewards import DemoRewards
 from serl_ray.rllib.demo_shapes import check_demonstrations
 from serl_ray.utils.options import Role, names_of
 
@@ -61,10 +62,13 @@ def demo_buffer(
         dataset = ray.get(shared[demos_key(options)])
         num_observations = sum(episode_lengths(dataset).values()) + dataset.count()
     buffer, writer = make(num_observations + num_spare), LogWriter([log])
+    rewards = DemoRewards(options)
     for segment in demos.segments(dataset):
+        rewards.add(str(segment.episode), segment.rewards, bool(segment.dones[-1]))
         buffer.add(segment)
         log.append(segment)
         writer.write_if_due()
+    rewards.warn_if_hidden()
     return buffer
 
 

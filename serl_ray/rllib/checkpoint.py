@@ -136,7 +136,7 @@ def load(state: RunState, directory: str) -> RunState:
     _check_trunk(path, tensors, state.agent, state.options.agent.networks.encoder.trunk)
     state.agent.state.check(tensors)
     try:
-        episodes = EpisodeLog.from_json(saved["episodes"])
+        episodes = EpisodeLog.from_json(saved["episodes"], state.options.reward.success_return)
         for name, generator in state.generators.items():
             copy.deepcopy(generator).bit_generator.state = saved["random"][name]
     except (KeyError, TypeError, ValueError, OverflowError) as error:

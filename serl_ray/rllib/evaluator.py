@@ -18,6 +18,7 @@ from ray.rllib.env.env_runner_group import EnvRunnerGroup
 from ray.rllib.evaluation.rollout_worker import RolloutWorker
 
 from serl_ray.cluster.ray_private import ready_results, remote_workers
+from serl_ray.data.rewards import SUCCESS_RETURN
 from serl_ray.evaluation.rollouts import Act, Episode, Evaluation, deterministic, run_episodes
 from serl_ray.evaluation.video import Film
 from serl_ray.rllib.failures import FaultLog, WorkerError, raise_failure, reporting
@@ -55,6 +56,7 @@ class Evaluator:
         faults: log of evaluations that did not end.
         films: whether the first episode is filmed.
         should_stop: asked after each episode that is played in this process.
+        success_return: sum of rewards from which an episode is a success; None if `info["success"]` decides.
 
     Attributes:
         last_episodes: those of the last evaluation that came to its end.
@@ -67,9 +69,10 @@ class Evaluator:
         faults: FaultLog,
         films: bool = False,
         should_stop: Callable[[], bool] = lambda: False,
+        success_return: float | None = SUCCESS_RETURN,
     ) -> None:
         self._workers, self._episodes, self._faults, self._should_stop = workers, episodes, faults, should_stop
-        self._films, self._video = films, None
+        self._films, self._video, self._success_return = films, None, success_return
         self.last_episodes: list[Episode] = []
         ids = remote_workers(workers)
         ends = np.linspace(0, episodes, len(ids) + 1).astype(int).tolist()
@@ -90,11 +93,13 @@ class Evaluator:
             return
         self._env_steps, self._played = env_steps, {}
         if self._shares:
-            plays = [partial(_play, weights=weights, episodes=share, films=self._films) for share in self._shares.values()]
+            play = partial(_play, weights=weights, films=self._films, success_return=self._success_return)
+            plays = [partial(play, episodes=share) for share in self._shares.values()]
             self._workers.foreach_env_runner_async(plays, remote_worker_ids=list(self._shares), healthy_only=False)
             self._playing = set(self._shares)
         else:
-            outcome = _play(self._workers.local_env_runner, weights, range(self._episodes), self._films, self._should_stop)
+            worker, episodes = self._workers.local_env_runner, range(self._episodes)
+            outcome = _play(worker, weights, episodes, self._films, self._success_return, self._should_stop)
             self._finished = self._metrics([self._take(outcome)])
 
     def finished(self, timeout: float = 0.0) -> dict[str, float] | None:
@@ -146,18 +151,24 @@ class Evaluator:
 
 @reporting
 def _play(
-    worker: RolloutWorker, weights: Weights, episodes: range, films: bool, should_stop: Callable[[], bool] = lambda: False
+    worker: RolloutWorker,
+    weights: Weights,
+    episodes: range,
+    films: bool,
+    success_return: float | None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Played | None:
     policy = worker.get_policy()
     policy.set_weights(weights)
     act, played = deterministic(policy.agent), Played()
-    first = [_film(act, worker.env, played)] if films and episodes.start == 0 else []
-    others = run_episodes(act, worker.env, len(episodes) - len(first), SEED + episodes.start + len(first))
+    first = [_film(act, worker.env, played, success_return)] if films and episodes.start == 0 else []
+    seed = SEED + episodes.start + len(first)
+    others = run_episodes(act, worker.env, len(episodes) - len(first), seed, success_return=success_return)
     played.episodes = list(takewhile(lambda _: not should_stop(), chain(first, others)))
     return played if len(played.episodes) == len(episodes) else None
 
 
-def _film(act: Act, env: gymnasium.Env, played: Played) -> Episode:
+def _film(act: Act, env: gymnasium.Env, played: Played, success_return: float | None) -> Episode:
     """An episode, and its film as far as there can be one: an evaluation is worth more."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
@@ -170,7 +181,7 @@ def _film(act: Act, env: gymnasium.Env, played: Played) -> Episode:
                     except Exception as error:  # of whatever the env renders with
                         played.fault = f"{type(error).__name__}: {error}"
 
-            [episode] = run_episodes(act, env, 1, SEED, take)
+            [episode] = run_episodes(act, env, 1, SEED, take, success_return)
         if played.fault is None:
             played.video = path.read_bytes()
     return episode

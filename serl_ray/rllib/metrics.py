@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import defaultdict, deque
 from collections.abc import Mapping
@@ -9,15 +10,21 @@ from typing import Any
 
 import numpy as np
 
+from serl_ray.data.rewards import SUCCESS_RETURN, SUCCESS_RULE, succeeded
 from serl_ray.data.schema import Segment
-from serl_ray.evaluation.rollouts import SUCCESS_RETURN, Episode
+from serl_ray.evaluation.rollouts import Episode, rate
 from serl_ray.rllib.failures import FaultLog
+
+logger = logging.getLogger(__name__)
 
 METRICS = (
     "env/steps",
     "env/steps_per_second",
     "env/episodes",
     "env/success_rate",
+    "env/autonomous_success_rate",
+    "env/autonomous_episodes",
+    "env/mean_return",
     "env/mean_steps",
     "env/intervention_rate",
     "learner/steps",
@@ -54,6 +61,7 @@ METRICS = (
     "evaluation/success_low",
     "evaluation/success_high",
     "evaluation/true_success_rate",
+    "evaluation/mean_return",
     "evaluation/mean_steps",
     "evaluation/intervention_rate",
     "evaluation/episodes",
@@ -103,21 +111,32 @@ class MetricsLog:
 
 
 class EpisodeLog:
-    """Puts episodes together from the segments of the rollout workers."""
+    """Puts episodes together from the segments of the rollout workers.
 
-    def __init__(self) -> None:
+    Args:
+        success_return: sum of rewards from which an episode is a success; None if `info["success"]` decides.
+    """
+
+    def __init__(self, success_return: float | None = SUCCESS_RETURN) -> None:
+        self._success_return = success_return
+        self._has_said_rule = success_return != SUCCESS_RETURN
         self.num_episodes = 0
         self._recent: deque[Episode] = deque(maxlen=RECENT_EPISODES)
         self._running: dict[str, tuple[float, int, int]] = {}
 
     def add(self, segment: Segment) -> None:
+        """Adds a segment; other rewards than 0 and 1 are named once, with the rule by which episodes count as a success."""
+        if not self._has_said_rule and (others := segment.rewards[~np.isin(segment.rewards, (0.0, 1.0))]).size:
+            logger.warning("The env has given a reward of %g. %s", others[0], SUCCESS_RULE)
+            self._has_said_rule = True
         earned, steps, interventions = self._running.pop(segment.episode, (0.0, 0, 0))
         earned += float(segment.rewards.sum())
         steps += len(segment)
         interventions += int(segment.intervened.sum())
         if segment.dones[-1]:
             self.num_episodes += 1
-            self._recent.append(Episode(earned >= SUCCESS_RETURN, steps, interventions, total_reward=earned))
+            success = succeeded(earned, segment.success, self._success_return)
+            self._recent.append(Episode(success, steps, interventions, segment.success, earned))
         else:
             self._running[segment.episode] = (earned, steps, interventions)
 
@@ -126,13 +145,13 @@ class EpisodeLog:
         return {"number": self.num_episodes, "recent": [vars(episode) for episode in self._recent]}
 
     @classmethod
-    def from_json(cls, described: dict[str, Any]) -> EpisodeLog:
+    def from_json(cls, described: dict[str, Any], success_return: float | None = SUCCESS_RETURN) -> EpisodeLog:
         """The reverse of `to_json`; episodes that were under way are over.
 
         Raises:
             KeyError, TypeError, ValueError: it is not what was written.
         """
-        log = cls()
+        log = cls(success_return)
         log.num_episodes = described["number"]
         if not is_count(log.num_episodes):
             raise ValueError(f"number of episodes is {log.num_episodes!r:.200}; it must be a whole number from 0")
@@ -140,13 +159,17 @@ class EpisodeLog:
         return log
 
     def metrics(self) -> dict[str, float]:
-        """Running averages over the last episodes."""
+        """Running averages over the last episodes; of success also over those of them in which nobody intervened."""
         if not self._recent:
             return {"env/episodes": 0.0}
         steps = sum(episode.steps for episode in self._recent)
+        alone = [episode.success for episode in self._recent if not episode.interventions]
         return {
             "env/episodes": float(self.num_episodes),
-            "env/success_rate": float(np.mean([episode.success for episode in self._recent])),
+            "env/success_rate": rate([episode.success for episode in self._recent]),
+            "env/autonomous_success_rate": rate(alone),
+            "env/autonomous_episodes": float(len(alone)),
+            "env/mean_return": float(np.mean([episode.total_reward for episode in self._recent])),
             "env/mean_steps": steps / len(self._recent),
             "env/intervention_rate": sum(episode.interventions for episode in self._recent) / steps,
         }
@@ -155,8 +178,8 @@ class EpisodeLog:
 def _episode(described: dict[str, Any]) -> Episode:
     """The reverse of `vars(episode)`."""
     episode = Episode(**described)
-    if type(episode.success) is not bool or type(episode.true_success) is not bool:
-        raise ValueError(f"success is {episode.success!r:.200} and {episode.true_success!r:.200}; both must be true or false")
+    if not {type(episode.success), type(episode.true_success)} <= {bool, type(None)}:
+        raise ValueError(f"success is {episode.success!r:.200} and {episode.true_success!r:.200}; it must be true, false or null")
     if not (is_count(episode.steps) and episode.steps >= 1 and is_count(episode.interventions)):
         raise ValueError(f"an episode has {episode.steps!r:.200} steps and {episode.interventions!r:.200} interventions")
     return episode

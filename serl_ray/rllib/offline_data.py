@@ -21,7 +21,8 @@ from serl_ray.data.replay.ring import row_bytes
 from serl_ray.data.replay.streaming import DemoStream
 from serl_ray.data.schema import Segment
 from serl_ray.options.sets import OfflineOptions
-from serl_ray.rllib.buffers import Shared, demos_key, episode_lengths, make_buffer, observation_specs, read_dataset
+from serl_ray.rllib.buffers import Shared, demos_key, make_buffer, observation_specs, read_dataset
+from serl_ray.rllib.demo_rewards import DemoRewards
 from serl_ray.types import Batch
 from serl_ray.utils.memory import free_memory
 
@@ -71,7 +72,7 @@ def load_offline_data(
         DemoError: a file does not fit, or nothing is left to learn from.
     """
     dataset = read_dataset(options, space, action_dim) if shared is None else ray.get(shared[demos_key(options)])
-    lengths = episode_lengths(dataset)
+    lengths = _checked_lengths(options, dataset)
     held_out = _held_out(list(lengths), options.demos.held_out)
     num_transitions = sum(steps for episode, steps in lengths.items() if episode not in held_out)
     if not num_transitions:
@@ -94,6 +95,15 @@ def load_offline_data(
         if segment.episode not in held_out:
             buffer.add(segment)
     return OfflineData(buffer.sample, judged, num_transitions, rows * bytes_a_row)
+
+
+def _checked_lengths(options: OfflineOptions, dataset: ray.data.Dataset) -> dict[str, int]:
+    """Transitions of each episode, after a check of their rewards."""
+    rewards = DemoRewards(options)
+    for row in dataset.select_columns(["episode", "rewards", "dones"]).iter_rows():
+        rewards.add(row["episode"], row["rewards"], bool(row["dones"][-1]))
+    rewards.warn_if_hidden()
+    return rewards.lengths
 
 
 def _held_out(episodes: list[str], share: float) -> Collection[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from serl_ray.files.atomic import locked, new_folder
 from serl_ray.rllib.base import TrainingAlgorithm
 from serl_ray.rllib.checkpoint import CHECKPOINTS, REPLAY_DIR, checkpoints_of, read_run, step_of
-from serl_ray.runs.log import LOGS, read_results, success_by_step
+from serl_ray.runs.log import LOGS, read_results, scores_by_step
 from serl_ray.runs.mirror import Mirror
 
 logger = logging.getLogger(__name__)
@@ -119,10 +119,10 @@ class RunFolder:
 
 
 def best_checkpoint(run: Path) -> tuple[Path, float] | None:
-    """The checkpoint with the best evaluation and its success rate, the newest of equals; None where none was evaluated."""
-    success = success_by_step(read_results(run / LOGS))
+    """The checkpoint with the best evaluation and its score, the newest of equals; None where none was evaluated."""
+    scores = scores_by_step(read_results(run / LOGS))
     judged = [
-        (success[step_of(path.name)], step_of(path.name), path) for path in checkpoints_of(run) if step_of(path.name) in success
+        (scores[step_of(path.name)], step_of(path.name), path) for path in checkpoints_of(run) if step_of(path.name) in scores
     ]
     if not judged:
         return None

@@ -101,6 +101,8 @@ def read_results(directory: Path) -> list[dict[str, float]]:
     return results
 
 
-def success_by_step(results: Sequence[Mapping[str, float]]) -> dict[int, float]:
-    """The success rate of each evaluation, by the step whose policy was evaluated."""
-    return {int(r["evaluation/at_step"]): r["evaluation/success_rate"] for r in results if "evaluation/success_rate" in r}
+def scores_by_step(results: Sequence[Mapping[str, float]]) -> dict[int, float]:
+    """The success rate of each evaluation, by the step whose policy was evaluated; where success is unknown, the mean return."""
+    rates = {int(r["evaluation/at_step"]): r["evaluation/success_rate"] for r in results if "evaluation/success_rate" in r}
+    returns = {int(r["evaluation/at_step"]): r["evaluation/mean_return"] for r in results if "evaluation/mean_return" in r}
+    return rates or returns

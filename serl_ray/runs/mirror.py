@@ -21,7 +21,7 @@ from serl_ray.agents.checkpoint import CONFIG_FILE, TENSORS_FILE
 from serl_ray.files.atomic import new_folder
 from serl_ray.files.uris import is_uri, locate
 from serl_ray.rllib.checkpoint import AGENT_DIR, CHECKPOINTS, NAME, REPLAY_DIR, RUN_FILE, checkpoints_of, read_run, step_of
-from serl_ray.runs.log import LOGS, RESULTS, read_results, success_by_step
+from serl_ray.runs.log import LOGS, RESULTS, read_results, scores_by_step
 from serl_ray.runs.tracking import TRACKS
 
 logger = logging.getLogger(__name__)
@@ -130,9 +130,9 @@ class Mirror:
     def best(self, run: Path) -> str | None:
         """The name of the whole checkpoint with the best evaluation; None where none was evaluated. Fetches the results."""
         self._fetch_small_files(run)
-        success = success_by_step(read_results(run / LOGS))
-        judged = [name for name in self.checkpoints() if step_of(name) in success]
-        for name in sorted(judged, key=lambda name: (success[step_of(name)], step_of(name)), reverse=True):
+        scores = scores_by_step(read_results(run / LOGS))
+        judged = [name for name in self.checkpoints() if step_of(name) in scores]
+        for name in sorted(judged, key=lambda name: (scores[step_of(name)], step_of(name)), reverse=True):
             if self._is_whole(name):
                 return name
         return None

@@ -21,21 +21,26 @@ PANELS: tuple[Panel, ...] = (
         "success rate",
         (
             ("env/success_rate", "training"),
+            ("env/autonomous_success_rate", "training, episodes without a human step"),
             ("evaluation/success_rate", "evaluation"),
             ("evaluation/true_success_rate", "evaluation, in truth"),
         ),
     ),
+    ("return", (("env/mean_return", "training"), ("evaluation/mean_return", "evaluation"))),
     ("steps an episode", (("env/mean_steps", "training"), ("evaluation/mean_steps", "evaluation"))),
-    ("Q (1 is the most that 0/1 rewards allow)", (("critic/q_mean", "mean"), ("critic/q_max", "greatest"))),
+    ("Q", (("critic/q_mean", "mean"), ("critic/q_max", "greatest"))),
     ("entropy", (("actor/entropy", "policy"),)),
     ("held-out demonstrations", (("held_out/action_error", "action error"), ("held_out/value_error", "value error"))),
 )
 
 
-def plot_learning_curve(results: Sequence[dict[str, Any]], path: Path, steps: str = "env/steps") -> None:
-    """Success, episode length, Q, entropy and what is held out, as far as there are such, over a count of steps, as a PNG.
+def plot_learning_curve(
+    results: Sequence[dict[str, Any]], path: Path, steps: str = "env/steps", max_return: float | None = None
+) -> None:
+    """Success, returns, lengths, Q, entropy and what is held out, as far as there are such, over a count of steps, as a PNG.
 
-    Steps in which somebody intervened have another background, the deeper the more of them there were.
+    Steps in which somebody intervened have another background, the deeper the more of them there were. A line in the panel of Q
+    marks `max_return`, its upper bound.
     """
     panels = [panel for panel in PANELS if any(_is_number(r.get(key)) for r in results for key, _ in panel[1])]
     rows = max(-(-len(panels) // 2), 1)
@@ -49,8 +54,8 @@ def plot_learning_curve(results: Sequence[dict[str, Any]], path: Path, steps: st
             axes.plot([x for x, _ in points], [y for _, y in points], label=label)
         for first, last, share in interventions(results, steps):
             axes.axvspan(first, last, color="C1", alpha=0.1 + 0.4 * share, linewidth=0)
-        if title.startswith("Q "):
-            axes.axhline(1.0, color="grey", linestyle=":")
+        if title == "Q" and max_return is not None:
+            axes.axhline(max_return, color="grey", linestyle=":", label="max_return")
         axes.set(title=title, xlabel=steps.replace("/", " "))
         axes.grid(alpha=0.3)
         axes.legend()
@@ -73,7 +78,7 @@ def plot_value_curves(curves: Sequence[ValueCurve], path: Path, most: int = 12) 
         axes.plot(steps_left, curve.q, color="C0", alpha=0.6, label=None if index else "Q of what was done")
         axes.plot(steps_left, curve.returns, color="black", linestyle="--", label=None if index else "discounted return")
     axes.invert_xaxis()
-    axes.set(title="values along held-out demonstrations", xlabel="steps to the end of the episode", ylim=(-0.25, 1.25))
+    axes.set(title="values along held-out demonstrations", xlabel="steps to the end of the episode")
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=110)

@@ -67,6 +67,12 @@ def find_classifier(checkpoint: Path, named: str, identity: str | None) -> str:
     )
 
 
+def success_return_of(run: Path) -> float | None:
+    """The sum of rewards from which an episode of a run is a success; None if the env's `info["success"]` decides."""
+    path = checkpoint_of(run)
+    return _options_of(path, read_run(path)["options"]).reward.success_return
+
+
 def _options_of(path: Path, saved: dict[str, Any]) -> TrainingOptions:
     try:
         return TrainingOptions.of(**{name: saved[name] for name in names_of(TrainingOptions) if name in saved})

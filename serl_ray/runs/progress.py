@@ -12,12 +12,17 @@ from tqdm import tqdm
 
 SHOWN = {
     "success": "env/success_rate",
+    "autonomous": "env/autonomous_success_rate",
+    "return": "env/mean_return",
     "eval": "evaluation/success_rate",
+    "eval return": "evaluation/mean_return",
     "q": "critic/q_mean",
     "entropy": "actor/entropy",
     "interventions": "env/intervention_rate",
     "action error": "held_out/action_error",
 }
+SAME = {"env/mean_return": "env/success_rate", "evaluation/mean_return": "evaluation/success_rate"}
+"""Returns that are left out where they equal the success rate, as they do with one reward of 1."""
 
 
 class Progress:
@@ -40,12 +45,25 @@ class Progress:
 
     def show(self, steps: int, result: Mapping[str, Any]) -> None:
         """A result after so many steps."""
-        known = " ".join(f"{name} {result[key]:.2f}" for name, key in SHOWN.items() if not math.isnan(result[key]))
+        known = described(result)
         if self._bar.disable:
             print(f"{steps}/{self._total} steps {known}", flush=True)
         else:
             self._bar.update(steps - self._bar.n)
             self._bar.set_postfix_str(known)
+
+
+def described(result: Mapping[str, Any]) -> str:
+    """The known numbers of a result in one line; those of an evaluation name its step."""
+    keys = {
+        name: key for name, key in SHOWN.items() if not math.isnan(result[key]) and result[key] != result.get(SAME.get(key, ""))
+    }
+    if not result["env/intervention_rate"]:
+        keys.pop("autonomous", None)
+    at_step = {
+        name: f"{name} (step {result['evaluation/at_step']:.0f})" for name, key in keys.items() if key.startswith("evaluation/")
+    }
+    return " ".join(f"{at_step.get(name, name)} {result[key]:.2f}" for name, key in keys.items())
 
 
 def say(text: str) -> None:

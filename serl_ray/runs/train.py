@@ -9,6 +9,7 @@ from threading import Event
 from typing import Any
 
 from serl_ray.cluster.start import start_ray
+from serl_ray.data.rewards import RewardError
 from serl_ray.networks.pretrained import warn_if_random
 from serl_ray.options.sets import HybridRun, OfflineRun
 from serl_ray.rllib import OfflineConfig, SERLConfig
@@ -21,13 +22,12 @@ from serl_ray.runs.mirror import Mirror, local_run
 from serl_ray.runs.progress import Progress, say
 from serl_ray.runs.start_check import check_start
 from serl_ray.runs.tracking import TrackedRun, Trackers, check_tracks
+from serl_ray.runs.warnings import RunWarnings
 from serl_ray.utils.device import device_named
 from serl_ray.utils.options import names_of
 
 CURVE = "learning_curve.png"
 VALUES = "values.png"
-FAULTY_SHARE = 0.05
-"""Share of values above the greatest possible return from which a warning is given."""
 
 
 def train(options: HybridRun | OfflineRun, interrupted: Event | None = None) -> dict[str, Any] | None:
@@ -42,6 +42,7 @@ def train(options: HybridRun | OfflineRun, interrupted: Event | None = None) -> 
 
     Raises:
         WorkerError: rollout workers cannot go on; the run is saved.
+        RewardError: a reward contradicts `max_return`; the run is saved.
         LearnerError: the learner's numbers became NaN or infinite; the checkpoints are from before.
         RuntimeError: a tracker cannot be set up; nothing has been trained.
     """
@@ -146,7 +147,7 @@ def _run_to_the_end(
         if algorithm.should_stop:  # there may be no time to wait for what workers still bring
             folder.save(algorithm)
         algorithm.wait_for_requests()
-    except WorkerError:
+    except (WorkerError, RewardError):
         folder.save(algorithm)
         raise
     folder.save(algorithm)
@@ -167,16 +168,15 @@ def _begin(algorithm: TrainingAlgorithm, log: RunLog, folder: RunFolder, options
 
 
 def _loop(algorithm: TrainingAlgorithm, log: RunLog, folder: RunFolder, options: HybridRun | OfflineRun) -> None:
-    max_steps, bound, every = options.schedule.max_steps, options.agent.max_return, options.run.checkpoint_every
-    has_warned = bound is None
+    max_steps, every, warnings = options.schedule.max_steps, options.run.checkpoint_every, RunWarnings(options)
     with Progress(max_steps, algorithm.steps) as progress:
         while algorithm.steps < max_steps and not algorithm.should_stop:
             before = algorithm.steps
             result = algorithm.train()
             _append(log, algorithm, result)
             progress.show(algorithm.steps, result)
-            if not has_warned and (has_warned := result["critic/q_over_bound"] > FAULTY_SHARE):
-                say(f"{result['critic/q_over_bound']:.0%} of the values are above max_return, {bound}, the greatest return.")
+            for warning in warnings.of(result):
+                say(warning)
             if algorithm.steps // every > before // every:
                 folder.try_to_save(algorithm)
 
@@ -192,6 +192,7 @@ def _draw(algorithm: TrainingAlgorithm, save_dir: Path) -> None:
     """The learning curve and, of a run that came to its end, the values on held-out episodes."""
     from serl_ray.runs.plots import plot_learning_curve, plot_value_curves  # whose library is not needed until now
 
-    plot_learning_curve(read_results(save_dir / LOGS), save_dir / CURVE, algorithm.steps_metric)
+    bound = algorithm.options.agent.max_return
+    plot_learning_curve(read_results(save_dir / LOGS), save_dir / CURVE, algorithm.steps_metric, bound)
     if not algorithm.should_stop and (curves := algorithm.value_curves()):
         plot_value_curves(curves, save_dir / VALUES)

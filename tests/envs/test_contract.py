@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from fake_envs import FakeEnv
 
+from serl_ray.data.rewards import ReturnBound
 from serl_ray.envs import check_env, inspect_env
 
 MODE = "single-arm-learned-gripper"
@@ -153,7 +154,10 @@ def test_reset_of_the_old_api(reset):
 @pytest.mark.parametrize(
     ("env", "message"),
     [
-        (FakeEnv(outcome=with_result(1, 0.3)), "rewards other than 0 and 1, from 0.3 to 0.3"),
+        (
+            FakeEnv(outcome=with_result(1, 0.02)),
+            "rewards other than 0 and 1, from 0.02 to 0.02. .*--success_return.*--reward dense",
+        ),
         (FakeEnv(outcome=lambda result: (*result[:4], {})), "GripperPenalty"),
         (FakeEnv(observe=with_array("front", lambda image: image * 0 + 9)), "Camera `front` always shows the same image"),
         (FakeEnv(outcome=lambda result: (result[0], 0.0, result[3], False, result[4])), "terminates after 20 steps"),
@@ -163,6 +167,16 @@ def test_warnings_are_no_problems(env, message):
     report = inspect_env(env, MODE)
     assert report.problems == []
     assert_told(report.warnings, message)
+
+
+@pytest.mark.parametrize(
+    ("reward", "says"), [(10.0, "a reward of 10 is above max_return, 1"), (0.3, "rewards of up to 0.3 add up to a return of")]
+)
+def test_rewards_that_contradict_the_bound_are_a_problem(reward, says):
+    env = FakeEnv(outcome=with_result(1, reward))
+    assert_told(check_env(env, MODE), says)
+    report = inspect_env(env, MODE, bound=ReturnBound(None, 0.95))
+    assert report.problems == [] and not any("rewards" in warning for warning in report.warnings)
 
 
 def test_vectors_in_forgotten_units():

@@ -57,7 +57,15 @@ def test_every_set_up_trains_and_reports_every_metric(build, setup_mode, image_k
     result = algorithm.train()
     assert set(METRICS) <= result.keys()
     unknown = {name for name in METRICS if math.isnan(result[name])}
-    no_episode_yet = {"env/success_rate", "env/mean_steps", "env/intervention_rate"}
+    averages = (
+        "success_rate",
+        "autonomous_success_rate",
+        "autonomous_episodes",
+        "mean_return",
+        "mean_steps",
+        "intervention_rate",
+    )
+    no_episode_yet = {f"env/{name}" for name in averages}
     no_gripper = set() if "learned" in setup_mode else {name for name in METRICS if name.startswith("grasp_critic/")}
     offline = {name for name in METRICS if name.startswith("held_out/") or name.endswith("/imitation_loss")}
     assert unknown <= no_episode_yet | no_gripper | offline

@@ -1,0 +1,135 @@
+"""Rewards: returns, success, and the bound of the values that rewards must not contradict."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from serl_ray.data.schema import Segment
+
+SUCCESS_RETURN = 0.5
+"""Sum of rewards, where these are 0 or 1, from which an episode counts as a success."""
+SUCCESS_RULE = (
+    f"An episode counts as a success if its rewards add up to {SUCCESS_RETURN:g} or more (--success_return); None leaves that to "
+    "the env's info['success'], and --reward dense is for rewards at every step."
+)
+"""The rule for rewards that are 0 or 1, said where they are not."""
+TOLERANCE = 1e-3
+"""Share of the bound by which a return may exceed it, for errors of float arithmetic."""
+
+
+INVISIBLE = 0.005
+"""Discounted value of a success below which critics cannot tell it from nothing."""
+VISIBLE = 0.05
+"""Discounted value of a success, in the first step of an episode, that a discount is suggested for."""
+
+
+class RewardError(ValueError):
+    """Rewards whose returns exceed `max_return`: one line with the reward, the bound and the options to choose from."""
+
+
+def discounted_returns(rewards: np.ndarray, discount: float) -> np.ndarray:
+    """Discounted returns (n,) from each step on, including its own reward."""
+    returns = np.zeros(len(rewards))
+    future = 0.0
+    for step in reversed(range(len(rewards))):
+        returns[step] = future = rewards[step] + discount * future
+    return returns
+
+
+def invisible_success(steps: float, discount: float) -> str | None:
+    """A sentence if a success that is so many steps away is discounted to nothing; else None."""
+    value = discount**steps
+    if value >= INVISIBLE:
+        return None
+    better = min(math.ceil(1000 * VISIBLE ** (1 / steps)) / 1000, 0.999)
+    return (
+        f"A success after {steps:.0f} steps is worth {value:.1g} in the first step, with the discount of {discount:g}: the "
+        f"critics cannot see it. Choose --discount {better:g}, which makes it {better**steps:.2g}, or fewer steps a second."
+    )
+
+
+def succeeded(total_reward: float, reported: bool | None, success_return: float | None) -> bool | None:
+    """True for an episode that was a success; None where nobody knows.
+
+    Args:
+        total_reward: sum of its rewards.
+        reported: `info["success"]` of its last step; None where the env does not report it.
+        success_return: sum of rewards from which an episode is a success; None if `reported` decides.
+    """
+    return reported if success_return is None else total_reward >= success_return
+
+
+@dataclass(frozen=True)
+class ReturnBound:
+    """The upper bound of the critics' targets, which clamps them; see `agents.losses.td_target`.
+
+    A return above the bound proves it wrong: the values of the states before would be clamped below what was earned. Rewards
+    below 0 prove nothing, and make what is still to come of an episode unknown.
+
+    Attributes:
+        max_return: the bound; None for none.
+        discount: discount factor per step.
+        reward_bias: constant that the learner adds to every reward.
+    """
+
+    max_return: float | None
+    discount: float
+    reward_bias: float = 0.0
+
+    def check(self, rewards: np.ndarray, is_over: bool, where: str) -> None:
+        """Compares the discounted returns from every step on with the bound.
+
+        Args:
+            rewards: consecutive rewards (n,) of an episode.
+            is_over: whether the episode ends with them; if it goes on, rewards below 0 leave its returns open.
+            where: the origin of the rewards, for the error.
+
+        Raises:
+            RewardError: a return exceeds the bound.
+        """
+        earned = np.asarray(rewards, np.float64) + self.reward_bias
+        if self.max_return is None or not (is_over or earned.min() >= 0.0):
+            return
+        greatest = float(discounted_returns(earned, self.discount).max())
+        if greatest > self.max_return + TOLERANCE * max(abs(self.max_return), 1.0):
+            raise RewardError(f"{where}: {self._contradiction(float(earned.max()), greatest)}")
+
+    def _contradiction(self, reward: float, greatest: float) -> str:
+        bound = f"max_return, {self.max_return:g}, which bounds the critics' targets"
+        bias = f" (with the reward_bias of {self.reward_bias:g})" if self.reward_bias else ""
+        if self.max_return is not None and reward > self.max_return:
+            return (
+                f"a reward of {reward:g}{bias} is above {bound}. Choose --max_return {greatest:.6g} if no return is greater, "
+                "or --reward dense if there are rewards at every step."
+            )
+        return (
+            f"rewards of up to {reward:g}{bias} add up to a return of {greatest:.3g}, with the discount of {self.discount:g}: "
+            f"this is above {bound}. Choose --max_return None, or --reward dense if there are rewards at every step; "
+            "or end the episode with its first reward of 1."
+        )
+
+
+DEFAULT_BOUND = ReturnBound(max_return=1.0, discount=0.95)
+"""The bound by default: one reward of 1 ends the episode."""
+
+
+class ReturnCheck:
+    """Check of the rewards of episodes that arrive in segments."""
+
+    def __init__(self, bound: ReturnBound) -> None:
+        self._bound = bound
+        self._running: dict[str | int, np.ndarray] = {}
+
+    def add(self, segment: Segment) -> None:
+        """Raises RewardError where the episode so far contradicts the bound."""
+        rewards = np.append(self._running.pop(segment.episode, segment.rewards[:0]), segment.rewards)
+        is_over = bool(segment.dones[-1])
+        if not is_over:
+            self._running[segment.episode] = rewards
+        if is_over or segment.rewards.any():
+            first = segment.first_step + len(segment) - len(rewards)
+            where = f"The env's rewards in steps {first} to {first + len(rewards) - 1} of an episode"
+            self._bound.check(rewards, is_over, where)

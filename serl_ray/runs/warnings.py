@@ -1,0 +1,86 @@
+"""Warnings about the results of a run, each said once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+
+from serl_ray.data.rewards import invisible_success
+from serl_ray.options.sets import HybridOptions, TrainingOptions
+from serl_ray.rllib.metrics import RECENT_EPISODES
+
+Result = Mapping[str, float]
+
+FAULTY_SHARE = 0.05
+"""Share of values above `max_return` from which a warning is given."""
+LARGE_GAP = 0.3
+"""Success in all episodes above that in autonomous ones from which a warning is given."""
+FEW_EPISODES = 5
+"""Autonomous episodes among the recent ones, from which their success means something."""
+
+
+class RunWarnings:
+    """Looks at each result of a run, and says what is odd about it.
+
+    Args:
+        options: options of the run.
+    """
+
+    def __init__(self, options: TrainingOptions) -> None:
+        self._options = options
+        self._rules: list[Callable[[Result], str | None]] = [self._values, self._unknown_success]
+        if isinstance(options, HybridOptions):
+            self._rules += [self._autonomy, self._evaluation_cost]
+            if options.reward.reward == "sparse" and not options.demos.demo_paths:
+                self._rules.append(self._horizon)
+
+    def of(self, result: Result) -> Iterator[str]:
+        """The sentences to say after a result; none of them comes again."""
+        said = {rule: sentence for rule in self._rules if (sentence := rule(result))}
+        self._rules = [rule for rule in self._rules if rule not in said]
+        yield from said.values()
+
+    def _values(self, result: Result) -> str | None:
+        share = result["critic/q_over_bound"]
+        if not share > FAULTY_SHARE:
+            return None
+        return f"{share:.0%} of the values are above max_return, {self._options.agent.max_return:g}: the critics overestimate."
+
+    def _unknown_success(self, result: Result) -> str | None:
+        pairs = [(result[f"{group}/mean_return"], result[f"{group}/success_rate"]) for group in ("env", "evaluation")]
+        if not any(math.isnan(success) and not math.isnan(earned) for earned, success in pairs):
+            return None
+        return (
+            "The env does not report info['success'], so success is unknown: returns are logged, and the best checkpoint is that "
+            "of the best return. Report it, or name the sum of rewards that is a success: --success_return."
+        )
+
+    def _autonomy(self, result: Result) -> str | None:
+        success, alone = result["env/success_rate"], result["env/autonomous_success_rate"]
+        episodes, recent = result["env/autonomous_episodes"], min(result["env/episodes"], RECENT_EPISODES)
+        if not episodes and recent == RECENT_EPISODES and success >= LARGE_GAP:
+            return (
+                f"Success is {success:.2f}, but somebody intervened in each of the last {recent:.0f} episodes: what the policy "
+                "does alone is not known. Let it try some episodes."
+            )
+        if episodes >= FEW_EPISODES and success - alone >= LARGE_GAP:
+            return (
+                f"Success is {success:.2f}, but {alone:.2f} in the {episodes:.0f} of the last {recent:.0f} episodes in which "
+                f"nobody intervened: the policy alone is {success - alone:.2f} worse."
+            )
+        return None
+
+    def _evaluation_cost(self, result: Result) -> str | None:
+        every, steps = self._options.evaluation.evaluate_every, result["evaluation/mean_steps"]
+        total = result["evaluation/episodes"] * steps
+        if not every or not total > every:
+            return None
+        return (
+            f"An evaluation takes {total:,.0f} env steps, {steps:.0f} in each episode: more than the {every:,} of training "
+            f"between two of them. Choose --evaluation_episodes {max(int(every / steps), 1)}, or a greater --evaluate_every."
+        )
+
+    def _horizon(self, result: Result) -> str | None:
+        steps = result["env/mean_steps"]
+        hidden = None if math.isnan(steps) else invisible_success(steps, self._options.agent.discount)
+        return hidden and f"Episodes are long. {hidden}"

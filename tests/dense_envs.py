@@ -1,0 +1,53 @@
+"""Envs with a reward at every step, which a run learns with --reward dense."""
+
+from __future__ import annotations
+
+import gymnasium
+import numpy as np
+
+
+class Pendulum(gymnasium.Wrapper):
+    """Gymnasium's pendulum under the env contract: a `state`, actions in [-1, 1], no word about success."""
+
+    def __init__(self) -> None:
+        super().__init__(gymnasium.make("Pendulum-v1"))
+        self.observation_space = gymnasium.spaces.Dict({"state": self.env.observation_space})
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        state, info = self.env.reset(seed=seed, options=options)
+        return {"state": state}, info
+
+    def step(self, action):
+        state, reward, terminated, truncated, info = self.env.step(2.0 * action)
+        return {"state": state}, float(reward), terminated, truncated, info
+
+
+class Reach(gymnasium.Env):
+    """A point in space is rewarded by its distance to a goal, minus 1 at most; it succeeds if it is within 0.1 at the end."""
+
+    observation_space = gymnasium.spaces.Dict({"state": gymnasium.spaces.Box(-9.0, 9.0, (6,), np.float32)})
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (3,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.point, self.goal = self.np_random.uniform(-1, 1, (2, 3))
+        self.steps = 0
+        return self._observe(), {}
+
+    def step(self, action):
+        self.point = np.clip(self.point + 0.2 * np.asarray(action, np.float64), -2, 2)
+        self.steps += 1
+        distance = float(np.linalg.norm(self.goal - self.point))
+        return self._observe(), -distance, False, self.steps == 25, {"success": distance < 0.1}
+
+    def _observe(self):
+        return {"state": np.concatenate([self.point, self.goal - self.point]).astype(np.float32)}
+
+
+class Stages(Reach):
+    """Three rewards of 0.5 on the way, in steps 1, 3 and 5, at which an episode ends."""
+
+    def step(self, action):
+        observation, _, _, _, info = super().step(action)
+        return observation, 0.5 * (self.steps % 2), False, self.steps == 5, info
