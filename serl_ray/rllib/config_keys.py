@@ -20,10 +20,11 @@ _READ = """algo_class extra_python_environs_for_driver extra_python_environs_for
     observation_space action_space options_class replay_dir films device shared_demos"""
 READ = frozenset(_READ.split())
 """Keys of a config, beside the options, that are read."""
-WRITTEN = frozenset({"simple_optimizer", "_is_frozen", "worker_index", "class"})
+WRITTEN = frozenset({"_is_frozen", "worker_index", "class"})
 """Keys that RLlib writes itself, when it checks, copies and freezes a config."""
 
 _ROWS = {
+    "enable_rl_module_and_learner enable_env_runner_and_connector_v2": "SERL is an algorithm of RLlib's classic stack.",
     "gamma": "Set discount.",
     "train_batch_size train_batch_size_per_learner _train_batch_size_per_learner minibatch_size": "Set batch_size.",
     "num_epochs training_intensity": "Set utd_ratio and cta_ratio.",
@@ -67,7 +68,6 @@ _ROWS = {
     "input_ input_config offline_data_class": "Set demo_paths; OfflineConfig learns from them alone.",
     "output output_config": "Set episodes_dir: it keeps every episode as Parquet.",
     "policies policy_mapping_fn policies_to_train count_steps_by multiagent": "A run has one policy.",
-    "enable_rl_module_and_learner enable_env_runner_and_connector_v2": "SERL is an algorithm of RLlib's classic stack.",
     "framework_str": "The networks are PyTorch's.",
     "torch_compile_learner torch_compile_worker": "Set compile.",
     "export_native_model_files": "Call save_agent.",
@@ -93,10 +93,11 @@ def check_given(given: Mapping[str, Any], options: Iterable[str], default: Algor
     """
     named = {current_key(name): value for name, value in given.items()}
     read = {*options, *READ}
-    unread = {current_key(name): value for name, value in default.to_dict().items() if current_key(name) not in read}
-    for name, value in named.items():
-        if name not in read:
-            refuse_changed(name, value, unread)
+    values = vars(default) | {current_key(name): value for name, value in default.to_dict().items()}
+    unread = {name: value for name, value in values.items() if name not in read}
+    for name in (*INSTEAD, *named):  # where one setter has changed several, the one of which most can be said
+        if name in named and name not in read:
+            refuse_changed(name, named[name], unread)
     check_names(named.keys() - unread.keys(), (read & {*vars(default), *options}) - WRITTEN)
     return {name: value for name, value in named.items() if name in read}
 

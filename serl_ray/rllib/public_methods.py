@@ -32,8 +32,10 @@ EXPORTS = "RLlib would write a pickle. Call save(), or save_agent for the networ
         **dict.fromkeys(("add_policy", "remove_policy"), ONE_POLICY),
         **dict.fromkeys(("get_module", "add_module", "remove_module"), NO_MODULE),
         **dict.fromkeys(
-            ("restore_env_runners", "restore_offline_eval_runners"), "workers that are lost are replaced by train()."
+            ("restore_env_runners", "restore_workers", "restore_offline_eval_runners"),
+            "workers that are lost are replaced by train().",
         ),
+        "set_weights": "acting weights are a part of the agent's. Call restore(), or set init_from.",
         "evaluate_offline": "there are no offline evaluation runners. Call evaluate().",
     }
 )

@@ -32,6 +32,7 @@ STATE = "a worker's state is a part of the run's. Call the algorithm's save() an
         **dict.fromkeys(("learn_on_batch", "compute_gradients", "apply_gradients"), LEARNS),
         **dict.fromkeys(("add_policy", "remove_policy"), ONE_POLICY),
         **dict.fromkeys(("get_state", "set_state"), STATE),
+        "get_metrics": "episodes are in the algorithm's results, under env_runners.",
         "set_global_vars": "the run counts its env steps itself.",
     }
 )
