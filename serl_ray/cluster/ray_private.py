@@ -83,3 +83,24 @@ def wandb_logger() -> type[Any]:
         _logger_actor_cls = Actor
 
     return Logger
+
+
+def current_key(name: str) -> str:
+    """RLlib's present name of a configuration key, which may have had another in older releases, as `num_workers` has."""
+    from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+
+    return AlgorithmConfig._translate_special_keys(name, warn_deprecated=False)
+
+
+def is_registered_env(name: str) -> bool:
+    """True for an env that this process has registered by `tune.register_env`."""
+    from ray.tune.registry import ENV_CREATOR, _global_registry
+
+    return bool(_global_registry.contains(ENV_CREATOR, name))
+
+
+def has_forgotten(group: EnvRunnerGroup, worker: int, in_flight: int) -> bool:
+    """True if fewer asynchronous requests to a worker are under way than were asked for: RLlib drops them where another call
+    finds the worker dead."""
+    states: Any = group._worker_manager._remote_actor_states
+    return int(states[worker].get_num_in_flight_requests()) < in_flight

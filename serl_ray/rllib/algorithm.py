@@ -18,7 +18,7 @@ from serl_ray.rllib import checkpoint
 from serl_ray.rllib.base import TrainingAlgorithm
 from serl_ray.rllib.buffers import add_in_pieces, demo_buffer, online_buffer, trunk_of_maps
 from serl_ray.rllib.config import SERLConfig
-from serl_ray.rllib.sampling import Sampler
+from serl_ray.rllib.sampling import Fragment, Sampler
 from serl_ray.types import Batch
 
 
@@ -62,8 +62,7 @@ class SERL(TrainingAlgorithm):
     @override(Algorithm)
     def training_step(self) -> None:
         """Takes what the rollout workers have, sends them on, and makes the learner steps that are due."""
-        for fragment in self.sampler.fetch(self.learner_steps, wait=not self.learner_steps_due()):
-            self.feed.run(self._store, fragment.segments)
+        for fragment in self._fetch(wait=not self.learner_steps_due()):
             self.metrics_log.average({"learner/acting_weights_age": self.learner_steps - fragment.learner_steps})
         due = self.learner_steps_due()
         if not self.options.may_wait or due <= self.options.learning.utd_ratio * self.options.collecting.max_lead:
@@ -74,8 +73,16 @@ class SERL(TrainingAlgorithm):
         """Stores what remote rollout workers have been asked for and bring within some seconds, and asks for no more."""
         ends = time.monotonic() + seconds
         while self.sampler.in_flight and time.monotonic() < ends:
-            for fragment in self.sampler.fetch(self.learner_steps, wait=True):
-                self.feed.run(self._store, fragment.segments)
+            self._fetch(wait=True)
+
+    def _fetch(self, wait: bool) -> list[Fragment]:
+        """Stores what rollout workers have brought."""
+        fragments = self.sampler.fetch(self.learner_steps, wait)
+        for fragment in fragments:
+            self.feed.run(self._store, fragment.segments)
+            self.results.add_episodes(fragment.episodes)
+        self.sampler.lose_forgotten()
+        return fragments
 
     def learner_steps_due(self) -> int:
         """Learner steps that the env steps so far call for and that have not been made."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.utils.annotations import override
 
 from serl_ray.data.replay.log import LogWriter, ReplayLog
@@ -19,15 +20,17 @@ from serl_ray.evaluation.rollouts import Episode
 from serl_ray.options.sets import options_in
 from serl_ray.rllib import checkpoint
 from serl_ray.rllib.action_scale import scale_of_run, to_contract
+from serl_ray.rllib.callbacks import NO_LOGGER
 from serl_ray.rllib.checkpoint import COUNTERS, RunState
 from serl_ray.rllib.config import SERLConfig
 from serl_ray.rllib.evaluator import Evaluator
 from serl_ray.rllib.failures import FaultLog, LearnerError, WorkerError
 from serl_ray.rllib.feed import BatchFeed
 from serl_ray.rllib.gauges import Gauges
-from serl_ray.rllib.metrics import EpisodeLog, MetricsLog
+from serl_ray.rllib.metrics import METRICS, EpisodeLog, MetricsLog
 from serl_ray.rllib.policy import SERLPolicy
 from serl_ray.rllib.public_methods import PublicMethods
+from serl_ray.rllib.results import RunResults, evaluation_results
 from serl_ray.rllib.sampling import RETRY_SECONDS, say_what_waits
 from serl_ray.types import Batch
 
@@ -40,6 +43,7 @@ class TrainingAlgorithm(PublicMethods):
 
     steps_metric: str
     """Metric that counts the steps of a run."""
+    _is_set_up = False
 
     def _prepare(self) -> None:
         """Sets up where batches come from: `logs`, `buffers` and what `_sample_batch` needs."""
@@ -104,6 +108,21 @@ class TrainingAlgorithm(PublicMethods):
         self.metrics_log = MetricsLog()
         replay_dir = self.config.replay_dir
         self.gauges = Gauges(run=Path(replay_dir).parent.name if replay_dir else Path(self.logdir).name)
+        self.results = RunResults(self.config.metrics_num_episodes_for_smoothing, self.config.keep_per_episode_custom_metrics)
+        self.metrics = NO_LOGGER
+        self.evaluated: dict[str, Any] = {}
+        self._has_evaluated = False
+        self._is_set_up = True
+        self.callbacks.on_algorithm_init(algorithm=self, metrics_logger=NO_LOGGER)
+
+    @property
+    def callbacks(self) -> RLlibCallback:
+        """The user's callbacks; none while the run is set up, of which they would see a part."""
+        return self._callbacks if self._is_set_up else RLlibCallback()
+
+    @callbacks.setter
+    def callbacks(self, callbacks: RLlibCallback) -> None:
+        self._callbacks = callbacks
 
     @property
     def should_stop(self) -> bool:
@@ -126,15 +145,34 @@ class TrainingAlgorithm(PublicMethods):
             "learner/steps_per_second": (self.learner_steps - learner_steps) / seconds,
             "learner/data_wait": (self.feed.seconds_waited - waited) / seconds,
         }
-        return self._result(rates)
+        return self._result(rates, env_steps)
 
     def _evaluate(self) -> None:
-        self.evaluator.start(self.policy.get_weights(), self.steps)
+        """Starts an evaluation; does nothing while the one before is running."""
+        if self.evaluator.is_playing:
+            return
+        self.callbacks.on_evaluate_start(algorithm=self, metrics_logger=NO_LOGGER)
+        self._judge()
+        if self.eval_env_runner_group is None:
+            self._end_evaluation({})
+        else:
+            self.evaluator.start(self.policy.get_weights(), self.steps)
+
+    def _judge(self) -> None:
+        """Evaluates on held-out data, where there are some."""
+
+    def _end_evaluation(self, outcome: dict[str, float]) -> None:
+        """Takes the metrics of an evaluation into the results."""
+        self.metrics_log.set(outcome)
+        outcomes, keep_custom = self.evaluator.last_outcomes, self.config.keep_per_episode_custom_metrics
+        played = evaluation_results(outcomes, keep_custom) if outcomes else {}
+        self.evaluated, self._has_evaluated = {**played, **self.metrics_log.known("evaluation", "held_out")}, True
+        self.callbacks.on_evaluate_end(algorithm=self, metrics_logger=NO_LOGGER, evaluation_metrics=self.evaluated)
 
     def evaluate_now(self) -> dict[str, float]:
         """Waits for the evaluation of the policy as it is, and returns every metric."""
         self.play_evaluation()
-        return self._result({})
+        return self._result({}, self.env_steps)
 
     @property
     def can_evaluate(self) -> bool:
@@ -147,13 +185,15 @@ class TrainingAlgorithm(PublicMethods):
         Returns:
             The episodes that were played; none without an env, and where the run has been told to stop.
         """
-        self.metrics_log.set(self.evaluator.wait())
+        if outcome := self.evaluator.wait():
+            self._end_evaluation(outcome)
         for _ in range(EVALUATION_ATTEMPTS):
             self._evaluate()
-            outcome = self.evaluator.wait()
-            if outcome or self.should_stop or self.eval_env_runner_group is None:
-                self.metrics_log.set(outcome)
-                return self.evaluator.last_episodes if outcome else []
+            if outcome := self.evaluator.wait():
+                self._end_evaluation(outcome)
+                return self.evaluator.last_episodes
+            if self.should_stop or self.eval_env_runner_group is None:
+                return []
             time.sleep(RETRY_SECONDS)
         raise WorkerError("The evaluation has failed again and again; the messages above say why. The run itself is saved.")
 
@@ -166,6 +206,9 @@ class TrainingAlgorithm(PublicMethods):
             is_full = update % cta_ratio == 0
             is_last = update == updates or (is_full and self.should_stop)
             batch = self.feed.next(prepare_another=not is_last or self._prepares_ahead)
+            custom_metrics: dict[str, float] = {}
+            self.callbacks.on_learn_on_batch(policy=self.policy, train_batch=batch, result=custom_metrics)
+            self.results.add_learnt(custom_metrics)
             metrics = self.policy.learn_on_batch(batch, critics_only=not is_full)
             if bad := [name for name, value in metrics.items() if not math.isfinite(value)]:
                 raise self._diverged(", ".join(bad))
@@ -185,15 +228,20 @@ class TrainingAlgorithm(PublicMethods):
         every = self.options.evaluation.evaluate_every
         return bool(every) and self.steps // every > steps_before // every
 
-    def _result(self, rates: dict[str, float]) -> dict[str, Any]:
+    def _result(self, rates: dict[str, float], env_steps_before: int) -> dict[str, Any]:
         if finished := self.evaluator.finished():
-            self.metrics_log.set(finished)
+            self._end_evaluation(finished)
         counts = {"env/steps": float(self.env_steps), "learner/steps": float(self.learner_steps)}
         counts |= {name: float(count) for name, count in self.faults.counts.items()}
         self.metrics_log.set({**rates, **counts, **self._counts(), "actor/imitation_share": self.imitation_share()})
         result = self.metrics_log.result()
         self.gauges.set(result)
-        return {**result, "timesteps_total": self.steps}
+        trained = self.learner_steps * self.options.learning.cta_ratio * self.options.learning.batch_size
+        named = self.results.take(result, self.env_steps, env_steps_before, trained)
+        if self._has_evaluated:
+            named["evaluation"] = {name: value for name, value in self.evaluated.items() if name not in METRICS}
+            self._has_evaluated = False
+        return {**result, **named, "timesteps_total": self.steps}
 
     def state(self) -> RunState:
         """Everything that makes the run what it is; the parts are the run's own."""
@@ -221,6 +269,7 @@ class TrainingAlgorithm(PublicMethods):
     @override(Algorithm)
     def load_checkpoint(self, checkpoint_dir: str) -> None:
         self.load_state(self.feed.run(checkpoint.load, self.state(), checkpoint_dir))
+        self.callbacks.on_checkpoint_loaded(algorithm=self)
 
     @override(Algorithm)
     def cleanup(self) -> None:

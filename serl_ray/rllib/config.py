@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import gymnasium
 import ray
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
@@ -14,13 +15,21 @@ from ray.rllib.utils.annotations import override
 from serl_ray.options.presets import PresetName, preset
 from serl_ray.options.sets import HybridOptions, TrainingOptions, options_in
 from serl_ray.rllib import checkpoint
+from serl_ray.rllib.callbacks import check_callbacks
+from serl_ray.rllib.config_keys import check_attributes, check_given, default_of, refuse_replaced, same
+from serl_ray.rllib.refusals import RefusedError
 from serl_ray.rllib.sampling import MAX_IN_FLIGHT, RolloutEnv
+from serl_ray.rllib.user_env import env_options
 from serl_ray.rllib.worker import SERLWorker
 from serl_ray.utils.device import AUTO, device_named
-from serl_ray.utils.options import check_names, names_of
+from serl_ray.utils.options import names_of
 
-OVERRULED = ("model", "optimizer", "replay_buffer_config")
-"""RLlib's keys for what is made from our options; a whole config, as Tune passes it on, brings them along."""
+EVALUATION = {"explore": False, "num_envs_per_env_runner": 1}
+"""Settings in which evaluation workers differ from those that gather experience."""
+
+
+class WorkerEnvConfig(dict[str, Any]):
+    """The `env_config` that follows from the options; any other is a user's."""
 
 
 class SERLConfig(AlgorithmConfig):
@@ -30,7 +39,8 @@ class SERLConfig(AlgorithmConfig):
         algorithm = config.build_algo()
 
     Rollout workers are RLlib's (`.env_runners(num_env_runners=2)`); with none, the env steps in this process, and runs of one
-    seed are equal.
+    seed are equal. RLlib's keys that this algorithm does not read are refused where they differ from their defaults:
+    `config_keys.INSTEAD` says what to set in their place.
     """
 
     options_class: type[TrainingOptions] = HybridOptions
@@ -48,7 +58,7 @@ class SERLConfig(AlgorithmConfig):
         self.exploration_config = {"type": "StochasticSampling"}
         self.api_stack(enable_rl_module_and_learner=False, enable_env_runner_and_connector_v2=False)
         self.framework("torch").debugging(log_sys_usage=False)
-        self.environment(env=RolloutEnv, disable_env_checking=True)
+        super().environment(env=RolloutEnv, disable_env_checking=True)
         self.env_runners(num_env_runners=0, max_requests_in_flight_per_env_runner=MAX_IN_FLIGHT)
         self.env_runners(validate_env_runners_after_construction=False)  # a worker may wait for its node while others work
         self.env_runners(env_runner_cls=SERLWorker)
@@ -56,6 +66,13 @@ class SERLConfig(AlgorithmConfig):
         self.fault_tolerance(restart_failed_env_runners=True, delay_between_env_runner_restarts_s=0.0)
         self.evaluation(evaluation_interval=None, evaluation_num_env_runners=0)
         self.experimental(_disable_preprocessor_api=True)
+        self.model["_disable_preprocessor_api"], self.simple_optimizer = True, False  # as RLlib's validate() would set them
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Sets an attribute; `num_gpus=0` puts the learner on the CPU, more on the best device (see `learn_on`)."""
+        super().__setattr__(name, value)
+        if name == "num_gpus":
+            self.device = AUTO if value else "cpu"
 
     @override(AlgorithmConfig)
     def training(self, **options: Any) -> Self:
@@ -63,7 +80,9 @@ class SERLConfig(AlgorithmConfig):
 
         Raises:
             OptionError: a name is unknown, or a value has the wrong type or is out of bounds.
+            RefusedError: a name is RLlib's, and something else is to be set here.
         """
+        refuse_replaced(options, names_of(self.options_class))
         self._set(options_in(self).replace(**options))
         return self
 
@@ -90,11 +109,12 @@ class SERLConfig(AlgorithmConfig):
         return self
 
     @override(AlgorithmConfig)
-    def resources(self, **resources: Any) -> Self:
-        """Sets RLlib's resources; `num_gpus=0` puts the learner on the CPU, more on the best device (see `learn_on`)."""
-        if "num_gpus" in resources:
-            self.learn_on(AUTO if resources["num_gpus"] else "cpu")
-        return super().resources(**resources)
+    def environment(self, *args: Any, env_config: Mapping[str, Any] | None = None, **settings: Any) -> Self:
+        """Sets the env in RLlib's way: a class, its path or a gym id, and its arguments; they become options by `env_options`."""
+        if env_config is not None and not isinstance(env_config, WorkerEnvConfig):
+            earlier = {} if isinstance(self.env_config, WorkerEnvConfig) else self.env_config
+            self.env_config = {**earlier, **env_config}
+        return super().environment(*args, **settings)
 
     def film(self, wanted: bool) -> Self:
         """Sets whether the first episode of each evaluation is filmed, for `evaluator.take_video()`."""
@@ -109,27 +129,66 @@ class SERLConfig(AlgorithmConfig):
     @override(AlgorithmConfig)
     def update_from_dict(self, config_dict: Mapping[str, Any]) -> Self:
         """Updates from a dict; unlike with RLlib's method, an unknown key is a ValueError with the nearest name."""
-        given = [name for name in config_dict if not name.startswith("__")]  # Tune's notes for itself
-        check_names(given, {*self.to_dict(), "trial_info", "num_gpus_per_worker"})
-        ours = {name: value for name, value in config_dict.items() if name in names_of(self.options_class)}
-        rest = {name: value for name, value in config_dict.items() if name not in (*ours, *OVERRULED)}
-        if "num_gpus" in rest and "device" not in rest:
-            self.resources(num_gpus=rest["num_gpus"])
-        return super().update_from_dict(rest).training(**ours)
+        given = {name: value for name, value in config_dict.items() if not name.startswith("__") and name != "trial_info"}
+        names = names_of(self.options_class)
+        read = check_given(given, names, default_of(type(self)))
+        ours = {name: read.pop(name) for name in names if name in read}
+        device = {"device": read.pop("device")} if "device" in read else {}  # counts more than num_gpus
+        return super().update_from_dict({**read, **device}).training(**ours)
 
     @override(AlgorithmConfig)
     def validate(self) -> None:
+        """Checks every setting, however it came to its value.
+
+        Raises:
+            OptionError: an option is wrong, or unknown.
+            RefusedError: a key of RLlib's differs from its default, and is not read here.
+        """
+        if self.in_evaluation:
+            self.explore, self.num_envs_per_env_runner = EVALUATION["explore"], EVALUATION["num_envs_per_env_runner"]
+        else:
+            self._refuse()
+            self._take_env()
         options = options_in(self)
         device_named(self.device)
-        self.env_config = options.env_config() | options.deadlines()
+        self.env_config = WorkerEnvConfig(options.env_config() | options.deadlines())
         if not self.in_evaluation:
             self._prepare(options)
-            self.evaluation_config = {"explore": False, "num_envs_per_env_runner": 1}
         self.evaluation_interval = 1 if options.evaluation.evaluate_every and options.env.env_name else None
         super().validate()
+        if not self.in_evaluation:
+            self.evaluation_interval = None
+
+    def _refuse(self) -> None:
+        """Raises RefusedError for what is not read."""
+        check_attributes(self, names_of(self.options_class), default_of(type(self)))
+        check_callbacks(self.callbacks_class)
+        if self.num_gpus > 1:
+            raise RefusedError(f"num_gpus is {self.num_gpus}, and is refused. The learner is on one device: set at most 1.")
+        allowed = {**EVALUATION, "env": self.env}  # RLlib's build_algo(env) adds the env
+        given = self.evaluation_config or {}
+        if not isinstance(given, dict) or any(name not in allowed or not same(given[name], allowed[name]) for name in given):
+            raise RefusedError(
+                f"evaluation_config is {given!r:.200}, and is refused. Evaluations are of the policy's mode, in the run's env, "
+                "one in each worker: set evaluate_every, evaluation_episodes and evaluation_num_env_runners."
+            )
+
+    def _take_env(self) -> None:
+        """Makes options of an env that was given in RLlib's way."""
+        config = {} if isinstance(self.env_config, WorkerEnvConfig) else self.env_config
+        name, kwargs, is_given = self.env_name, self.env_kwargs, self.env not in (None, RolloutEnv)
+        if config and kwargs and not same(config, kwargs):
+            raise RefusedError(f"env_config is {config!r:.100}, and env_kwargs {kwargs!r:.100}: set one of them.")
+        if is_given or config:
+            given = env_options(self.env if is_given else name, config or kwargs or {})
+            if name not in (default_of(type(self)).env_name, given["env_name"]):
+                raise RefusedError(f"env is {self.env!r:.100}, and env_name {name!r}: set one of them.")
+            self.training(**given)
+        super().environment(env=RolloutEnv)
 
     def _prepare(self, options: HybridOptions) -> None:
         """Adds the part of the config that the evaluation workers must not have."""
+        self._check_spaces(None, None)
         self.env_config |= self._collecting(options)
         if options.schedule.init_from:
             path = checkpoint.checkpoint_of(Path(options.schedule.init_from))
@@ -138,6 +197,12 @@ class SERLConfig(AlgorithmConfig):
             self.random_steps = 0
             if options.agent.objective == "sac":
                 self.objective = saved["objective"]
+
+    def _check_spaces(self, observation_space: gymnasium.Space | None, action_space: gymnasium.Space | None) -> None:
+        """Raises RefusedError for spaces that are given and not these."""
+        for name, known in (("observation_space", observation_space), ("action_space", action_space)):
+            if (given := getattr(self, name)) is not None and given != known:
+                raise RefusedError(f"{name} is {given!r:.100}, and is refused. Spaces are the env's or the demonstrations'.")
 
     def _collecting(self, options: HybridOptions) -> dict[str, Any]:
         """The part of `env_config` for workers that gather experience."""

@@ -15,13 +15,14 @@ import gymnasium
 import numpy as np
 from ray.exceptions import RayError
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
-from ray.rllib.evaluation.rollout_worker import RolloutWorker
+from ray.rllib.evaluation.metrics import RolloutMetrics
 
 from serl_ray.cluster.ray_private import ready_results, remote_workers
 from serl_ray.data.rewards import SUCCESS_RETURN
 from serl_ray.evaluation.rollouts import Act, Episode, Evaluation, deterministic, run_episodes
 from serl_ray.evaluation.video import Film
 from serl_ray.rllib.failures import FaultLog, WorkerError, raise_failure, reporting
+from serl_ray.rllib.worker import SERLWorker
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +39,13 @@ class Played:
 
     Attributes:
         episodes: in their order.
+        outcomes: the same in RLlib's words, with what callbacks wrote into them.
         video: an mp4 of the first; None where it was not filmed.
         fault: why it was not, although it was wanted.
     """
 
     episodes: list[Episode] = field(default_factory=list)
+    outcomes: list[RolloutMetrics] = field(default_factory=list)
     video: bytes | None = None
     fault: str | None = None
 
@@ -60,6 +63,7 @@ class Evaluator:
 
     Attributes:
         last_episodes: those of the last evaluation that came to its end.
+        last_outcomes: the same in RLlib's words.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class Evaluator:
         self._workers, self._episodes, self._faults, self._should_stop = workers, episodes, faults, should_stop
         self._films, self._video, self._success_return = films, None, success_return
         self.last_episodes: list[Episode] = []
+        self.last_outcomes: list[RolloutMetrics] = []
         ids = remote_workers(workers)
         ends = np.linspace(0, episodes, len(ids) + 1).astype(int).tolist()
         self._shares = {worker: range(*share) for worker, share in zip(ids, pairwise(ends), strict=True) if share[0] < share[1]}
@@ -86,6 +91,11 @@ class Evaluator:
     def at_step(self) -> int | None:
         """The step whose policy is being evaluated, or has been evaluated without the outcome being taken."""
         return self._env_steps if self._playing or self._finished is not None else None
+
+    @property
+    def is_playing(self) -> bool:
+        """True while remote workers play."""
+        return bool(self._playing)
 
     def start(self, weights: Weights, env_steps: int) -> None:
         """Starts an evaluation of the policy after `env_steps`; does nothing while the one before is running."""
@@ -146,12 +156,13 @@ class Evaluator:
             logger.warning("Evaluations are not filmed, as the first could not be: %s", first.fault)
             self._films = False
         self.last_episodes = list(chain.from_iterable(share.episodes for share in shares))
+        self.last_outcomes = list(chain.from_iterable(share.outcomes for share in shares))
         return {"evaluation/at_step": float(self._env_steps), **Evaluation(self.last_episodes).metrics()}
 
 
 @reporting
 def _play(
-    worker: RolloutWorker,
+    worker: SERLWorker,
     weights: Weights,
     episodes: range,
     films: bool,
@@ -161,10 +172,12 @@ def _play(
     policy = worker.get_policy()
     policy.set_weights(weights)
     act, played = deterministic(policy.agent), Played()
+    worker.take_played()  # of an evaluation that did not come to its end
     first = [_film(act, worker.env, played, success_return)] if films and episodes.start == 0 else []
     seed = SEED + episodes.start + len(first)
     others = run_episodes(act, worker.env, len(episodes) - len(first), seed, success_return=success_return)
     played.episodes = list(takewhile(lambda _: not should_stop(), chain(first, others)))
+    played.outcomes = worker.take_played()
     return played if len(played.episodes) == len(episodes) else None
 
 

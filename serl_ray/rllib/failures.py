@@ -73,30 +73,32 @@ class FaultLog:
 
 
 @dataclass
-class _Failure:
+class Failure:
+    """A remote task's exception, in place of its result."""
+
     worker: int
     text: str
 
 
-def reporting(task: Callable[..., T]) -> Callable[..., T | _Failure]:
+def reporting(task: Callable[..., T]) -> Callable[..., T | Failure]:
     """A task for a remote worker that hands its exception over in place of a result; see `raise_failure`."""
 
     @functools.wraps(task)
-    def run(worker: RolloutWorker, *args: Any, **kwargs: Any) -> T | _Failure:
+    def run(worker: RolloutWorker, *args: Any, **kwargs: Any) -> T | Failure:
         try:
             return task(worker, *args, **kwargs)
         except Exception:
-            return _Failure(worker.worker_index, traceback.format_exc())
+            return Failure(worker.worker_index, traceback.format_exc())
 
     return run
 
 
-def raise_failure(result: T | _Failure) -> T:
+def raise_failure(result: T | Failure) -> T:
     """The result of a `reporting` task.
 
     Raises:
         WorkerError: the task has failed.
     """
-    if isinstance(result, _Failure):
+    if isinstance(result, Failure):
         raise WorkerError(f"Rollout worker {result.worker} has failed:\n{result.text}")
     return result

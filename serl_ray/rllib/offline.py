@@ -29,7 +29,10 @@ class OfflineConfig(SERLConfig):
             raise ValueError("demo_paths is empty: offline training learns from demonstrations alone. Name some.")
         if options.env.env_name is None:
             observation_space, action_space = demo_spaces(options)
+            self._check_spaces(observation_space, action_space)
             self.environment(env=None, observation_space=observation_space, action_space=action_space)
+        else:
+            self._check_spaces(None, None)
 
 
 class OfflineSERL(TrainingAlgorithm):
@@ -71,10 +74,9 @@ class OfflineSERL(TrainingAlgorithm):
     def can_evaluate(self) -> bool:
         return bool(self.data.held_out) or super().can_evaluate
 
-    def _evaluate(self) -> None:
+    def _judge(self) -> None:
         if self.data.held_out:
             self.metrics_log.set(judge(self.agent, self.data.held_out, self.options.agent.discount).metrics())
-        super()._evaluate()
 
     def value_curves(self) -> list[ValueCurve]:
         """Values along held-out episodes, beside what these earned."""

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import numpy as np
 from ray.rllib.algorithms.algorithm import Algorithm
-from ray.rllib.evaluation.metrics import RolloutMetrics, summarize_episodes
 from ray.rllib.policy.sample_batch import DEFAULT_POLICY_ID
 from ray.rllib.utils.annotations import override
-from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, NUM_AGENT_STEPS_SAMPLED_THIS_ITER, NUM_ENV_STEPS_SAMPLED_THIS_ITER
 
 from serl_ray.data.observations import Observation
-from serl_ray.evaluation.rollouts import Episode
 from serl_ray.rllib.failures import WorkerError
 from serl_ray.rllib.policy import SERLPolicy
 from serl_ray.rllib.refusals import RefusedError, refuse_given, refuses
@@ -35,8 +32,10 @@ EXPORTS = "RLlib would write a pickle. Call save(), or save_agent for the networ
         **dict.fromkeys(("add_policy", "remove_policy"), ONE_POLICY),
         **dict.fromkeys(("get_module", "add_module", "remove_module"), NO_MODULE),
         **dict.fromkeys(
-            ("restore_env_runners", "restore_offline_eval_runners"), "workers that are lost are replaced by train()."
+            ("restore_env_runners", "restore_workers", "restore_offline_eval_runners"),
+            "workers that are lost are replaced by train().",
         ),
+        "set_weights": "acting weights are a part of the agent's. Call restore(), or set init_from.",
         "evaluate_offline": "there are no offline evaluation runners. Call evaluate().",
     }
 )
@@ -68,8 +67,7 @@ class PublicMethods(SavedAlgorithm):
         episodes = self.play_evaluation()
         if not episodes and self.eval_env_runner_group is not None:
             raise WorkerError("The run has been told to stop (should_stop), and so its evaluation did not come to its end.")
-        played = rllib_results(episodes) if episodes else {}
-        return {**played, **self.metrics_log.known("evaluation", "held_out")}
+        return self.evaluated
 
     @override(Algorithm)
     def compute_single_action(
@@ -127,11 +125,3 @@ class PublicMethods(SavedAlgorithm):
 def _check_one_policy(policy_id: str) -> None:
     if policy_id != DEFAULT_POLICY_ID:
         raise RefusedError(f"policy_id is {policy_id!r}, and a run has the one policy {DEFAULT_POLICY_ID!r}. Leave it out.")
-
-
-def rllib_results(episodes: Sequence[Episode]) -> dict[str, Any]:
-    """Episodes that an evaluation has played, as `Algorithm.evaluate` of RLlib's classic stack reports them."""
-    played = [RolloutMetrics(episode_length=episode.steps, episode_reward=episode.total_reward) for episode in episodes]
-    counts = (NUM_AGENT_STEPS_SAMPLED_THIS_ITER, NUM_ENV_STEPS_SAMPLED_THIS_ITER, "timesteps_this_iter")
-    steps = sum(episode.steps for episode in episodes)
-    return {ENV_RUNNER_RESULTS: summarize_episodes(played, played), **dict.fromkeys(counts, steps)}

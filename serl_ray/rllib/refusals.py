@@ -1,4 +1,4 @@
-"""RLlib's public methods that would go behind a run's back, and are refused: each says what to call in its place."""
+"""Refusals of what RLlib offers and a run does not honour: each says what to call or to set in its place."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ C = TypeVar("C", bound=type)
 
 
 class RefusedError(ValueError):
-    """A call that would go behind a run's back; nothing was done."""
+    """A call that would go behind a run's back, or a setting that would have no effect; nothing was done."""
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,12 @@ class Refusal:
     """Answer of a remote worker that refuses a call; its use raises. An exception in the worker itself would end it."""
 
     text: str
+    error: type[Exception] = RefusedError
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__"):  # pickle and copy ask for these
             raise AttributeError(name)
-        raise RefusedError(self.text)
+        raise self.error(self.text)
 
 
 def refuses(methods: Mapping[str, str]) -> Callable[[C], C]:

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -15,15 +15,17 @@ from ray.exceptions import RayError
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.env.env_context import EnvContext
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
+from ray.rllib.evaluation.metrics import RolloutMetrics
 
-from serl_ray.cluster.ray_private import ready_results, remote_workers
+from serl_ray.cluster.ray_private import has_forgotten, ready_results, remote_workers
 from serl_ray.cluster.start import places
 from serl_ray.data.schema import Segment
 from serl_ray.envs import make_env
 from serl_ray.envs.guard import Guard
 from serl_ray.envs.wrappers import ExpertIntervention, RecordEpisodes
+from serl_ray.rllib.callbacks import HookedEnv
 from serl_ray.rllib.collector import CountedEnv
-from serl_ray.rllib.failures import Fault, FaultLog, WorkerError, raise_failure, reporting
+from serl_ray.rllib.failures import Failure, Fault, FaultLog, WorkerError, raise_failure, reporting
 from serl_ray.rllib.worker import SERLWorker
 from serl_ray.types import ActionLayout
 
@@ -54,7 +56,7 @@ class RolloutEnv(CountedEnv):
         env = Guard(env, **deadlines)
         if episodes_dir:
             env = RecordEpisodes(env, episodes_dir, f"worker-{context.worker_index}-{context.vector_index}")
-        super().__init__(env)
+        super().__init__(HookedEnv(env))
 
 
 def rollout_env(algorithm_config: AlgorithmConfig, worker_index: int = 0) -> RolloutEnv:
@@ -84,6 +86,7 @@ class Fragment:
         learner_steps: learner steps behind the weights that acted.
         worker: index of the worker.
         seconds: duration of the request.
+        episodes: those that have come to their end.
     """
 
     segments: list[Segment]
@@ -92,6 +95,7 @@ class Fragment:
     learner_steps: int
     worker: int = 0
     seconds: float = 0.0
+    episodes: list[RolloutMetrics] = field(default_factory=list)
 
 
 @dataclass
@@ -190,7 +194,7 @@ class Sampler:
         if not self.is_remote:
             segments, faults = raise_failure(_collect_reporting(self._workers.local_env_runner, 1))
             self._faults.add(0, faults)
-            return [Fragment(segments, faults, 0, learner_steps)]
+            return [Fragment(segments, faults, 0, learner_steps, episodes=self._workers.local_env_runner.take_played())]
         if wait and not self.in_flight:  # there is nothing that RLlib could wait for
             time.sleep(POLL_SECONDS)
         for worker, outcome in ready_results(self._workers, POLL_SECONDS if wait else 0.0):
@@ -198,7 +202,15 @@ class Sampler:
                 self._take(worker, outcome)
         return [fragment for worker in self._requests for fragment in self._in_order(worker)]
 
+    def lose_forgotten(self) -> None:
+        """Gives up requests that RLlib has dropped, as it does where somebody else's call finds a worker dead."""
+        for worker, requests in list(self._requests.items()):
+            if has_forgotten(self._workers, worker, requests.in_flight):
+                self._lose(worker, RayError("Another call to it has failed."))
+
     def _take(self, worker: int, outcome: Any) -> None:
+        if not isinstance(outcome, Fragment | Failure | RayError):
+            return  # of somebody else's request
         requests = self._requests[worker]
         requests.in_flight = max(requests.in_flight - 1, 0)
         if isinstance(outcome, RayError):
@@ -249,7 +261,8 @@ def _collect_remotely(worker: SERLWorker, weights: ray.ObjectRef, env_steps: int
     policy.global_timestep = env_steps
     started = time.monotonic()
     segments, faults = worker.collect(policy.options.collecting.fragment_length)
-    return Fragment(segments, faults, number, learner_steps, worker.worker_index, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return Fragment(segments, faults, number, learner_steps, worker.worker_index, seconds, worker.take_played())
 
 
 _collect_reporting = reporting(SERLWorker.collect)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+from ray.rllib.evaluation.metrics import RolloutMetrics
 from ray.rllib.evaluation.rollout_worker import RolloutWorker
 from ray.rllib.utils.annotations import override
 
 from serl_ray.data.schema import Segment
+from serl_ray.rllib.callbacks import tell_sample_end
 from serl_ray.rllib.collector import Collector
-from serl_ray.rllib.failures import Fault
+from serl_ray.rllib.failures import Fault, WorkerError
 from serl_ray.rllib.refusals import Refusal, RefusedError, refuses
+
+logger = logging.getLogger(__name__)
 
 STEPS = "it would step the env of the run. Call train() to gather experience, evaluate() to play episodes in another env."
 LEARNS = "learner steps are counted, and made by train() alone."
@@ -26,11 +32,18 @@ STATE = "a worker's state is a part of the run's. Call the algorithm's save() an
         **dict.fromkeys(("learn_on_batch", "compute_gradients", "apply_gradients"), LEARNS),
         **dict.fromkeys(("add_policy", "remove_policy"), ONE_POLICY),
         **dict.fromkeys(("get_state", "set_state"), STATE),
+        "get_metrics": "episodes are in the algorithm's results, under env_runners.",
         "set_global_vars": "the run counts its env steps itself.",
     }
 )
 class SERLWorker(RolloutWorker):
     """A rollout worker whose envs are stepped by its collector alone, or by the evaluator."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._envs = self.async_env.get_sub_environments() if self.async_env else []
+        for index, env in enumerate(self._envs):
+            env.get_wrapper_attr("join")(self, index)
 
     @cached_property
     def _collector(self) -> Collector:
@@ -38,16 +51,26 @@ class SERLWorker(RolloutWorker):
 
     def collect(self, steps: int) -> tuple[list[Segment], list[Fault]]:
         """The next `steps` steps of every env; see `Collector.collect`."""
-        return self._collector.collect(steps)
+        segments, faults = self._collector.collect(steps)
+        tell_sample_end(self, segments)
+        return segments, faults
+
+    def take_played(self) -> list[RolloutMetrics]:
+        """The episodes that have come to their end since they were last taken."""
+        return [played for env in self._envs for played in env.get_wrapper_attr("take_played")()]
 
     @override(RolloutWorker)
     def apply(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Calls `func` with this worker; what is refused is answered with a `Refusal`, and the worker works on."""
+        """Calls `func` with this worker; where it is refused or raises, the answer is a `Refusal`, and the worker works on."""
 
         def call(worker: SERLWorker, *args: Any, **kwargs: Any) -> Any:
             try:
                 return func(worker, *args, **kwargs)
             except RefusedError as error:
                 return Refusal(str(error))
+            except Exception:
+                text = f"A function that was called on rollout worker {worker.worker_index} has failed:\n{traceback.format_exc()}"
+                logger.error(text)
+                return Refusal(text, WorkerError)
 
         return super().apply(call, *args, **kwargs)

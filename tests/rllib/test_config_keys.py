@@ -1,0 +1,234 @@
+"""RLlib's configuration keys: those that are not read are refused, wherever they come from, and say what to set."""
+
+from __future__ import annotations
+
+import re
+
+import gymnasium
+import numpy as np
+import pytest
+from line_envs import LineEnv
+from ray import tune
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.algorithms.ppo import PPOConfig
+
+from serl_ray.envs.make import make_env
+from serl_ray.options.sets import options_in
+from serl_ray.rllib import SERL, OfflineConfig, SERLConfig
+from serl_ray.rllib.config_keys import INSTEAD, OTHERWISE, READ, check_attributes, default_of
+from serl_ray.rllib.refusals import RefusedError
+from serl_ray.rllib.sampling import RolloutEnv
+from serl_ray.utils.options import OptionError, names_of
+
+OPTIONS = names_of(SERLConfig.options_class)
+RLLIBS = {*vars(AlgorithmConfig())} - {"_is_frozen", "algo_class"}
+UNREAD = sorted(RLLIBS - READ - {*OPTIONS})
+
+
+def another(value):
+    """A value of the same kind, where that is possible."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    return value + "x" if isinstance(value, str) else {"x": 1} if isinstance(value, dict) else object()
+
+
+@pytest.mark.parametrize("key", UNREAD)
+def test_a_key_that_is_not_read_is_refused_as_an_attribute_and_in_a_dict(key):
+    text = re.escape(INSTEAD.get(key, OTHERWISE))
+    config = SERLConfig()
+    value = another(getattr(config, key))
+    with pytest.raises(RefusedError, match=rf"^{key} is .*, and is refused\. {text}$"):
+        SERLConfig().update_from_dict({key: value})
+    setattr(config, key, value)
+    with pytest.raises(RefusedError, match=rf"^{key} is .*, and is refused\. {text}$"):
+        check_attributes(config, OPTIONS, default_of(SERLConfig))
+
+
+SETTERS = {
+    "discount": lambda c: c.training(gamma=0.99),
+    "batch_size": lambda c: c.training(train_batch_size=512),
+    "hidden_dims": lambda c: c.training(model={"fcnet_hiddens": [64]}),
+    "lr, and max_return": lambda c: c.training(grad_clip=1.0),
+    "init_temperature": lambda c: c.training(initial_alpha=0.1),
+    "training_starts": lambda c: c.training(num_steps_sampled_before_learning_starts=100),
+    "capacity and demo_fraction": lambda c: c.training(replay_buffer_config={"capacity": 10}),
+    "fragment_length": lambda c: c.env_runners(rollout_fragment_length=5),
+    "scale them there": lambda c: c.env_runners(observation_filter="MeanStdFilter"),
+    "random_steps": lambda c: c.env_runners(exploration_config={"type": "Random"}),
+    "on the CPU": lambda c: c.env_runners(num_gpus_per_env_runner=1),
+    "max_return": lambda c: c.environment(clip_rewards=True),
+    "scale them in the env": lambda c: c.environment(clip_actions=True),
+    "evaluate_every": lambda c: c.evaluation(evaluation_interval=1),
+    "evaluation_episodes": lambda c: c.evaluation(evaluation_duration=5),
+    "of the policy's mode": lambda c: c.evaluation(evaluation_config={"explore": True}),
+    "on_evaluate_start": lambda c: c.evaluation(custom_evaluation_function=print),
+    "Define the hook of this name": lambda c: c.callbacks(on_episode_end=print),
+    "judged there, too": lambda c: c.callbacks(on_evaluate_offline_end=print),
+    "steps_per_iteration": lambda c: c.reporting(min_time_s_per_iteration=5),
+    "learn_on": lambda c: c.learners(learner_config_dict={"a": 1}),
+    "demo_paths": lambda c: c.offline_data(input_="file"),
+    "episodes_dir": lambda c: c.offline_data(output="folder"),
+    "one policy": lambda c: c.multi_agent(policies={"a", "b"}),
+    "classic stack": lambda c: c.api_stack(enable_rl_module_and_learner=True, enable_env_runner_and_connector_v2=True),
+    "PyTorch's": lambda c: c.framework("tf2"),
+    "compile": lambda c: c.framework(torch_compile_learner=True),
+    "max_faults": lambda c: c.fault_tolerance(restart_failed_env_runners=False),
+    "Spaces are": lambda c: c.environment(observation_space=gymnasium.spaces.Box(0, 1, (3,))),
+    "set at most 1": lambda c: c.resources(num_gpus=2),
+    "trunk": lambda c: c.rl_module(model_config={"a": 1}),
+    "leave it out": lambda c: c.experimental(_validate_config=False),
+}
+
+
+@pytest.mark.parametrize("replacement", SETTERS)
+def test_chained_setters_are_refused_with_what_to_set(replacement):
+    with pytest.raises(RefusedError, match=re.escape(replacement)):
+        SETTERS[replacement](SERLConfig()).validate()
+
+
+def set_in_place(config):
+    config.model["fcnet_hiddens"] = [64]
+
+
+def set_as_item(config):
+    config["gamma"] = 0.5
+
+
+@pytest.mark.parametrize(("change", "text"), [(set_in_place, "hidden_dims"), (set_as_item, "Set discount")])
+def test_what_no_setter_sees_is_refused_too(change, text):
+    config = SERLConfig()
+    change(config)
+    with pytest.raises(RefusedError, match=text):
+        config.validate()
+
+
+def test_tune_s_param_space_is_refused_before_a_trial_starts():
+    with pytest.raises(RefusedError, match=r"^gamma is 0\.9, and is refused\. Set discount\.$"):
+        SERL.default_resource_request({"env_name": "line_envs:LineEnv", "gamma": 0.9})
+    with pytest.raises(RefusedError, match="of the policy's mode"):
+        SERL.default_resource_request({"evaluation_config": {"explore": True}})
+    with pytest.raises(OptionError, match="'utd_ration'.*'utd_ratio'"):
+        SERL.default_resource_request({"utd_ration": 2})
+    workers = {"num_workers": 2, "seed": 3, "callbacks": SERLConfig().callbacks_class, "trial_info": None, "__trial__": 1}
+    assert len(SERL.default_resource_request({"env_name": "line_envs:LineEnv", "evaluate_every": 0, **workers}).bundles) == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["gama", "train_batchsize", "rollout_fragment_len", "grad_clipp", "evaluation_intervall", "modell"]
+)
+def test_a_key_that_is_refused_is_never_suggested(name):
+    for refuse in (lambda: SERLConfig().update_from_dict({name: 1}), lambda: SERLConfig().training(**{name: 1})):
+        with pytest.raises(OptionError, match=f"no option {name!r}. Did you mean ") as caught:
+            refuse()
+        [suggested] = re.findall(r"mean '(\w+)'\?", str(caught.value))
+        assert suggested in {*OPTIONS, *READ} and suggested not in INSTEAD
+
+
+def test_an_attribute_that_nobody_reads_is_refused_with_the_nearest_name():
+    config = SERLConfig()
+    config.batch_sise = 3
+    with pytest.raises(OptionError, match="no option 'batch_sise'. Did you mean 'batch_size'"):
+        config.validate()
+
+
+@pytest.mark.parametrize("cls", [SERLConfig, OfflineConfig])
+def test_a_whole_config_passes_through_a_dict_and_through_validation_twice(cls):
+    for config in (cls(), cls().training(env_name="line_envs:LineEnv", batch_size=32, demo_paths=("demos.pkl",))):
+        again = cls().update_from_dict(config.to_dict())
+        assert options_in(again) == options_in(config)
+    config.validate()
+    config.validate()
+    again = cls().update_from_dict(config.copy(copy_frozen=False).to_dict())
+    again.validate()
+    assert options_in(again) == options_in(config) and again.env is RolloutEnv
+    evaluation = again.get_evaluation_config_object()
+    evaluation.validate()
+    assert evaluation.explore is False and evaluation.evaluation_interval == 1 and again.evaluation_interval is None
+
+
+def test_what_is_read_is_not_refused():
+    given = {"explore": False, "num_envs_per_env_runner": 1}
+    config = SERLConfig().evaluation(evaluation_config=given, evaluation_num_env_runners=1).env_runners(explore=False)
+    config.reporting(keep_per_episode_custom_metrics=True).resources(num_gpus=0.5, num_cpus_for_main_process=2)
+    config.debugging(seed=1, log_level="ERROR").python_environment(extra_python_environs_for_driver={"A": "1"})
+    config.validate()
+    assert config.device == "auto" and SERLConfig().update_from_dict({"num_gpus": 0}).device == "cpu"
+    config = SERLConfig()
+    config.num_gpus = 0
+    assert config.device == "cpu"
+
+
+def test_a_config_of_another_algorithm_is_refused():
+    with pytest.raises(RefusedError, match="refused"):
+        SERL(config=PPOConfig())
+
+
+ENVS = {
+    "class": (LineEnv, {"horizon": 7}, {"env_name": "line_envs:LineEnv", "env_kwargs": {"horizon": 7}}),
+    "class alone": (LineEnv, None, {"env_name": "line_envs:LineEnv", "env_kwargs": None}),
+    "path": ("line_envs:LineEnv", {"horizon": 7}, {"env_name": "line_envs:LineEnv", "env_kwargs": {"horizon": 7}}),
+    "RLlib's path": ("line_envs.LineEnv", {}, {"env_name": "line_envs:LineEnv", "env_kwargs": None}),
+    "whole": ("rllib_envs:TakesConfig", {"horizon": 7}, {"env_kwargs": {"config": {"horizon": 7}}}),
+    "whole and empty": ("rllib_envs:TakesConfig", None, {"env_kwargs": {"config": {}}}),
+    "gym id": ("Pendulum-v1", {"g": 9.81}, {"env_name": "gymnasium:make", "env_kwargs": {"id": "Pendulum-v1", "g": 9.81}}),
+    "bundled": ("tabletop", {"horizon": 7}, {"env_name": "tabletop", "env_kwargs": {"horizon": 7}}),
+}
+
+
+@pytest.mark.parametrize("case", ENVS)
+def test_an_env_in_rllib_s_way_becomes_options_that_make_it(case, monkeypatch):
+    env, env_config, expected = ENVS[case]
+    settings = {} if env_config is None else {"env_config": env_config}
+    by_setter = SERLConfig().environment(env, **settings)
+    by_dict = SERLConfig().update_from_dict({"env": env, **settings})
+    by_attribute = SERLConfig()
+    by_attribute.env = env
+    if env_config:
+        by_attribute.env_config = dict(env_config)
+    for config in (by_setter, by_dict, by_attribute):
+        config.validate()
+        config.validate()
+        assert config.env is RolloutEnv and expected.items() <= options_in(config).flat().items()
+    made = config.env_config
+    assert (made["env"], made["env_kwargs"]) == (config.env_name, config.env_kwargs)
+    if case.startswith(("class", "whole", "path")):
+        horizon = make_env(**options_in(config).env_config()).unwrapped.horizon
+        assert horizon == (7 if env_config else 20)
+
+
+def local_class():
+    class Inner(LineEnv):
+        pass
+
+    return Inner
+
+
+REFUSED_ENVS = {
+    "move it to the top level of a module": local_class(),
+    "give the class, or its path": "mine",
+    "give a class": lambda config: LineEnv(),
+}
+
+
+@pytest.mark.parametrize("text", REFUSED_ENVS)
+def test_an_env_that_no_other_process_could_make_is_refused(text, shared_ray):
+    tune.register_env("mine", lambda config: LineEnv())
+    with pytest.raises(RefusedError, match=text):
+        SERLConfig().environment(REFUSED_ENVS[text]).validate()
+
+
+def test_two_ways_to_say_the_env_must_agree():
+    with pytest.raises(RefusedError, match="env_name 'line_envs:SplitEnv': set one"):
+        SERLConfig().training(env_name="line_envs:SplitEnv").environment(LineEnv).validate()
+    with pytest.raises(RefusedError, match=r"env_kwargs \{'horizon': 8\}: set one"):
+        SERLConfig().training(env_kwargs={"horizon": 8}).environment(LineEnv, env_config={"horizon": 7}).validate()
+    config = SERLConfig().training(env_kwargs={"horizon": 8}).environment(LineEnv)
+    config.validate()
+    assert config.env_kwargs == {"horizon": 8}
+
+
+def test_arrays_among_settings_are_compared():
+    with pytest.raises(RefusedError, match="is refused"):
+        SERLConfig().update_from_dict({"output_config": np.zeros(3)})
