@@ -64,5 +64,12 @@ def select_observations(
     check_selection(observations.keys(), image_keys, state_keys)
     selected = {key: observations[key] for key in image_keys}
     if state_keys:
-        selected[STATE] = np.concatenate([observations[key] for key in state_keys], axis=-1, dtype=np.float32)
+        vectors = {key: np.asarray(observations[key]) for key in state_keys}
+        if len({vector.shape[:-1] for vector in vectors.values()}) > 1 or not all(vector.ndim for vector in vectors.values()):
+            found = ", ".join(f"{key} {vector.shape}" for key, vector in vectors.items())
+            raise ValueError(
+                f"The state cannot be joined of {found}: each must be a vector (D,) in each step. Make a single number a vector "
+                "of length 1, and flatten a matrix."
+            )
+        selected[STATE] = np.concatenate(list(vectors.values()), axis=-1, dtype=np.float32)
     return selected

@@ -15,6 +15,7 @@ import ray.data
 from ray.data.expressions import col
 
 from serl_ray.data import demos
+from serl_ray.data.checks import DemoChecks
 from serl_ray.data.errors import DemoError
 from serl_ray.data.observations import select_observations
 from serl_ray.data.reading import keep_good, plain_errors
@@ -23,7 +24,7 @@ from serl_ray.data.replay.streaming import DemoStream
 from serl_ray.data.schema import Segment
 from serl_ray.options.sets import OfflineOptions
 from serl_ray.rllib.buffers import Shared, demos_key, make_buffer, observation_specs, read_demos
-from serl_ray.types import Batch
+from serl_ray.types import ActionLayout, Batch
 
 logger = logging.getLogger(__name__)
 
@@ -97,10 +98,14 @@ def load_offline_data(
 
 
 def read_dataset(options: OfflineOptions, space: gymnasium.spaces.Dict, action_dim: int) -> ray.data.Dataset:
-    """All demonstrations, read, checked and encoded; DemoError for one that does not fit."""
+    """All demonstrations, read, checked and encoded; DemoError for one that does not fit, warnings for what is odd."""
     with plain_errors(DemoError):
-        dataset = read_demos(options, space, action_dim).materialize()
-        return keep_good(dataset) if options.demos.skip_bad else dataset
+        dataset = keep_good(read_demos(options, space, action_dim).materialize())
+    images = {f"observations.{key}" for key in options.env.image_keys}
+    checks = DemoChecks(ActionLayout.from_setup(options.env.setup_mode, action_dim).gripper_indices)
+    for _ in demos.segments(dataset.select_columns([name for name in dataset.columns() if name not in images]), checks):
+        pass
+    return dataset
 
 
 def _episode_lengths(dataset: ray.data.Dataset) -> dict[str, int]:
