@@ -181,8 +181,9 @@ class DemoChecks:
         yield from self._observation_warnings()
         if self._steps > 1 and self.actions is not None and self.actions.is_constant:
             yield "Every action is the same: if the recorder keeps one array and writes into it, store copies, action.copy()."
-        for dimension, codes in self._codes.items():
-            yield from gripper_oddities(f"action[{dimension}]", codes)
+        else:
+            for dimension, codes in self._codes.items():
+                yield from gripper_oddities(f"action[{dimension}]", codes)
         yield from self._end_warnings()
 
     def _observe(self, key: str, rows: np.ndarray) -> None:
@@ -222,7 +223,7 @@ class DemoChecks:
             yield "No episode ends: set dones in the last transition of each, and masks to 0 where it was a success or failure."
         if not self._has_reward:
             yield "There is no reward above 0: give 1 where the task is done, as agents learn from it what to do."
-        if self._going_on and not self._is_dense:
+        if self._ends and self._going_on and not self._is_dense:
             yield f"The reward is 1 and the episode goes on, in {self._going_on} step(s): end it at success (terminated)."
         if self._unmasked_ends:
             yield (
