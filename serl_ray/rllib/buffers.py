@@ -11,6 +11,7 @@ import ray
 import ray.data
 
 from serl_ray.data import demos
+from serl_ray.data.checks import DemoChecks
 from serl_ray.data.errors import DemoError
 from serl_ray.data.formats.parquet import trunk_of
 from serl_ray.data.observations import select_observations
@@ -22,6 +23,7 @@ from serl_ray.files.uris import suffix
 from serl_ray.networks.pretrained import fingerprint
 from serl_ray.options.sets import HybridOptions, TrainingOptions
 from serl_ray.rllib.demo_shapes import check_demonstrations
+from serl_ray.types import ActionLayout
 from serl_ray.utils.options import Role, names_of
 
 Shared = dict[str, ray.ObjectRef]
@@ -67,7 +69,8 @@ def demo_segments(
     """The demonstrations as the agent sees them: those that are shared, else read."""
     if shared is not None:
         return ray.get(shared[demos_key(options)])
-    return list(demos.segments(read_demos(options, space, action_dim)))
+    checks = DemoChecks(ActionLayout.from_setup(options.env.setup_mode, action_dim).gripper_indices)
+    return list(demos.segments(read_demos(options, space, action_dim), checks))
 
 
 def demos_key(options: TrainingOptions) -> str:
