@@ -173,12 +173,29 @@ def _value(option: Option, text: Any) -> Any:
     if _is(option, dict):
         if len(text) % 2:
             raise OptionError(f"{option.name} has {len(text)} words; give a value after each name, such as ip 10.0.0.2.")
-        return {name: _scalar(value) for name, value in zip(text[::2], text[1::2], strict=True)}
+        return {name: _argument(option.name, name, value) for name, value in zip(text[::2], text[1::2], strict=True)}
     holds_text = any(kind in (str, Path) or get_origin(kind) is Literal for kind in _leaves(option.field.annotation))
     read = str if holds_text else _scalar
     if isinstance(text, list):
         return None if text == ["None"] else tuple(read(word) for word in text)
     return None if text == "None" and type(None) in _parts(option.field.annotation) else read(text)
+
+
+def _argument(option: str, name: str, text: str) -> Any:
+    """The value of a name in a mapping: YAML, where a word that is none is text.
+
+    Raises:
+        OptionError: the word begins like a list, a mapping, a quotation or a Python tuple, and is none in YAML.
+    """
+    if text == "None":
+        return None
+    value = _scalar(text)
+    if isinstance(value, str) and text.startswith(("[", "{", "(", "'", '"')) and value == text:
+        raise OptionError(
+            f"{option}: the value of {name}, {text}, is not YAML. Write lists as '[front, wrist]' and mappings as "
+            "'{{ip: 10.0.0.2}}', quoted for the shell."
+        )
+    return value
 
 
 def _scalar(text: str) -> Any:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from serl_ray.data.action_scale import ActionScale
-from serl_ray.data.demos import PICKLES, completed, find_files, raise_bad, read_file
+from serl_ray.data.demos import completed, find_files, is_pickle, note_bad, read_file
 from serl_ray.data.errors import DemoError
 from serl_ray.data.formats.hil_serl import write_pickle
 from serl_ray.data.formats.lerobot.folder import LeRobotFolder, folder_of, is_lerobot
@@ -19,7 +19,7 @@ from serl_ray.data.formats.lerobot.writer import LeRobotFormat, write_lerobot
 from serl_ray.data.formats.parquet import write_shards
 from serl_ray.data.reading import warn_dropped
 from serl_ray.data.schema import Segment
-from serl_ray.files.uris import locate, suffix
+from serl_ray.files.uris import locate
 
 Format = Literal["pickle", "parquet", "lerobot"]
 
@@ -46,7 +46,7 @@ class Episodes:
         return self._options.scale
 
     def __iter__(self) -> Iterator[Segment]:
-        on_bad = self.errors.append if self._skip_bad else raise_bad
+        on_bad = note_bad(self.errors, self._skip_bad)
         with tqdm(total=self._total, unit="episode") as bar:
             for file in self.files:
                 for segment in read_file(file, on_bad=on_bad, lerobot=self._options):
@@ -97,7 +97,7 @@ def _count(paths: str | Sequence[str], files: Sequence[str]) -> int | None:
     """The number of episodes, or None if it is not known without reading them."""
     if isinstance(paths, str) and is_lerobot(paths):
         return len(LeRobotFolder.open(paths).episodes)
-    if len(files) > 100 or any(suffix(file) in PICKLES for file in files):
+    if len(files) > 100 or any(map(is_pickle, files)):
         return None
     total = 0
     for file in files:

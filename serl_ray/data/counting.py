@@ -10,13 +10,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray.data
 
-from serl_ray.data.demos import PICKLES, find_files, read_file
+from serl_ray.data.demos import find_files, is_pickle, read_file
 from serl_ray.data.errors import DemoError
 from serl_ray.data.formats.lerobot.features import COLUMNS
 from serl_ray.data.formats.lerobot.folder import folder_of
 from serl_ray.data.reading import plain_errors
 from serl_ray.files.tables import open_parquet, read_group
-from serl_ray.files.uris import suffix
 
 
 def count_observations(paths: str | Sequence[str]) -> int:
@@ -36,7 +35,7 @@ def _count(item: dict[str, Any]) -> dict[str, int]:
 
 def count_in_file(path: str) -> int:
     """The most observations in a file of demonstrations; 0 if it cannot be read."""
-    if suffix(path) in PICKLES:
+    if is_pickle(path):
         return sum(len(segment) + 1 for segment in read_file(path, on_bad=lambda error: None))
     try:
         return _count_in_parquet(path) if folder_of(path) is None else _count_in_lerobot(path)

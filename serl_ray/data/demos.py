@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -16,7 +17,8 @@ import numpy as np
 import pyarrow as pa
 import ray.data
 
-from serl_ray.data.errors import DemoError, demo_error
+from serl_ray.data.checks import DemoChecks
+from serl_ray.data.errors import DemoError, ShortEpisode, demo_error
 from serl_ray.data.formats.hil_serl import read_pickle_parts, write_pickle
 from serl_ray.data.formats.layout import VERSION
 from serl_ray.data.formats.lerobot.folder import LeRobotFolder, folder_of, is_lerobot
@@ -26,7 +28,10 @@ from serl_ray.data.reading import plain_errors, warn_dropped
 from serl_ray.data.schema import ACTION_TOLERANCE, TRANSITION_FIELDS, ArraySpec, Part, Segment
 from serl_ray.files.uris import expand, suffix
 
+logger = logging.getLogger(__name__)
+
 PICKLES = (".pkl", ".pickle")
+ZIPPED = ".gz"
 PARQUET = ".parquet"
 
 Select = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
@@ -46,6 +51,11 @@ def write_demos(path: str | os.PathLike[str], segments: Iterable[Segment]) -> No
         else:
             target.mkdir()
             write_shards(target, segments)
+
+
+def is_pickle(file: str | os.PathLike[str]) -> bool:
+    """True for the name of a pickle, also of one that is compressed, such as demos.pkl.gz."""
+    return suffix(file) in PICKLES or (suffix(file) == ZIPPED and suffix(str(file).removesuffix(ZIPPED)) in PICKLES)
 
 
 @contextmanager
@@ -82,8 +92,12 @@ def read_demos(
     return dataset.flat_map(read)
 
 
-def segments(dataset: ray.data.Dataset) -> Iterator[Segment]:
-    """The segments of a dataset from `read_demos`, as they arrive; a warning at the end counts skipped episodes.
+def segments(dataset: ray.data.Dataset, checks: DemoChecks | None = None) -> Iterator[Segment]:
+    """The segments of a dataset from `read_demos`, as they arrive; a warning at the end counts the episodes that were left out.
+
+    Args:
+        dataset: the dataset.
+        checks: checks that see each segment; what is odd about all of them is a warning at the end, too.
 
     Raises:
         DemoError: a file does not fit, or all episodes were skipped.
@@ -95,8 +109,13 @@ def segments(dataset: ray.data.Dataset) -> Iterator[Segment]:
             errors += row.pop("errors", ())
             if row.get("episode") is not None:
                 num_good += 1
-                yield _from_row(row)
+                segment = _from_row(row)
+                if checks is not None:
+                    checks.add(segment)
+                yield segment
     warn_dropped(errors, num_good)
+    for oddity in checks.warnings() if checks is not None else ():
+        logger.warning("Demonstrations: %s", oddity)
 
 
 def find_files(paths: str | Sequence[str]) -> list[str]:
@@ -114,22 +133,35 @@ def find_files(paths: str | Sequence[str]) -> list[str]:
 
 
 def _files_of(name: str) -> list[str]:
-    if suffix(name) in (*PICKLES, PARQUET):
+    if is_pickle(name) or suffix(name) == PARQUET:
         return [name]
     return LeRobotFolder.open(name).data_files() if is_lerobot(name) else []
 
 
 def format_of(file: str) -> str:
     """The format and version of a demonstration file, in words."""
-    if suffix(file) in PICKLES:
+    if is_pickle(file):
         return "HIL-SERL pickle"
     folder = folder_of(file)
     return f"Parquet version {VERSION}" if folder is None else f"LeRobot {folder.version}"
 
 
 def raise_bad(error: DemoError) -> None:
-    """Raises the error; the `OnBad` that ends reading."""
-    raise error
+    """Raises the error; the `OnBad` that ends reading. An episode that is too short is a warning."""
+    if not isinstance(error, ShortEpisode):
+        raise error
+    logger.warning("%s It is left out.", error)
+
+
+def note_bad(errors: list[DemoError], skip_bad: bool) -> OnBad:
+    """The `OnBad` that adds an error to a list, and raises it unless bad episodes, or only too short ones, are skipped."""
+
+    def note(error: DemoError) -> None:
+        if not skip_bad and not isinstance(error, ShortEpisode):
+            raise error
+        errors.append(error)
+
+    return note
 
 
 def read_file(
@@ -152,7 +184,10 @@ def read_file(
     with _errors_to(on_bad, path):
         for read in _parts(path, recorded_spec, lerobot):
             with _errors_to(on_bad, path):
-                yield from [_checked(path, first, segment, observation_spec, action_dim, select) for first, segment in read()]
+                found = [_checked(path, first, segment, observation_spec, action_dim, select) for first, segment in read()]
+                if not found:
+                    raise ShortEpisode(f"{path}: an episode of one frame, with no observation after its action.")
+                yield from found
 
 
 def _checked(
@@ -166,6 +201,7 @@ def _checked(
     """The agent's part of a segment, after checks; errors number its transitions from `first`."""
     if select is not None:
         segment = replace(segment, observations=select(segment.observations))
+        _check_axes(path, first, segment)
     _validate(path, first, segment, observation_spec, action_dim)
     return segment
 
@@ -185,10 +221,18 @@ def _errors_to(on_bad: OnBad, path: str) -> Iterator[None]:
 
 
 def _parts(path: str, observation_spec: Mapping[str, ArraySpec] | None, lerobot: LeRobotOptions) -> Iterator[Part]:
-    if suffix(path) in PICKLES:
+    if is_pickle(path):
         return read_pickle_parts(path, observation_spec)
     folder = folder_of(path)
     return read_parts(path, observation_spec) if folder is None else read_lerobot_parts(folder, path, observation_spec, lerobot)
+
+
+def _check_axes(path: str, first: int, segment: Segment) -> None:
+    """Raises DemoError for an observation of the agent that is neither a vector nor has the axes of an image."""
+    for key, spec in segment.observation_spec.items():
+        if len(spec.shape) in (0, 2):
+            fix = "Flatten a matrix." if spec.shape else "Make a single number a vector of length 1."
+            raise demo_error(path, first, f"observations[{key!r}]", "a vector (D,) in each step", str(spec), fix)
 
 
 def _validate(
@@ -219,13 +263,10 @@ def _check_finite(path: str, first: int, key: str, rows: np.ndarray) -> None:
 
 
 def _read_rows(item: dict[str, Any], skip_bad: bool, **options: Any) -> Iterator[dict[str, Any]]:
-    """The rows of a file; the last row, or a row of its own, has the errors of skipped episodes."""
-    if not skip_bad:
-        yield from map(_to_row, read_file(item["path"], **options))
-        return
+    """The rows of a file; the last row, or a row of its own, has the errors of episodes that were left out."""
     errors: list[DemoError] = []
     row: dict[str, Any] = {}
-    for segment in read_file(item["path"], on_bad=errors.append, **options):
+    for segment in read_file(item["path"], on_bad=note_bad(errors, skip_bad), **options):
         if row:
             yield {**row, "errors": []}
         row = _to_row(segment)

@@ -64,5 +64,16 @@ def select_observations(
     check_selection(observations.keys(), image_keys, state_keys)
     selected = {key: observations[key] for key in image_keys}
     if state_keys:
-        selected[STATE] = np.concatenate([observations[key] for key in state_keys], axis=-1, dtype=np.float32)
+        vectors = [np.asarray(observations[key]) for key in state_keys]
+        _check_joinable(state_keys, vectors)
+        selected[STATE] = np.concatenate(vectors, axis=-1, dtype=np.float32)
     return selected
+
+
+def _check_joinable(keys: Sequence[str], vectors: Sequence[np.ndarray]) -> None:
+    if not all(vector.ndim for vector in vectors) or len({vector.shape[:-1] for vector in vectors}) > 1:
+        found = ", ".join(f"{key} {vector.shape}" for key, vector in zip(keys, vectors, strict=True))
+        raise ValueError(
+            f"The state cannot be joined of {found}: each must be a vector (D,) in each step. Make a single number a vector of "
+            "length 1, and flatten a matrix."
+        )

@@ -48,13 +48,15 @@ def _rows_where(batch: pa.Table, condition: pc.Expression) -> pa.Table:
 
 
 def keep_good(dataset: ray.data.Dataset) -> ray.data.Dataset:
-    """The good segments of a dataset from `read_demos`, materialised, after a warning about the bad ones."""
+    """The rows of a materialised dataset from `read_demos` that are segments, after a warning about those that were left out."""
     errors: list[str] = []
     num_good = 0
     for row in dataset.map(_noted).iter_rows():
         errors += row["errors"]
         num_good += row["is_good"]
     warn_dropped(errors, num_good)
+    if not errors:
+        return dataset
     good: ray.data.Dataset = dataset.filter(_is_good).map(_without_errors).materialize()
     return good
 

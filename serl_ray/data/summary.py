@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from serl_ray.data.checks import DemoChecks, Gripper, Range, gripper_oddities
 from serl_ray.data.formats.lerobot.features import is_image
 from serl_ray.data.schema import ArraySpec, Segment
 
@@ -18,34 +19,18 @@ STRIP_EPISODES, STRIP_FRAMES = 3, 8
 
 
 @dataclass
-class Gripper:
-    """Counts of the commands of an action dimension with the values -1, 0 and 1."""
-
-    closes: int = 0
-    holds: int = 0
-    opens: int = 0
-    switches: int = 0
-
-    def add(self, commands: np.ndarray) -> None:
-        """Adds the commands (n,) of a segment; a switch is a change from closing to opening or back."""
-        moves = commands[commands != 0]
-        self.closes += int((moves < 0).sum())
-        self.opens += int((moves > 0).sum())
-        self.holds += len(commands) - len(moves)
-        self.switches += int((np.diff(moves) != 0).sum())
-
-
-@dataclass
 class Summary:
     """Statistics of episodes; consecutive segments of one episode count as one episode.
 
     Attributes:
+        checks: what is odd, gathered at the same time.
         grippers: gripper dimensions of the actions; None for those with only the values -1, 0 and 1.
         lengths: lengths of the episodes in steps.
         specs: different observation specs of the episodes.
         num_intervened: number of transitions with an intervention.
     """
 
+    checks: DemoChecks = field(default_factory=DemoChecks)
     grippers: Sequence[int] | None = None
     lengths: list[int] = field(default_factory=list)
     specs: list[dict[str, ArraySpec]] = field(default_factory=list)
@@ -66,6 +51,7 @@ class Summary:
 
     def add(self, segment: Segment) -> None:
         """Adds a segment."""
+        self.checks.add(segment)
         if segment.episode == self._episode and segment.first_step > 0:
             self.lengths[-1] += len(segment)
             self._successes[-1] = bool(segment.rewards[-1] > 0)
@@ -93,7 +79,9 @@ class Summary:
         for index, specs in enumerate(self.specs):
             if index:
                 yield "other episodes have"
-            yield from (f"observation {key}: {spec}" for key, spec in specs.items())
+            for key, spec in specs.items():
+                yield f"observation {key}: {spec}"
+                yield from _range_lines(key, self.checks.vectors.get(key))
         for index, dimension in enumerate(self._actions):
             text = f"action[{index}]   {dimension.low:+.3f} to {dimension.high:+.3f}"
             if self._is_gripper(index):
@@ -102,7 +90,16 @@ class Summary:
                     f", gripper: closes {gripper.closes}, holds {gripper.holds}, opens {gripper.opens}, "
                     f"{gripper.switches / len(lengths):.1f} switches an episode"
                 )
+                text += f", {gripper.num_off} off -1, 0 and 1, such as {gripper.off:.3g}" if gripper.num_off else ""
             yield text
+        yield from (f"odd: {oddity}" for oddity in self.oddities())
+
+    def oddities(self) -> Iterator[str]:
+        """What is odd about the demonstrations, in one line each."""
+        yield from self.checks.warnings()
+        for index, dimension in enumerate(self._actions):
+            if self._is_gripper(index):
+                yield from gripper_oddities(f"action[{index}]", dimension.gripper)
 
     def draw(self, path: str | Path) -> None:
         """Plots histograms of lengths and actions, and images of a few episodes with a row per episode and camera."""
@@ -147,7 +144,14 @@ class _Dimension:
         self.low, self.high = min(self.low, float(numbers.min())), max(self.high, float(numbers.max()))
         self.is_ternary &= bool(np.isin(numbers, (-1, 0, 1)).all())
         self.counts += np.histogram(numbers.clip(-1, 1), BINS)[0]
-        self.gripper.add(np.round(numbers))
+        self.gripper.add(numbers)
+
+
+def _range_lines(key: str, found: Range | None) -> Iterator[str]:
+    """The range of each number of a vector."""
+    if found is not None:
+        for index, (low, high) in enumerate(zip(found.low, found.high, strict=True)):
+            yield f"{f'{key}[{index}]':<11} {low:+.3f} to {high:+.3f}"
 
 
 def _strip(segment: Segment) -> dict[str, np.ndarray]:

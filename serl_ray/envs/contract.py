@@ -10,13 +10,11 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
+from serl_ray.data.checks import large_scale
 from serl_ray.data.observations import STATE
 from serl_ray.data.rewards import DEFAULT_BOUND, SUCCESS_RULE, ReturnBound, RewardError
 from serl_ray.envs.probe import BrokenAPI, Recording
 from serl_ray.types import ActionLayout
-
-LARGEST_VECTOR_VALUE = 10.0
-"""Largest value of a vector without a warning, because vectors enter the network unscaled."""
 
 
 @dataclass
@@ -228,8 +226,8 @@ def _observation_warnings(recording: Recording) -> Iterator[str]:
     for key, values in arrays.items():
         if values.dtype == np.uint8 and values.any() and np.all(values == values[0]):
             yield f"Camera `{key}` always shows the same image: check that it sees the scene and that its driver runs."
-        if values.dtype == np.float32 and np.abs(values).max(initial=0.0) > LARGEST_VECTOR_VALUE:
-            yield f"`{key}` reaches {np.abs(values).max():.3g}: scale it to about 1, as the network does not scale it."
+        if values.dtype == np.float32 and (oddity := large_scale(key, float(np.abs(values).max(initial=0.0)))):
+            yield oddity
 
 
 def reward_contradictions(recording: Recording, bound: ReturnBound) -> Iterator[str]:

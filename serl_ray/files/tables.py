@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serl_ray.files.uris import locate
+from serl_ray.files.lfs import MAX_POINTER_BYTES, check_not_lfs_pointer
+from serl_ray.files.uris import locate, open_input
 from serl_ray.utils.memory import free_memory
 
 
@@ -24,6 +25,8 @@ def open_parquet(path: str) -> pq.ParquetFile:
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # an error of the file system, not of the contents
             raise
+        with open_input(path) as raw:
+            check_not_lfs_pointer(path, raw.read(MAX_POINTER_BYTES))
         raise ValueError(f"{path}: cut off, or not a Parquet file ({error}). Copy the file again.") from error
     for column in file.schema_arrow:
         if not _is_plain(column.type):

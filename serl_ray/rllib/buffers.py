@@ -11,6 +11,7 @@ import ray
 import ray.data
 
 from serl_ray.data import demos
+from serl_ray.data.checks import DemoChecks
 from serl_ray.data.counting import count_observations
 from serl_ray.data.errors import DemoError
 from serl_ray.data.formats.parquet import trunk_of
@@ -25,6 +26,7 @@ from serl_ray.networks.pretrained import fingerprint
 from serl_ray.options.sets import HybridOptions, TrainingOptions
 from serl_ray.rllib.demo_rewards import DemoRewards
 from serl_ray.rllib.demo_shapes import check_demonstrations
+from serl_ray.types import ActionLayout
 from serl_ray.utils.options import Role, names_of
 
 Shared = dict[str, ray.ObjectRef]
@@ -55,15 +57,16 @@ def demo_buffer(
     make = partial(make_buffer, options, space, action_dim, name="demo replay", promised=promised)
     if not options.demos.demo_paths:
         return make(num_spare)
+    checks = None
     if shared is None:
-        dataset = read_demos(options, space, action_dim)
+        dataset, checks = read_demos(options, space, action_dim), _checks(options, action_dim)
         num_observations = count_observations(options.demos.demo_paths)
     else:
         dataset = ray.get(shared[demos_key(options)])
         num_observations = sum(episode_lengths(dataset).values()) + dataset.count()
     buffer, writer = make(num_observations + num_spare), LogWriter([log])
     rewards = DemoRewards(options)
-    for segment in demos.segments(dataset):
+    for segment in demos.segments(dataset, checks):
         rewards.add(str(segment.episode), segment.rewards, bool(segment.dones[-1]))
         buffer.add(segment)
         log.append(segment)
@@ -102,10 +105,19 @@ def read_demos(options: TrainingOptions, space: gymnasium.spaces.Dict, action_di
 
 
 def read_dataset(options: TrainingOptions, space: gymnasium.spaces.Dict, action_dim: int) -> ray.data.Dataset:
-    """All demonstrations, read, checked and encoded into Ray's object store; DemoError for one that does not fit."""
+    """All demonstrations, read, checked and encoded into Ray's object store; DemoError for one that does not fit, warnings for
+    what is odd."""
     with plain_errors(DemoError):
-        dataset = read_demos(options, space, action_dim).materialize()
-        return keep_good(dataset) if options.demos.skip_bad else dataset
+        dataset = keep_good(read_demos(options, space, action_dim).materialize())
+    images = {f"observations.{key}" for key in options.env.image_keys}
+    vectors = dataset.select_columns([name for name in dataset.columns() if name not in images])
+    for _ in demos.segments(vectors, _checks(options, action_dim)):
+        pass
+    return dataset
+
+
+def _checks(options: TrainingOptions, action_dim: int) -> DemoChecks:
+    return DemoChecks(ActionLayout.from_setup(options.env.setup_mode, action_dim).gripper_indices)
 
 
 def episode_lengths(dataset: ray.data.Dataset) -> dict[str, int]:

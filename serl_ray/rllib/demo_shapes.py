@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import gymnasium
 
-from serl_ray.data.demos import PICKLES, find_files, read_file
+from serl_ray.data.demos import find_files, is_pickle, read_file
 from serl_ray.data.errors import DemoError
 from serl_ray.data.formats.hil_serl import read_first_transition
 from serl_ray.data.observations import default_state_keys, joined_name
-from serl_ray.files.uris import suffix
 from serl_ray.options.sets import TrainingOptions
 
 Shape = tuple[int, ...]
@@ -65,7 +64,7 @@ def first_shapes(options: TrainingOptions) -> tuple[str, Shapes] | None:
     path = find_files(options.demos.demo_paths)[0]
     if options.demos.skip_bad:
         return None
-    segment = read_first_transition(path) if suffix(path) in PICKLES else next(read_file(path), None)
+    segment = read_first_transition(path) if is_pickle(path) else next(read_file(path), None)
     if segment is None:
         raise DemoError(f"{path}: no transitions. Record demonstrations with serl record.")
     shapes = {key: spec.shape for key, spec in segment.observation_spec.items()}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import pickle
 import shutil
 import tempfile
 from dataclasses import replace
@@ -68,6 +70,33 @@ def test_a_pickle(good, edits):
 def test_a_pickle_of_any_instructions(good, opcodes):
     path = good.parent / "fuzzed.pkl"
     path.write_bytes(b"\x80\x05" + opcodes + b".")
+    is_read_or_refused(path)
+
+
+@given(edits=EDITS, is_appended=st.booleans())
+@fuzz(150)
+def test_a_compressed_pickle(good, edits, is_appended):
+    path = good.parent / "fuzzed.pkl"
+    raw = (good / "demos.pkl").read_bytes() * (1 + is_appended)
+    path.write_bytes(edited(gzip.compress(raw), edits))
+    is_read_or_refused(path)
+
+
+@given(edits=EDITS)
+@fuzz(150)
+def test_a_pickle_of_an_episode_as_arrays(good, edits):
+    path = good.parent / "fuzzed.pkl"
+    listed = transitions()
+    steps = [listed[0]["observations"], *(t["next_observations"] for t in listed)]
+    observations = {key: np.stack([step[key] for step in steps]) for key in steps[0]}
+    arrays = {key: np.stack([t[key] for t in listed]) for key in ("actions", "rewards", "dones", "masks")}
+    path.write_bytes(edited(pickle.dumps({"observations": observations, **arrays}), edits))
+    is_read_or_refused(path)
+
+
+def test_a_little_file_that_unfolds_to_much_takes_no_memory(good):
+    path = good.parent / "fuzzed.pkl"
+    path.write_bytes(gzip.compress(bytes(2**28)))
     is_read_or_refused(path)
 
 

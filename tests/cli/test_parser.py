@@ -71,3 +71,15 @@ def test_the_words_behind_two_dashes_are_a_command():
     assert given == {"gpus": 1, "command": ("serl", "train", "--lr", "1")}
     with pytest.raises(OptionError, match="'-- x' belongs to no flag"):
         given_options("serl train", ["--", "x"], HybridRun)
+
+
+def test_a_mistake_in_a_nested_value_is_no_text():
+    for word in ("[front, wrist", "('front', 'wrist')", "{ip: 1", "'front"):
+        with pytest.raises(OptionError, match="env_kwargs: the value of cameras, .*, is not YAML. Write lists as"):
+            given_options("serl train", ["--env_kwargs", "cameras", word], HybridRun)
+    assert given_options("serl train", ["--env_kwargs", "cameras", "'front'"], HybridRun)["env_kwargs"] == {"cameras": "front"}
+
+
+def test_none_is_none_in_nested_values_too():
+    words = as_flags(HybridRun, {"env_kwargs": {"port": None}})
+    assert given_options("serl train", words, HybridRun)["env_kwargs"] == {"port": None}

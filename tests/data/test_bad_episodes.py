@@ -1,11 +1,17 @@
+import logging
+from dataclasses import replace
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from recordings import BAD, IMAGE, STATE, changed, dump, recorded, transitions
 from stamped import stamped_segment
 
-from serl_ray.data.demos import read_demos, read_file, segments, write_demos
-from serl_ray.data.errors import DemoError
+from serl_ray.data.convert import convert
+from serl_ray.data.demos import find_files, read_demos, read_file, segments, write_demos
+from serl_ray.data.errors import DemoError, ShortEpisode
+from serl_ray.data.formats.lerobot.reader import AS_RECORDED
+from serl_ray.data.formats.lerobot.writer import LeRobotFormat, write_lerobot
 
 
 def test_a_bad_transition_of_a_pickle_drops_its_episode_only(tmp_path):
@@ -58,3 +64,34 @@ def test_what_is_skipped_is_counted_once(tmp_path, shared_ray, caplog):
         list(segments(read_demos([str(tmp_path / "1.pkl"), str(tmp_path / "2.pkl")], skip_bad=True)))
     with pytest.raises(DemoError, match=r"1\.pkl: transition 2"):
         list(segments(read_demos(paths)))
+
+
+def frame(episode: int, length: int = 1):
+    """An episode that is stopped by a person; LeRobot then loses its last transition."""
+    return replace(stamped_segment(episode, 0, length), observations={"state": np.zeros((length + 1, 2), np.float32)})
+
+
+def test_episodes_of_one_frame_are_counted(tmp_path, caplog):
+    write_lerobot(tmp_path / "set", [frame(0), frame(1, 5), frame(2)], LeRobotFormat("v3.0"))
+    [path], errors = find_files(str(tmp_path / "set")), []
+    assert [len(segment) for segment in read_file(path, on_bad=errors.append)] == [4]
+    assert [type(error) for error in errors] == [ShortEpisode] * 2
+    assert str(errors[0]) == f"{path}: an episode of one frame, with no observation after its action."
+    with caplog.at_level(logging.WARNING):
+        done = convert(str(tmp_path / "set"), tmp_path / "shards", "parquet", LeRobotFormat("v3.0"), AS_RECORDED, False)
+    assert done.num_episodes == 1
+    assert f"2 of 3 episodes dropped: {path}: an episode of one frame" in caplog.text
+
+
+def test_episodes_of_one_frame_alone_are_an_error_that_names_them(tmp_path):
+    write_lerobot(tmp_path / "set", [frame(0)], LeRobotFormat("v3.0"))
+    with pytest.raises(DemoError, match=r"1 of 1 episodes dropped: .*an episode of one frame.*Nothing is left"):
+        convert(str(tmp_path / "set"), tmp_path / "out", "parquet", LeRobotFormat("v3.0"), AS_RECORDED, False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_ray_counts_episodes_of_one_frame_too(tmp_path, shared_ray, caplog):
+    write_lerobot(tmp_path / "set", [frame(0), frame(1, 5)], LeRobotFormat("v2.1"))
+    with caplog.at_level(logging.WARNING):
+        assert [len(segment) for segment in segments(read_demos(str(tmp_path / "set")))] == [4]
+    assert "1 of 2 episodes dropped: " in caplog.text and "an episode of one frame" in caplog.text

@@ -36,6 +36,28 @@ def test_the_numbers_are_those_of_the_segments():
     assert "action[1]   -1.000 to +1.000, gripper: closes 3, holds 5, opens 1, 1.0 switches an episode" in text
 
 
+def test_states_grippers_and_what_is_odd_are_shown():
+    summary = Summary(grippers=(1,))
+    for segment in recorded():
+        segment.observations["state"][:, 0] *= 100
+        summary.add(replace(segment, actions=segment.actions + [0, 0.25]))
+    text = "\n".join(summary.lines())
+    assert "observation state: float32 of shape (2,)\nstate[0]    +100.000 to +200.000\nstate[1]    +0.000 to +6.000\n" in text
+    assert "gripper: closes 3, holds 5, opens 1, 1.0 switches an episode, 9 off -1, 0 and 1, such as -0.75" in text
+    assert "odd: `state` reaches 200: scale it to about 1" in text
+    assert "odd: action[1] is a gripper's and has 9 value(s) off -1, 0 and 1" in text
+
+
+def test_a_number_that_is_always_a_code_is_taken_for_a_gripper():
+    summary = Summary()
+    for segment in recorded():
+        summary.add(replace(segment, actions=np.abs(segment.actions)))
+    assert [line for line in summary.lines() if line.startswith("odd: action[1]")] == [
+        "odd: action[1] is a gripper's and never closes it: the policy learns no such command. Record it (-1 close, 0 hold, "
+        "1 open), or choose a setup_mode with a fixed gripper."
+    ]
+
+
 def test_segments_of_one_episode_count_as_one():
     whole, summary = recorded()[0], Summary()
     for start, stop in ((0, 2), (2, 6)):

@@ -7,7 +7,7 @@ import pickletools
 from os import PathLike
 from typing import BinaryIO
 
-from serl_ray.files.uris import open_input
+from serl_ray.files.unzip import open_unzipped
 
 LISTS = ("EMPTY_LIST", "LIST")
 NOT_VALUES = ("PROTO", "FRAME")
@@ -20,7 +20,7 @@ def open_first_item(path: str | PathLike[str]) -> BinaryIO:
 
     Items are told apart by the instructions, which are followed as `pickletools.dis` does; nothing is loaded.
     """
-    file = open_input(path)
+    file = open_unzipped(path)
     try:
         head = _head(file)
     except ValueError:  # damaged, which is said by whoever loads it

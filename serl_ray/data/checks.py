@@ -1,0 +1,232 @@
+"""What is odd about observations, actions and flags: asked of an env's steps and of demonstrations alike.
+
+What cannot be learned from is an error where it is read. These are the findings that training survives, with their effects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from serl_ray.data.schema import ArraySpec, Segment
+
+LARGEST_VECTOR_VALUE = 10.0
+"""Largest value of a vector without a warning, because vectors enter the network unscaled."""
+SMALLEST_VECTOR_VALUE = 0.05
+"""Value that a vector must exceed somewhere, or there is a warning, because the network hardly tells it from 0."""
+GRIPPER_CODES = (-1.0, 0.0, 1.0)
+"""Values of a gripper's number: close, hold, open."""
+CHANNELS = (1, 3, 4)
+
+
+def image_fix(shape: Sequence[int], dtype: np.dtype) -> str:
+    """How to make an array of this shape and dtype, meant as an image, one of (H, W, 3) uint8; empty where it is one."""
+    if len(shape) == 2:
+        if dtype == np.uint8:
+            return "Give a grey image three channels, np.repeat(image[..., None], 3, axis=-1)."
+        return "Flatten a matrix, matrix.ravel(); give one vector of stacked ones."
+    if len(shape) == 3 and shape[-1] not in CHANNELS and shape[0] in CHANNELS:
+        return "Put the channels last, np.moveaxis(image, 0, -1)."
+    if dtype.kind == "f":
+        return "Scale values in [0, 1] to bytes, (255 * image).astype(np.uint8)."
+    if dtype.kind in "ui" and dtype != np.uint8:
+        return (
+            "Scale depth to bytes, (depth / farthest * 255).clip(0, 255).astype(np.uint8), and give it three channels, np.repeat."
+        )
+    return ""
+
+
+def large_scale(key: str, largest: float) -> str | None:
+    """What is odd about a vector that is too large, whose largest absolute value this is."""
+    if largest > LARGEST_VECTOR_VALUE:
+        return f"`{key}` reaches {largest:.3g}: scale it to about 1, as the network does not scale it."
+    return None
+
+
+def small_scale(key: str, largest: float) -> str | None:
+    """What is odd about a vector that is too small, whose largest absolute value this is."""
+    if 0.0 < largest < SMALLEST_VECTOR_VALUE:
+        return f"`{key}` never exceeds {largest:.2g}: scale it to about 1, as the network does not scale it."
+    return None
+
+
+def gripper_oddities(name: str, codes: Gripper) -> Iterator[str]:
+    """What is odd about the numbers of a gripper's commands; `name` names their origin."""
+    if codes.num_off:
+        yield (
+            f"{name} is a gripper's and has {codes.num_off} value(s) off -1, 0 and 1, such as {codes.off:.3g}, which are "
+            "rounded: record -1 close, 0 hold, 1 open."
+        )
+    missing = [word for word, count in (("closes", codes.closes), ("opens", codes.opens)) if not count]
+    if missing:
+        yield (
+            f"{name} is a gripper's and never {' or '.join(missing)} it: the policy learns no such command. Record it "
+            "(-1 close, 0 hold, 1 open), or choose a setup_mode with a fixed gripper."
+        )
+
+
+@dataclass
+class Gripper:
+    """Counts of the commands of a gripper: -1 close, 0 hold, 1 open; other values are rounded, and counted as off."""
+
+    closes: int = 0
+    holds: int = 0
+    opens: int = 0
+    switches: int = 0
+    num_off: int = 0
+    off: float = 0.0
+
+    def add(self, numbers: np.ndarray) -> None:
+        """Adds the commands (n,) of a segment; a switch is a change from closing to opening or back."""
+        is_off = ~np.isin(numbers, GRIPPER_CODES)
+        if is_off.any() and not self.num_off:
+            self.off = float(numbers[is_off][0])
+        self.num_off += int(is_off.sum())
+        commands = np.round(numbers)
+        moves = commands[commands != 0]
+        self.closes += int((moves < 0).sum())
+        self.opens += int((moves > 0).sum())
+        self.holds += len(commands) - len(moves)
+        self.switches += int((np.diff(moves) != 0).sum())
+
+
+@dataclass
+class Range:
+    """The least and greatest value of each number of vectors (D,)."""
+
+    low: np.ndarray
+    high: np.ndarray
+
+    @classmethod
+    def of(cls, rows: np.ndarray) -> Range:
+        """The range of rows (n, D)."""
+        return cls(rows.min(axis=0), rows.max(axis=0))
+
+    def join(self, other: Range) -> Range:
+        return Range(np.minimum(self.low, other.low), np.maximum(self.high, other.high))
+
+    @property
+    def largest(self) -> float:
+        """The largest absolute value of all numbers."""
+        return float(max(np.abs(self.low).max(initial=0.0), np.abs(self.high).max(initial=0.0)))
+
+    @property
+    def is_constant(self) -> bool:
+        return bool(np.array_equal(self.low, self.high))
+
+
+@dataclass
+class Camera:
+    """What is known of the images (H, W, C) of a camera."""
+
+    first: np.ndarray
+    is_constant: bool = True
+    is_black: bool = True
+
+    def add(self, images: np.ndarray) -> None:
+        """Adds images (n, H, W, C)."""
+        self.is_black = self.is_black and not images.any()
+        self.is_constant = self.is_constant and bool((images == self.first).all())
+
+
+@dataclass
+class DemoChecks:
+    """What is odd about demonstrations, gathered segment by segment.
+
+    Attributes:
+        grippers: dimensions of the actions that are learned grippers'.
+        vectors: ranges by key of the observations that are vectors.
+        actions: range of the actions.
+    """
+
+    grippers: Sequence[int] = ()
+    vectors: dict[str, Range] = field(default_factory=dict)
+    actions: Range | None = None
+    _cameras: dict[str, Camera] = field(default_factory=dict)
+    _codes: dict[int, Gripper] = field(default_factory=dict)
+    _odd_shapes: dict[str, ArraySpec] = field(default_factory=dict)
+    _steps: int = 0
+    _ends: int = 0
+    _rewarded_ends: int = 0
+    _unmasked_ends: int = 0
+    _going_on: int = 0
+    _is_dense: bool = False
+    _has_reward: bool = False
+
+    def add(self, segment: Segment) -> None:
+        """Adds a segment."""
+        for key, rows in segment.observations.items():
+            self._observe(key, rows)
+        found = Range.of(segment.actions)
+        if self.actions is None or self.actions.low.shape == found.low.shape:
+            self.actions = found if self.actions is None else self.actions.join(found)
+        for dimension in self.grippers:
+            if dimension < segment.actions.shape[1]:
+                self._codes.setdefault(dimension, Gripper()).add(segment.actions[:, dimension])
+        is_rewarded_end = bool(segment.dones[-1] and segment.rewards[-1] > 0)
+        self._steps += len(segment)
+        self._ends += int(segment.dones[-1])
+        self._rewarded_ends += is_rewarded_end
+        self._unmasked_ends += is_rewarded_end and segment.masks[-1] == 1
+        self._going_on += int((segment.rewards[~segment.dones] == 1).sum())
+        self._is_dense = self._is_dense or not np.isin(segment.rewards, (0, 1)).all()
+        self._has_reward = self._has_reward or bool((segment.rewards > 0).any())
+
+    def warnings(self) -> Iterator[str]:
+        """What is odd, with its effect and the way out; nothing where there are no segments."""
+        if not self._steps:
+            return
+        yield from self._observation_warnings()
+        if self._steps > 1 and self.actions is not None and self.actions.is_constant:
+            yield "Every action is the same: if the recorder keeps one array and writes into it, store copies, action.copy()."
+        else:
+            for dimension, codes in self._codes.items():
+                yield from gripper_oddities(f"action[{dimension}]", codes)
+        yield from self._end_warnings()
+
+    def _observe(self, key: str, rows: np.ndarray) -> None:
+        spec = ArraySpec.of_rows(rows)
+        if len(spec.shape) == 1 and spec.dtype.kind in "biuf":
+            numbers = Range.of(rows.astype(np.float64))
+            known = self.vectors.get(key)
+            self.vectors[key] = known.join(numbers) if known is not None and known.low.shape == spec.shape else numbers
+        elif len(spec.shape) == 3 and spec.dtype == np.uint8:
+            if key not in self._cameras or self._cameras[key].first.shape != spec.shape:
+                self._cameras[key] = Camera(rows[0].copy())
+            self._cameras[key].add(rows)
+        elif len(spec.shape) in (0, 2):
+            self._odd_shapes[key] = spec
+
+    def _observation_warnings(self) -> Iterator[str]:
+        for key, found in self.vectors.items():
+            yield from filter(None, (large_scale(key, found.largest), small_scale(key, found.largest)))
+            if found.is_constant and found.largest > 0:
+                yield f"`{key}` never changes: if the recorder keeps one array and writes into it, store copies, array.copy()."
+        for key, camera in self._cameras.items():
+            if camera.is_black:
+                yield f"Camera `{key}` is always black: check that it was switched on, and its lens uncovered."
+            elif camera.is_constant:
+                yield (
+                    f"Camera `{key}` always shows the same image: check that its driver ran, and that the recorder stored "
+                    "copies, image.copy()."
+                )
+        for key, spec in self._odd_shapes.items():
+            fix = "a single number is a vector of length 1" if not spec.shape else "flatten a matrix, matrix.ravel()"
+            yield f"`{key}` is {spec}, which no agent can read: {fix}."
+
+    def _end_warnings(self) -> Iterator[str]:
+        if self._steps > 1 and self._ends == self._steps:
+            yield "Every step ends an episode: dones is 1 in the last transition of an episode alone."
+        if not self._ends:
+            yield "No episode ends: set dones in the last transition of each, and masks to 0 where it was a success or failure."
+        if not self._has_reward:
+            yield "There is no reward above 0: give 1 where the task is done, as agents learn from it what to do."
+        if self._ends and self._going_on and not self._is_dense:
+            yield f"The reward is 1 and the episode goes on, in {self._going_on} step(s): end it at success (terminated)."
+        if self._unmasked_ends:
+            yield (
+                f"{self._unmasked_ends} of {self._rewarded_ends} episodes that end with a reward have a mask of 1, as at a "
+                "time-out: values go on behind the success. Set masks to 0 where the task is done (masks = 1 - terminated)."
+            )
