@@ -48,7 +48,9 @@ class FakeEnv(gymnasium.Env):
         return self.outcome((self._observation(), float(success), success, self.steps == 20, {"grasp_penalty": 0.0}))
 
     def expert_action(self):
-        return np.full(self.action_space.shape, 0.25, np.float32)
+        action = np.full(self.action_space.shape, 0.25, np.float32)
+        action[[-1, len(action) // 2 - 1]] = 0.0  # the grippers of one arm and of two
+        return action
 
     def _observation(self):
         return self.observe(

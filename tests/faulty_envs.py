@@ -54,6 +54,12 @@ class FaultyEnv(LineEnv):
     def no_observation(self, observation, *rest):
         return {}, *rest
 
+    def no_flag(self, observation, reward, terminated, truncated, info):
+        return observation, reward, None, truncated, info
+
+    def no_info(self, *result):
+        return *result[:4], None
+
     def wrong_intervention(self, observation, reward, terminated, truncated, info):
         return observation, reward, terminated, truncated, {"intervene_action": np.full(3, 0.5)}
 

@@ -148,6 +148,7 @@ def _record_images(options: Record, interrupted: Event) -> int:
 
 def _make(options: Record) -> gymnasium.Env:
     """The env with all of its observations, and the reward that counts, guarded."""
+    from serl_ray.envs.border import Border
     from serl_ray.envs.guard import Guard
     from serl_ray.envs.learned_reward import LearnedReward
     from serl_ray.envs.make import all_cameras, build_env
@@ -164,6 +165,7 @@ def _make(options: Record) -> gymnasium.Env:
     if missing := [key for key in cameras if key not in there]:
         env.close()
         raise OptionError(f"image_keys names {missing[0]!r}; the env's cameras are {', '.join(there) or 'none'}.")
+    env = Border(env)
     return Guard(LearnedReward(env, **learned) if options.classifier else env, None, None)
 
 

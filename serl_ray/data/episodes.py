@@ -7,9 +7,9 @@ from typing import Any, Literal, SupportsFloat
 import numpy as np
 
 from serl_ray.data.observations import Observation, stack_observations
-from serl_ray.data.schema import ACTION_TOLERANCE, Segment
+from serl_ray.data.schema import Segment
 
-FaultKind = Literal["error", "timeout", "not_finite", "wrong_shape", "wrong_action"]
+FaultKind = Literal["error", "timeout", "not_finite", "wrong_shape", "wrong_action", "wrong_result"]
 StepResult = tuple[Observation, SupportsFloat, bool, bool, dict[str, Any]]
 
 
@@ -54,7 +54,7 @@ class EpisodeRecorder:
 
         Args:
             action: action (A + G,) of the policy; `info["intervene_action"]`, if present, was executed instead.
-            result: result of `env.step`, checked (`check_step`) and owned by the caller.
+            result: result of `env.step`, checked and copied at the border to the env (`envs.border.Border`).
         """
         observation, reward, terminated, truncated, info = result
         intervention = info.get("intervene_action")
@@ -86,28 +86,3 @@ class EpisodeRecorder:
         self._first_step += len(segment)
         self._observations, self._steps = self._observations[-1:], []
         return segment
-
-
-def check_step(action: np.ndarray, result: StepResult) -> None:
-    """Raises EnvFault for a step that would be refused when its recording is read."""
-    observation, reward, _, _, info = result
-    numbers: tuple[tuple[str, Any], ...] = (
-        ("reward", reward),
-        ("info['grasp_penalty']", info.get("grasp_penalty", 0.0)),
-    )
-    for name, value in numbers:
-        if not (np.ndim(value) == 0 and np.asarray(value).dtype.kind in "biuf" and np.isfinite(value)):
-            raise EnvFault("not_finite", f"The env's {name} is {value!r}: return one finite number.")
-    for key, array in observation.items():
-        if array.ndim == 1 and array.dtype.kind == "f" and not np.isfinite(array).all():
-            message = f"The env's observation {key!r} holds NaN or infinity. Fix it, or end the episode earlier."
-            raise EnvFault("not_finite", message)
-    if info.get("intervene_action") is None:
-        return
-    person = np.asarray(info["intervene_action"])
-    if person.shape != np.shape(action) or person.dtype.kind not in "biuf" or not (np.abs(person) <= 1 + ACTION_TOLERANCE).all():
-        raise EnvFault(
-            "wrong_action",
-            f"info['intervene_action'] is {person} ({person.dtype} {person.shape}). Report the whole executed action, "
-            f"{np.shape(action)} numbers in [-1, 1].",
-        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,13 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from serl_ray.data.checks import large_scale
-from serl_ray.data.observations import STATE
+from serl_ray.data.episodes import EnvFault
+from serl_ray.data.observations import STATE, check_selection, default_state_keys
 from serl_ray.data.rewards import DEFAULT_BOUND, SUCCESS_RULE, ReturnBound, RewardError
-from serl_ray.envs.probe import BrokenAPI, Recording
+from serl_ray.envs.border import spaces_of
+from serl_ray.envs.probe import Recording, record
+from serl_ray.envs.remarks import remarks, reset_problems
+from serl_ray.envs.steps import array_fault, check_signature, is_number, nested_fault
 from serl_ray.types import ActionLayout
 
 
@@ -45,51 +49,87 @@ def check_env(env: gymnasium.Env, setup_mode: str, steps: int = 50) -> list[str]
 
 
 def inspect_env(
-    env: gymnasium.Env, setup_mode: str, steps: int = 50, seed: int = 0, bound: ReturnBound = DEFAULT_BOUND
+    env: gymnasium.Env,
+    setup_mode: str,
+    steps: int = 50,
+    seed: int = 0,
+    image_keys: Sequence[str] | None = None,
+    state_keys: Sequence[str] | None = None,
+    bound: ReturnBound = DEFAULT_BOUND,
 ) -> CheckReport:
-    """Takes random steps in an env, with resets, and reports its faults.
+    """Takes random steps in an env, with resets, as a run does, and reports its faults.
+
+    An env whose action space or `reset` is wrong is neither reset nor moved.
 
     Args:
         env: env with all of its observations, from `build_env`.
         setup_mode: one of `types.SETUP_MODES`.
         steps: number of random actions to execute; make sure that they are safe on a robot.
-        seed: seed of the actions and the first reset.
+        seed: seed of the actions, and of a reset at each end.
+        image_keys: cameras that the policy will see; None to check all observations.
+        state_keys: vectors joined to the policy's state; None for `default_state_keys`.
         bound: bound that rewards must not contradict; without one they are dense.
     """
-    spaces = env.observation_space
-    problems = [*_observation_space_problems(spaces), *action_space_problems(env.action_space, setup_mode)]
-    recording = Recording()
-    if isinstance(env.action_space, Box) and len(env.action_space.shape) == 1:  # else there is no action to try
-        try:
-            recording.record(env, _random_actions(env.action_space.shape[0], setup_mode, steps, seed), seed)
-        except BrokenAPI as problem:
-            problems.append(str(problem))
-        problems += _observation_problems(recording, dict(spaces.items()) if isinstance(spaces, gymnasium.spaces.Dict) else {})
-        problems += [*_outcome_problems(recording), *_info_problems(recording, env.action_space.shape)]
-        problems += reward_contradictions(recording, bound)
-    warnings = [*_observation_warnings(recording), *_outcome_warnings(recording, setup_mode, bound)]
+    keys = _used_keys(env, image_keys, state_keys)
+    space_faults = list(_space_faults(env.observation_space))
+    problems = [text for key, text in space_faults if keys is None or key is None or key in keys]
+    problems += _selection_problems(env, image_keys, state_keys)
+    warnings = [f"{text} Nothing uses it." for key, text in space_faults if key and keys is not None and key not in keys]
+    if forbidden := [*action_space_problems(env.action_space, setup_mode), *_signature_problems(env)]:
+        return CheckReport([*problems, *forbidden], warnings, ["Nothing: the env was neither reset nor moved."])
+    shape: Any = env.action_space.shape
+    layout = ActionLayout.from_setup(setup_mode, shape[0])
+    recording = record(env, keys, layout.random(np.random.default_rng(seed), steps), seed)
+    problems += [*recording.problems(), *_observation_problems(recording)]
+    problems += [*_outcome_problems(recording), *reset_problems(recording), *filter(None, [recording.failure])]
+    problems += reward_contradictions(recording, bound)
+    warnings += [*_observation_warnings(recording), *_outcome_warnings(recording, setup_mode, bound), *remarks(recording, layout)]
     return CheckReport(list(dict.fromkeys(problems)), warnings, list(_facts(recording)))
 
 
-def _random_actions(action_dim: int, setup_mode: str, steps: int, seed: int) -> np.ndarray:
+def _used_keys(env: gymnasium.Env, image_keys: Sequence[str] | None, state_keys: Sequence[str] | None) -> set[str] | None:
+    if image_keys is None:
+        return None
+    vectors = default_state_keys(spaces_of(env), image_keys) if state_keys is None else state_keys
+    return {*image_keys, *vectors}
+
+
+def _selection_problems(env: gymnasium.Env, image_keys: Sequence[str] | None, state_keys: Sequence[str] | None) -> Iterator[str]:
+    """The problems of the choice of observations."""
+    spaces = spaces_of(env)
+    if (image_keys is None and state_keys is None) or not spaces:
+        return
+    image_keys = image_keys or ()
     try:
-        layout = ActionLayout.from_setup(setup_mode, action_dim)
-    except ValueError:  # reported with the action space
-        layout = ActionLayout(tuple(range(action_dim)))
-    return layout.random(np.random.default_rng(seed), steps)
+        check_selection(spaces, image_keys, default_state_keys(spaces, image_keys) if state_keys is None else state_keys)
+    except ValueError as error:
+        yield str(error)
+    yield from (
+        f"`{key}` is among the image_keys, and it is no image but has shape {spaces[key].shape}: name it in state_keys."
+        for key in image_keys
+        if key in spaces and len(spaces[key].shape or ()) == 1
+    )
 
 
-def _observation_space_problems(space: gymnasium.Space) -> Iterator[str]:
+def _signature_problems(env: gymnasium.Env) -> Iterator[str]:
+    try:
+        check_signature(env)
+    except EnvFault as fault:
+        yield str(fault)
+
+
+def _space_faults(space: gymnasium.Space) -> Iterator[tuple[str | None, str]]:
+    """The faults of an observation space, with the key that they are about."""
     if not isinstance(space, gymnasium.spaces.Dict):
-        yield f"The observation space is {type(space).__name__}: make it a Dict of cameras and the vector `state`."
+        yield None, f"The observation space is {type(space).__name__}: make it a Dict of cameras and the vector `state`."
         return
     for key, part in space.items():
         if isinstance(part, gymnasium.spaces.Dict):
-            yield f"Observation `{key}` {_nested_fault(part)}"
+            yield key, f"Observation `{key}` {nested_fault(part)}"
         elif not isinstance(part, Box):
-            yield f"Observation `{key}` is {type(part).__name__}: make it a Box, for a number float32 of shape (1,)."
+            yield key, f"Observation `{key}` is {type(part).__name__}: make it a Box, for a number float32 of shape (1,)."
         elif fault := array_fault(part.shape, np.dtype(part.dtype)):
-            yield f"Observation `{key}` {fault}"
+            yield key, f"Observation `{key}` {fault}"
 
 
 def action_space_problems(space: gymnasium.Space, setup_mode: str) -> Iterator[str]:
@@ -99,90 +139,44 @@ def action_space_problems(space: gymnasium.Space, setup_mode: str) -> Iterator[s
         return
     if space.dtype != np.float32:
         yield f"The action space is {space.dtype}: make it float32."
-    if not (np.all(space.low == -1.0) and np.all(space.high == 1.0)):
-        limits = f"{space.low.min():g} to {space.high.max():g}"
-        yield f"The action space ranges from {limits}: make it -1 to 1, and scale to metres and radians inside the env."
     try:
-        ActionLayout.from_setup(setup_mode, space.shape[0])
+        grippers = ActionLayout.from_setup(setup_mode, space.shape[0]).gripper_indices
     except ValueError as error:
         yield str(error)
+        grippers = ()
+    yield from _limit_problems(space, grippers)
 
 
-def _nested_fault(keys: Iterable[str]) -> str:
-    return (
-        f"is a dict of {', '.join(sorted(keys))}: flatten it. Each camera gets a key of its own at the top level, "
-        "and the numbers of the robot are joined into one `state` (np.concatenate)."
-    )
+def _limit_problems(space: Box, grippers: Sequence[int]) -> Iterator[str]:
+    """A problem for each pair of limits that is not -1 to 1, with its dimensions."""
+    limits = list(zip(space.low.tolist(), space.high.tolist(), strict=True))
+    scale = "make it -1 to 1, and scale to metres and radians inside the env."
+    if len(set(limits)) == 1:
+        low, high = limits[0]
+        if (low, high) != (-1.0, 1.0):
+            yield f"The action space ranges from {low:g} to {high:g}: {scale}"
+        return
+    arm = [index for index in range(len(limits)) if index not in grippers]
+    for low, high in dict.fromkeys(limits[index] for index in arm if limits[index] != (-1.0, 1.0)):
+        numbers = ", ".join(str(index) for index in arm if limits[index] == (low, high))
+        yield f"The action space ranges from {low:g} to {high:g} in dimension {numbers}: {scale}"
+    for index in grippers:
+        low, high = limits[index]
+        if (low, high) != (-1.0, 1.0):
+            text = f"The action space ranges from {low:g} to {high:g} in dimension {index}, a gripper"
+            yield f"{text}: make it -1 (close) to 1 (open), with 0 for hold."
 
 
-def array_fault(shape: tuple[int, ...], dtype: np.dtype) -> str | None:
-    """The fault of an observation's shape or dtype; None for a valid one."""
-    if len(shape) == 1:
-        return None if dtype == np.float32 else f"is a {dtype} vector: make it float32 (.astype(np.float32))."
-    if len(shape) == 4:
-        return f"has shape {shape}: give one image (H, W, 3); the replay buffer stacks images."
-    if len(shape) != 3:
-        return f"has shape {shape}: give an image (H, W, 3) or a vector (D,); a single number is a vector of length 1."
-    if shape[-1] != 3:
-        fix = "it looks like (C, H, W): use np.moveaxis(image, 0, -1)" if shape[0] == 3 else "give three colour channels"
-        return f"has shape {shape}, not (H, W, 3): {fix}."
-    if dtype != np.uint8:
-        return f"is a {dtype} image: make it uint8, 0 to 255; for values in [0, 1], use (255 * image).astype(np.uint8)."
-    return None
-
-
-def _value_fault(value: Any, space: Box | None) -> str | None:
-    """The fault of an observed value, alone and compared with its space; None for a valid one."""
-    if isinstance(value, dict):
-        return _nested_fault(value)
-    if not isinstance(value, np.ndarray):
-        return f"is a {type(value).__name__}: return a numpy array."
-    if fault := array_fault(value.shape, value.dtype):
-        return fault
-    if not np.all(np.isfinite(value)):
-        return "holds NaN or infinity."
-    if space is None:
-        return None
-    if value.shape != space.shape or value.dtype != space.dtype:
-        return f"is {value.dtype} {value.shape}, its space {space.dtype} {space.shape}: make them the same."
-    if not space.contains(value):
-        limits = f"{space.low.min():g} to {space.high.max():g}"
-        return f"leaves its space: its values range from {value.min():g} to {value.max():g}, the space from {limits}."
-    return None
-
-
-def _observation_problems(recording: Recording, spaces: dict[str, gymnasium.Space]) -> Iterator[str]:
-    dicts = recording.dicts()
-    if len(dicts) < len(recording.copies):
-        yield "An observation is not a dict: return a dict of arrays."
-    if spaces and (odd := next((observation for observation in dicts if observation.keys() != spaces.keys()), None)) is not None:
-        found, expected = ", ".join(sorted(odd)), ", ".join(sorted(spaces))
-        yield f"An observation has the keys {found}, its space {expected}: make them the same."
-    for key, values in recording.by_key().items():
-        space = spaces.get(key)
-        faults = (_value_fault(value, space if isinstance(space, Box) else None) for value in values)
-        if fault := next(filter(None, faults), None):
-            yield f"Observation `{key}` {fault}"
+def _observation_problems(recording: Recording) -> Iterator[str]:
     for returned, kept in zip(recording.observations, recording.copies, strict=True):
         arrays = {key: value for key, value in kept.items() if isinstance(value, np.ndarray)} if isinstance(kept, dict) else {}
         altered = [key for key, value in arrays.items() if not _same(returned.get(key), value)]
         yield from (f"The env changes the array `{key}` that it returned before: return a copy." for key in altered)
     yield from (
         f"Camera `{key}` is always black: check that it is switched on, its lens is uncovered and the scene is lit."
-        for key, images in _sound_arrays(recording).items()
+        for key, images in recording.sound_arrays().items()
         if images.dtype == np.uint8 and not images.any()
     )
-
-
-def _sound_arrays(recording: Recording) -> dict[str, np.ndarray]:
-    """The observations of all steps stacked by key, for keys without a fault."""
-    sound = {key: values for key, values in recording.by_key().items() if not any(_value_fault(value, None) for value in values)}
-    return {key: np.stack(values) for key, values in sound.items() if len({value.shape for value in values}) == 1}
-
-
-def _is_number(value: Any) -> bool:
-    array = np.asarray(value)
-    return array.ndim == 0 and array.dtype.kind in "fiub" and bool(np.isfinite(array))
 
 
 def _same(first: Any, second: np.ndarray) -> bool:
@@ -190,37 +184,13 @@ def _same(first: Any, second: np.ndarray) -> bool:
 
 
 def _outcome_problems(recording: Recording) -> Iterator[str]:
-    if odd := [reward for reward in recording.rewards if not _is_number(reward)]:
-        yield f"The reward is {odd[0]!r}: return one finite number, 0 or 1."
-    for name, flags in (("terminated", recording.terminations), ("truncated", recording.truncations)):
-        if odd := [flag for flag in flags if not isinstance(flag, bool | np.bool_)]:
-            yield f"`{name}` is {odd[0]!r}: return a bool."
     steps = len(recording.rewards)
-    if steps > 1 and len(recording.episode_lengths()) == steps:
+    if steps > 1 and all(recording.is_end):
         yield "Every step ends an episode: set terminated for success and failure, truncated for the time limit."
 
 
-def _info_problems(recording: Recording, action_shape: tuple[int, ...]) -> Iterator[str]:
-    if odd := [info for info in recording.infos if not isinstance(info, dict)]:
-        yield f"info is a {type(odd[0]).__name__}: return a dict."
-    infos = [info for info in recording.infos if isinstance(info, dict)]
-    penalties = [info["grasp_penalty"] for info in infos if "grasp_penalty" in info]
-    if odd := [penalty for penalty in penalties if not _is_number(penalty) or penalty > 0.0]:
-        yield f"info['grasp_penalty'] is {odd[0]!r}: give one number, 0 or less, which is added to the reward."
-    actions = [np.asarray(info["intervene_action"]) for info in infos if "intervene_action" in info]
-    if odd := [action for action in actions if not _is_action(action, action_shape)]:
-        yield (
-            f"info['intervene_action'] is {odd[0]} ({odd[0].dtype} {odd[0].shape}): give the whole executed action, "
-            f"float32 {action_shape} in [-1, 1], and leave the key out of steps without an intervention."
-        )
-
-
-def _is_action(value: np.ndarray, shape: tuple[int, ...]) -> bool:
-    return value.shape == shape and value.dtype == np.float32 and bool(np.all(np.abs(value) <= 1.0))
-
-
 def _observation_warnings(recording: Recording) -> Iterator[str]:
-    arrays = _sound_arrays(recording)
+    arrays = recording.sound_arrays()
     if arrays and STATE not in arrays:
         yield "There is no valid `state`: name the vectors of the agent's state with state_keys."
     for key, values in arrays.items():
@@ -232,7 +202,7 @@ def _observation_warnings(recording: Recording) -> Iterator[str]:
 
 def reward_contradictions(recording: Recording, bound: ReturnBound) -> Iterator[str]:
     """The first contradiction between the rewards and the bound of the values, if there is one."""
-    if not all(map(_is_number, recording.rewards)):
+    if not all(map(is_number, recording.rewards)):
         return
     ends = np.cumsum(recording.episode_lengths())
     try:
@@ -244,7 +214,7 @@ def reward_contradictions(recording: Recording, bound: ReturnBound) -> Iterator[
 
 
 def _outcome_warnings(recording: Recording, setup_mode: str, bound: ReturnBound) -> Iterator[str]:
-    rewards = [float(reward) for reward in recording.rewards if _is_number(reward)]
+    rewards = [float(reward) for reward in recording.rewards if is_number(reward)]
     dense = [reward for reward in rewards if reward not in (0.0, 1.0)]
     if dense and bound.max_return is not None:
         yield f"There are rewards other than 0 and 1, from {min(dense):g} to {max(dense):g}. {SUCCESS_RULE}"
@@ -258,9 +228,16 @@ def _outcome_warnings(recording: Recording, setup_mode: str, bound: ReturnBound)
 
 def _facts(recording: Recording) -> Iterator[str]:
     steps = len(recording.rewards)
-    if not steps:
-        return
-    yield f"{steps / recording.seconds:.0f} Hz ({1000 * recording.seconds / steps:.1f} ms per step)."
-    lengths = recording.episode_lengths()
-    ended = f"after {min(lengths)} to {max(lengths)} steps each" if lengths else "so make sure that there is a time limit"
-    yield f"{len(lengths)} episode(s) ended in {steps} steps, {ended}."
+    if steps:
+        yield f"{1 / max(np.median(recording.step_seconds), 1e-6):.0f} Hz (a step takes {_durations(recording.step_seconds)})."
+        lengths = recording.episode_lengths()
+        ended = f"after {min(lengths)} to {max(lengths)} steps each" if lengths else "so make sure that there is a time limit"
+        yield f"{len(lengths)} episode(s) ended in {steps} steps, {ended}."
+    if recording.reset_seconds:
+        yield f"A reset takes {_durations(recording.reset_seconds)}."
+    if recording.peers_names:
+        yield f"Other projects' names in info are understood: {', '.join(sorted(recording.peers_names))}."
+
+
+def _durations(seconds: Sequence[float]) -> str:
+    return f"{1000 * np.median(seconds):.1f} ms in the median of {len(seconds)}, {1000 * max(seconds):.1f} ms at most"

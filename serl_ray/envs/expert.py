@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from serl_ray.data.episodes import EnvFault
 from serl_ray.types import ActionLayout
 
 
@@ -25,13 +26,20 @@ class ScriptedExpert:
         if not callable(expert_action):
             raise TypeError(f"{type(env.unwrapped).__name__} has no scripted expert: give it a method expert_action() -> action.")
         self._expert_action = expert_action
-        self._continuous = list(layout.continuous_indices)
+        self._layout, self._continuous = layout, list(layout.continuous_indices)
         self._noise = noise
         self._rng = np.random.default_rng(seed)
 
     def act(self) -> np.ndarray:
-        """The action (A + G,), float32 in [-1, 1], for the current state of the env."""
+        """The action (A + G,), float32 in [-1, 1], for the current state of the env.
+
+        Raises:
+            EnvFault: the env's expert gives something else than a whole action.
+        """
         action = np.array(self._expert_action(), np.float32)
+        if action.shape != (self._layout.action_dim,) or not np.isfinite(action).all():
+            text = f"expert_action() returns {action}: return the whole action, {self._layout.action_dim} finite numbers."
+            raise EnvFault("wrong_action", text)
         action[self._continuous] += self._noise * self._rng.standard_normal(len(self._continuous))
         return action.clip(-1.0, 1.0)
 
@@ -55,7 +63,7 @@ class StrayingExpert(ScriptedExpert):
         within: int = 12,
     ) -> None:
         super().__init__(env, layout, noise, seed)
-        self._layout, self._share, self._within = layout, share, within
+        self._share, self._within = share, within
         self.begin()
 
     def begin(self) -> None:

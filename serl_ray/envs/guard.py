@@ -13,8 +13,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from serl_ray.data.episodes import EnvFault, StepResult, check_step
+from serl_ray.data.episodes import EnvFault, StepResult
 from serl_ray.data.observations import Observation
+from serl_ray.envs.border import bordered
 
 REPEAT_SECONDS = 1.0
 """Seconds between interrupts, if the env catches them."""
@@ -25,48 +26,32 @@ GRACE_SECONDS = 10.0
 class Guard(gymnasium.Wrapper):
     """Wrapper that turns all errors of an env into an `EnvFault`, after which the env may be reset.
 
-    It checks each step once, and copies actions and results.
-
     Args:
-        env: env with the agent's selection of observations, which `SelectObservations` has checked.
+        env: env to guard; it gets a `Border`, which checks its steps, unless there is one in it.
         step_deadline: time limit of a step in seconds; None for no limit.
         reset_deadline: time limit of a reset, which may wait for a person, in seconds; None for no limit.
     """
 
     def __init__(self, env: gymnasium.Env, step_deadline: float | None, reset_deadline: float | None) -> None:
-        super().__init__(env)
+        super().__init__(bordered(env))
         self._step_deadline, self._reset_deadline = step_deadline, reset_deadline
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
         """Starts an episode."""
-        with _faults("reset", self._reset_deadline, "reset_deadline"):
-            observation, info = self.env.reset(seed=seed, options=options)
-            return _copied(observation), info
+        with _faults("reset", self._reset_deadline):
+            return self.env.reset(seed=seed, options=options)
 
     def step(self, action: np.ndarray) -> StepResult:
         """Executes the action (A + G,)."""
-        with _faults("step", self._step_deadline, "step_deadline"):
-            observation, reward, terminated, truncated, info = self.env.step(np.array(action))
-            result = _copied(observation), reward, terminated, truncated, _copied_action(info)
-        check_step(action, result)
-        return result
-
-
-def _copied(observation: Observation) -> Observation:
-    """A copy of an observation, because some envs reuse their arrays."""
-    return {key: np.array(value) for key, value in observation.items()}
-
-
-def _copied_action(info: dict[str, Any]) -> dict[str, Any]:
-    action = info.get("intervene_action")
-    return info if action is None else {**info, "intervene_action": np.array(action)}
+        with _faults("step", self._step_deadline):
+            return self.env.step(action)
 
 
 @contextmanager
-def _faults(call: str, deadline: float | None, option: str) -> Iterator[None]:
-    """Raises EnvFault for any exception in the block, and when it misses the deadline."""
+def _faults(call: str, deadline: float | None) -> Iterator[None]:
+    """Raises EnvFault for any exception in the block, a reset or a step, and when it misses the deadline in seconds."""
     try:
-        with _alarm(deadline, f"The env's {call} took longer than the {option} of {deadline} s."):
+        with _alarm(deadline, f"The env's {call} took longer than the {call}_deadline of {deadline} s."):
             yield
     except EnvFault:
         raise

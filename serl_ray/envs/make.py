@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
+from gymnasium.envs.registration import load_env_creator
 
+from serl_ray.data.observations import default_state_keys
+from serl_ray.envs.border import Border, spaces_of
 from serl_ray.envs.contract import action_space_problems
 from serl_ray.envs.learned_reward import LearnedReward
 from serl_ray.envs.wrappers import ControlRate, SelectObservations, stack_frames
@@ -34,7 +38,8 @@ def make_env(
     """The env named `env`, with the agent's selection of its observations.
 
     Args:
-        env: `tabletop`, `gym-hil`, or `package.module:Class` for your own env (or a function that returns one).
+        env: `tabletop`, `gym-hil`, or your own env: `package.module:Class` (or a function that returns one), or a
+            gymnasium id, with its module if that registers it (`package.module:Name-v0`).
         setup_mode: one of `types.SETUP_MODES`, which give the number of arms and whether grippers are learned.
         image_keys: cameras that the agent sees.
         state_keys: vectors joined to the agent's `state`; None for `default_state_keys`.
@@ -47,6 +52,8 @@ def make_env(
     built = build_env(env, setup_mode=setup_mode, image_keys=cameras, env_kwargs=env_kwargs)
     for problem in action_space_problems(built.action_space, setup_mode):
         raise ValueError(f"The env {env!r} cannot be used. {problem}")
+    vectors = default_state_keys(spaces_of(built), image_keys) if state_keys is None else state_keys
+    built = Border(built, {*cameras, *vectors})
     if learned_reward:
         built = LearnedReward(built, **learned_reward)
     selected = SelectObservations(built, image_keys, state_keys)
@@ -76,14 +83,30 @@ def build_env(
         from serl_ray.envs.gym_hil import make_pick_cube
 
         return _call(make_pick_cube, env, {"cameras": tuple(image_keys)} | kwargs)
-    return _call(_import_factory(env), env, kwargs)
+    return _call(_registered(env) or _import_factory(env), env, kwargs)
+
+
+def _registered(name: str) -> Callable[..., Any] | None:
+    """The maker of the env with this gymnasium id; None if there is no such id."""
+    if name not in gymnasium.registry:
+        return None
+    entry_point: Any = gymnasium.spec(name).entry_point
+
+    @functools.wraps(load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point)
+    def make(**kwargs: Any) -> gymnasium.Env:
+        return gymnasium.make(name, disable_env_checker=True, **kwargs)  # the border checks more
+
+    return make
 
 
 def _import_factory(path: str) -> Callable[..., Any]:
-    """The class or function at `package.module:Class`."""
+    """The class, function or gymnasium id at `package.module:Class`."""
     module_name, colon, attribute = path.partition(":")
     if not (module_name and colon and attribute):
-        raise ValueError(f"Unknown env {path!r}: choose {' or '.join(BUNDLED_ENVS)}, or name your own as package.module:Class.")
+        raise ValueError(
+            f"Unknown env {path!r}: choose {' or '.join(BUNDLED_ENVS)}, or name your own as package.module:Class, or by its "
+            "gymnasium id (package.module:Name-v0 imports the module that registers it)."
+        )
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
@@ -91,6 +114,8 @@ def _import_factory(path: str) -> Callable[..., Any]:
             f"The module of env {path!r} cannot be imported ({error}): install its package (pip install -e .), "
             "or add its folder to PYTHONPATH."
         ) from error
+    if registered := _registered(attribute):
+        return registered
     if not callable(getattr(module, attribute, None)):
         classes = [name for name, value in vars(module).items() if inspect.isclass(value) and issubclass(value, gymnasium.Env)]
         raise ValueError(f"{module_name} has no class {attribute!r}; its envs: {', '.join(classes) or 'none'}.")

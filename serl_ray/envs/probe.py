@@ -1,55 +1,62 @@
-"""Recording of everything that an env returns in some steps."""
+"""Recording of everything that an env returns in some steps, which are taken as a run takes them."""
 
 from __future__ import annotations
 
 import copy
-import inspect
 import time
+import traceback
 from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium
 import numpy as np
 
+from serl_ray.data.episodes import EnvFault
+from serl_ray.envs.border import Border
+from serl_ray.envs.guard import Guard
+from serl_ray.envs.peers import FINAL_OBSERVATIONS, understood, used_names
+from serl_ray.envs.steps import Finding, Keys, array_fault, reset_findings, step_findings
 
-class BrokenAPI(Exception):
-    """An env whose reset or step do not follow gymnasium's API."""
+STEP_DEADLINE, RESET_DEADLINE = 30.0, 600.0
+"""Time limits in seconds, which are a run's defaults."""
 
 
 @dataclass
 class Recording:
-    """Results of an env: observations with those of resets, and one entry per step in the other lists."""
+    """Results of an env: observations with those of resets, and one entry per step in the lists from rewards to is_end.
 
-    observations: list[Any] = field(default_factory=list)  # the env's own objects
-    copies: list[Any] = field(default_factory=list)  # copies of the observations, made at once
+    Attributes:
+        observations: the env's own objects; each episode's last one, also where the env has reset itself.
+        copies: copies of them, made at once.
+        starts: positions of the resets' observations.
+        ends: positions of the last observations of episodes.
+        findings: findings about all results.
+        step_seconds: duration of each step.
+        reset_seconds: duration of each reset.
+        expert_actions: what `expert_action()` returned before each step, if the env has one.
+        expert_error: exception of `expert_action()`.
+        changes_actions: whether a step changed the action that it was given.
+        peers_names: other projects' names in `info`.
+        failure: fault after which no step was taken.
+    """
+
+    observations: list[Any] = field(default_factory=list)
+    copies: list[Any] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
     rewards: list[Any] = field(default_factory=list)
     terminations: list[Any] = field(default_factory=list)
     truncations: list[Any] = field(default_factory=list)
     infos: list[Any] = field(default_factory=list)
-    seconds: float = 0.0
-
-    def record(self, env: gymnasium.Env, actions: np.ndarray, seed: int) -> None:
-        """Resets the env with `seed`, executes the actions (steps, A + G), and resets it at the end of an episode.
-
-        Raises:
-            BrokenAPI: reset or step do not follow gymnasium's API; earlier results stay recorded.
-        """
-        self._keep(_reset(env, seed))
-        for action in actions:
-            begin = time.perf_counter()
-            result = env.step(action)
-            self.seconds += time.perf_counter() - begin
-            if not isinstance(result, tuple) or len(result) != 5:
-                what = f"a tuple of {len(result)} (4 is the old gym API)" if isinstance(result, tuple) else type(result).__name__
-                raise BrokenAPI(f"step() returns {what}: return observation, reward, terminated, truncated, info.")
-            observation, reward, terminated, truncated, info = result
-            self._keep(observation)
-            self.rewards.append(reward)
-            self.terminations.append(terminated)
-            self.truncations.append(truncated)
-            self.infos.append(info)
-            if terminated or truncated:
-                self._keep(_reset(env, None))
+    is_end: list[bool] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    step_seconds: list[float] = field(default_factory=list)
+    reset_seconds: list[float] = field(default_factory=list)
+    expert_actions: list[np.ndarray] = field(default_factory=list)
+    expert_error: str | None = None
+    changes_actions: bool = False
+    peers_names: set[str] = field(default_factory=set)
+    failure: str | None = None
 
     def dicts(self) -> list[dict[str, Any]]:
         """The copied observations that are dicts."""
@@ -61,22 +68,120 @@ class Recording:
         keys = sorted({key for observation in dicts for key in observation})
         return {key: [observation[key] for observation in dicts if key in observation] for key in keys}
 
+    def sound_arrays(self) -> dict[str, np.ndarray]:
+        """The observations of all steps stacked by key, for keys without a fault."""
+        sound = {key: values for key, values in self.by_key().items() if all(map(_is_sound, values))}
+        return {key: np.stack(values) for key, values in sound.items() if len({value.shape for value in values}) == 1}
+
+    def problems(self) -> list[str]:
+        """The first finding of each kind about each part of a result."""
+        first: dict[tuple[str, str | None], str] = {}
+        for about, text, kind in self.findings:
+            first.setdefault((about, kind), text)
+        return list(first.values())
+
     def episode_lengths(self) -> list[int]:
         """The lengths in steps of the finished episodes."""
-        ends = np.flatnonzero([bool(a or b) for a, b in zip(self.terminations, self.truncations, strict=True)])
-        return np.diff(ends, prepend=-1).tolist()
+        return [end - max(start for start in self.starts if start <= end) for end in self.ends]
+
+
+def record(env: gymnasium.Env, keys: Keys, actions: np.ndarray, seed: int) -> Recording:
+    """What an env returns for the actions (steps, A + G) and for two resets with `seed`, one at each end.
+
+    The env is reset at the end of an episode. A fault of the env ends the recording, which keeps what came before.
+    """
+    probe = Probe(env, keys)
+    guard = Guard(probe, STEP_DEADLINE, RESET_DEADLINE)
+    recording = probe.recording
+    try:
+        guard.reset(seed=seed, options=None)
+        for left, action in zip(reversed(range(len(actions))), actions, strict=True):
+            probe.ask_expert()
+            guard.step(action)
+            if left and recording.is_end[-1]:
+                guard.reset(seed=None, options=None)
+        guard.reset(seed=seed, options=None)
+    except EnvFault as fault:
+        recording.failure = f"{fault}{_place(fault)}"
+    return recording
+
+
+class Probe(Border):
+    """A border that records everything and lets it pass, in place of raising the first fault."""
+
+    def __init__(self, env: gymnasium.Env, keys: Keys) -> None:
+        super().__init__(env, keys)
+        self.recording = Recording()
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        """Starts an episode, and records its first observation."""
+        begin = time.perf_counter()
+        result: Any = self.env.reset(seed=seed, options=options)
+        self.recording.reset_seconds.append(time.perf_counter() - begin)
+        self._note(list(reset_findings(result, self._spaces, self._keys)), "reset")
+        self.recording.starts.append(len(self.recording.copies))
+        self._keep(result[0])
+        return result
+
+    def step(self, action: np.ndarray) -> Any:
+        """Executes a copy of the action (A + G,), and records the result."""
+        recording, given = self.recording, np.array(action)
+        begin = time.perf_counter()
+        result: Any = self.env.step(given)
+        recording.step_seconds.append(time.perf_counter() - begin)
+        recording.changes_actions |= not np.array_equal(given, action)
+        self._note(list(step_findings(np.shape(action), result, self._spaces, self._keys)), "step")
+        observation, reward, terminated, truncated, info = understood(result)
+        self._keep(observation)
+        recording.rewards.append(reward)
+        recording.terminations.append(terminated)
+        recording.truncations.append(truncated)
+        recording.infos.append(info)
+        is_end = _is_true(terminated) or _is_true(truncated)
+        recording.is_end.append(is_end)
+        if is_end:
+            recording.ends.append(len(recording.copies) - 1)
+        if isinstance(result[4], dict):
+            names = set(used_names(result[4]))
+            recording.peers_names |= names if is_end else names - set(FINAL_OBSERVATIONS)
+        return result
+
+    def ask_expert(self) -> None:
+        """Records the action of the env's scripted expert, if it has one."""
+        expert_action = getattr(self.unwrapped, "expert_action", None)
+        if not callable(expert_action) or self.recording.expert_error:
+            return
+        try:
+            self.recording.expert_actions.append(np.array(expert_action()))
+        except Exception as error:
+            self.recording.expert_error = f"{type(error).__name__}: {error}"
+
+    def _note(self, findings: list[Finding], whole: str) -> None:
+        """Keeps the findings; a result that is no result at all ends the recording."""
+        for about, text, kind in findings:
+            if about == whole and kind:
+                raise EnvFault(kind, text)
+        self.recording.findings += findings
 
     def _keep(self, observation: Any) -> None:
-        self.observations.append(observation)
-        self.copies.append(copy.deepcopy(observation))
+        self.recording.observations.append(observation)
+        self.recording.copies.append(copy.deepcopy(observation))
 
 
-def _reset(env: gymnasium.Env, seed: int | None) -> Any:
+def _is_sound(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and array_fault(value.shape, value.dtype) is None and bool(np.isfinite(value).all())
+
+
+def _is_true(flag: Any) -> bool:
     try:
-        inspect.signature(env.reset).bind(seed=seed)
-    except TypeError as error:
-        raise BrokenAPI("reset() takes no seed: declare reset(self, *, seed=None, options=None).") from error
-    result = env.reset(seed=seed)
-    if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)):
-        raise BrokenAPI(f"reset() returns a {type(result).__name__}, not (observation, info) with info a dict: return these two.")
-    return result[0]
+        return bool(flag)
+    except ValueError:  # an array of several
+        return bool(np.any(flag))
+
+
+def _place(fault: EnvFault) -> str:
+    """The line of code that raised the fault's cause, if there is one."""
+    if fault.__cause__ is None:
+        return ""
+    frame = traceback.extract_tb(fault.__cause__.__traceback__)[-1]
+    return f" (line {frame.lineno} of {frame.filename})"

@@ -10,11 +10,12 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from serl_ray.data.episodes import EnvFault, EpisodeRecorder, StepResult
+from serl_ray.data.episodes import EpisodeRecorder, StepResult
 from serl_ray.data.formats.parquet import write_episode
 from serl_ray.data.observations import STATE, check_selection, default_state_keys, select_observations
-from serl_ray.envs.contract import array_fault
 from serl_ray.envs.expert import ScriptedExpert
+from serl_ray.envs.peers import PERSON, understood
+from serl_ray.envs.steps import array_fault
 from serl_ray.types import ActionLayout
 
 logger = logging.getLogger(__name__)
@@ -53,25 +54,13 @@ class SelectObservations(gymnasium.ObservationWrapper):
             low = np.concatenate([spaces[key].low for key in self.state_keys], dtype=np.float32)
             high = np.concatenate([spaces[key].high for key in self.state_keys], dtype=np.float32)
             selected[STATE] = gymnasium.spaces.Box(low, high)
-        self.observation_space = self._selected = gymnasium.spaces.Dict(selected)
+        self.observation_space = gymnasium.spaces.Dict(selected)
         self.unselected: Observation = {}
 
     def observation(self, observation: Observation) -> Observation:
         """The agent's part of the env's observation."""
         self.unselected = observation
-        selected = select_observations(observation, self.image_keys, self.state_keys)
-        for key, array in selected.items():
-            space = self._selected[key]
-            if np.shape(array) != space.shape or array.dtype != space.dtype:
-                raise EnvFault(
-                    "wrong_shape",
-                    f"The env returns {key!r} as {array.dtype} {np.shape(array)}, its space is "
-                    f"{space.dtype} {space.shape}: make them the same. For details run scripts/check_env.py.",
-                )
-        if self.state_keys and not np.isfinite(selected[STATE]).all():
-            message = f"The env returns NaN or infinity in {', '.join(self.state_keys)}: fix it, or end the episode."
-            raise EnvFault("not_finite", message)
-        return selected
+        return select_observations(observation, self.image_keys, self.state_keys)
 
 
 def stack_frames(env: gymnasium.Env, frame_stack: int) -> gymnasium.Env:
@@ -85,7 +74,7 @@ def _flat_spaces(space: gymnasium.Space) -> dict[str, gymnasium.spaces.Box]:
     if nested := [key for key, part in space.items() if not isinstance(part, gymnasium.spaces.Box)]:
         raise ValueError(
             f"The observation space must be a flat Dict of Boxes, but {', '.join(nested)} is not a Box: give each "
-            "camera and each vector its own key at the top level. For details run scripts/check_env.py."
+            "camera and each vector its own key at the top level. For details run serl check-env."
         )
     return {key: part for key, part in space.items() if isinstance(part, gymnasium.spaces.Box)}
 
@@ -231,8 +220,9 @@ class GripperPenalty(gymnasium.Wrapper):
 
     def step(self, action: np.ndarray) -> StepResult:
         """Executes the action (A + G,) and computes the penalty of the executed one."""
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        executed = np.asarray(info.get("intervene_action", action))[self._grippers]
+        given = np.array(action)  # some envs scale their action in place
+        observation, reward, terminated, truncated, info = understood(self.env.step(action))
+        executed = np.asarray(info.get(PERSON, given))[self._grippers]
         commands = np.sign(executed) * (np.abs(executed) >= GRIPPER_THRESHOLD)  # (G,)
         useless = (commands != 0.0) & (commands == self._last_commands)
         self._last_commands = np.where(commands != 0.0, commands, self._last_commands)

@@ -23,7 +23,7 @@ class EnvOptions(Options):
     title: ClassVar[str] = "env"
 
     env_name: Annotated[str | None, Role.DATA] = "tabletop"
-    """Env to train in: tabletop, gym-hil, or package.module:Class for your own."""
+    """Env to train in: tabletop, gym-hil, or for your own package.module:Class or a gymnasium id."""
     setup_mode: Annotated[SetupMode, Role.MUST_MATCH, Role.DATA] = "single-arm-learned-gripper"
     """Number of arms, and whether their grippers are learned."""
     image_keys: Annotated[tuple[str, ...], Role.MUST_MATCH, Role.DATA] = ()

@@ -13,6 +13,7 @@ import ray
 from serl_ray.classifier.config import ClassifierOptions
 from serl_ray.classifier.train import read_and_split
 from serl_ray.data.demos import write_demos
+from serl_ray.envs.border import Border
 from serl_ray.envs.expert import ScriptedExpert, StrayingExpert
 from serl_ray.envs.make import build_env, make_env
 from serl_ray.envs.recording import record_frames, record_successes
@@ -90,5 +91,5 @@ def _record_frames(options: ClassifierOptions, recording: Recording, folder: Pat
 def _env(
     name: str, setup_mode: str, image_keys: tuple[str, ...], kwargs: Mapping[str, Any] | None
 ) -> tuple[gymnasium.Env, ActionLayout]:
-    env = build_env(name, setup_mode=setup_mode, image_keys=image_keys, env_kwargs=kwargs)
+    env = Border(build_env(name, setup_mode=setup_mode, image_keys=image_keys, env_kwargs=kwargs))
     return env, ActionLayout.from_setup(setup_mode, env.action_space.shape[0])

@@ -11,10 +11,11 @@ from fake_envs import FakeEnv
 from gymnasium.spaces import Box, Dict, Discrete
 
 from serl_ray.cli import check_env
-from serl_ray.data.episodes import EnvFault, EpisodeRecorder, check_step
+from serl_ray.data.episodes import EnvFault, EpisodeRecorder
 from serl_ray.envs import make_env
+from serl_ray.envs.border import Border
 from serl_ray.envs.learned_reward import parse_gate
-from serl_ray.envs.wrappers import SelectObservations
+from serl_ray.envs.steps import check_step
 from serl_ray.utils.options import OptionError
 
 MODE = "single-arm-learned-gripper"
@@ -69,29 +70,33 @@ SPACES = [
 def returned(name: str, says: str, error: type[Exception] = EnvFault, **changes: Any) -> Case:
     def do(_: Any) -> None:
         env = FakeEnv(observe=lambda observation: {k: v for k, v in {**observation, **changes}.items() if v is not None})
-        SelectObservations(env, ("front",)).reset(seed=0)
+        Border(env, ("front", "state")).reset(seed=0)
 
     return Case(f"observation: {name}", do, error, says)
 
 
-def recorded(name: str, says: str, reward: Any = 0.0, state: Any = 0.0, **info: Any) -> Case:
+def recorded(name: str, says: str, reward: Any = 0.0, state: Any = 0.0, terminated: Any = False, **info: Any) -> Case:
     def do(_: Any) -> None:
         observation = {"state": np.full(3, state, np.float32)}
-        check_step(np.zeros(7, np.float32), (observation, reward, False, False, info))
+        check_step(np.zeros(7, np.float32), (observation, reward, terminated, False, info))
 
     return Case(f"step: {name}", do, EnvFault, says)
 
 
 RETURNED = [
-    returned("NaN", "returns NaN or infinity in state: fix it", state=np.full(3, np.nan, np.float32)),
-    returned("float image", r"returns 'front' as float32 \(6, 8, 3\), its space is uint8", front=np.zeros((6, 8, 3), np.float32)),
-    returned("another size", r"returns 'front' as uint8 \(8, 6, 3\), its space", front=np.zeros((8, 6, 3), np.uint8)),
-    returned("no camera", "front not found; there are object_state, state, wrist", ValueError, front=None),
+    returned("NaN", "Observation `state` holds NaN or infinity: fix it", state=np.full(3, np.nan, np.float32)),
+    returned("float image", "`front` is a float32 image: make it uint8", front=np.zeros((6, 8, 3), np.float32)),
+    returned("another size", r"`front` is uint8 \(8, 6, 3\), its space", front=np.zeros((8, 6, 3), np.uint8)),
+    returned("no camera", "has the keys object_state, state, wrist, its space front", front=None),
     recorded("NaN as reward", "reward is nan: return one finite number", reward=np.nan),
     recorded("no reward", "reward is None: return one finite number", reward=None),
     recorded("rewards", "reward is array.*: return one finite number", reward=np.zeros(2)),
     recorded("a word as penalty", r"info\['grasp_penalty'\] is 'much': return one finite number", grasp_penalty="much"),
-    recorded("NaN in the state", "'state' holds NaN or infinity", state=np.nan),
+    recorded("a bonus as penalty", r"info\['grasp_penalty'\] is 0.1: return one finite number, 0 or less", grasp_penalty=0.1),
+    recorded("a number as end", "`terminated` is 2: return a bool", terminated=2),
+    recorded("many ends", r"`terminated` is array\(\[False, .*: return a bool", terminated=np.zeros(10_000, bool)),
+    recorded("a whole trajectory as action", r"\['intervene_action'\] is \[", intervene_action=np.zeros((50, 7))),
+    recorded("NaN in the state", "`state` holds NaN or infinity", state=np.nan),
     recorded("an action in metres", r"\['intervene_action'\] is \[30.* in \[-1, 1\]", intervene_action=np.full(7, 30.0)),
     recorded("NaN as action", r"\['intervene_action'\] is \[nan", intervene_action=np.full(7, np.nan)),
     recorded("half an action", r"\['intervene_action'\] .*float64 \(6,\)\)\. Report the whole", intervene_action=np.zeros(6)),

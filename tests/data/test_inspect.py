@@ -40,7 +40,7 @@ def test_states_grippers_and_what_is_odd_are_shown():
     summary = Summary(grippers=(1,))
     for segment in recorded():
         segment.observations["state"][:, 0] *= 100
-        summary.add(replace(segment, actions=segment.actions + [0, 0.25]))
+        summary.add(replace(segment, actions=segment.actions + np.array([0, 0.25])))
     text = "\n".join(summary.lines())
     assert "observation state: float32 of shape (2,)\nstate[0]    +100.000 to +200.000\nstate[1]    +0.000 to +6.000\n" in text
     assert "gripper: closes 3, holds 5, opens 1, 1.0 switches an episode, 9 off -1, 0 and 1, such as -0.75" in text

@@ -12,10 +12,12 @@ pytestmark = pytest.mark.usefixtures("shared_ray")
 SAID = {
     "error": ("env_error", "ConnectionError: the robot does not answer"),
     "timeout": ("env_timeout", "The env's step took longer than the step_deadline of 0.3 s"),
-    "not_finite": ("env_not_finite", "The env returns NaN or infinity in state"),
-    "reward_not_finite": ("env_not_finite", "The env's reward is inf"),
-    "wrong_shape": ("env_wrong_shape", "The env returns 'state' as float32 (3,), its space is float32 (4,)"),
-    "no_observation": ("env_error", "Observation key(s) state not found; there are none"),
+    "not_finite": ("env_not_finite", "Observation `state` holds NaN or infinity"),
+    "reward_not_finite": ("env_not_finite", "The reward is inf"),
+    "wrong_shape": ("env_wrong_shape", "Observation `state` is float32 (3,), its space float32 (4,)"),
+    "no_observation": ("env_wrong_shape", "An observation has the keys none, its space state"),
+    "no_flag": ("env_wrong_result", "The env FaultyEnv breaks the contract: `terminated` is None: return a bool"),
+    "no_info": ("env_wrong_result", "info is a NoneType: return a dict"),
     "wrong_intervention": ("env_wrong_action", "info['intervene_action'] is [0.5 0.5 0.5] (float64 (3,))"),
 }
 
