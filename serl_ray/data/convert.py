@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from serl_ray.data.action_scale import ActionScale
+from serl_ray.data.demo_scale import scale_of_demos
 from serl_ray.data.demos import PICKLES, completed, find_files, raise_bad, read_file
 from serl_ray.data.errors import DemoError
 from serl_ray.data.formats.hil_serl import write_pickle
@@ -36,6 +37,7 @@ class Episodes:
     def __init__(self, paths: str | Sequence[str], options: LeRobotOptions, skip_bad: bool = False) -> None:
         self.files, self._paths, self._skip_bad = find_files(paths), paths, skip_bad
         self._options = _options_for(self.files, options)
+        self._stored = scale_of_demos(self.files, skip_bad)
         self._total = _count(paths, self.files)
         self.num_episodes = self.num_transitions = 0
         self.errors: list[DemoError] = []
@@ -43,7 +45,7 @@ class Episodes:
     @property
     def scale(self) -> ActionScale | None:
         """The scale by which the actions are mapped to [-1, 1]; None if they are as recorded."""
-        return self._options.scale
+        return self._options.scale or self._stored
 
     def __iter__(self) -> Iterator[Segment]:
         on_bad = self.errors.append if self._skip_bad else raise_bad

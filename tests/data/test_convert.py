@@ -135,6 +135,10 @@ def test_all_data_sets_of_a_conversion_have_one_scale_which_is_printed_and_store
     scale = scale_of(tmp_path / "shards" / "shard-00000.parquet")
     assert scale is not None and scale.grippers == (2,)
     np.testing.assert_allclose(scale.invert(second.actions), recorded["b"], rtol=1e-6)
+    assert run(tmp_path / "shards", tmp_path / "again") == 0
+    assert scale_of(tmp_path / "again" / "shard-00000.parquet") == scale
+    main(["inspect", str(tmp_path / "again")])
+    assert "action[1]: divided by 0.0500000007" in capsys.readouterr().out
     assert run(tmp_path / "sets/*", tmp_path / "demos.pkl", "--rescale_actions") == 0
     assert "A pickle does not store the divisors. An env" in capsys.readouterr().out
 
