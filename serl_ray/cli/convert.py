@@ -33,10 +33,10 @@ class Convert(Options):
     """Format to write; by default a pickle where the target ends in .pkl, otherwise Parquet."""
     videos: bool = False
     """Write LeRobot's cameras as H.264 videos, which are small and lose detail, in place of exact PNG images."""
-    fps: Annotated[int, Ge(1)] = 10
-    """Control steps per second, for LeRobot."""
-    task: str = "demonstration"
-    """Description of what the robot does, for LeRobot."""
+    fps: Annotated[int, Ge(1)] | None = None
+    """Control steps per second, for LeRobot; by default those of a LeRobot source, otherwise 10."""
+    task: str | None = None
+    """Description of what the robot does, for LeRobot; by default that of a LeRobot source, otherwise "demonstration"."""
     episodes_succeed: bool = False
     """Treat every episode of a LeRobot data set without rewards as a success: reward 1 at its end, 0 before."""
     rescale_actions: bool = False
@@ -69,12 +69,12 @@ def main(argv: Sequence[str]) -> None:
     """Converts, and prints what was written."""
     options = Convert(**given_options("serl convert", argv, Convert))
 
-    from serl_ray.data.convert import convert
+    from serl_ray.data.convert import convert, format_like
     from serl_ray.data.formats.lerobot.folder import V2, V3
     from serl_ray.data.formats.lerobot.reader import LeRobotOptions
-    from serl_ray.data.formats.lerobot.writer import LeRobotFormat
 
-    style = LeRobotFormat(V2 if options.format == "lerobot-v2.1" else V3, options.videos, options.fps, options.task)
+    version = V2 if options.format == "lerobot-v2.1" else V3
+    style = format_like(options.source, version, options.videos, options.fps, options.task)
     lerobot = LeRobotOptions(options.episodes_succeed, options.rescale_actions, options.grippers)
     kind: Any = options.format.split("-")[0]
     done = convert(options.source, options.target, kind, style, lerobot, options.skip_bad)

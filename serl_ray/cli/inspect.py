@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> None:
         summary.add(segment)
     formats = Counter(map(format_of, episodes.files))
     print(", ".join(f"{count} file(s) of {name}" for name, count in formats.items()))
-    print("\n".join(summary.lines()))
+    print("\n".join([*summary.lines(), *(episodes.scale.lines() if episodes.scale else ())]))
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
         summary.draw(options.output)

@@ -10,12 +10,13 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from serl_ray.data.action_scale import ActionScale
+from serl_ray.data.demo_scale import scale_of_demos
 from serl_ray.data.demos import completed, find_files, is_pickle, note_bad, read_file
 from serl_ray.data.errors import DemoError
 from serl_ray.data.formats.hil_serl import write_pickle
 from serl_ray.data.formats.lerobot.folder import LeRobotFolder, folder_of, is_lerobot
 from serl_ray.data.formats.lerobot.reader import LeRobotOptions
-from serl_ray.data.formats.lerobot.writer import LeRobotFormat, write_lerobot
+from serl_ray.data.formats.lerobot.writer import EXACT, LeRobotFormat, write_lerobot
 from serl_ray.data.formats.parquet import write_shards
 from serl_ray.data.reading import warn_dropped
 from serl_ray.data.schema import Segment
@@ -36,6 +37,7 @@ class Episodes:
     def __init__(self, paths: str | Sequence[str], options: LeRobotOptions, skip_bad: bool = False) -> None:
         self.files, self._paths, self._skip_bad = find_files(paths), paths, skip_bad
         self._options = _options_for(self.files, options)
+        self._stored = scale_of_demos(self.files, skip_bad)
         self._total = _count(paths, self.files)
         self.num_episodes = self.num_transitions = 0
         self.errors: list[DemoError] = []
@@ -43,7 +45,7 @@ class Episodes:
     @property
     def scale(self) -> ActionScale | None:
         """The scale by which the actions are mapped to [-1, 1]; None if they are as recorded."""
-        return self._options.scale
+        return self._options.scale or self._stored
 
     def __iter__(self) -> Iterator[Segment]:
         on_bad = note_bad(self.errors, self._skip_bad)
@@ -80,6 +82,23 @@ def convert(source: str, target: Path, to: Format, style: LeRobotFormat, options
         else:
             write_lerobot(unfinished, episodes, style)
     return episodes
+
+
+def format_like(source: str, version: str, videos: bool, fps: int | None, task: str | None) -> LeRobotFormat:
+    """The format of a LeRobot data set with the rate and the task of its source, where they are not given.
+
+    Raises:
+        ValueError: the source is a LeRobot data set with several tasks, or a rate that is not a whole number.
+    """
+    if not is_lerobot(source):
+        return LeRobotFormat(version, videos, fps or EXACT.fps, task or EXACT.task)
+    folder = LeRobotFolder.open(source)
+    rate = fps or folder.info["fps"]
+    if rate != int(rate):
+        raise ValueError(f"{source}: it has {rate} steps per second; a whole number can be written, such as --fps {round(rate)}.")
+    if not (task := task or folder.task):
+        raise ValueError(f"{source}: its episodes have several tasks or none; one is written for all. Name it: --task 'words'.")
+    return LeRobotFormat(version, videos, int(rate), task)
 
 
 def _options_for(files: Sequence[str], options: LeRobotOptions) -> LeRobotOptions:

@@ -1,9 +1,11 @@
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lerobot_sets import change_info
 from stamped import assert_same, stamped_segment
 
 from serl_ray.cli.main import main
@@ -92,6 +94,9 @@ def test_the_command_finds_formats_out_by_itself(tmp_path, capsys):
     assert run(tmp_path / "set", tmp_path / "b.pkl") == 0
     for found, expected in zip(read(tmp_path / "b.pkl"), read(tmp_path / "a.pkl"), strict=True):
         assert_same(found, expected, ids=False)
+    assert run(tmp_path / "set", tmp_path / "v3", "--to", "lerobot-v3") == 0
+    folder = LeRobotFolder.open(str(tmp_path / "v3"))
+    assert folder.info["fps"] == 20 and folder.task == "pick the cube up"
     assert run(tmp_path / "set", tmp_path / "b.pkl") == 2
     assert capsys.readouterr().err.splitlines()[-1].endswith("Choose another name, or delete it first.")
 
@@ -130,6 +135,10 @@ def test_all_data_sets_of_a_conversion_have_one_scale_which_is_printed_and_store
     scale = scale_of(tmp_path / "shards" / "shard-00000.parquet")
     assert scale is not None and scale.grippers == (2,)
     np.testing.assert_allclose(scale.invert(second.actions), recorded["b"], rtol=1e-6)
+    assert run(tmp_path / "shards", tmp_path / "again") == 0
+    assert scale_of(tmp_path / "again" / "shard-00000.parquet") == scale
+    main(["inspect", str(tmp_path / "again")])
+    assert "action[1]: divided by 0.0500000007" in capsys.readouterr().out
     assert run(tmp_path / "sets/*", tmp_path / "demos.pkl", "--rescale_actions") == 0
     assert "A pickle does not store the divisors. An env" in capsys.readouterr().out
 
@@ -147,3 +156,16 @@ def test_data_sets_with_actions_of_other_lengths_have_no_common_scale(tmp_path, 
         write_lerobot(tmp_path / "sets" / name, [replace(terminated(1, 3), actions=np.ones((3, dim)))])
     assert run(tmp_path / "sets/*", tmp_path / "shards", "--rescale_actions") == 2
     assert "actions of 3 numbers; the data before have 2" in capsys.readouterr().err
+
+
+def test_what_a_source_says_of_itself_and_cannot_be_kept_is_asked_for(tmp_path, capsys):
+    write_demos(tmp_path / "a.pkl", [terminated(1, 4), terminated(2, 3)])
+    run(tmp_path / "a.pkl", tmp_path / "set", "--to", "lerobot-v2.1")
+    lines = [{"episode_index": n, "tasks": [f"task {n}"], "length": length} for n, length in ((0, 4), (1, 3))]
+    (tmp_path / "set/meta/episodes.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert run(tmp_path / "set", tmp_path / "v3", "--to", "lerobot-v3") == 2
+    assert "its episodes have several tasks or none; one is written for all. Name it: --task" in capsys.readouterr().err
+    change_info(tmp_path / "set", fps=29.97)
+    assert run(tmp_path / "set", tmp_path / "v3", "--to", "lerobot-v3", "--task", "both") == 2
+    assert "it has 29.97 steps per second; a whole number can be written, such as --fps 30" in capsys.readouterr().err
+    assert run(tmp_path / "set", tmp_path / "v3", "--to", "lerobot-v3", "--task", "both", "--fps", "30") == 0

@@ -92,6 +92,18 @@ def test_gaps_of_deleted_episodes_are_read_and_said(folder, caplog):
     assert caplog.text.count("info.json counts 3 episodes, and the metadata list 2, without episode 1.") == 1
 
 
+def test_a_data_file_that_the_metadata_do_not_name(folder, caplog):
+    other = folder / "data/chunk-000/file-001.parquet"
+    pq.write_table(of([0])(pq.read_table(folder / DATA)), other)
+    assert [len(segment) for segment in read(folder)] == [4, 3, 2]
+    assert f"{other}: the metadata place no episode in this file, so it is not read" in caplog.text
+    folder = folder.rename(folder.with_name("other"))  # the metadata of a folder are read once
+    change(folder / DATA, of([1, 2]))
+    change(folder / EPISODES, of([1, 2]))
+    with pytest.raises(ValueError, match=r"file-001\.parquet: .* no episode in this file, and list fewer than info\.json counts"):
+        find_files(str(folder))
+
+
 def test_rows_of_an_episode_that_the_metadata_lack(folder):
     change(folder / EPISODES, of([1, 2]))
     with pytest.raises(DemoError, match=r"episode 0: the metadata of .*set do not place it here"):

@@ -18,7 +18,7 @@ import numpy as np
 from serl_ray.data.formats.lerobot.totals import check_totals
 from serl_ray.files.lfs import check_not_lfs_pointer
 from serl_ray.files.tables import open_parquet, read_group
-from serl_ray.files.uris import expand, is_file, is_uri, join, open_input, parents
+from serl_ray.files.uris import expand, is_file, is_uri, join, open_input, parents, suffix
 
 logger = logging.getLogger(__name__)
 
@@ -110,8 +110,25 @@ class LeRobotFolder:
         return files
 
     def data_files(self) -> list[str]:
-        """The files with the rows of the episodes, each once, in the order of the episodes."""
+        """The files with the rows of the episodes, each once, in the order of the episodes.
+
+        Raises:
+            ValueError: the metadata lack episodes, and a file beside these may hold them.
+        """
+        if unnamed := sorted(self._stored_files() - self.files.keys()):
+            message = f"{unnamed[0]}: the metadata place no episode in this file"
+            if len(self.episodes) < self.info.get("total_episodes", 0):
+                raise ValueError(f"{message}, and list fewer than info.json counts. Copy the folder meta again.")
+            self.warn_once("unnamed", f"{message}, so it is not read.")
         return list(self.files)
+
+    def _stored_files(self) -> set[str]:
+        """The Parquet files two levels below the folder of the data, where every version has them."""
+        folder = str(self.info["data_path"]).partition("/")[0]
+        if "{" in folder or not folder:
+            return set()
+        chunks = expand(join(self.root, folder))
+        return {file for chunk in chunks if not suffix(chunk) for file in expand(chunk) if suffix(file) == ".parquet"}
 
     def warn_once(self, kind: str, message: str) -> None:
         """Logs the first warning of a kind about this data set."""
@@ -125,6 +142,12 @@ class LeRobotFolder:
         if not isinstance(start, int | float) or not math.isfinite(start):
             raise ValueError(f"{self.root}: its metadata do not say where episode {episode} begins in the video of {key}.")
         return Clip(self._file("video_path", episode, f"videos/{key}", key), start)
+
+    @cached_property
+    def task(self) -> str | None:
+        """The task of all episodes, in words; None if they have several, or none."""
+        tasks = {str(task) for row in self.episodes.values() for task in row.get("tasks") or ()}
+        return tasks.pop() if len(tasks) == 1 else None
 
     @cached_property
     def action_limits(self) -> tuple[np.ndarray, np.ndarray]:
