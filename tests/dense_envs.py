@@ -24,7 +24,7 @@ class Pendulum(gymnasium.Wrapper):
 
 
 class Reach(gymnasium.Env):
-    """A point in space is rewarded by its distance to a goal, minus 1 at most; it succeeds if it is within 0.1 at the end."""
+    """A point in space is rewarded by its distance to a goal, minus 1 at most; it succeeds if it is within 0.25 at the end."""
 
     observation_space = gymnasium.spaces.Dict({"state": gymnasium.spaces.Box(-9.0, 9.0, (6,), np.float32)})
     action_space = gymnasium.spaces.Box(-1.0, 1.0, (3,), np.float32)
@@ -39,7 +39,7 @@ class Reach(gymnasium.Env):
         self.point = np.clip(self.point + 0.2 * np.asarray(action, np.float64), -2, 2)
         self.steps += 1
         distance = float(np.linalg.norm(self.goal - self.point))
-        return self._observe(), -distance, False, self.steps == 25, {"success": distance < 0.1}
+        return self._observe(), -distance, False, self.steps == 25, {"success": distance < 0.25}
 
     def _observe(self):
         return {"state": np.concatenate([self.point, self.goal - self.point]).astype(np.float32)}

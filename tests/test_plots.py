@@ -29,3 +29,12 @@ def test_steps_with_interventions_have_another_background(tmp_path):
         red, green, blue = np.moveaxis(np.asarray(Image.open(tmp_path / "curve.png"))[..., :3].astype(int), -1, 0)
         shares.append(float(((red - blue > 60) & (red > 200) & (green > 150)).mean()))
     assert shares[0] == 0.0 and shares[1] > 0.02 and 1.6 < shares[2] / shares[1] < 2.4
+
+
+def test_returns_have_a_panel_where_they_are_not_the_success_rate(tmp_path):
+    heights = []
+    for earned in (0.5, -150.0):
+        more = {"env/mean_return": earned, "env/mean_steps": 9.0}
+        plot_learning_curve([r | more for r in results(0.0, 0.0)], tmp_path / "curve.png")
+        heights.append(Image.open(tmp_path / "curve.png").height)
+    assert heights[1] == 2 * heights[0]

@@ -22,7 +22,8 @@ def main(argv: Sequence[str]) -> None:
     result = trained(options)
     if result is None:
         return
-    print(f"{judgement(result) or 'Trained without an evaluation'} after {int(result['env/steps'])} env steps.")
+    played = judgement(result) or "trained without an evaluation"
+    print(f"{played[0].upper()}{played[1:]} after {int(result['env/steps'])} env steps.")
     print_folder(options)
     _write_video(options)
     print(f"Next: {next_command(options)}")

@@ -28,8 +28,7 @@ def judgement(result: dict[str, Any]) -> str:
     low, high = result["evaluation/success_low"], result["evaluation/success_high"]
     parts = [] if math.isnan(rate) else [f"success {rate:.2f} [{low:.2f}, {high:.2f}]"]
     parts += [f"return {earned:.4g}"] if earned != rate and not math.isnan(earned) else []
-    text = ", ".join(parts)
-    return text[:1].upper() + text[1:]
+    return ", ".join(parts)
 
 
 def print_folder(options: HybridRun | OfflineRun) -> None:

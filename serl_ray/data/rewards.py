@@ -18,8 +18,6 @@ SUCCESS_RULE = (
 """The rule for rewards that are 0 or 1, said where they are not."""
 TOLERANCE = 1e-3
 """Share of the bound by which a return may exceed it, for errors of float arithmetic."""
-
-
 INVISIBLE = 0.005
 """Discounted value of a success below which critics cannot tell it from nothing."""
 VISIBLE = 0.05

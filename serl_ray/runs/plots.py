@@ -42,7 +42,7 @@ def plot_learning_curve(
     Steps in which somebody intervened have another background, the deeper the more of them there were. A line in the panel of Q
     marks `max_return`, its upper bound.
     """
-    panels = [panel for panel in PANELS if any(_is_number(r.get(key)) for r in results for key, _ in panel[1])]
+    panels = [panel for panel in PANELS if _has_news(panel, results)]
     rows = max(-(-len(panels) // 2), 1)
     figure = Figure(figsize=(11, 3.5 * rows), layout="constrained")
     if not panels:
@@ -60,6 +60,12 @@ def plot_learning_curve(
         axes.grid(alpha=0.3)
         axes.legend()
     figure.savefig(path, dpi=110)
+
+
+def _has_news(panel: Panel, results: Sequence[dict[str, Any]]) -> bool:
+    """True if some number of a panel is known; of the returns, one that is not the success rate."""
+    known = ((key, r) for r in results for key, _ in panel[1] if _is_number(r.get(key)))
+    return any(r[key] != r.get(key.replace("mean_return", "success_rate")) or "mean_return" not in key for key, r in known)
 
 
 def interventions(results: Sequence[dict[str, Any]], steps: str) -> list[tuple[float, float, float]]:
