@@ -1,4 +1,4 @@
-"""What is odd about observations, actions and flags: asked of an env's steps and of demonstrations alike.
+"""Oddities of observations, actions and flags, looked for in an env's steps and in demonstrations alike.
 
 What cannot be learned from is an error where it is read. These are the findings that training survives, with their effects.
 """
@@ -22,7 +22,7 @@ CHANNELS = (1, 3, 4)
 
 
 def image_fix(shape: Sequence[int], dtype: np.dtype) -> str:
-    """How to make an array of this shape and dtype, meant as an image, one of (H, W, 3) uint8; empty where it is one."""
+    """Advice on making an array of this shape and dtype, meant as an image, one of (H, W, 3) uint8; empty where it is one."""
     if len(shape) == 2:
         if dtype == np.uint8:
             return "Give a grey image three channels, np.repeat(image[..., None], 3, axis=-1)."
@@ -39,21 +39,21 @@ def image_fix(shape: Sequence[int], dtype: np.dtype) -> str:
 
 
 def large_scale(key: str, largest: float) -> str | None:
-    """What is odd about a vector that is too large, whose largest absolute value this is."""
+    """Warning about a vector that is too large, if one with this largest absolute value is."""
     if largest > LARGEST_VECTOR_VALUE:
         return f"`{key}` reaches {largest:.3g}: scale it to about 1, as the network does not scale it."
     return None
 
 
 def small_scale(key: str, largest: float) -> str | None:
-    """What is odd about a vector that is too small, whose largest absolute value this is."""
+    """Warning about a vector that is too small, if one with this largest absolute value is."""
     if 0.0 < largest < SMALLEST_VECTOR_VALUE:
         return f"`{key}` never exceeds {largest:.2g}: scale it to about 1, as the network does not scale it."
     return None
 
 
 def gripper_oddities(name: str, codes: Gripper) -> Iterator[str]:
-    """What is odd about the numbers of a gripper's commands; `name` names their origin."""
+    """Warnings about the numbers of a gripper's commands; `name` names their origin."""
     if codes.num_off:
         yield (
             f"{name} is a gripper's and has {codes.num_off} value(s) off -1, 0 and 1, such as {codes.off:.3g}, which are "
@@ -119,7 +119,7 @@ class Range:
 
 @dataclass
 class Camera:
-    """What is known of the images (H, W, C) of a camera."""
+    """Properties of the images (H, W, C) of a camera."""
 
     first: np.ndarray
     is_constant: bool = True
@@ -133,7 +133,7 @@ class Camera:
 
 @dataclass
 class DemoChecks:
-    """What is odd about demonstrations, gathered segment by segment.
+    """Oddities of demonstrations, gathered segment by segment.
 
     Attributes:
         grippers: dimensions of the actions that are learned grippers'.
@@ -175,7 +175,7 @@ class DemoChecks:
         self._has_reward = self._has_reward or bool((segment.rewards > 0).any())
 
     def warnings(self) -> Iterator[str]:
-        """What is odd, with its effect and the way out; nothing where there are no segments."""
+        """Warnings about what is odd, each with its effect and the way out; none where there are no segments."""
         if not self._steps:
             return
         yield from self._observation_warnings()

@@ -18,14 +18,15 @@ import pyarrow as pa
 import ray.data
 
 from serl_ray.data.checks import DemoChecks
-from serl_ray.data.errors import DemoError, ShortEpisode, demo_error
+from serl_ray.data.errors import DemoError, ShortEpisode
 from serl_ray.data.formats.hil_serl import read_pickle_parts, write_pickle
 from serl_ray.data.formats.layout import VERSION
 from serl_ray.data.formats.lerobot.folder import LeRobotFolder, folder_of, is_lerobot
 from serl_ray.data.formats.lerobot.reader import AS_RECORDED, LeRobotOptions, read_lerobot_parts
 from serl_ray.data.formats.parquet import read_parts, write_shards
 from serl_ray.data.reading import plain_errors, warn_dropped
-from serl_ray.data.schema import ACTION_TOLERANCE, TRANSITION_FIELDS, ArraySpec, Part, Segment
+from serl_ray.data.schema import TRANSITION_FIELDS, ArraySpec, Part, Segment
+from serl_ray.data.validation import check_axes, check_segment
 from serl_ray.files.uris import expand, suffix
 
 logger = logging.getLogger(__name__)
@@ -201,8 +202,8 @@ def _checked(
     """The agent's part of a segment, after checks; errors number its transitions from `first`."""
     if select is not None:
         segment = replace(segment, observations=select(segment.observations))
-        _check_axes(path, first, segment)
-    _validate(path, first, segment, observation_spec, action_dim)
+        check_axes(path, first, segment)
+    check_segment(path, first, segment, observation_spec, action_dim)
     return segment
 
 
@@ -225,41 +226,6 @@ def _parts(path: str, observation_spec: Mapping[str, ArraySpec] | None, lerobot:
         return read_pickle_parts(path, observation_spec)
     folder = folder_of(path)
     return read_parts(path, observation_spec) if folder is None else read_lerobot_parts(folder, path, observation_spec, lerobot)
-
-
-def _check_axes(path: str, first: int, segment: Segment) -> None:
-    """Raises DemoError for an observation of the agent that is neither a vector nor has the axes of an image."""
-    for key, spec in segment.observation_spec.items():
-        if len(spec.shape) in (0, 2):
-            fix = "Flatten a matrix." if spec.shape else "Make a single number a vector of length 1."
-            raise demo_error(path, first, f"observations[{key!r}]", "a vector (D,) in each step", str(spec), fix)
-
-
-def _validate(
-    path: str, first: int, segment: Segment, observation_spec: Mapping[str, ArraySpec] | None, action_dim: int | None
-) -> None:
-    """Raises DemoError for the first fault of a segment."""
-    for key, spec in (observation_spec or {}).items():
-        found = segment.observation_spec.get(key, f"only {', '.join(segment.observations)}")
-        if found != spec:
-            raise demo_error(path, first, f"observations[{key!r}]", str(spec), str(found))
-    if action_dim not in (None, segment.actions.shape[1]):
-        expected = f"{action_dim} numbers, the action space of the env"
-        raise demo_error(path, first, "actions", expected, str(segment.actions.shape[1]))
-    is_outside = ~(np.abs(segment.actions) <= 1 + ACTION_TOLERANCE)
-    if is_outside.any():
-        t, dim = np.argwhere(is_outside)[0]
-        raise demo_error(path, first + t, f"actions[{dim}]", "a number in [-1, 1]", str(segment.actions[t, dim]))
-    for key, rows in segment.observations.items():
-        _check_finite(path, first, f"observations[{key!r}]", rows)
-    for field in ("rewards", "masks", "grasp_penalty"):
-        _check_finite(path, first, field, getattr(segment, field))
-
-
-def _check_finite(path: str, first: int, key: str, rows: np.ndarray) -> None:
-    if rows.dtype.kind == "f" and not np.isfinite(rows).all():
-        where = tuple(np.argwhere(~np.isfinite(rows))[0])
-        raise demo_error(path, first + where[0], key, "finite numbers", str(rows[where]))
 
 
 def _read_rows(item: dict[str, Any], skip_bad: bool, **options: Any) -> Iterator[dict[str, Any]]:

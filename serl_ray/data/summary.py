@@ -95,7 +95,7 @@ class Summary:
         yield from (f"odd: {oddity}" for oddity in self.oddities())
 
     def oddities(self) -> Iterator[str]:
-        """What is odd about the demonstrations, in one line each."""
+        """Warnings about what is odd about the demonstrations, in one line each."""
         yield from self.checks.warnings()
         for index, dimension in enumerate(self._actions):
             if self._is_gripper(index):

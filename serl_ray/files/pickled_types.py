@@ -169,7 +169,7 @@ WAYS_OUT = {
     "pathlib": "Save paths as text, str(path).",
     "joblib": "Write the file by pickle.dump; joblib's arrays are not read.",
 }
-"""What to do about an object in a pickle, by the package that it is of."""
+"""Advice on saving an object that is no plain data, by its package."""
 
 
 def allowed(module: str, name: str) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ def in_file(name: str, content: bytes = b"") -> Callable[[Path], Any]:
     return do
 
 
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:6652\nsize 146946961\n"
 PLACES = [
     Case("missing", lambda folder: read(folder / "demos.pkl"), FileNotFoundError, r"demos\.pkl: no demonstrations there\. Give"),
     Case("no match", lambda folder: read(folder / "*.pkl"), FileNotFoundError, r"\*\.pkl: no demonstrations there"),
@@ -39,6 +39,8 @@ PLACES = [
     Case("an empty pickle", in_file("a.pkl"), DemoError, r"a\.pkl: cut off, or not a pickle .* Copy the file again"),
     Case("text as pickle", in_file("a.pkl", b"hello"), DemoError, r"a\.pkl: cut off, or not a pickle"),
     Case("an empty Parquet file", in_file("a.parquet"), DemoError, r"a\.parquet: cut off, or not a Parquet file"),
+    Case("LFS as Parquet", in_file("a.parquet", POINTER), DemoError, r"a\.parquet: a Git LFS pointer; .*Run `git lfs pull`"),
+    Case("LFS as pickle", in_file("a.pkl", POINTER), DemoError, r"a\.pkl: a Git LFS pointer; .*Run `git lfs pull`"),
     Case("text as Parquet", in_file("a.parquet", b"hello" * 9), DemoError, r"a\.parquet: cut off, or not a Parquet file"),
 ]
 
@@ -132,6 +134,8 @@ PARQUETS = [
     parquet("empty places", column("dones", [False, None, False, True]), "row 0: column dones has empty places"),
     parquet("an action outside", lambda data: column("actions", [[0.0, 2.0]] * 4)(data), "column actions: expected float32"),
     parquet("NaN as reward", column("rewards", np.full(4, np.nan)), "transition 0: rewards: expected finite numbers, found nan"),
+    parquet("a mask of a half", column("masks", [1, 1, 0.5, 0]), "transition 2: masks: expected 0 or 1, found 0.5"),
+    parquet("a mask within", column("masks", [1, 0, 1, 0]), "transition 1: masks: expected 1 where the episode goes on, found 0"),
     parquet("half an episode", lambda data: data.slice(0, 2), "row 0: its row group of 2 rows ends without final observations"),
 ]
 
@@ -227,6 +231,6 @@ def test_wrong_demonstrations_are_refused(case, tmp_path):
 def test_what_is_right_is_read(tmp_path):
     dump(tmp_path / "demos.pkl", transitions())
     write_demos(tmp_path / "demos", [segment()])
-    write_lerobot(tmp_path / "set", [replace(segment(), masks=np.zeros(4))])
+    write_lerobot(tmp_path / "set", [segment()])
     for name in ("demos.pkl", "demos", "set"):
         assert [len(found) for found in read(tmp_path / name)] == [4]

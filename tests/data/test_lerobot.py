@@ -48,7 +48,8 @@ def after_lerobot(segment):
 def test_what_is_written_is_read_to_the_bit_but_for_the_last_observation(tmp_path_factory, lengths, keys, version, seed):
     rng = np.random.default_rng(seed)
     recorded = [random_segment(rng, n, {key: SPEC[key] for key in keys}, 3, f"{i}") for i, n in enumerate(lengths)]
-    recorded = [replace(segment, truncateds=segment.truncateds & segment.dones) for segment in recorded]
+    ends = [{"truncateds": s.truncateds & s.dones, "masks": np.where(s.dones, s.masks, 1)} for s in recorded]
+    recorded = [replace(segment, **end) for segment, end in zip(recorded, ends, strict=True)]
     for segment, front in ((s, s.observations["front"]) for s in recorded if "front" in keys):
         segment.observations["front"] = rng.integers(0, 256, front.shape, dtype=np.uint8)
     folder = tmp_path_factory.mktemp("sets") / "set"
