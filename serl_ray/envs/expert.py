@@ -38,7 +38,9 @@ class ScriptedExpert:
         """
         action = np.array(self._expert_action(), np.float32)
         if action.shape != (self._layout.action_dim,) or not np.isfinite(action).all():
-            text = f"expert_action() returns {action}: return the whole action, {self._layout.action_dim} finite numbers."
+            text = (
+                f"expert_action() returns {action.tolist()}: return the whole action, {self._layout.action_dim} finite numbers."
+            )
             raise EnvFault("wrong_action", text)
         action[self._continuous] += self._noise * self._rng.standard_normal(len(self._continuous))
         return action.clip(-1.0, 1.0)

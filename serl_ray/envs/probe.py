@@ -86,7 +86,7 @@ class Recording:
 
 
 def record(env: gymnasium.Env, keys: Keys, actions: np.ndarray, seed: int) -> Recording:
-    """What an env returns for the actions (steps, A + G) and for two resets with `seed`, one at each end.
+    """Results of an env for the actions (steps, A + G) and for two resets with `seed`, one at each end.
 
     The env is reset at the end of an episode. A fault of the env ends the recording, which keeps what came before.
     """

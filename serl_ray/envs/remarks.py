@@ -1,4 +1,4 @@
-"""What a recording of some steps shows beyond each of them: resets, seeds, scales, interventions and the expert."""
+"""Warnings about a recording of some steps as a whole: its resets, seeds, scales, interventions and expert."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from serl_ray.envs.steps import is_number
 from serl_ray.types import ActionLayout
 
 JUMP = 3.0
-"""How much farther than in any other step a state moves in the last one of every episode, if the env has reset itself."""
+"""Ratio of each last step's move to the longest other one from which an env is suspected to have reset itself."""
 
 
 def reset_problems(recording: Recording) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What an env returns from a reset and a step: its faults, and the copy that a run owns.
+"""Checks of all that an env returns from a reset and a step, and the copy of it that a run owns.
 
 A run asks this of every step, at the border to the env (`border.Border`), and `check-env` asks the same.
 """

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from fake_envs import FakeEnv
 
+from serl_ray.data.episodes import EnvFault
 from serl_ray.data.observations import default_state_keys, select_observations
 from serl_ray.envs.wrappers import ControlRate, ExpertIntervention, GripperPenalty, SelectObservations
 from serl_ray.types import ActionLayout
@@ -131,6 +132,15 @@ class TestExpertIntervention:
 
         np.testing.assert_array_equal(actions(3), actions(3))
         assert not np.array_equal(actions(3), actions(4))
+
+    @pytest.mark.parametrize("action", [np.zeros(6), None, np.full(7, np.nan)])
+    def test_an_expert_that_gives_no_whole_action_is_named(self, action):
+        inner = FakeEnv()
+        inner.expert_action = lambda: action
+        env = ExpertIntervention(inner, SINGLE, probability=1.0)
+        env.reset(seed=0)
+        with pytest.raises(EnvFault, match=r"expert_action\(\) returns .*: return the whole action, 7 finite numbers"):
+            env.step(self.action)
 
     @pytest.mark.parametrize("kwargs", [{"probability": 1.5}, {"probability": -0.1}, {"mean_length": 0.5}])
     def test_limits(self, kwargs):
