@@ -148,8 +148,11 @@ class TrainingAlgorithm(PublicMethods):
         return self._result(rates, env_steps)
 
     def _evaluate(self) -> None:
-        """Starts an evaluation; does nothing while the one before is running."""
+        """Starts an evaluation; while the one before is playing, only held-out data are judged anew."""
+        if not self.can_evaluate:
+            return
         if self.evaluator.is_playing:
+            self._judge()
             return
         self.callbacks.on_evaluate_start(algorithm=self, metrics_logger=NO_LOGGER)
         self._judge()

@@ -41,7 +41,7 @@ _ROWS = {
     "learner_config_dict _learner_class num_learners num_gpus_per_learner num_cpus_per_learner local_gpu_idx": (
         "There is one learner, in the algorithm's process: call learn_on(device)."
     ),
-    "num_gpus_per_env_runner": "Rollout workers act on the CPU: call learn_on(device) for the learner.",
+    "num_gpus_per_env_runner num_gpus_per_worker": "Rollout workers act on the CPU: call learn_on(device) for the learner.",
     "clip_rewards": "Rewards are not clipped: set max_return, or scale them in the env.",
     "normalize_actions clip_actions": "Actions lie in [-1, 1]: scale them in the env.",
     "observation_filter preprocessor_pref": "Observations reach the networks as the env gives them: scale them there.",
@@ -79,9 +79,9 @@ _ROWS = {
     ),
 }
 INSTEAD = MappingProxyType({name: text for names, text in _ROWS.items() for name in names.split()})
-"""What to set in place of a key that is not read."""
+"""Advice for a key that is not read: the replacement by name."""
 OTHERWISE = "This algorithm does not read it: leave it out."
-"""What is said of every other key of RLlib's."""
+"""Advice for every other key of RLlib's."""
 
 
 def check_given(given: Mapping[str, Any], options: Iterable[str], default: AlgorithmConfig) -> dict[str, Any]:
