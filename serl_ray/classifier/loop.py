@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import ray.data
@@ -21,7 +20,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from serl_ray.classifier.frames import NOTES
-from serl_ray.networks.augment import crop, draw_offsets
+from serl_ray.networks.augment import crop_images, draw_offsets
 from serl_ray.networks.classifier import ClassifierNetwork, RewardClassifier, classifier_loss
 from serl_ray.networks.config import EncoderConfig
 from serl_ray.networks.inputs import to_tensors
@@ -65,19 +64,13 @@ class LabelledFrames:
         """A batch from `start` on without crops; of stored maps the first crop is used, which is the whole image."""
         return {key: rows[start : start + EVALUATION_BATCH] for key, rows in self.cameras.items()}
 
-    def cropped(self, indices: np.ndarray, generator: torch.Generator) -> dict[str, Any]:
-        """Images with a random crop, or one of the stored maps, the same for all cameras."""
-        offsets, choice = (
-            draw_offsets((len(indices),), generator),
-            torch.rand(len(indices), generator=generator).numpy(),
-        )
-        cameras = {}
-        for key, rows in self.cameras.items():
-            if rows.dtype == np.uint8:
-                cameras[key] = crop(torch.as_tensor(rows[indices]), offsets)
-            else:
-                cameras[key] = rows[indices, (choice * rows.shape[1]).astype(int)][:, None]
-        return cameras
+    def drawn(self, indices: np.ndarray, generator: torch.Generator) -> dict[str, np.ndarray]:
+        """Images, or a random one of the maps of each, the same for all cameras."""
+        choice = torch.rand(len(indices), generator=generator).numpy()
+        return {
+            key: rows[indices] if rows.dtype == np.uint8 else rows[indices, (choice * rows.shape[1]).astype(int)][:, None]
+            for key, rows in self.cameras.items()
+        }
 
 
 class LogitsOfImages(nn.Module):
@@ -159,7 +152,9 @@ class _Trainer:
 
     def _step(self, indices: np.ndarray) -> float:
         device, network = self.classifier.device, self.classifier.network
-        observations, _ = to_tensors(self._frames.cropped(indices, self._generator), self.classifier.spec, device)
+        offsets = draw_offsets((len(indices), 1), self._generator).to(device)
+        observations, _ = to_tensors(self._frames.drawn(indices, self._generator), self.classifier.spec, device)
+        observations = crop_images(observations, offsets, self.classifier.image_keys, self.classifier.config.image_size)
         dims = [*(head.embedding_dim for _, head in network.encoder.image_heads()), self.classifier.hidden_dim]
         keep = [torch.rand((len(indices), dim), generator=self._generator).to(device) < network.keep_probability for dim in dims]
         loss = classifier_loss(self._logits(observations, keep), self._frames.labels[indices].to(device))
