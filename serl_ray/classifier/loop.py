@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 import os
 import tempfile
@@ -25,7 +26,7 @@ from serl_ray.networks.classifier import ClassifierNetwork, RewardClassifier, cl
 from serl_ray.networks.config import EncoderConfig
 from serl_ray.networks.inputs import to_tensors
 
-BEST_FILE = "best.safetensors"
+BEST_FILE, HISTORY_FILE = "best.safetensors", "history.json"
 EVALUATION_BATCH = 256
 
 
@@ -95,7 +96,7 @@ def balanced_batches(labels: torch.Tensor, num_classes: int, batch_size: int, rn
 
 
 def train_loop(config: LoopConfig) -> None:
-    """Trains, and reports the parameters with the smallest held-out loss and the history of losses."""
+    """Trains, and reports a checkpoint with the parameters of the smallest held-out loss and the losses of all epochs."""
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(max((os.cpu_count() or 1) // context.get_local_world_size(), 1))
@@ -114,8 +115,9 @@ def train_loop(config: LoopConfig) -> None:
         checkpoint = None
         if rank == 0:
             save_file({name: tensor.cpu().contiguous() for name, tensor in best.items()}, Path(folder) / BEST_FILE)
+            (Path(folder) / HISTORY_FILE).write_text(json.dumps(history))
             checkpoint = ray.train.Checkpoint.from_directory(folder)
-        ray.train.report({"history": history, "best_epoch": best_epoch}, checkpoint=checkpoint)
+        ray.train.report({"best_epoch": best_epoch}, checkpoint=checkpoint)
 
 
 class _Trainer:

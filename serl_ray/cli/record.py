@@ -148,8 +148,8 @@ def _record_images(options: Record, interrupted: Event) -> int:
     print(f"{folder}: {counts['success']} success and {counts['failure']} failure images of {options.episodes} episodes.")
     if counts["single"] and options.linger:
         print(
-            f"{counts['single']} episodes gave a single success image: the env reported success for one step alone. For more, let it "
-            "set info['success'] as long as the task is solved, also in steps after an episode's end."
+            f"{counts['single']} episodes gave a single success image: the env reported success for one step alone. For more, "
+            "let it set info['success'] as long as the task is solved, also in steps after an episode's end."
         )
     return int(interrupted.is_set())
 

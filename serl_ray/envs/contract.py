@@ -10,8 +10,9 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
-from serl_ray.data.observations import STATE
+from serl_ray.data.observations import GREY_OR_DEPTH, STATE, image_remedy, squeezed_cameras
 from serl_ray.envs.probe import BrokenAPI, Recording
+from serl_ray.networks.config import EncoderConfig
 from serl_ray.types import ActionLayout
 
 LARGEST_VECTOR_VALUE = 10.0
@@ -116,16 +117,14 @@ def array_fault(shape: tuple[int, ...], dtype: np.dtype) -> str | None:
     """The fault of an observation's shape or dtype; None for a valid one."""
     if len(shape) == 1:
         return None if dtype == np.float32 else f"is a {dtype} vector: make it float32 (.astype(np.float32))."
+    if len(shape) not in (3, 4):
+        grey = f"; {GREY_OR_DEPTH}" if len(shape) == 2 else ""
+        return f"has shape {shape}: give an image (H, W, 3) or a vector (D,); a single number is a vector of length 1{grey}."
+    if (remedy := image_remedy(shape, dtype)) is None:
+        return None
     if len(shape) == 4:
-        return f"has shape {shape}: give one image (H, W, 3); the replay buffer stacks images."
-    if len(shape) != 3:
-        return f"has shape {shape}: give an image (H, W, 3) or a vector (D,); a single number is a vector of length 1."
-    if shape[-1] != 3:
-        fix = "it looks like (C, H, W): use np.moveaxis(image, 0, -1)" if shape[0] == 3 else "give three colour channels"
-        return f"has shape {shape}, not (H, W, 3): {fix}."
-    if dtype != np.uint8:
-        return f"is a {dtype} image: make it uint8, 0 to 255; for values in [0, 1], use (255 * image).astype(np.uint8)."
-    return None
+        return f"has shape {shape}: {remedy}."
+    return f"has shape {shape}, not (H, W, 3): {remedy}." if shape[-1] != 3 else f"is a {dtype} image: {remedy}."
 
 
 def _value_fault(value: Any, space: Box | None) -> str | None:
@@ -247,6 +246,9 @@ def _facts(recording: Recording) -> Iterator[str]:
     if not steps:
         return
     yield f"{steps / recording.seconds:.0f} Hz ({1000 * recording.seconds / steps:.1f} ms per step)."
+    shapes = {key: arrays.shape for key, arrays in _sound_arrays(recording).items() if arrays.dtype == np.uint8}
+    if squeezed := squeezed_cameras(shapes, EncoderConfig().image_size):
+        yield squeezed
     lengths = recording.episode_lengths()
     ended = f"after {min(lengths)} to {max(lengths)} steps each" if lengths else "so make sure that there is a time limit"
     yield f"{len(lengths)} episode(s) ended in {steps} steps, {ended}."

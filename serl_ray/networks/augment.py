@@ -48,9 +48,11 @@ def crop_images(observations: Tensors, offsets: torch.Tensor, image_keys: Collec
         image_keys: cameras among the observations.
         size: height and width in pixels of the trunk's input.
     """
-    cameras = {key: observations[key] for key in image_keys if not is_stored_map(observations[key])}
-    resized = {key: resize(images.flatten(0, 1), size) for key, images in cameras.items()}
-    return observations | {key: crop(images, offsets).unflatten(0, offsets.shape[:2]) for key, images in resized.items()}
+    cropped: Tensors = {}
+    for key in image_keys:
+        if not is_stored_map(images := observations[key]):
+            cropped[key] = crop(resize(images.flatten(0, 1), size).reshape(*offsets.shape[:2], *size, -1), offsets)
+    return observations | cropped
 
 
 def _source_indices(size: int, offsets: torch.Tensor) -> torch.Tensor:

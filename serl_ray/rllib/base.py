@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.utils.annotations import override
 
+from serl_ray.data.observations import squeezed_cameras
 from serl_ray.data.replay.log import LogWriter, ReplayLog
 from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.evaluation.held_out import ValueCurve
@@ -29,6 +31,8 @@ from serl_ray.rllib.policy import SERLPolicy
 from serl_ray.rllib.public_methods import PublicMethods
 from serl_ray.rllib.sampling import RETRY_SECONDS, say_what_waits
 from serl_ray.types import Batch
+
+logger = logging.getLogger(__name__)
 
 EVALUATION_ATTEMPTS = 60
 """Attempts before a failed final evaluation ends the run."""
@@ -93,6 +97,7 @@ class TrainingAlgorithm(PublicMethods):
         self.logs: dict[str, ReplayLog] = {}
         self.buffers: dict[str, ReplayBuffer] = {}
         self._prepares_ahead = self._reads_batches = False
+        self._warn_of_squeezed_images()
         self._prepare()
         self.log_writer = LogWriter(self.logs.values())
         self.feed = BatchFeed(self._sample_batch, self.agent.device, self._reads_batches)
@@ -101,6 +106,11 @@ class TrainingAlgorithm(PublicMethods):
         self.metrics_log = MetricsLog()
         replay_dir = self.config.replay_dir
         self.gauges = Gauges(run=Path(replay_dir).parent.name if replay_dir else Path(self.logdir).name)
+
+    def _warn_of_squeezed_images(self) -> None:
+        shapes = {key: self.policy.observation_space[key].shape for key in self.options.env.image_keys}
+        if squeezed := squeezed_cameras(shapes, self.options.agent.networks.encoder.image_size):
+            logger.warning(squeezed)
 
     @property
     def should_stop(self) -> bool:

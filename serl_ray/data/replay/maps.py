@@ -52,15 +52,15 @@ class FrameEncoder:
         cameras, number = len(self.image_keys), len(images) // len(self.image_keys)
         offsets = self._draw(number).expand(cameras, -1, -1, -1).flatten(0, 2)  # (cameras * n * N, 2)
         rows = torch.arange(len(images)).repeat_interleave(self._crops)
-        chunks = zip(rows.split(CHUNK), offsets.split(CHUNK), strict=True)
+        chunks = zip(torch.split(rows, CHUNK), torch.split(offsets, CHUNK), strict=True)
         maps = torch.cat([self._encode(crop(images[chunk], shifts)) for chunk, shifts in chunks])
-        by_camera = maps.unflatten(0, (cameras, number, self._crops)).numpy()
+        by_camera = maps.reshape(cameras, number, self._crops, *maps.shape[1:]).numpy()
         return {**observations, **dict(zip(self.image_keys, by_camera, strict=True))}
 
     def _resized(self, observations: Mapping[str, np.ndarray]) -> torch.Tensor:
         """Images of all cameras, one after the other, at the size of the trunk's input."""
         images = [as_tensor(observations[key]) for key in self.image_keys]
-        return torch.cat([resize(chunk, self._image_size) for camera in images for chunk in camera.split(CHUNK)])
+        return torch.cat([resize(chunk, self._image_size) for camera in images for chunk in torch.split(camera, CHUNK)])
 
     def _draw(self, num_images: int) -> torch.Tensor:
         """Crop offsets (n, N, 2)."""
