@@ -178,7 +178,7 @@ def _fit(
     storage = options.save_dir.absolute().parent
     name = f".{options.save_dir.name}.training"
     shutil.rmtree(storage / name, ignore_errors=True)
-    datasets = {"train": inputs["train"].random_shuffle(seed=options.seed), "held_out": inputs["held_out"]}
+    datasets: dict[str, Any] = {"train": inputs["train"].random_shuffle(seed=options.seed), "held_out": inputs["held_out"]}
     for dataset in datasets.values():
         dataset.context.enable_progress_bars = False  # the epochs have one
     trainer = TorchTrainer(
