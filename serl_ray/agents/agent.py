@@ -137,8 +137,9 @@ class Agent:
         if (noise.actor is None) != critics_only:
             raise ValueError(f"critics_only is {critics_only}, but the noise is that of the other kind of update.")
         if noise.crops is not None:
-            observations = crop_images(observations, noise.crops[0])
-            next_observations = crop_images(next_observations, noise.crops[1])
+            cameras = self.spec.image_keys, self.config.networks.encoder.image_size
+            observations = crop_images(observations, noise.crops[0], *cameras)
+            next_observations = crop_images(next_observations, noise.crops[1], *cameras)
         transitions = transition_tensors(batch, self.layout, self.config.reward_bias, self.device)
         self._compile_once()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import ray.data
@@ -20,13 +20,13 @@ from safetensors.torch import save_file
 from torch import nn
 
 from serl_ray.classifier.frames import NOTES
-from serl_ray.networks.augment import crop, draw_offsets
+from serl_ray.networks.augment import crop_images, draw_offsets
 from serl_ray.networks.classifier import ClassifierNetwork, RewardClassifier, classifier_loss
 from serl_ray.networks.config import EncoderConfig
 from serl_ray.networks.inputs import to_tensors
 from serl_ray.utils.memory import num_cores
 
-BEST_FILE = "best.safetensors"
+BEST_FILE, HISTORY_FILE = "best.safetensors", "history.json"
 EVALUATION_BATCH = 256
 
 
@@ -65,19 +65,13 @@ class LabelledFrames:
         """A batch from `start` on without crops; of stored maps the first crop is used, which is the whole image."""
         return {key: rows[start : start + EVALUATION_BATCH] for key, rows in self.cameras.items()}
 
-    def cropped(self, indices: np.ndarray, generator: torch.Generator) -> dict[str, Any]:
-        """Images with a random crop, or one of the stored maps, the same for all cameras."""
-        offsets, choice = (
-            draw_offsets((len(indices),), generator),
-            torch.rand(len(indices), generator=generator).numpy(),
-        )
-        cameras = {}
-        for key, rows in self.cameras.items():
-            if rows.dtype == np.uint8:
-                cameras[key] = crop(torch.as_tensor(rows[indices]), offsets)
-            else:
-                cameras[key] = rows[indices, (choice * rows.shape[1]).astype(int)][:, None]
-        return cameras
+    def drawn(self, indices: np.ndarray, generator: torch.Generator) -> dict[str, np.ndarray]:
+        """Images, or a random one of the maps of each, the same for all cameras."""
+        choice = torch.rand(len(indices), generator=generator).numpy()
+        return {
+            key: rows[indices] if rows.dtype == np.uint8 else rows[indices, (choice * rows.shape[1]).astype(int)][:, None]
+            for key, rows in self.cameras.items()
+        }
 
 
 class LogitsOfImages(nn.Module):
@@ -102,7 +96,7 @@ def balanced_batches(labels: torch.Tensor, num_classes: int, batch_size: int, rn
 
 
 def train_loop(config: LoopConfig) -> None:
-    """Trains, and reports the parameters with the smallest held-out loss and the history of losses."""
+    """Trains, and reports a checkpoint with the parameters of the smallest held-out loss and the losses of all epochs."""
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(max(num_cores() // context.get_local_world_size(), 1))
@@ -121,8 +115,9 @@ def train_loop(config: LoopConfig) -> None:
         checkpoint = None
         if rank == 0:
             save_file({name: tensor.cpu().contiguous() for name, tensor in best.items()}, Path(folder) / BEST_FILE)
+            (Path(folder) / HISTORY_FILE).write_text(json.dumps(history))
             checkpoint = ray.train.Checkpoint.from_directory(folder)
-        ray.train.report({"history": history, "best_epoch": best_epoch}, checkpoint=checkpoint)
+        ray.train.report({"best_epoch": best_epoch}, checkpoint=checkpoint)
 
 
 class _Trainer:
@@ -159,7 +154,9 @@ class _Trainer:
 
     def _step(self, indices: np.ndarray) -> float:
         device, network = self.classifier.device, self.classifier.network
-        observations, _ = to_tensors(self._frames.cropped(indices, self._generator), self.classifier.spec, device)
+        offsets = draw_offsets((len(indices), 1), self._generator).to(device)
+        observations, _ = to_tensors(self._frames.drawn(indices, self._generator), self.classifier.spec, device)
+        observations = crop_images(observations, offsets, self.classifier.image_keys, self.classifier.config.image_size)
         dims = [*(head.embedding_dim for _, head in network.encoder.image_heads()), self.classifier.hidden_dim]
         keep = [torch.rand((len(indices), dim), generator=self._generator).to(device) < network.keep_probability for dim in dims]
         loss = classifier_loss(self._logits(observations, keep), self._frames.labels[indices].to(device))

@@ -56,11 +56,16 @@ def plot_most_wrong(
     for axes in panels:
         axes.axis("off")
     for axes, row, probability in zip(panels, rows, probabilities, strict=False):
-        height = min(row[key].shape[0] for key in image_keys)
-        axes.imshow(np.concatenate([row[key][:height] for key in image_keys], axis=1))
+        axes.imshow(side_by_side([row[key] for key in image_keys]))
         source = row["_source"]
         axes.set_title(f"class {row['_label']}, p(success) {probability:.3f}\n{source[-38:]}", fontsize=7, parse_math=False)
     figure.savefig(path, dpi=110)
+
+
+def side_by_side(images: Sequence[np.ndarray]) -> np.ndarray:
+    """One image (H, W, 3) of several (h, w, 3), black below those that are less tall."""
+    height = max(len(image) for image in images)
+    return np.concatenate([np.pad(image, ((0, height - len(image)), (0, 0), (0, 0))) for image in images], axis=1)
 
 
 def _precision_recall(axes: Axes, probabilities: np.ndarray, is_success: np.ndarray, threshold: float) -> None:

@@ -12,6 +12,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 METRICS = ("auc", "average_precision", "precision", "recall", "false_positive_rate", "false_positive_rate_upper_bound")
 """Metrics of `held_out_metrics` that measure the quality of a classifier."""
+MIN_SUCCESSES = 15
+"""Number of held-out success images below which recall and AUC are hardly known."""
 CONFIDENCE = 0.95
 """Confidence of the upper bound of a threshold's false-positive rate."""
 

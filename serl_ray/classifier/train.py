@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from collections import Counter
@@ -21,9 +22,10 @@ from safetensors.torch import load_file
 
 from serl_ray.classifier.config import ClassifierOptions
 from serl_ray.classifier.frames import NOTES, FrameError, Source, encode_frames, read_frames
-from serl_ray.classifier.loop import BEST_FILE, EVALUATION_BATCH, LabelledFrames, LoopConfig, train_loop
+from serl_ray.classifier.loop import BEST_FILE, EVALUATION_BATCH, HISTORY_FILE, LabelledFrames, LoopConfig, train_loop
 from serl_ray.classifier.report import MOST_WRONG_FILE, REPORT_FILE, most_wrong, plot_most_wrong, plot_report
-from serl_ray.classifier.scores import Threshold, choose_threshold, held_out_episodes, held_out_metrics
+from serl_ray.classifier.scores import MIN_SUCCESSES, Threshold, choose_threshold, held_out_episodes, held_out_metrics
+from serl_ray.data.observations import squeezed_cameras
 from serl_ray.data.reading import plain_errors, rows_where
 from serl_ray.networks.classifier import RewardClassifier, success_probability
 from serl_ray.networks.config import EncoderConfig
@@ -95,6 +97,8 @@ def read_and_split(options: ClassifierOptions) -> Frames:
     _check_sizes(notes)
     held_out = _held_out(notes, options)
     _log_split(notes, held_out)
+    _warn_of_few_successes(notes, held_out, options.num_classes - 1)
+    _warn_of_squeezed_images(frames, options)
     is_held_out = ~pc.field("_is_hard") & pc.field("_episode").isin(sorted(held_out))
     sides = {"train": rows_where(frames, ~is_held_out), "held_out": rows_where(frames, is_held_out).materialize()}
     inputs = sides
@@ -137,6 +141,23 @@ def _log_split(notes: Sequence[Mapping[str, Any]], held_out: frozenset[str]) -> 
         logger.info("%s: %d images of %d episodes, %s", name, len(side), len({note["_episode"] for note in side}), by_class)
 
 
+def _warn_of_few_successes(notes: Sequence[Mapping[str, Any]], held_out: frozenset[str], success: int) -> None:
+    successes = [note["_episode"] in held_out for note in notes if note["_label"] == success]
+    if (number := sum(successes)) < MIN_SUCCESSES:
+        logger.warning(
+            "%d success images to train on and %d held out are few: the share of successes that the classifier finds will hardly "
+            "be known. Record some hundred; `serl record --classifier_data` goes on after a success.",
+            len(successes) - number,
+            number,
+        )
+
+
+def _warn_of_squeezed_images(frames: ray.data.Dataset, options: ClassifierOptions) -> None:
+    [first] = frames.take(1)
+    if squeezed := squeezed_cameras({key: first[key].shape for key in options.image_keys}, EncoderConfig().image_size):
+        logger.warning(squeezed)
+
+
 def _fit(
     options: ClassifierOptions, encoder: EncoderConfig, inputs: dict[str, ray.data.Dataset], num_train: int
 ) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
@@ -157,20 +178,23 @@ def _fit(
     storage = options.save_dir.absolute().parent
     name = f".{options.save_dir.name}.training"
     shutil.rmtree(storage / name, ignore_errors=True)
+    datasets: dict[str, Any] = {"train": inputs["train"].random_shuffle(seed=options.seed), "held_out": inputs["held_out"]}
+    for dataset in datasets.values():
+        dataset.context.enable_progress_bars = False  # the epochs have one
     trainer = TorchTrainer(
         cast(Callable[[dict[Any, Any]], None], train_loop),
         train_loop_config=loop,
-        datasets={"train": inputs["train"].random_shuffle(seed=options.seed), "held_out": inputs["held_out"]},
+        datasets=datasets,
         dataset_config=ray.train.DataConfig(datasets_to_split=["train"]),
         scaling_config=ray.train.ScalingConfig(num_workers=options.num_workers, use_gpu=device == "cuda"),
         run_config=ray.train.RunConfig(name=name, storage_path=str(storage)),
     )
     try:
         result = trainer.fit()
-        if result.checkpoint is None or result.metrics is None:
+        if result.checkpoint is None:
             raise RuntimeError("Ray Train has ended without a checkpoint of the classifier. See its log above.")
         with result.checkpoint.as_directory() as folder:
-            return load_file(Path(folder) / BEST_FILE), result.metrics["history"]
+            return load_file(Path(folder) / BEST_FILE), json.loads((Path(folder) / HISTORY_FILE).read_text())
     finally:
         shutil.rmtree(storage / name, ignore_errors=True)
 

@@ -45,7 +45,8 @@ class Record(Options):
     setup_mode: SetupMode = "single-arm-learned-gripper"
     """Number of arms, and whether their grippers are learned."""
     image_keys: tuple[str, ...] | None = None
-    """Cameras to record; by default the front one, `image`, and each wrist's. Give none to record the state alone."""
+    """Cameras to record; by default all cameras of your own env, else the front one, `image`, and each wrist's. Give none to
+    record the state alone."""
     env_kwargs: dict[str, Any] | None = None
     """Arguments of the env's constructor, as names and YAML values: ip 10.0.0.2 cameras '[front, wrist]'."""
     classifier: Annotated[str | None, Role.PATH] = None
@@ -54,6 +55,8 @@ class Record(Options):
     """Consecutive frames that the classifier must call a success."""
     success_gate: str | None = None
     """Condition on the state that a success must meet as well, such as "state[6] > 0.04"."""
+    linger: Annotated[int, Ge(0)] = 10
+    """Success images of an episode after its first one, for which it goes on past its end; 0 for none."""
     failing_share: Annotated[FiniteFloat, Interval(ge=0.0, le=1.0)] = 0.5
     """Share of the episodes of images in which the expert loses its way."""
     noise: Annotated[FiniteFloat, Ge(0.0)] = 0.2
@@ -66,11 +69,6 @@ class Record(Options):
         if (self.output is None) == (self.classifier_data is None):
             raise ValueError("Give either --output, for demonstrations, or --classifier_data, for images.")
         return self
-
-    @property
-    def cameras(self) -> tuple[str, ...]:
-        """The cameras to record."""
-        return DEFAULT_CAMERAS[self.setup_mode.split("-")[0]] if self.image_keys is None else self.image_keys
 
 
 def main(argv: Sequence[str]) -> int:
@@ -98,7 +96,7 @@ def _record_demonstrations(options: Record, interrupted: Event) -> int:
         store.publish(complete=recorded >= options.episodes)
         env.close()
         steps = sum(map(len, store.segments())) if not store.is_pickle else None
-        _report(options, recorded, steps)
+        _report(options, _cameras(env), recorded, steps)
     return int(recorded < options.episodes)
 
 
@@ -128,7 +126,11 @@ def _record_images(options: Record, interrupted: Event) -> int:
     if names and not options.resume:
         raise FileExistsError(f"{folder} holds images already. Choose another --classifier_data, or go on by --resume.")
     env = _make(options)
-    drive, counts = _driver(options, env), Counter[str]()
+    cameras, counts = _cameras(env), Counter[str]()
+    if not cameras:
+        env.close()
+        raise OptionError("image_keys is empty, or the env has no cameras: a classifier learns from images. Name a camera.")
+    drive = _driver(options, env)
     for number in tqdm(range(options.episodes), unit="episode"):
         name = f"episode-{options.seed}-{number:04d}"
         if interrupted.is_set():
@@ -138,35 +140,60 @@ def _record_images(options: Record, interrupted: Event) -> int:
         if begin := getattr(getattr(drive, "__self__", None), "begin", None):
             begin()
         try:
-            counts.update(record_frames(env, drive, options.cameras, folder, name, options.seed + number))
+            found = record_frames(env, drive, cameras, folder, name, options.seed + number, options.linger)
+            counts.update(found, single=int(found["success"] == 1))
         except EnvFault as fault:
             print(f"{name} is dropped. {fault}")
     env.close()
     print(f"{folder}: {counts['success']} success and {counts['failure']} failure images of {options.episodes} episodes.")
+    if counts["single"] and options.linger:
+        print(
+            f"{counts['single']} episodes gave a single success image: the env reported success for one step alone. For more, "
+            "let it set info['success'] as long as the task is solved, also in steps after an episode's end."
+        )
     return int(interrupted.is_set())
 
 
 def _make(options: Record) -> gymnasium.Env:
-    """The env with all of its observations, and the reward that counts, guarded."""
+    """The env with the cameras to record, all its vectors and the reward that counts, guarded."""
     from serl_ray.envs.border import Border
     from serl_ray.envs.guard import Guard
     from serl_ray.envs.learned_reward import LearnedReward
-    from serl_ray.envs.make import all_cameras, build_env
+    from serl_ray.envs.make import BUNDLED_ENVS, all_cameras, build_env
 
     learned: dict[str, Any] = {
         "classifier": options.classifier,
         "success_frames": options.success_frames,
         "gate": options.success_gate,
     }
-    cameras = all_cameras(options.cameras, learned if options.classifier else None)
+    wanted = options.image_keys
+    if wanted is None and options.env_name in BUNDLED_ENVS:
+        wanted = DEFAULT_CAMERAS[options.setup_mode.split("-")[0]]
+    cameras = all_cameras(wanted or (), learned if options.classifier else None)
     env = build_env(options.env_name, setup_mode=options.setup_mode, image_keys=cameras, env_kwargs=options.env_kwargs)
-    observations: Any = env.observation_space
-    there = [key for key, space in observations.items() if len(space.shape) == 3]
-    if missing := [key for key in cameras if key not in there]:
+    there = _cameras(env)
+    if missing := [repr(key) for key in cameras if key not in there]:
         env.close()
-        raise OptionError(f"image_keys names {missing[0]!r}; the env's cameras are {', '.join(there) or 'none'}.")
+        raise OptionError(f"image_keys names {', '.join(missing)}; the env's cameras are {', '.join(there) or 'none'}.")
     env = Border(env)
-    return Guard(LearnedReward(env, **learned) if options.classifier else env, None, None)
+    if options.classifier:
+        env = LearnedReward(env, **learned)
+    if wanted is not None:
+        env = _without(env, [key for key in there if key not in cameras])
+    return Guard(env, None, None)
+
+
+def _cameras(env: gymnasium.Env) -> tuple[str, ...]:
+    observations: Any = env.observation_space
+    return tuple(key for key, space in observations.items() if len(space.shape) == 3)
+
+
+def _without(env: gymnasium.Env, keys: Sequence[str]) -> gymnasium.Env:
+    """The env without some of its observations."""
+    from gymnasium.wrappers import FilterObservation
+
+    observations: Any = env.observation_space
+    return FilterObservation(env, [key for key in observations if key not in keys]) if keys else env
 
 
 def _driver(options: Record, env: gymnasium.Env) -> Drive:
@@ -192,13 +219,12 @@ def _check_spaces(store: DemoStore, env: gymnasium.Env) -> None:
     store.check({key: ArraySpec(space.shape, space.dtype) for key, space in observations.items()}, actions.shape[0])
 
 
-def _report(options: Record, recorded: int, steps: int | None) -> None:
+def _report(options: Record, cameras: Sequence[str], recorded: int, steps: int | None) -> None:
     from serl_ray.data.demos import read_file
 
     if steps is None:
         steps = sum(map(len, read_file(str(options.output)))) if options.output and options.output.exists() else 0
-    cameras = ", ".join(options.cameras) or "none"
     if recorded >= options.episodes:
-        print(f"{options.output}: {recorded} episodes, {steps} transitions, cameras {cameras}.")
+        print(f"{options.output}: {recorded} episodes, {steps} transitions, cameras {', '.join(cameras) or 'none'}.")
     else:
         print(f"{options.output}: {recorded} of {options.episodes} episodes. Go on with the same command and --resume.")

@@ -21,18 +21,25 @@ def main(argv: Sequence[str]) -> None:
 
     check_room(options.save_dir)
     start_ray(options.num_workers)
-    print("\n".join(_lines(options, train_classifier(options))))
+    print("\n".join(summary(options, train_classifier(options))))
 
 
-def _lines(options: ClassifierOptions, outcome: Outcome) -> list[str]:
+def summary(options: ClassifierOptions, outcome: Outcome) -> list[str]:
+    """Lines on the held-out metrics, the threshold's promise, and where the classifier is."""
     from serl_ray.classifier.report import MOST_WRONG_FILE, REPORT_FILE
+    from serl_ray.classifier.scores import MIN_SUCCESSES
 
     metrics, threshold, folder = outcome.metrics, outcome.threshold, options.save_dir
     lines = [
-        f"Held out: AUC {metrics['auc']:.4f}, precision {metrics['precision']:.3f}, recall {metrics['recall']:.3f}.",
-        f"Threshold {threshold.value:.3f}: {threshold.false_positives} of {threshold.failures} failure images pass for "
-        f"a success, a rate of at most {threshold.upper_bound:.4f} with 95 % confidence.",
+        f"Held out: AUC {metrics['auc']:.4f}, precision {metrics['precision']:.3f}, recall {metrics['recall']:.3f} of "
+        f"{metrics['held_out_successes']:.0f} success images."
     ]
+    if metrics["held_out_successes"] < MIN_SUCCESSES:
+        lines.append("These success images are too few to know how many the classifier finds: record some hundred.")
+    lines.append(
+        f"Threshold {threshold.value:.3f}: {threshold.false_positives} of {threshold.failures} failure images pass for "
+        f"a success, a rate of at most {threshold.upper_bound:.4f} with 95 % confidence."
+    )
     if not threshold.is_promised:
         lines.append(
             f"This is more than --max_false_positive_rate {options.max_false_positive_rate}: {threshold.failures} held-out "

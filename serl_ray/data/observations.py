@@ -43,6 +43,49 @@ def check_selection(available_keys: Collection[str], image_keys: Sequence[str], 
         raise ValueError(f"{STATE!r} is the name of the state vector: it cannot be among the image_keys {tuple(image_keys)}.")
 
 
+GREY_OR_DEPTH = (
+    "give three colour channels: of a grey image (H, W) np.stack([image] * 3, axis=-1), of a depth image the same after "
+    "(255 * np.clip(depth / farthest, 0, 1)).astype(np.uint8)"
+)
+
+
+def image_remedy(shape: tuple[int, ...], dtype: np.dtype) -> str | None:
+    """The way from a camera's array to an image (H, W, 3) uint8; None for an image."""
+    if len(shape) == 4:
+        return "give one image (H, W, 3); the replay buffer stacks images"
+    if len(shape) == 2 or shape[2:] == (1,):
+        return GREY_OR_DEPTH
+    if len(shape) != 3:
+        return "give an image (H, W, 3)"
+    if shape[-1] != 3:
+        is_channels_first = shape[0] == 3
+        return "it looks like (C, H, W): use np.moveaxis(image, 0, -1)" if is_channels_first else _colours(shape[-1])
+    if dtype != np.uint8:
+        return "make it uint8, 0 to 255; for values in [0, 1], use (255 * image).astype(np.uint8)"
+    return None
+
+
+def _colours(channels: int) -> str:
+    return "give three colour channels" + (": leave out transparency by image[..., :3]" if channels == 4 else "")
+
+
+def squeezed_cameras(shapes: Mapping[str, tuple[int, ...]], image_size: tuple[int, int]) -> str | None:
+    """A sentence on the cameras whose aspect ratio changes when they are resized; None without any.
+
+    Args:
+        shapes: shape (..., H, W, C) of the images of each camera.
+        image_size: height and width in pixels of the trunk's input.
+    """
+    height, width = image_size
+    squeezed = [f"{key} {shape[-3]}x{shape[-2]}" for key, shape in shapes.items() if shape[-3] * width != shape[-2] * height]
+    if not squeezed:
+        return None
+    return (
+        f"Images change their aspect ratio: {', '.join(squeezed)} (height x width) are resized to {height}x{width}. To keep it, "
+        "let the env cut out or pad a square; it must be the same in demonstrations."
+    )
+
+
 def select_observations(
     observations: Observation, image_keys: Sequence[str], state_keys: Sequence[str] | None = None
 ) -> dict[str, np.ndarray]:

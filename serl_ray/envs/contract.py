@@ -12,12 +12,13 @@ from gymnasium.spaces import Box
 
 from serl_ray.data.checks import large_scale
 from serl_ray.data.episodes import EnvFault
-from serl_ray.data.observations import STATE, check_selection, default_state_keys
+from serl_ray.data.observations import STATE, check_selection, default_state_keys, squeezed_cameras
 from serl_ray.data.rewards import DEFAULT_BOUND, SUCCESS_RULE, ReturnBound, RewardError
 from serl_ray.envs.border import spaces_of
 from serl_ray.envs.probe import Recording, record
 from serl_ray.envs.remarks import remarks, reset_problems
 from serl_ray.envs.steps import array_fault, check_signature, is_number, nested_fault
+from serl_ray.networks.config import EncoderConfig
 from serl_ray.types import ActionLayout
 
 
@@ -233,6 +234,9 @@ def _facts(recording: Recording) -> Iterator[str]:
         lengths = recording.episode_lengths()
         ended = f"after {min(lengths)} to {max(lengths)} steps each" if lengths else "so make sure that there is a time limit"
         yield f"{len(lengths)} episode(s) ended in {steps} steps, {ended}."
+    shapes = {key: arrays.shape for key, arrays in recording.sound_arrays().items() if arrays.dtype == np.uint8}
+    if squeezed := squeezed_cameras(shapes, EncoderConfig().image_size):
+        yield squeezed
     if recording.reset_seconds:
         yield f"A reset takes {_durations(recording.reset_seconds)}."
     if recording.peers_names:

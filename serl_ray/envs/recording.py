@@ -16,6 +16,7 @@ import gymnasium
 import numpy as np
 
 from serl_ray.data.episodes import EnvFault, EpisodeRecorder
+from serl_ray.data.observations import Observation
 from serl_ray.data.rewards import SUCCESS_RETURN
 from serl_ray.data.schema import Segment
 from serl_ray.files.atomic import write_file
@@ -28,6 +29,9 @@ MAX_FAULTS = 5
 """Number of consecutive episodes with an env fault that ends recording."""
 MOST_TRIES = MAX_FAILURES * MAX_FAULTS
 """Upper bound of the episodes that are played for one that is recorded."""
+
+LINGER = 10
+"""Number of success images that an episode yields after its first one."""
 
 Drive = Callable[[], np.ndarray]
 """Function that returns the next action (A + G,); zero on a robot driven by a person, whose action the env reports."""
@@ -126,30 +130,55 @@ def record_successes(env: gymnasium.Env, drive: Drive, episodes: int, seed: int)
 
 
 def record_frames(
-    env: gymnasium.Env, drive: Drive, image_keys: Sequence[str], folder: Path, name: str, seed: int, linger: int = 10
+    env: gymnasium.Env, drive: Drive, image_keys: Sequence[str], folder: Path, name: str, seed: int, linger: int = LINGER
 ) -> dict[str, int]:
     """Plays an episode and writes its images as `folder/success/NAME.pkl` and `folder/failure/NAME.pkl`.
 
-    An image is a success if the reward of its step or `info["success"]` says so. The episode continues for `linger`
-    steps after its first success, unless the env ends it.
+    Args:
+        env: env to play in.
+        drive: source of the actions.
+        image_keys: cameras to write.
+        folder: folder of the images.
+        name: name of the episode.
+        seed: seed of the reset.
+        linger: number of success images after the first one; see `labelled_images`.
 
     Returns:
         The number of images by class.
     """
-    observation, _ = env.reset(seed=seed)
     frames: dict[str, list[dict[str, Any]]] = {"success": [], "failure": []}
-    is_success, done = False, False
-    while True:
+    for observation, is_success in labelled_images(env, drive, seed, linger):
         images = {key: np.array(observation[key]) for key in image_keys}
         kept = {"observations": images, "labels": int(is_success), "episode": name}
         frames["success" if is_success else "failure"].append(kept)
-        if done or len(frames["success"]) > linger:
-            break
-        observation, reward, terminated, truncated, info = env.step(drive())
-        is_success = float(reward) >= SUCCESS_RETURN or bool(info.get("success", False))
-        done = terminated or truncated
     for kind, kept_frames in frames.items():
         if kept_frames:
             (folder / kind).mkdir(parents=True, exist_ok=True)
             write_file(folder / kind / f"{name}.pkl", pickle.dumps(kept_frames, protocol=5))
     return {kind: len(kept_frames) for kind, kept_frames in frames.items()}
+
+
+def labelled_images(env: gymnasium.Env, drive: Drive, seed: int, linger: int) -> Iterator[tuple[Observation, bool]]:
+    """Observations of an episode, and whether each is a success by the reward of its step or by `info["success"]`.
+
+    The episode goes on until `linger` successes follow the first one. An env that ends at success is stepped past its
+    end while it reports success: once it does not, or takes no further step, it may be in another episode.
+    """
+    observation, _ = env.reset(seed=seed)
+    yield observation, False
+    successes, has_ended = 0, False
+    while successes <= linger:
+        try:
+            observation, reward, terminated, truncated, info = env.step(drive())
+        except EnvFault:
+            if has_ended:
+                return
+            raise
+        is_success = float(reward) >= SUCCESS_RETURN or bool(info.get("success", False))
+        if has_ended and not is_success:
+            return
+        yield observation, is_success
+        successes += is_success
+        has_ended = has_ended or terminated
+        if truncated or (has_ended and not is_success):
+            return

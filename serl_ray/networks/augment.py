@@ -1,10 +1,16 @@
-"""Random crops, the only augmentation of the original (REFERENCE section 5)."""
+"""Random crops, the only augmentation of the original (REFERENCE section 5).
+
+Images are cropped at the size of the trunk's input, as in the original, so a crop shifts small and large images alike.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 
-from serl_ray.networks.inputs import Tensors
+from serl_ray.networks.inputs import Tensors, is_stored_map
+from serl_ray.networks.resnet import resize
 
 CROP_PADDING = 4
 """Pixels of edge padding; an offset of CROP_PADDING in both directions leaves an image unchanged."""
@@ -33,10 +39,20 @@ def crop(images: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
     return flat[each, rows[:, :, None], columns[:, None, :]].reshape(images.shape)
 
 
-def crop_images(observations: Tensors, offsets: torch.Tensor) -> Tensors:
-    """Observations with images cropped at offsets (B, T, 2), the same for all cameras; stored maps stay."""
-    cameras = {key: images for key, images in observations.items() if images.dtype == torch.uint8}
-    return observations | {key: crop(images, offsets) for key, images in cameras.items()}
+def crop_images(observations: Tensors, offsets: torch.Tensor, image_keys: Collection[str], size: tuple[int, int]) -> Tensors:
+    """Observations with images at the trunk's size, cropped; stored maps stay.
+
+    Args:
+        observations: images (B, T, H, W, 3) uint8 or stored maps by camera, and the state.
+        offsets: crop offsets (B, T, 2), the same for all cameras.
+        image_keys: cameras among the observations.
+        size: height and width in pixels of the trunk's input.
+    """
+    cropped: Tensors = {}
+    for key in image_keys:
+        if not is_stored_map(images := observations[key]):
+            cropped[key] = crop(resize(images.flatten(0, 1), size).reshape(*offsets.shape[:2], *size, -1), offsets)
+    return observations | cropped
 
 
 def _source_indices(size: int, offsets: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from serl_ray.networks.config import EncoderConfig
-from serl_ray.networks.inputs import ObservationSpec, Tensors
+from serl_ray.networks.inputs import ObservationSpec, Tensors, is_stored_map
 from serl_ray.networks.kernels import batch_innermost, channels_last_, embed_maps
 from serl_ray.networks.mlp import LAYER_NORM_EPS, lecun_normal_, linear
 from serl_ray.networks.resnet import STRIDE, Trunk, resize
@@ -100,8 +100,8 @@ class Encoder(nn.Module):
         """Maps (B, h, w, T * C) of every camera, and the state (B, T * D).
 
         Args:
-            observations: for each camera, images (B, T, H, W, 3) uint8, or stored maps of N crops (B, T, N, h, w, C)
-                float16, of which the first is used; `state` (B, T, D).
+            observations: for each camera, images (B, T, H, W, 3) of any size with values in [0, 255], or stored maps of
+                N crops (B, T, N, h, w, C) float16, of which the first is used; `state` (B, T, D).
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_frozen):
             maps = self._maps({key: observations[key] for key in self.image_keys})
@@ -148,7 +148,7 @@ class Encoder(nn.Module):
 
     def _maps(self, images: Tensors) -> Tensors:
         """Maps (B, T, h, w, C) of each camera; the images of all cameras are one batch of the trunk."""
-        to_encode = {key: self._resized(camera) for key, camera in images.items() if camera.dtype == torch.uint8}
+        to_encode = {key: self._resized(camera) for key, camera in images.items() if not is_stored_map(camera)}
         maps = {key: camera[:, :, 0] for key, camera in images.items() if key not in to_encode}
         if to_encode and self.trunk is not None:
             batch_and_time = next(iter(images.values())).shape[:2]
@@ -158,5 +158,4 @@ class Encoder(nn.Module):
 
     def _resized(self, images: torch.Tensor) -> torch.Tensor:
         """Images (B, T, H, W, 3) at the size of the trunk's input: (B * T, *image_size, 3)."""
-        images = images.flatten(0, 1)
-        return images if images.shape[1:3] == self._image_size else resize(images, self._image_size)
+        return resize(images.flatten(0, 1), self._image_size)

@@ -56,7 +56,7 @@ def to_tensors(observations: Mapping[str, Any], spec: ObservationSpec, device: t
     singles: set[bool] = set()
     for key in spec.image_keys:
         images = _tensor(observations, key, device)
-        is_stored = images.dtype == torch.float16
+        is_stored = is_stored_map(images)
         if not is_stored and (images.dtype != torch.uint8 or images.ndim < 3 or images.shape[-1] != 3):
             raise ValueError(f"Camera {key!r} is {tuple(images.shape)} {_dtype_name(images)}; expected uint8 images (H, W, 3).")
         tensors[key], is_single = _with_batch_and_time(key, images, 4 if is_stored else 3, spec.frame_stack)
@@ -76,13 +76,25 @@ def to_tensors(observations: Mapping[str, Any], spec: ObservationSpec, device: t
 def _tensor(observations: Mapping[str, Any], key: str, device: torch.device) -> torch.Tensor:
     if key not in observations:
         raise ValueError(f"The observation has no {key!r}; it holds {', '.join(sorted(observations))}.")
-    value = torch.as_tensor(observations[key])
+    value = as_tensor(observations[key])
     return value.to(device) if value.dtype in (torch.uint8, torch.float16) else float_tensor(value, device)
 
 
 def float_tensor(values: Any, device: torch.device) -> torch.Tensor:
     """Numbers as float32 on a device; converted before the transfer, because mps has no float64."""
-    return torch.as_tensor(values).to(torch.float32).to(device)
+    return as_tensor(values).to(torch.float32).to(device)
+
+
+def as_tensor(values: Any) -> torch.Tensor:
+    """A tensor that shares the memory of its array; read-only arrays, such as those in Ray's object store, are copied."""
+    if isinstance(values, np.ndarray) and not values.flags.writeable:
+        values = values.copy()
+    return torch.as_tensor(values)
+
+
+def is_stored_map(camera: torch.Tensor) -> bool:
+    """True for stored maps, False for images."""
+    return camera.dtype == torch.float16
 
 
 def _with_batch_and_time(key: str, x: torch.Tensor, item_ndim: int, frame_stack: int) -> tuple[torch.Tensor, bool]:

@@ -58,7 +58,16 @@ def normalise(images: torch.Tensor) -> torch.Tensor:
 
 
 def resize(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Images (N, H, W, C) resized to (N, *size, C) float32 by bilinear interpolation, antialiased when they shrink."""
+    """Images (N, *size, C): unchanged, or resized to float32 by bilinear interpolation, antialiased when they shrink.
+
+    The aspect ratio of the images is not kept.
+
+    Args:
+        images: images (N, H, W, C) of any dtype.
+        size: height and width in pixels of the result.
+    """
+    if images.shape[1:3] == size:
+        return images
     scaled = F.interpolate(images.permute(0, 3, 1, 2).float(), size, mode="bilinear", antialias=True, align_corners=False)
     return scaled.permute(0, 2, 3, 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.utils.annotations import override
 
+from serl_ray.data.observations import squeezed_cameras
 from serl_ray.data.replay.log import LogWriter, ReplayLog
 from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.evaluation.held_out import ValueCurve
@@ -33,6 +35,8 @@ from serl_ray.rllib.public_methods import PublicMethods
 from serl_ray.rllib.results import RunResults, evaluation_results
 from serl_ray.rllib.sampling import RETRY_SECONDS, say_what_waits
 from serl_ray.types import Batch
+
+logger = logging.getLogger(__name__)
 
 EVALUATION_ATTEMPTS = 60
 """Attempts before a failed final evaluation ends the run."""
@@ -98,6 +102,7 @@ class TrainingAlgorithm(PublicMethods):
         self.logs: dict[str, ReplayLog] = {}
         self.buffers: dict[str, ReplayBuffer] = {}
         self._prepares_ahead = self._reads_batches = False
+        self._warn_of_squeezed_images()
         self._prepare()
         self.action_scale = scale_of_run(self.options, self.config.shared_demos is not None)
         self.log_writer = LogWriter(self.logs.values())
@@ -123,6 +128,11 @@ class TrainingAlgorithm(PublicMethods):
     @callbacks.setter
     def callbacks(self, callbacks: RLlibCallback) -> None:
         self._callbacks = callbacks
+
+    def _warn_of_squeezed_images(self) -> None:
+        shapes = {key: self.policy.observation_space[key].shape for key in self.options.env.image_keys}
+        if squeezed := squeezed_cameras(shapes, self.options.agent.networks.encoder.image_size):
+            logger.warning(squeezed)
 
     @property
     def should_stop(self) -> bool:

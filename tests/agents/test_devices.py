@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,7 +18,7 @@ from small_agents import SMALL, batch, observations, small_config, with_maps
 from serl_ray.agents.checkpoint import load_agent, save_agent
 from serl_ray.agents.noise import PolicyNoise, UpdateNoise
 from serl_ray.agents.sac import SACAgent, SACHybridAgent
-from serl_ray.classifier.loop import BEST_FILE, LoopConfig, train_loop
+from serl_ray.classifier.loop import BEST_FILE, HISTORY_FILE, LoopConfig, train_loop
 from serl_ray.networks.classifier import RewardClassifier
 from serl_ray.rllib.feed import BatchFeed
 
@@ -184,15 +186,17 @@ def test_a_classifier_is_trained_on_a_gpu_and_read_on_the_cpu(gpu, monkeypatch, 
 
     def report(metrics, checkpoint):
         with checkpoint.as_directory() as folder:
-            reports.append((metrics, load_file(f"{folder}/{BEST_FILE}")))
+            assert metrics.keys() == {"best_epoch"}, "Ray prints what is reported"
+            history = json.loads(Path(folder, HISTORY_FILE).read_text())
+            reports.append((history, load_file(f"{folder}/{BEST_FILE}")))
 
     monkeypatch.setattr(ray.train, "report", report)
     encoder = SMALL
     threads = torch.get_num_threads()
     train_loop(LoopConfig(gpu, ("image",), SMALL, 2, num_frames=8, batch_size=4, num_epochs=2, lr=1e-3, patience=2, seed=0))
     torch.set_num_threads(threads)
-    [(metrics, tensors)] = reports
-    assert [device.type for device in devices] == [NAME] and np.isfinite([list(h.values()) for h in metrics["history"]]).all()
+    [(history, tensors)] = reports
+    assert [device.type for device in devices] == [NAME] and np.isfinite([list(losses.values()) for losses in history]).all()
     there, here = (RewardClassifier(["image"], encoder=encoder, device=device) for device in (gpu, "cpu"))
     for classifier in (there, here):
         classifier.network.load_state_dict(tensors)

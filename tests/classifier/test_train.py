@@ -11,6 +11,8 @@ from PIL import Image
 from serl_ray.classifier.config import ClassifierOptions
 from serl_ray.classifier.frames import FrameError
 from serl_ray.classifier.train import read_and_split, train_classifier
+from serl_ray.cli.train_classifier import summary
+from serl_ray.files.pickles import load_pickle
 from serl_ray.networks.classifier import RewardClassifier
 from serl_ray.utils.options import OptionError
 
@@ -131,6 +133,21 @@ def test_frames_of_two_sizes_are_refused(tmp_path):
     with pytest.raises(FrameError, match="z.pkl: image 0: images are image 30x24, but in .* image 24x24"):
         train_classifier(options(root, "out"))
     assert not (root / "out").exists()
+
+
+def test_few_successes_and_squeezed_images_are_said_before_the_training(tmp_path, caplog):
+    root = write_folders(tmp_path, episodes=3, frames=1)
+    for path in root.rglob("*.pkl"):
+        write(path, [item | {"observations": {"image": item["observations"]["image"][:20]}} for item in load_pickle(path)])
+    with caplog.at_level(logging.WARNING):
+        read_and_split(options(root, "out"))
+    assert "2 success images to train on and 1 held out are few" in caplog.text
+    assert "image 20x24 (height x width) are resized to 128x128" in caplog.text
+
+
+def test_the_summary_counts_the_successes_that_recall_is_of(root, outcome):
+    lines = summary(options(root, "one"), outcome)
+    assert "recall 1.000 of 12 success images." in lines[0] and "too few to know" in lines[1]
 
 
 def test_one_episode_is_refused(tmp_path):

@@ -183,6 +183,48 @@ def test_a_process_that_is_ended_leaves_its_whole_episodes(signum, tmp_path):
     assert f"{count} episodes" in resumed.stdout and len(stored(target)) == int(count) and not parts.exists()
 
 
+class TwoCameras(LineEnv):
+    """Has two cameras, none of them named as those of the bundled envs."""
+
+    def __init__(self) -> None:
+        super().__init__(cameras=("left", "right"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "cameras"), [([], "left, right"), (["--image_keys", "right"], "right"), (["--image_keys"], "none")]
+)
+def test_the_cameras_of_an_own_env_are_those_that_are_recorded_and_named(tmp_path, capsys, monkeypatch, flags, cameras):
+    monkeypatch.setattr("line_envs.TwoCameras", TwoCameras, raising=False)
+    target = tmp_path / "demos"
+    assert main(["record", "--env_name", "line_envs:TwoCameras", *flags, "--episodes", "1", "--output", str(target)]) == 0
+    assert f"cameras {cameras}." in capsys.readouterr().out
+    [segment] = stored(target)
+    assert set(segment.observations) - {"state"} == set(cameras.split(", ")) - {"none"}
+
+
+def test_images_of_no_camera_are_refused(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(LineEnv, "reset", lambda *args, **kwargs: pytest.fail("the env was reset"))
+    assert main([*FLAGS, "--classifier_data", str(tmp_path)]) == 2
+    assert "a classifier learns from images" in capsys.readouterr().err
+
+
+def test_episodes_with_a_single_success_image_are_counted(tmp_path, capsys, monkeypatch):
+    class Forgetful(LineEnv):
+        def __init__(self):
+            super().__init__(cameras=("image",))
+
+        def step(self, action):
+            observation, reward, terminated, truncated, info = super().step(action)
+            self.goal = self.point + 5.0 if reward else self.goal
+            return observation, reward, terminated, truncated, info
+
+    monkeypatch.setattr("line_envs.Forgetful", Forgetful, raising=False)
+    flags = ["--env_name", "line_envs:Forgetful", "--failing_share", "0", "--episodes", "2", "--classifier_data", str(tmp_path)]
+    assert main(["record", *flags]) == 0
+    text = capsys.readouterr().out
+    assert "2 success and" in text and "2 episodes gave a single success image" in text
+
+
 def test_images_go_on_where_they_were_stopped(tmp_path, capsys):
     folder = tmp_path / "images"
     flags = ["record", "--image_keys", "image", "--classifier_data", str(folder), "--env_name", "line_envs:SeenEnv"]

@@ -10,6 +10,7 @@ from serl_ray.data.replay.maps import FrameEncoder, frozen_trunk, select_maps
 from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.data.schema import ArraySpec, Segment
 from serl_ray.networks.augment import crop, draw_offsets
+from serl_ray.networks.resnet import resize
 
 SIZE = (32, 32)  # a map of 1 x 1
 KEYS = ("front", "wrist")
@@ -53,6 +54,31 @@ def test_sizes_that_the_trunk_does_not_see_are_resized():
     image = np.full((2, 48, 64, 3), 90, np.uint8)
     maps = FrameEncoder(["front"], "random", crops=1, image_size=SIZE)({"front": image})["front"]
     np.testing.assert_allclose(maps[:, 0], trunk(image[:, :32, :32]), **HALF)
+
+
+def test_cameras_of_different_sizes_get_the_maps_that_each_has_alone():
+    rng = np.random.default_rng(3)
+    images = {"front": rng.integers(0, 256, (40, *SIZE, 3), np.uint8), "wrist": rng.integers(0, 256, (40, 48, 80, 3), np.uint8)}
+    maps = FrameEncoder(KEYS, "random", crops=2, image_size=SIZE, seed=4)(images)
+    for key in KEYS:
+        alone = FrameEncoder([key], "random", crops=2, image_size=SIZE, seed=4)({key: images[key]})
+        np.testing.assert_allclose(maps[key], alone[key], **HALF)
+
+
+def test_crops_shift_the_resized_image():
+    images = np.random.default_rng(5).integers(0, 256, (3, 96, 128, 3), np.uint8)
+    maps = FrameEncoder(["front"], "random", crops=3, image_size=SIZE, seed=6)({"front": images})["front"]
+    offsets = draw_offsets((3, 3), torch.Generator().manual_seed(6))
+    small = resize(torch.as_tensor(images), SIZE)
+    for i in (1, 2):
+        np.testing.assert_allclose(maps[:, i], trunk(crop(small, offsets[:, i])), **HALF)
+
+
+@pytest.mark.filterwarnings("error")
+def test_images_in_read_only_memory_are_encoded_without_a_warning():
+    images = np.random.default_rng(6).integers(0, 256, (2, *SIZE, 3), np.uint8)
+    images.flags.writeable = False
+    assert FrameEncoder(["front"], "random", crops=1, image_size=SIZE)({"front": images})["front"].shape == (2, 1, 1, 1, 512)
 
 
 def test_recorded_frames_become_the_maps_that_a_worker_makes_of_them(tmp_path):

@@ -54,7 +54,15 @@ OBSERVATION_FAULTS = {
         with_array("front", lambda image: (image / 255).astype(np.float32)),
         "`front` is a float32 image: make it uint8",
     ),
-    "grey image": (with_array("front", lambda image: image[..., :1]), "`front` has shape (6, 8, 1).*three colour channels"),
+    "grey image": (
+        with_array("front", lambda image: image[..., :1]),
+        "`front` has shape (6, 8, 1).*three colour channels.*np.stack([image] * 3",
+    ),
+    "depth image": (
+        with_array("front", lambda image: image[..., 0].astype(np.float32)),
+        "`front` has shape (6, 8).*of a depth image.*np.clip(depth / farthest, 0, 1)",
+    ),
+    "transparency": (with_array("front", lambda image: image[..., [0, 1, 2, 0]]), "`front` has shape (6, 8, 4).*image[..., :3]"),
     "time axis": (with_array("front", lambda image: image[None]), "`front` has shape (1, 6, 8, 3): give one image"),
     "wrong size": (with_array("front", lambda image: image[:5]), "`front` is uint8 (5, 8, 3), its space uint8 (6, 8, 3)"),
     "float64": (with_array("state", lambda state: state.astype(np.float64)), "`state` is a float64 vector: make it float32"),
@@ -177,6 +185,11 @@ def test_rewards_that_contradict_the_bound_are_a_problem(reward, says):
     assert_told(check_env(env, MODE), says)
     report = inspect_env(env, MODE, bound=ReturnBound(None, 0.95))
     assert report.problems == [] and not any("rewards" in warning for warning in report.warnings)
+
+
+def test_images_that_are_squeezed_are_a_fact():
+    report = inspect_env(FakeEnv(), MODE)
+    assert_told(report.facts, "Images change their aspect ratio: front 6x8.*are resized to 128x128")
 
 
 def test_vectors_in_forgotten_units():

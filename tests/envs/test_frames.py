@@ -3,9 +3,11 @@
 import gymnasium
 import numpy as np
 import pytest
-from line_envs import LineEnv
+from line_envs import BurningEnv, LineEnv
 
+from serl_ray.data.episodes import EnvFault
 from serl_ray.envs.expert import ScriptedExpert, StrayingExpert
+from serl_ray.envs.guard import Guard
 from serl_ray.envs.recording import record_frames, record_successes
 from serl_ray.files.pickles import load_pickle
 from serl_ray.types import ActionLayout
@@ -37,10 +39,56 @@ def test_an_episode_leaves_frames_of_both_kinds(tmp_path):
     assert steps == list(range(len(steps)))
 
 
-def test_an_env_that_ends_at_success_leaves_one_frame_of_it(tmp_path):
+class AfterTheEnd(LineEnv):
+    """Does something of its own in the steps after the end of an episode.
+
+    Args:
+        then: `forget` reports success for one step alone, `reset` begins another episode, `refuse` raises.
+    """
+
+    def __init__(self, then):
+        super().__init__(cameras=("image",))
+        self.then, self.ended = then, False
+
+    def reset(self, **kwargs):
+        self.ended = False
+        return super().reset(**kwargs)
+
+    def step(self, action):
+        if self.ended and self.then == "refuse":
+            raise RuntimeError("the episode is over")
+        if self.ended and self.then == "reset":
+            self.reset()
+        observation, reward, terminated, truncated, info = super().step(action)
+        if self.ended and self.then == "forget":
+            reward, terminated, info = 0.0, False, info | {"success": False}
+        self.ended = self.ended or terminated
+        return observation, reward, terminated, truncated, info
+
+
+def test_an_env_that_ends_at_success_leaves_more_than_one_frame_of_it(tmp_path):
     env = LineEnv(cameras=("image",))
-    counts = record_frames(env, ScriptedExpert(env, LAYOUT).act, ("image",), tmp_path, "e", seed=1)
+    counts = record_frames(env, ScriptedExpert(env, LAYOUT).act, ("image",), tmp_path, "e", seed=1, linger=4)
+    assert counts["success"] == len(frames(tmp_path, "success")) == 5
+    steps = [int(item["observations"]["image"].max()) for item in frames(tmp_path, "failure") + frames(tmp_path, "success")]
+    assert steps == list(range(len(steps)))
+
+
+@pytest.mark.parametrize("then", ["forget", "reset", "refuse"])
+def test_what_an_env_does_after_its_end_is_no_success(tmp_path, then):
+    env = AfterTheEnd(then)
+    counts = record_frames(Guard(env, None, None), ScriptedExpert(env, LAYOUT).act, ("image",), tmp_path, "e", seed=1)
     assert counts["success"] == 1
+    failures = [int(item["observations"]["image"].max()) for item in frames(tmp_path, "failure")]
+    assert failures == list(range(len(failures))), "no image of another episode"
+
+
+def test_an_episode_ends_with_its_time_and_a_fault_within_it_is_raised(tmp_path):
+    env = gymnasium.wrappers.TimeLimit(Endless(LineEnv(cameras=("image",))), 6)
+    counts = record_frames(env, ScriptedExpert(env, LAYOUT).act, ("image",), tmp_path, "e", seed=1)
+    assert sum(counts.values()) == 7
+    with pytest.raises(EnvFault, match="caught fire"):
+        record_frames(Guard(BurningEnv(), None, None), lambda: np.zeros(7, np.float32), (), tmp_path, "f", seed=1)
 
 
 def test_an_episode_that_fails_leaves_failures_alone(tmp_path):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from serl_ray.networks.augment import CROP_PADDING, crop, draw_offsets
+from serl_ray.networks.inputs import as_tensor
 from serl_ray.networks.pretrained import build_trunk
 from serl_ray.networks.resnet import Trunk, resize
 
@@ -22,7 +23,7 @@ class FrameEncoder:
     """Encoder of images (n, H, W, 3) uint8 to maps (n, N, h, w, C) float16, one map for each of N crops.
 
     The first crop is the whole image, on which the policy acts. The others are random, and the same for all cameras of
-    a step, as in the original (REFERENCE section 5).
+    a step, as in the original (REFERENCE section 5). Images are resized first, and may be of another size in each camera.
 
     Args:
         image_keys: cameras to encode.
@@ -47,12 +48,19 @@ class FrameEncoder:
     @torch.inference_mode()
     def __call__(self, observations: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The observations (n, ...) with maps in place of the images."""
-        images = torch.from_numpy(np.stack([observations[key] for key in self.image_keys]))  # (cameras, n, H, W, 3)
-        images = images.unsqueeze(2).expand(-1, -1, self._crops, -1, -1, -1)
-        crops = crop(images, self._draw(images.shape[1]).expand(*images.shape[:3], 2))  # (cameras, n, N, H, W, 3)
-        maps = torch.cat([self._encode(chunk) for chunk in torch.split(crops.flatten(0, 2), CHUNK)])
-        by_camera = maps.reshape(*crops.shape[:3], *maps.shape[1:]).numpy()
+        images = self._resized(observations)  # (cameras * n, *image_size, 3)
+        cameras, number = len(self.image_keys), len(images) // len(self.image_keys)
+        offsets = self._draw(number).expand(cameras, -1, -1, -1).flatten(0, 2)  # (cameras * n * N, 2)
+        rows = torch.arange(len(images)).repeat_interleave(self._crops)
+        chunks = zip(torch.split(rows, CHUNK), torch.split(offsets, CHUNK), strict=True)
+        maps = torch.cat([self._encode(crop(images[chunk], shifts)) for chunk, shifts in chunks])
+        by_camera = maps.reshape(cameras, number, self._crops, *maps.shape[1:]).numpy()
         return {**observations, **dict(zip(self.image_keys, by_camera, strict=True))}
+
+    def _resized(self, observations: Mapping[str, np.ndarray]) -> torch.Tensor:
+        """Images of all cameras, one after the other, at the size of the trunk's input."""
+        images = [as_tensor(observations[key]) for key in self.image_keys]
+        return torch.cat([resize(chunk, self._image_size) for camera in images for chunk in torch.split(camera, CHUNK)])
 
     def _draw(self, num_images: int) -> torch.Tensor:
         """Crop offsets (n, N, 2)."""
@@ -61,8 +69,6 @@ class FrameEncoder:
         return offsets
 
     def _encode(self, images: torch.Tensor) -> torch.Tensor:
-        if images.shape[1:3] != self._image_size:
-            images = resize(images, self._image_size)
         maps: torch.Tensor = frozen_trunk(self._trunk)(images)
         return maps.half()
 

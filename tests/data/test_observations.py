@@ -1,0 +1,36 @@
+"""Images that are none, and images that a resize squeezes."""
+
+import numpy as np
+import pytest
+
+from serl_ray.data.observations import image_remedy, squeezed_cameras
+
+UINT8, FLOAT = np.dtype(np.uint8), np.dtype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "remedy"),
+    [
+        ((4, 6, 3), UINT8, None),
+        ((4, 6), UINT8, "of a grey image (H, W) np.stack([image] * 3, axis=-1)"),
+        ((4, 6, 1), np.dtype(np.uint16), "of a depth image"),
+        ((4, 6), FLOAT, "np.clip(depth / farthest, 0, 1)"),
+        ((4, 6, 4), UINT8, "image[..., :3]"),
+        ((4, 6, 2), UINT8, "give three colour channels"),
+        ((3, 4, 6), UINT8, "np.moveaxis(image, 0, -1)"),
+        ((4, 6, 3), FLOAT, "(255 * image).astype(np.uint8)"),
+        ((1, 4, 6, 3), UINT8, "give one image"),
+        ((), UINT8, "give an image"),
+        ((7,), FLOAT, "give an image"),
+    ],
+)
+def test_every_array_has_a_way_to_an_image(shape, dtype, remedy):
+    found = image_remedy(shape, dtype)
+    assert found is None if remedy is None else remedy in found
+
+
+def test_cameras_whose_aspect_ratio_changes_are_named():
+    assert squeezed_cameras({"front": (64, 64, 3), "stack": (2, 480, 480, 3)}, (128, 128)) is None
+    text = squeezed_cameras({"front": (64, 64, 3), "wrist": (2, 480, 640, 3)}, (128, 128))
+    assert "wrist 480x640 (height x width) are resized to 128x128" in text and "front" not in text
+    assert squeezed_cameras({"wrist": (480, 640, 3)}, (96, 128)) is None
