@@ -24,14 +24,14 @@ class Pendulum(gymnasium.Wrapper):
 
 
 class Reach(gymnasium.Env):
-    """A point in space is rewarded by its distance to a goal, minus 1 at most; it succeeds if it is within 0.25 at the end."""
+    """A point in the plane, whose reward is minus its distance to a goal; it succeeds if that is below 0.25 at the end."""
 
-    observation_space = gymnasium.spaces.Dict({"state": gymnasium.spaces.Box(-9.0, 9.0, (6,), np.float32)})
-    action_space = gymnasium.spaces.Box(-1.0, 1.0, (3,), np.float32)
+    observation_space = gymnasium.spaces.Dict({"state": gymnasium.spaces.Box(-9.0, 9.0, (4,), np.float32)})
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        self.point, self.goal = self.np_random.uniform(-1, 1, (2, 3))
+        self.point, self.goal = self.np_random.uniform(-1, 1, (2, 2))
         self.steps = 0
         return self._observe(), {}
 

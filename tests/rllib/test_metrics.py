@@ -75,7 +75,7 @@ def test_an_evaluation_without_a_known_success_has_a_return():
 
 def test_an_evaluation_of_dense_rewards_takes_the_success_that_the_env_reports():
     def towards_the_goal(observation):
-        return np.clip(observation["state"][3:] / 0.2, -1, 1)
+        return np.clip(observation["state"][2:] / 0.2, -1, 1)
 
     episodes = list(run_episodes(towards_the_goal, Reach(), 5, seed=0, success_return=None))
     assert all(episode.success is True and episode.total_reward < 0 for episode in episodes)

@@ -30,7 +30,7 @@ def demonstration(reward):
     observation, _ = env.reset(seed=0)
     recorder, done = EpisodeRecorder("demo", observation), False
     while not done:
-        action = np.clip(observation["state"][3:] / 0.2, -1, 1)
+        action = np.clip(observation["state"][2:] / 0.2, -1, 1)
         observation, _, _, done, info = env.step(action)
         recorder.add(action, (observation, reward * done, done, False, info))
     return recorder.cut()
