@@ -21,6 +21,8 @@ from serl_ray.rllib.refusals import Refusal, RefusedError
 if TYPE_CHECKING:
     from ray.rllib.evaluation.rollout_worker import RolloutWorker
 
+Outcome = Any
+"""An episode that has ended, as RLlib's `RolloutMetrics`, which is not a type."""
 AGENT = "agent0"
 """RLlib's name of the only agent."""
 NO_LOGGER = Refusal(
@@ -93,7 +95,7 @@ class PlayedEpisode(EpisodeV2):
         """True if a time-out ended the episode."""
         return self._ends[1]
 
-    def metrics(self) -> RolloutMetrics:
+    def metrics(self) -> Outcome:
         """The outcome, with what hooks wrote into it."""
         return RolloutMetrics(
             episode_length=self.length,
@@ -115,13 +117,13 @@ class HookedEnv(gymnasium.Wrapper):
         self._worker: RolloutWorker | None = None
         self._index = 0
         self._episode: PlayedEpisode | None = None
-        self._played: list[RolloutMetrics] = []
+        self._played: list[Outcome] = []
 
     def join(self, worker: RolloutWorker, index: int) -> None:
         """From now on episodes are those of a worker."""
         self._worker, self._index, self._episode = worker, index, None
 
-    def take_played(self) -> list[RolloutMetrics]:
+    def take_played(self) -> list[Outcome]:
         """The episodes that have come to their end since they were last taken."""
         played, self._played = self._played, []
         return played

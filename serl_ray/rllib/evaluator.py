@@ -15,12 +15,12 @@ import gymnasium
 import numpy as np
 from ray.exceptions import RayError
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
-from ray.rllib.evaluation.metrics import RolloutMetrics
 
 from serl_ray.cluster.ray_private import ready_results, remote_workers
 from serl_ray.data.rewards import SUCCESS_RETURN
 from serl_ray.evaluation.rollouts import Act, Episode, Evaluation, deterministic, run_episodes
 from serl_ray.evaluation.video import Film
+from serl_ray.rllib.callbacks import Outcome
 from serl_ray.rllib.failures import FaultLog, WorkerError, raise_failure, reporting
 from serl_ray.rllib.worker import SERLWorker
 
@@ -45,7 +45,7 @@ class Played:
     """
 
     episodes: list[Episode] = field(default_factory=list)
-    outcomes: list[RolloutMetrics] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
     video: bytes | None = None
     fault: str | None = None
 
@@ -78,7 +78,7 @@ class Evaluator:
         self._workers, self._episodes, self._faults, self._should_stop = workers, episodes, faults, should_stop
         self._films, self._video, self._success_return = films, None, success_return
         self.last_episodes: list[Episode] = []
-        self.last_outcomes: list[RolloutMetrics] = []
+        self.last_outcomes: list[Outcome] = []
         ids = remote_workers(workers)
         ends = np.linspace(0, episodes, len(ids) + 1).astype(int).tolist()
         self._shares = {worker: range(*share) for worker, share in zip(ids, pairwise(ends), strict=True) if share[0] < share[1]}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from ray.rllib.evaluation.metrics import RolloutMetrics, summarize_episodes
+from ray.rllib.evaluation.metrics import summarize_episodes
 from ray.rllib.policy.sample_batch import DEFAULT_POLICY_ID
 from ray.rllib.utils.metrics import (
     ENV_RUNNER_RESULTS,
@@ -18,6 +18,8 @@ from ray.rllib.utils.metrics import (
     NUM_ENV_STEPS_TRAINED_LIFETIME,
 )
 from ray.rllib.utils.metrics.learner_info import LEARNER_INFO, LEARNER_STATS_KEY
+
+from serl_ray.rllib.callbacks import Outcome
 
 LEARNT = ("critic", "grasp_critic", "actor", "temperature")
 """Groups of metrics that are RLlib's `learner_stats`."""
@@ -33,11 +35,11 @@ class RunResults:
 
     def __init__(self, window: int, keep_custom: bool) -> None:
         self._window, self._keep_custom = window, keep_custom
-        self._earlier: list[RolloutMetrics] = []
-        self._new: list[RolloutMetrics] = []
+        self._earlier: list[Outcome] = []
+        self._new: list[Outcome] = []
         self._learnt: dict[str, list[float]] = defaultdict(list)
 
-    def add_episodes(self, episodes: Iterable[RolloutMetrics]) -> None:
+    def add_episodes(self, episodes: Iterable[Outcome]) -> None:
         """Adds episodes that have ended."""
         self._new.extend(episodes)
 
@@ -73,7 +75,7 @@ class RunResults:
         }
 
 
-def evaluation_results(episodes: Sequence[RolloutMetrics], keep_custom: bool) -> dict[str, Any]:
+def evaluation_results(episodes: Sequence[Outcome], keep_custom: bool) -> dict[str, Any]:
     """Episodes that an evaluation has played, as `Algorithm.evaluate` of RLlib's classic stack reports them."""
     counts = (NUM_AGENT_STEPS_SAMPLED_THIS_ITER, NUM_ENV_STEPS_SAMPLED_THIS_ITER, "timesteps_this_iter")
     steps = sum(episode.episode_length for episode in episodes)

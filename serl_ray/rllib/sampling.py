@@ -15,7 +15,6 @@ from ray.exceptions import RayError
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.env.env_context import EnvContext
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
-from ray.rllib.evaluation.metrics import RolloutMetrics
 
 from serl_ray.cluster.ray_private import has_forgotten, ready_results, remote_workers
 from serl_ray.cluster.start import places
@@ -23,7 +22,7 @@ from serl_ray.data.schema import Segment
 from serl_ray.envs import make_env
 from serl_ray.envs.guard import Guard
 from serl_ray.envs.wrappers import ExpertIntervention, RecordEpisodes
-from serl_ray.rllib.callbacks import HookedEnv
+from serl_ray.rllib.callbacks import HookedEnv, Outcome
 from serl_ray.rllib.collector import CountedEnv
 from serl_ray.rllib.failures import Failure, Fault, FaultLog, WorkerError, raise_failure, reporting
 from serl_ray.rllib.worker import SERLWorker
@@ -95,7 +94,7 @@ class Fragment:
     learner_steps: int
     worker: int = 0
     seconds: float = 0.0
-    episodes: list[RolloutMetrics] = field(default_factory=list)
+    episodes: list[Outcome] = field(default_factory=list)
 
 
 @dataclass

@@ -8,12 +8,11 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-from ray.rllib.evaluation.metrics import RolloutMetrics
 from ray.rllib.evaluation.rollout_worker import RolloutWorker
 from ray.rllib.utils.annotations import override
 
 from serl_ray.data.schema import Segment
-from serl_ray.rllib.callbacks import tell_sample_end
+from serl_ray.rllib.callbacks import Outcome, tell_sample_end
 from serl_ray.rllib.collector import Collector
 from serl_ray.rllib.failures import Fault, WorkerError
 from serl_ray.rllib.refusals import Refusal, RefusedError, refuses
@@ -55,7 +54,7 @@ class SERLWorker(RolloutWorker):
         tell_sample_end(self, segments)
         return segments, faults
 
-    def take_played(self) -> list[RolloutMetrics]:
+    def take_played(self) -> list[Outcome]:
         """The episodes that have come to their end since they were last taken."""
         return [played for env in self._envs for played in env.get_wrapper_attr("take_played")()]
 
