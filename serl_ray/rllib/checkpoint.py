@@ -130,7 +130,11 @@ def load(state: RunState, directory: str) -> RunState:
     shards = {name: [path / REPLAY_DIR / name / shard for shard in saved["replay"].get(name, [])] for name in state.logs}
     _check_shards(path, shards, saved["counters"])
     tensors = read_tensors(path / AGENT_DIR)
-    files = [path / AGENT_DIR / TENSORS_FILE, path / AGENT_DIR / CONFIG_FILE, *sum(shards.values(), [])]
+    files = [
+        path / AGENT_DIR / TENSORS_FILE,
+        path / AGENT_DIR / CONFIG_FILE,
+        *(shard for part in shards.values() for shard in part),
+    ]
     check_files(path, saved["sha256"], [str(file.relative_to(path)) for file in files])
     _check_trunk(path, tensors, state.agent, state.options.agent.networks.encoder.trunk)
     state.agent.state.check(tensors)
