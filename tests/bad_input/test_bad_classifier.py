@@ -60,7 +60,7 @@ FOLDERS = [
     Case("no tensors", lambda folder: (folder / TENSORS_FILE).unlink(), FileNotFoundError, "are not both there"),
     Case("no JSON", lambda folder: (folder / CONFIG_FILE).write_text("{"), ValueError, r"classifier\.json: not JSON"),
     Case("a list", lambda folder: (folder / CONFIG_FILE).write_text("[]"), ValueError, r"classifier\.json: no format_version"),
-    Case("newer", described(format_version=9), ValueError, "has format version 9; this release reads 2"),
+    Case("newer", described(format_version=9), ValueError, "has format version 9; this release reads 3"),
     Case("no threshold", described(threshold=None), ValueError, "does not describe a classifier .KeyError: 'threshold'"),
     Case("a threshold of words", described(threshold="high"), ValueError, "does not describe a classifier"),
     Case("no cameras", described(image_keys=[]), ValueError, "needs at least one camera: image_keys is empty"),
