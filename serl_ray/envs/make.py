@@ -83,7 +83,7 @@ def build_env(
         from serl_ray.envs.gym_hil import make_pick_cube
 
         return _call(make_pick_cube, env, {"cameras": tuple(image_keys)} | kwargs)
-    return _call(_registered(env) or _import_factory(env), env, kwargs)
+    return _call(_registered(env) or import_factory(env), env, kwargs)
 
 
 def _registered(name: str) -> Callable[..., Any] | None:
@@ -99,7 +99,7 @@ def _registered(name: str) -> Callable[..., Any] | None:
     return make
 
 
-def _import_factory(path: str) -> Callable[..., Any]:
+def import_factory(path: str) -> Callable[..., Any]:
     """The class, function or gymnasium id at `package.module:Class`."""
     module_name, colon, attribute = path.partition(":")
     if not (module_name and colon and attribute):

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from serl_ray.cluster.ray_private import is_registered_env
-from serl_ray.envs.make import BUNDLED_ENVS
+from serl_ray.envs.make import BUNDLED_ENVS, import_factory
 from serl_ray.rllib.refusals import RefusedError
 
 WHOLE = ("config", "env_config", "env_context", "context", "ctx", "cfg")
 """Names of a constructor's first argument that takes `env_config` as a whole, as RLlib passes it."""
-GYM_MAKE = "gymnasium:make"
 
 
 def env_options(env: Any, env_config: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,15 +25,13 @@ def env_options(env: Any, env_config: Mapping[str, Any]) -> dict[str, Any]:
         RefusedError: another process could not make this env from its name.
     """
     name, kwargs = _path_of(env), dict(env_config)
-    if name is None:
-        return {"env_name": GYM_MAKE, "env_kwargs": {"id": env, **kwargs}}
-    if name not in BUNDLED_ENVS:
+    if ":" in name:
         kwargs = _arguments(name, kwargs)
     return {"env_name": name, "env_kwargs": kwargs or None}
 
 
-def _path_of(env: Any) -> str | None:
-    """The name of an env, or `package.module:Class`; None for a gym id."""
+def _path_of(env: Any) -> str:
+    """The name or gym id of an env, or `package.module:Class`."""
     if isinstance(env, str):
         return _path_in(env)
     if not isinstance(env, type):
@@ -48,7 +44,7 @@ def _path_of(env: Any) -> str | None:
     return f"{env.__module__}:{env.__name__}"
 
 
-def _path_in(env: str) -> str | None:
+def _path_in(env: str) -> str:
     if is_registered_env(env):
         raise RefusedError(
             f"env is {env!r}, a name that is registered in this process alone, and a checkpoint could not be evaluated from it: "
@@ -58,20 +54,14 @@ def _path_in(env: str) -> str | None:
     if env in BUNDLED_ENVS or (colon and name.isidentifier()):
         return env
     module, dot, name = env.rpartition(".")
-    return f"{module}:{name}" if dot and name.isidentifier() else None
+    return f"{module}:{name}" if dot and name.isidentifier() else env
 
 
 def _arguments(path: str, env_config: dict[str, Any]) -> dict[str, Any]:
     """The constructor's arguments: the keys of `env_config`, or `env_config` itself where the constructor takes it whole."""
-    factory = _imported(path)
-    first = next(iter(inspect.signature(factory).parameters), None) if factory else None
-    return {first: env_config} if first in WHOLE and first not in env_config else env_config
-
-
-def _imported(path: str) -> Callable[..., Any] | None:
-    """The class; None where there is none, which `make_env` explains."""
-    module, _, name = path.partition(":")
     try:
-        return getattr(importlib.import_module(module), name, None)
-    except ImportError:
-        return None
+        factory = import_factory(path)
+    except ValueError:  # which make_env raises again
+        return env_config
+    first = next(iter(inspect.signature(factory).parameters), None)
+    return {first: env_config} if first in WHOLE and first not in env_config else env_config

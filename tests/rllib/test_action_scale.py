@@ -7,6 +7,7 @@ from stamped import stamped_segment
 
 from serl_ray.data.action_scale import ActionScale
 from serl_ray.data.formats.parquet import write_shards
+from serl_ray.files.digests import SEAL, write_sealed
 from serl_ray.options.sets import HybridOptions
 from serl_ray.rllib import OfflineConfig
 from serl_ray.rllib.action_scale import explanation, saved_scale, scale_of_run
@@ -23,7 +24,7 @@ def shards(folder, scale):
 @pytest.fixture
 def checkpoint(tmp_path, shared_ray):
     """A checkpoint of a run on scaled demonstrations."""
-    small = {"batch_size": 4, "hidden_dims": (8, 8), "evaluate_every": 0, "held_out": 0.34}
+    small = {"batch_size": 4, "hidden_dims": (8, 8), "evaluate_every": 0, "held_out": 0.34, "max_return": None}
     options = {"setup_mode": "single-arm-learned-gripper", "state_keys": ("state",), **small}
     algorithm = OfflineConfig().training(demo_paths=(shards(tmp_path / "demos", SCALE),), **options).build_algo()
     folder = tmp_path / "checkpoint"
@@ -43,7 +44,7 @@ def test_a_checkpoint_has_the_scale_and_a_run_that_starts_from_it_has_it_too(tmp
         scale_of_run(HybridOptions.of(init_from=str(checkpoint), demo_paths=(other,)))
     described = json.loads((checkpoint / "run.json").read_text())
     described["contract"]["action_scale"]["limits"] = [0]
-    (checkpoint / "run.json").write_text(json.dumps(described))
+    write_sealed(checkpoint / "run.json", {name: part for name, part in described.items() if name != SEAL})
     with pytest.raises(ValueError, match=r"run\.json: the scale of the actions is damaged"):
         saved_scale(checkpoint)
 

@@ -172,7 +172,7 @@ ENVS = {
     "RLlib's path": ("line_envs.LineEnv", {}, {"env_name": "line_envs:LineEnv", "env_kwargs": None}),
     "whole": ("rllib_envs:TakesConfig", {"horizon": 7}, {"env_kwargs": {"config": {"horizon": 7}}}),
     "whole and empty": ("rllib_envs:TakesConfig", None, {"env_kwargs": {"config": {}}}),
-    "gym id": ("Pendulum-v1", {"g": 9.81}, {"env_name": "gymnasium:make", "env_kwargs": {"id": "Pendulum-v1", "g": 9.81}}),
+    "gym id": ("Pendulum-v1", {"g": 9.81}, {"env_name": "Pendulum-v1", "env_kwargs": {"g": 9.81}}),
     "bundled": ("tabletop", {"horizon": 7}, {"env_name": "tabletop", "env_kwargs": {"horizon": 7}}),
 }
 
