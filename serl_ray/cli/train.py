@@ -48,8 +48,10 @@ def _write_video(options: Train) -> None:
 
 def next_command(options: Train) -> str:
     """The command that evaluates the run, ready to be pasted."""
+    from serl_ray.envs.make import BUNDLED_ENVS
+
     save_dir = str(options.run.save_dir)
     words = ["serl", "evaluate", "--checkpoint", save_dir, "--episodes", "50", "--video", f"{save_dir}/evaluation.mp4"]
-    if options.env.env_name and ":" in options.env.env_name:
+    if options.env.env_name not in (None, *BUNDLED_ENVS):
         words += ["--env_name", options.env.env_name]
     return shlex.join(words)

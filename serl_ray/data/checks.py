@@ -221,11 +221,11 @@ class DemoChecks:
             yield "Every step ends an episode: dones is 1 in the last transition of an episode alone."
         if not self._ends:
             yield "No episode ends: set dones in the last transition of each, and masks to 0 where it was a success or failure."
-        if not self._has_reward:
+        if not self._has_reward and not self._is_dense:
             yield "There is no reward above 0: give 1 where the task is done, as agents learn from it what to do."
         if self._ends and self._going_on and not self._is_dense:
             yield f"The reward is 1 and the episode goes on, in {self._going_on} step(s): end it at success (terminated)."
-        if self._unmasked_ends:
+        if self._unmasked_ends and not self._is_dense:
             yield (
                 f"{self._unmasked_ends} of {self._rewarded_ends} episodes that end with a reward have a mask of 1, as at a "
                 "time-out: values go on behind the success. Set masks to 0 where the task is done (masks = 1 - terminated)."

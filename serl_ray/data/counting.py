@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray.data
 
-from serl_ray.data.demos import find_files, is_pickle, read_file
+from serl_ray.data.demos import find_files, is_pickle
 from serl_ray.data.errors import DemoError
+from serl_ray.data.formats.hil_serl import read_pickle_parts
 from serl_ray.data.formats.lerobot.features import COLUMNS
 from serl_ray.data.formats.lerobot.folder import folder_of
+from serl_ray.data.formats.lerobot.rows import read_numbers
 from serl_ray.data.reading import plain_errors
+from serl_ray.data.schema import Part
 from serl_ray.files.tables import open_parquet, read_group
 
 
@@ -35,19 +39,26 @@ def _count(item: dict[str, Any]) -> dict[str, int]:
 
 def count_in_file(path: str) -> int:
     """The most observations in a file of demonstrations; 0 if it cannot be read."""
-    if is_pickle(path):
-        return sum(len(segment) + 1 for segment in read_file(path, on_bad=lambda error: None))
     try:
+        if is_pickle(path):
+            return sum(map(_count_in_episode, read_pickle_parts(path)))
         return _count_in_parquet(path) if folder_of(path) is None else _count_in_lerobot(path)
     except (ValueError, OSError, KeyError, pa.ArrowException):
         return 0
 
 
+def _count_in_episode(read: Part) -> int:
+    """The observations in an episode of a pickle, with those that no agent will see; 0 if it cannot be read."""
+    with suppress(ValueError):
+        return sum(len(segment) + 1 for _, segment in read())
+    return 0
+
+
 def _count_in_parquet(path: str) -> int:
     """The rows of a file, and its final observations, of which each segment has one."""
     with open_parquet(path) as file:
-        finals = [name for name in file.schema_arrow.names if name.startswith("final_observations.")]
-        column = _read(file, finals[:1], path).column(0)
+        [final, *_] = [name for name in file.schema_arrow.names if name.startswith("final_observations.")]
+        column = _read(file, [final], path).column(0)
     return 2 * len(column) - int(column.null_count)
 
 
@@ -57,7 +68,7 @@ def _count_in_lerobot(path: str) -> int:
         done = COLUMNS["dones"]
         columns = ["episode_index", *([done] if done in file.schema_arrow.names else [])]
         table = _read(file, columns, path)
-    num_ends = int(pc.sum(pc.cast(table.column(done), pa.int64())).as_py() or 0) if len(columns) > 1 else 0
+    num_ends = int(read_numbers(table, done, (), np.dtype(bool), path).sum()) if len(columns) > 1 else 0
     return len(table) + len(table.column("episode_index").unique()) + num_ends
 
 

@@ -123,6 +123,8 @@ class ReturnCheck:
 
     def add(self, segment: Segment) -> None:
         """Raises RewardError where the episode so far contradicts the bound."""
+        if self._bound.max_return is None:
+            return
         rewards = np.append(self._running.pop(segment.episode, segment.rewards[:0]), segment.rewards)
         is_over = bool(segment.dones[-1])
         if not is_over:

@@ -18,8 +18,8 @@ FINAL_OBSERVATIONS = ("final_obs", "final_observation")
 
 
 def is_flag(value: Any) -> bool:
-    """True for one truth value: a bool, or a number."""
-    return isinstance(value, bool | np.bool_ | int | float | np.number) or (isinstance(value, np.ndarray) and value.ndim == 0)
+    """True for one truth value: a bool, or a number, alone or in an array."""
+    return isinstance(value, bool | np.bool_ | int | float | np.number) or (isinstance(value, np.ndarray) and value.size == 1)
 
 
 def ambiguities(info: dict[Any, Any]) -> Iterator[str]:

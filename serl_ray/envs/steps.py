@@ -102,7 +102,8 @@ def step_findings(action_shape: tuple[int, ...], result: Any, spaces: Spaces, ke
         yield Finding("reward", f"The reward is {_shown(reward)}: return one finite number.", "not_finite")
     for name, flag in (("terminated", terminated), ("truncated", truncated)):
         if not isinstance(flag, bool | np.bool_):
-            yield Finding(name, f"`{name}` is {_shown(flag)}: return a bool.", "wrong_result")
+            is_clear = is_flag(flag) and flag in (0, 1)
+            yield Finding(name, f"`{name}` is {_shown(flag)}: return a bool.", None if is_clear else "wrong_result")
     if not isinstance(info, dict):
         yield Finding("info", f"info is a {type(info).__name__}: return a dict, {{}} if it is empty.", "wrong_result")
         return

@@ -50,7 +50,7 @@ class DemoOptions(Options):
     demo_paths: Annotated[tuple[str, ...], Role.PATH] = ()
     """Demonstrations: HIL-SERL pickles, Parquet files, LeRobot data sets, folders, patterns or URIs of these."""
     skip_bad: Annotated[bool, Role.DATA] = False
-    """Leave out and count episodes in which something is wrong, in place of ending with an error."""
+    """Leave out and count episodes that cannot be read, in place of an error; returns above max_return still end a run."""
 
 
 class HybridDemoOptions(DemoOptions):

@@ -27,7 +27,7 @@ from serl_ray.options.groups import (
     RunOptions,
     ScheduleOptions,
 )
-from serl_ray.options.presets import with_reward_defaults
+from serl_ray.options.presets import REWARD_DEFAULTS, with_reward_defaults
 from serl_ray.utils.options import Options, names_of
 
 
@@ -48,8 +48,14 @@ class TrainingOptions(Options):
         return super().of(**with_reward_defaults(values))
 
     def replace(self, **values: Any) -> Self:
-        """A copy with some options changed by name, and with what follows from the kind of reward where that is given."""
-        return super().replace(**with_reward_defaults(values))
+        """A copy with some options changed by name.
+
+        Another kind of reward changes the options that still have the value that followed from the old one.
+        """
+        flat, usual = self.flat(), REWARD_DEFAULTS[self.reward.reward]
+        implied = REWARD_DEFAULTS.get(values.get("reward", self.reward.reward), {})
+        open_options = {name: value for name, value in implied.items() if flat[name] == usual[name]}
+        return super().replace(**{**open_options, **values})
 
     def return_bound(self) -> ReturnBound:
         """The bound that rewards must not contradict."""

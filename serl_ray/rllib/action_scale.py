@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from serl_ray.data.action_scale import ActionScale
 from serl_ray.data.demo_scale import scale_of_demos
 from serl_ray.options.sets import HybridOptions, TrainingOptions
-from serl_ray.rllib.checkpoint import RUN_FILE, checkpoint_of, read_run
+from serl_ray.rllib.checkpoint import ACTION_SCALE, RUN_FILE, checkpoint_of, read_run
 
 logger = logging.getLogger(__name__)
 
-KEY = "action_scale"
 """Key of the scale in the contract of a checkpoint."""
 
 
@@ -36,6 +36,9 @@ def scale_of_run(options: TrainingOptions, demos_are_shared: bool = False) -> Ac
             f"{start}: its actions were divided by {inherited.limits}, those of --demo_paths by {scale.limits}. Start from a "
             "policy that was trained on the same conversion."
         )
+    if inherited and options.demos.demo_paths and not scale and not demos_are_shared:
+        text = "%s: its actions were divided by %s, those of --demo_paths by nothing, so 1 means two motions."
+        logger.warning(text, start, inherited.limits)
     if found := scale or inherited:
         logger.warning("%s", explanation(found))
     return found
@@ -61,16 +64,21 @@ def saved_scale(run: Path) -> ActionScale | None:
         ValueError: the scale is damaged.
     """
     path = checkpoint_of(run)
-    described = read_run(path)["contract"].get(KEY)
     try:
-        return None if described is None else ActionScale.from_json(json.dumps(described))
+        return from_contract(read_run(path)["contract"])
     except ValueError as error:
         raise ValueError(f"{path / RUN_FILE}: {error}. Take another copy of the checkpoint.") from error
 
 
+def from_contract(contract: Mapping[str, Any]) -> ActionScale | None:
+    """The scale in the contract of a checkpoint; a ValueError where it is damaged."""
+    described = contract.get(ACTION_SCALE)
+    return None if described is None else ActionScale.from_json(json.dumps(described))
+
+
 def to_contract(scale: ActionScale | None) -> dict[str, Any]:
     """The part of a checkpoint's contract that holds a scale."""
-    return {KEY: json.loads(scale.to_json()) if scale else None}
+    return {ACTION_SCALE: json.loads(scale.to_json()) if scale else None}
 
 
 def explanation(scale: ActionScale) -> str:

@@ -21,7 +21,7 @@ from serl_ray.evaluation.held_out import ValueCurve
 from serl_ray.evaluation.rollouts import Episode
 from serl_ray.options.sets import options_in
 from serl_ray.rllib import checkpoint
-from serl_ray.rllib.action_scale import scale_of_run, to_contract
+from serl_ray.rllib.action_scale import from_contract, scale_of_run, to_contract
 from serl_ray.rllib.callbacks import NO_LOGGER
 from serl_ray.rllib.checkpoint import COUNTERS, RunState
 from serl_ray.rllib.config import SERLConfig
@@ -268,10 +268,11 @@ class TrainingAlgorithm(PublicMethods):
         return RunState(self.options, contract, self.agent, counters, self.episodes, self.faults.counts, **parts)
 
     def load_state(self, state: RunState) -> None:
-        """Takes over the counts of a state; its other parts are the run's own already."""
+        """Takes over the counts of a state and the scale of its actions; its other parts are the run's own already."""
         for name, count in state.counters.items():
             setattr(self, name, count)
         self.episodes = state.episodes
+        self.action_scale = from_contract(state.contract)
         self.faults.counts |= state.faults
         self.policy.global_timestep = self.env_steps
 

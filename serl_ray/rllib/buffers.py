@@ -63,7 +63,9 @@ def demo_buffer(
         num_observations = count_observations(options.demos.demo_paths)
     else:
         dataset = ray.get(shared[demos_key(options)])
-        num_observations = sum(episode_lengths(dataset).values()) + dataset.count()
+        num_observations = sum(len(segment) + 1 for segment in demos.segments(dataset))
+    for shard in log.leftovers():  # of a start that has failed while it read
+        shard.unlink()
     buffer, writer = make(num_observations + num_spare), LogWriter([log])
     rewards = DemoRewards(options)
     for segment in demos.segments(dataset, checks):
@@ -118,14 +120,6 @@ def read_dataset(options: TrainingOptions, space: gymnasium.spaces.Dict, action_
 
 def _checks(options: TrainingOptions, action_dim: int) -> DemoChecks:
     return DemoChecks(ActionLayout.from_setup(options.env.setup_mode, action_dim).gripper_indices)
-
-
-def episode_lengths(dataset: ray.data.Dataset) -> dict[str, int]:
-    """Transitions of each episode, in the order of the data."""
-    lengths: dict[str, int] = {}
-    for row in dataset.select_columns(["episode", "rewards"]).iter_rows():
-        lengths[row["episode"]] = lengths.get(row["episode"], 0) + len(row["rewards"])
-    return lengths
 
 
 def trunk_of_maps(options: TrainingOptions) -> str | None:

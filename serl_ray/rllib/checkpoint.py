@@ -51,6 +51,8 @@ RLLIB_FILE = "rllib_checkpoint.json"
 """Read by `from_checkpoint` of RLlib's own classes, whose error message quotes a version that is none."""
 NOT_RLLIBS = {"checkpoint_version": "a checkpoint of serl_ray: load it with serl_ray.rllib.SERL.from_checkpoint"}
 REPLAYS = ("online", "demos")
+ACTION_SCALE = "action_scale"
+"""Part of the contract that a run takes over from a checkpoint, where its own demonstrations have none."""
 SHARD = re.compile(r"[\w-]+\.parquet")
 COUNTERS = ("env_steps", "learner_steps", "interventions", "demonstrations")
 PARTS = dict.fromkeys(("options", "contract", "counters", "episodes", "faults", "random", "replay", "sha256"), dict)
@@ -146,7 +148,8 @@ def load(state: RunState, directory: str) -> RunState:
     for name, generator in state.generators.items():
         generator.bit_generator.state = saved["random"][name]
     counters = {name: saved["counters"][name] for name in COUNTERS}
-    return replace(state, counters=counters, episodes=episodes, faults=saved["faults"])
+    contract = {**saved["contract"], **{name: ours for name, ours in state.contract.items() if ours is not None}}
+    return replace(state, contract=contract, counters=counters, episodes=episodes, faults=saved["faults"])
 
 
 def _load_replay(state: RunState, shards: dict[str, list[Path]], digests: dict[str, str]) -> None:
@@ -207,7 +210,8 @@ def checked_env(path: Path, saved: dict[str, Any], env_name: str | None) -> str 
 
 def _check_contract(path: Path, saved: dict[str, Any], ours: dict[str, Any]) -> None:
     for name, theirs in ours.items():
-        if saved.get(name) != theirs:
+        is_left_open = name == ACTION_SCALE and None in (theirs, saved.get(name))
+        if saved.get(name) != theirs and not is_left_open:
             raise ValueError(f"{path} was trained with an env whose {name} are {saved.get(name)!r}; this env has {theirs!r}.")
 
 

@@ -61,9 +61,10 @@ def find_classifier(checkpoint: Path, named: str, identity: str | None) -> str:
         with suppress(FileNotFoundError):  # the folder of a URI is gone
             if (is_uri(place) or (Path(place) / CONFIG_FILE).is_file()) and classifier_id(place) == identity:
                 return place
+    is_there = not is_uri(named) and (Path(named) / CONFIG_FILE).is_file()
+    where = "which has been trained anew since" if is_there else "which is neither there nor beside the run"
     raise FileNotFoundError(
-        f"{checkpoint} was trained with the classifier {named}, which is neither there nor beside the run. Name it, or another: "
-        "--classifier FOLDER."
+        f"{checkpoint} was trained with the classifier {named}, {where}. Name it, or another: --classifier FOLDER."
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from lerobot_sets import episode
+from lerobot_sets import episode, rewritten
 from recordings import changed, dump, recorded, transitions
 from stamped import stamped_segment
 
@@ -49,9 +51,37 @@ def test_what_cannot_be_read_is_left_to_the_reading(tmp_path):
     assert count_in_file(str(tmp_path / "cut.parquet")) == 0
     bad = changed(2, "actions", np.full(7, np.nan))
     path = dump(tmp_path / "half.pkl", transitions(3) + bad)
-    assert count_in_file(path) == rows_taken(path) == 4
+    assert count_in_file(path) == 4 + 5 > rows_taken(path) == 4
 
 
 @pytest.mark.parametrize("name", ["no.pkl", "no.parquet"])
 def test_a_file_that_is_gone_counts_nothing(tmp_path, name):
     assert count_in_file(str(tmp_path / name)) == 0
+
+
+def test_a_number_that_no_agent_sees_does_not_hide_an_episode(tmp_path):
+    listed = transitions(4)
+    listed[2] = {**listed[2], "observations": {**listed[2]["observations"], "force": np.full(2, np.nan)}}
+    for transition in listed:
+        for role in ("observations", "next_observations"):
+            transition[role] = {"force": np.full(2, np.nan), **transition[role]}
+    path = dump(tmp_path / "demos.pkl", listed)
+    assert count_in_file(path) == 5
+    [segment] = read_file(path, select=lambda observations: {"state": observations["state"]})
+    assert len(segment) == 4
+
+
+def test_flags_in_lists_of_one_are_counted_as_flags_are(tmp_path):
+    def listed(table):
+        done = table.column("next.done").combine_chunks()
+        lists = pa.FixedSizeListArray.from_arrays(done, 1)
+        return table.set_column(table.column_names.index("next.done"), "next.done", lists)
+
+    write_lerobot(tmp_path / "set", [episode(5, 0), episode(4, 1)])
+    [file] = find_files(str(rewritten(tmp_path / "set", listed)))
+    assert count_in_file(file) == 5 + 4 + 2 + 2 >= rows_taken(file)
+
+
+def test_a_strangers_table_is_left_to_the_reading(tmp_path):
+    pq.write_table(pa.table({"a": [1, 2]}), tmp_path / "theirs.parquet")
+    assert count_in_file(str(tmp_path / "theirs.parquet")) == 0

@@ -224,7 +224,7 @@ CONTRADICTIONS = {
     "a timeout with a mask": (flagged(masks=(1, 1, 1, 0), terminals=NEVER), "masks: expected 1 where the episode did not"),
     "no flag": (flagged(dones=None), "transition 0: dones: expected a value, found only"),
     "a time-out alone": (flagged(dones=None, truncated=LAST), "transition 0: dones: expected a value"),
-    "two names": (flagged(done=LAST), "done: expected one name of this flag, dones, found dones as well"),
+    "two names": (flagged(done=NEVER), "transition 3: done: expected the value of dones, which means the same, found another"),
     "an unknown name": (flagged(episode_end=LAST), "episode_end: expected a known name .*Rename it to dones"),
     "another unknown name": (flagged(time_outs=LAST), "time_outs: expected a known name"),
 }
@@ -241,3 +241,26 @@ def test_names_that_only_sound_like_an_end_are_left_alone(tmp_path):
     listed = flagged(end_effector=NEVER, terminal_observation=NEVER, last_action=NEVER)
     [segment] = read_file(dump(tmp_path / "demos.pkl", listed))
     assert len(segment) == 4
+
+
+def test_two_names_of_one_flag_may_agree(tmp_path):
+    [segment] = read_file(dump(tmp_path / "demos.pkl", flagged(done=LAST, is_last=LAST)))
+    assert segment.dones.tolist() == [False, False, False, True]
+
+
+def test_several_episodes_in_one_dict_of_arrays_need_their_next_observations(tmp_path):
+    rng = np.random.default_rng(0)
+    columns = {"actions": rng.uniform(-1, 1, (6, 7)), "rewards": np.zeros(6), "dones": np.arange(6) % 3 == 2}
+    together = {**columns, "observations": {"state": rng.normal(size=(7, 3)).astype(np.float32)}}
+    with pytest.raises(DemoError, match="transition 2: dones: expected an end in the last row alone.*add next_observations"):
+        list(read_file(dump(tmp_path / "demos.pkl", together)))
+    states = rng.normal(size=(7, 3)).astype(np.float32)
+    whole = {**columns, "observations": {"state": states[:-1]}, "next_observations": {"state": states[1:]}}
+    found = list(read_file(dump(tmp_path / "whole.pkl", whole)))
+    assert sum(map(len, found)) == 6 and [bool(segment.dones[-1]) for segment in found] == [True, True]
+
+
+def test_transitions_of_a_vectorised_env_are_no_episodes_of_one_step(tmp_path):
+    listed = [{**t, "actions": t["actions"][None], "rewards": np.array([t["rewards"]])} for t in flagged()]
+    with pytest.raises(DemoError, match=r"actions: expected a vector.*Leave its first axis out, action\[0\]"):
+        list(read_file(dump(tmp_path / "demos.pkl", listed)))

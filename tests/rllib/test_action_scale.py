@@ -56,3 +56,12 @@ def test_a_run_without_scaled_demonstrations_has_no_scale(tmp_path, caplog):
         scale_of_run(HybridOptions.of(demo_paths=("nowhere.pkl",)))
     assert scale_of_run(HybridOptions.of(demo_paths=("nowhere.pkl",)), demos_are_shared=True) is None
     assert "a scale of their actions is not in checkpoints" in caplog.text
+
+
+def test_a_resumed_run_keeps_the_scale_that_it_cannot_find_any_more(tmp_path, checkpoint):
+    small = {"batch_size": 4, "hidden_dims": (8, 8), "evaluate_every": 0, "held_out": 0.34, "max_return": None}
+    options = {"setup_mode": "single-arm-learned-gripper", "state_keys": ("state",), **small}
+    algorithm = OfflineConfig().training(demo_paths=(shards(tmp_path / "plain", None),), **options).build_algo()
+    algorithm.load_checkpoint(str(checkpoint))
+    assert algorithm.action_scale == SCALE
+    algorithm.stop()

@@ -78,3 +78,15 @@ def test_shared_demonstrations_fill_the_ring_as_read_ones_do(recorded, tmp_path)
     shared = {demos_key(options): ray.put(read_dataset(options, space, 7))}
     buffer = demo_buffer(options, space, 7, ReplayLog(tmp_path / "log"), shared)
     assert len(buffer) == sum(map(len, segments)) and buffer.capacity == len(buffer) + NUM_EPISODES + 2 * 100
+
+
+def test_what_a_failed_start_has_written_is_not_of_this_run(recorded, tmp_path):
+    segments, options, space = recorded
+    before = ReplayLog(tmp_path / "log")
+    before.append(segments[0])
+    before.flush()
+    log = ReplayLog(tmp_path / "log")
+    demo_buffer(options, space, 7, log)
+    log.flush()
+    assert sorted(log.shards) == sorted((tmp_path / "log").glob("*.parquet"))
+    assert sum(map(len, read_shards(log.shards))) == sum(map(len, segments))

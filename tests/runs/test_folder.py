@@ -47,6 +47,7 @@ def test_what_comes_after_hybrid_training_names_ones_own_env(tmp_path):
     assert words[:4] == ["serl", "evaluate", "--checkpoint", str(tmp_path / "a run")]
     assert words[words.index("--env_name") + 1] == "a.b:C"
     assert "--env_name" not in train.next_command(parse_layers("serl train", train.Train, []))
+    assert "--env_name MyRobot-v0" in train.next_command(parse_layers("serl train", train.Train, ["--env_name", "MyRobot-v0"]))
 
 
 def test_what_comes_after_offline_training_has_all_its_options(tmp_path):

@@ -36,8 +36,13 @@ def test_a_classifier_is_found_where_it_was_and_where_its_project_is_now(project
 
 def test_a_classifier_that_is_gone_or_another_is_asked_for(project):
     checkpoint, folder = project / "runs" / "one" / "checkpoints" / "step-000000030", project / "classifier"
-    for named, identity in (("elsewhere", classifier_id(str(folder))), (str(folder), classifier_id(str(project / "data/door")))):
-        for place in (named, (project / named).as_uri() if named == "elsewhere" else named):
-            says = rf"{checkpoint} was trained with the classifier {place}, which is neither there nor .*--classifier FOLDER"
-            with pytest.raises(FileNotFoundError, match=says):
-                find_classifier(checkpoint, place, identity)
+    ours, theirs = classifier_id(str(folder)), classifier_id(str(project / "data/door"))
+    gone, anew = "is neither there nor beside the run", "has been trained anew since"
+    for place, identity, what in (
+        ("elsewhere", ours, gone),
+        ((project / "elsewhere").as_uri(), ours, gone),
+        (str(folder), theirs, anew),
+    ):
+        says = rf"{checkpoint} was trained with the classifier {place}, which {what}.*--classifier FOLDER"
+        with pytest.raises(FileNotFoundError, match=says):
+            find_classifier(checkpoint, place, identity)

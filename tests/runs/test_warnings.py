@@ -64,3 +64,11 @@ def test_the_progress_line_has_autonomous_success_and_the_step_of_an_evaluation(
     assert described({**NAN, **helped}) == "success 0.50 autonomous 0.20 interventions 0.30"
     dense = {"env/mean_return": -150.25, "evaluation/mean_return": -120.0, "evaluation/at_step": 500.0}
     assert described({**NAN, **dense}) == "return -150.25 eval return (step 500) -120.00"
+
+
+def test_another_kind_of_reward_changes_what_followed_from_the_old_one_and_nothing_that_was_given():
+    given = HybridRun.of(discount=0.9).replace(reward="dense")
+    assert (given.agent.discount, given.agent.max_return) == (0.9, None)
+    back = given.replace(reward="sparse")
+    assert (back.agent.discount, back.agent.max_return, back.reward.success_return) == (0.9, 1.0, 0.5)
+    assert HybridRun.of().replace(reward="dense").replace(reward="sparse") == HybridRun.of(reward="sparse")

@@ -191,4 +191,4 @@ def _read_observation(
 
 
 def _is_same(observation: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
-    return all(np.array_equal(observation[key], other[key]) for key in observation)
+    return all(np.array_equal(rows, other[key], equal_nan=rows.dtype.kind == "f") for key, rows in observation.items())

@@ -54,7 +54,7 @@ def transitions_of(path: str, first: int, episode: Episode) -> list[Any]:
             label = name if key is None else f"{name}[{key!r}]"
             _check_rows(path, first, n, label, rows, "next_observations" in episode)
     observed, following = episode.get("observations", {}), episode.get("next_observations")
-    return [
+    transitions = [
         {
             **{name: _row(value, t) if name in BY_STEP else value for name, value in known.items()},
             "observations": _row(observed, t),
@@ -62,6 +62,11 @@ def transitions_of(path: str, first: int, episode: Episode) -> list[Any]:
         }
         for t in range(n)
     ]
+    inner = next((t for t, transition in enumerate(transitions[:-1]) if ends_episode(transition)), None)
+    if following is None and inner is not None:
+        fix = "Save a dict of each episode, or add next_observations."
+        raise demo_error(path, first + inner, "dones", "an end in the last row alone", "an end within", fix)
+    return transitions
 
 
 def _pieces(path: str, values: Iterable[Any]) -> Iterator[Any]:
@@ -115,8 +120,15 @@ def _is_whole(piece: Any) -> bool:
     """True for an episode as a dict of arrays: it has rows of actions, and as many rewards."""
     if not isinstance(piece, dict) or "actions" not in piece:
         return False
-    actions, rewards = array_of(piece["actions"]), array_of(piece.get("rewards", 0.0))
-    return actions.ndim == 2 and (len(actions) > 1 or rewards.ndim > 0)
+    actions = array_of(piece["actions"])
+    return actions.ndim == 2 and (len(actions) > 1 or _num_observed(piece) == 2)
+
+
+def _num_observed(episode: Mapping[str, Any]) -> int:
+    """Rows of the first observation of an episode as a dict of arrays."""
+    observed = episode.get("observations")
+    first = array_of(next(iter(observed.values()), ())) if isinstance(observed, Mapping) else array_of(observed)
+    return len(first) if first.ndim else 0
 
 
 def _check_rows(path: str, first: int, n: int, name: str, rows: Any, has_next: bool) -> None:

@@ -55,10 +55,11 @@ def with_info(transition: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_end_names(path: str, index: int, transition: dict[str, Any]) -> None:
-    """Raises DemoError for a transition without a flag of the end, with two of one meaning, or with one of an unknown name."""
+    """Raises DemoError for a transition without a flag of the end, with two that differ, or with an unknown one."""
     for names in (DONES, TERMINATEDS, TRUNCATEDS):
-        if len(given := [name for name in names if name in transition]) > 1:
-            raise demo_error(path, index, given[1], f"one name of this flag, {names[0]}", f"{given[0]} as well", "Keep one.")
+        first, *others = [name for name in names if name in transition] or [names[0]]
+        if different := [name for name in others if not _is_equal(transition[first], transition[name])]:
+            raise demo_error(path, index, different[0], f"the value of {first}, which means the same", "another", "Keep one.")
     for name in transition:
         if isinstance(name, str) and name not in ENDS and OTHER_END.search(name.lower()):
             raise demo_error(
@@ -68,6 +69,10 @@ def check_end_names(path: str, index: int, transition: dict[str, Any]) -> None:
             )  # fmt: skip
     if not any(name in transition for name in (*DONES, *TERMINATEDS)):
         raise demo_error(path, index, "dones", "a value", f"only {', '.join(map(str, transition))}")
+
+
+def _is_equal(first: Any, second: Any) -> bool:
+    return np.array_equal(array_of(first).ravel(), array_of(second).ravel())
 
 
 def read_columns(

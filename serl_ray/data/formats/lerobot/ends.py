@@ -25,6 +25,8 @@ def read_scalars(table: pa.Table, where: str, episodes_succeed: bool, warn: Warn
         if column in table.column_names
     }
     success = read_numbers(table, SUCCESS, (), np.dtype(bool), where) if SUCCESS in table.column_names else None
+    if episodes_succeed and "rewards" not in found:
+        success = None
     nothing = np.zeros(n, bool)
     dones = found.get("dones", np.arange(n) == n - 1) | found.get("truncateds", nothing)
     rewards = found["rewards"] if "rewards" in found else _given_rewards(dones, success, where, warn)

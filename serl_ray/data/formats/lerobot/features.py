@@ -58,10 +58,10 @@ def is_depth(feature: dict[str, Any]) -> bool:
 def image_shape(feature: dict[str, Any]) -> tuple[int, ...]:
     """The shape (H, W, C) of a feature with images, which older data sets describe as (C, H, W)."""
     shape, names = tuple(feature["shape"]), feature.get("names")
-    if isinstance(names, list) and len(names) == len(shape) == 3 and all(isinstance(name, str) for name in names):
-        is_channels_first = names[0].startswith("channel")
-    else:
-        is_channels_first = len(shape) == 3 and shape[0] in IMAGE_CHANNELS and shape[-1] not in IMAGE_CHANNELS
+    is_first, is_last = (len(shape) == 3 and shape[end] in IMAGE_CHANNELS for end in (0, -1))
+    is_channels_first = is_first and not is_last
+    if is_first and is_last and isinstance(names, list) and isinstance(names[0], str):
+        is_channels_first = names[0].startswith("c")
     return (*shape[1:], shape[0]) if is_channels_first else shape
 
 

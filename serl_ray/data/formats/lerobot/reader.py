@@ -101,7 +101,6 @@ def read_lerobot_parts(
                 yield partial(_raise, _misplaced(path, episode, episode in named, folder.root))
     for episode in sorted(missing) if is_readable else ():
         yield partial(_raise, ValueError(f"{path}: the metadata place episode {episode} here, but it has no rows. {AGAIN}"))
-    reader.warn_of_lost_rows()
 
 
 def _misplaced(path: str, episode: int, is_named: bool, root: str) -> ValueError:
@@ -123,12 +122,13 @@ class _EpisodeReader:
         observation_spec: Mapping[str, ArraySpec] | None,
         options: LeRobotOptions,
     ) -> None:
-        self._folder, self._path, self._options = folder, path, options.with_scale_of(folder.data_files())
+        self._folder, self._path, self._options = folder, path, options
+        if options.rescale_actions:
+            self._options = options.with_scale_of(folder.data_files())
         self._features: dict[str, dict[str, Any]] = folder.info["features"]
         found = observed(self._features, path)
         self._observed = {key: column for key, column in found.items() if observation_spec is None or key in observation_spec}
         self._spec = observation_spec or {}
-        self._num_short = 0
 
     def columns(self, schema: pa.Schema) -> list[str]:
         """The columns to read from a data file.
@@ -192,13 +192,7 @@ class _EpisodeReader:
                     ),
                 )
 
-    def warn_of_lost_rows(self) -> None:
-        """Logs the number of episodes of which nothing is left."""
-        if self._num_short:
-            logger.warning(f"{self._path}: {self._num_short} episode(s) of one row without a next observation left out.")
-
     def _note_lost_row(self, row: int, start: int, reward: float | None, where: str) -> None:
-        self._num_short += row == start
         if reward is not None:
             self._folder.warn_once(
                 "reward",
