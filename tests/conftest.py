@@ -1,4 +1,4 @@
-"""One Ray for all tests of a process that can share it, until one needs a cluster of its own."""
+"""One Ray for all tests that can share it; those that need a cluster of their own come last."""
 
 from __future__ import annotations
 
@@ -19,17 +19,12 @@ PATHS = os.pathsep.join((str(TESTS.parent), str(TESTS)))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips what needs a GPU where there is none, and puts tests in the order that takes the least time.
-
-    Files with slow tests come first, so that two processes end together; in a file, tests with a cluster of their own come last.
-    """
+    """Skips what needs a GPU where there is none, and puts tests with a cluster of their own last: the shared Ray starts once."""
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="needs a GPU"))
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    files = {path: index for index, path in enumerate(dict.fromkeys(item.path for item in items))}
-    items.sort(key=lambda item: (item.path not in slow, files[item.path], "own_cluster" in getattr(item, "fixturenames", ())))
+    items.sort(key=lambda item: "own_cluster" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
@@ -41,14 +36,15 @@ def python_path() -> Iterator[str]:
         yield PATHS
 
 
-@pytest.fixture(scope="module")
-def shared_ray(python_path: str) -> None:
-    """Ray as a training run starts it, with room for two trials of a population; it stays for the tests that follow.
+@pytest.fixture(scope="session")
+def shared_ray(python_path: str) -> Iterator[None]:
+    """Ray as a training run starts it, with room for two trials of a population.
 
     It has few cores: it would start a process for each of them at once, and each imports for seconds.
     """
-    if not ray.is_initialized():
-        start_ray(2, resources={SLOT: 2})
+    start_ray(2, resources={SLOT: 2})
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture
