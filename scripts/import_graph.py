@@ -28,7 +28,7 @@ COLOURS = ("#d9ead3", "#cfe2f3", "#fff2cc", "#f4cccc")
 
 
 def file_graph(root: Path = ROOT) -> networkx.DiGraph:
-    """Which module imports which: nodes are dotted names, an edge leads from the importing module to the imported one."""
+    """The graph of imports: nodes are dotted names, an edge leads from the importing module to the imported one."""
     files = {_name(path.relative_to(root)): path for path in (root / PACKAGE).rglob("*.py")}
     graph = networkx.DiGraph()
     graph.add_nodes_from(files)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from serl_ray.data.checks import image_fix
+from serl_ray.data.checks import CHANNELS, image_fix
 from serl_ray.data.errors import demo_error
 from serl_ray.data.formats.pickle_episodes import Episode, episodes_in, transitions_of
 from serl_ray.data.formats.pickle_fields import array_of, check_end_names, read_columns
@@ -30,7 +30,6 @@ OTHER_NAMES = {
     "rewards": ("reward", "rews"),
 }
 """Names that other recorders give to the required fields, to say what to rename."""
-IMAGE_CHANNELS = (1, 3, 4)
 
 
 def read_pickle_parts(path: str, observation_spec: Mapping[str, ArraySpec] | None = None) -> Iterator[Part]:
@@ -153,9 +152,9 @@ def _infer_spec(path: str, index: int, observation: Mapping[str, Any]) -> dict[s
         if array.ndim == 2 and len(array) != 1:
             found = f"{array.dtype} of shape {array.shape}"
             raise demo_error(path, index, name, "a vector, or an image with channels", found, image_fix(array.shape, array.dtype))
-        is_image = array.ndim == 4 and (array.dtype == np.uint8 or array.shape[-1] in IMAGE_CHANNELS)  # other arrays are maps
+        is_image = array.ndim == 4 and (array.dtype == np.uint8 or array.shape[-1] in CHANNELS)  # other arrays are maps
         spec = ArraySpec(array.shape[1:] if array.ndim == 2 or is_image else array.shape, array.dtype)
-        if len(spec.shape) == 3 and (spec.dtype != np.uint8 or spec.shape[-1] not in IMAGE_CHANNELS):
+        if len(spec.shape) == 3 and (spec.dtype != np.uint8 or spec.shape[-1] not in CHANNELS):
             expected = "an image (height, width, channels) of uint8"
             raise demo_error(path, index, name, expected, str(spec), image_fix(spec.shape, spec.dtype))
         specs[key] = spec

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from serl_ray.data.formats.hil_serl import IMAGE_CHANNELS
+from serl_ray.data.checks import CHANNELS
 from serl_ray.data.schema import ArraySpec
 
 ACTION, REWARD, DONE, SUCCESS = "action", "next.reward", "next.done", "next.success"
@@ -35,7 +35,7 @@ INDICES = (TIMESTAMP, "frame_index", "episode_index", "index", "task_index")
 
 def is_image(spec: ArraySpec) -> bool:
     """True if an observation is stored as an image."""
-    return len(spec.shape) == 3 and spec.dtype == np.uint8 and spec.shape[-1] in IMAGE_CHANNELS
+    return len(spec.shape) == 3 and spec.dtype == np.uint8 and spec.shape[-1] in CHANNELS
 
 
 def column_of(key: str, spec: ArraySpec) -> str:
@@ -58,7 +58,7 @@ def is_depth(feature: dict[str, Any]) -> bool:
 def image_shape(feature: dict[str, Any]) -> tuple[int, ...]:
     """The shape (H, W, C) of a feature with images, which older data sets describe as (C, H, W)."""
     shape, names = tuple(feature["shape"]), feature.get("names")
-    is_first, is_last = (len(shape) == 3 and shape[end] in IMAGE_CHANNELS for end in (0, -1))
+    is_first, is_last = (len(shape) == 3 and shape[end] in CHANNELS for end in (0, -1))
     is_channels_first = is_first and not is_last
     if is_first and is_last and isinstance(names, list) and isinstance(names[0], str):
         is_channels_first = names[0].startswith("c")
