@@ -6,20 +6,20 @@ import contextlib
 import importlib.util
 import io
 import json
-import os
 import pkgutil
 import re
 import subprocess
 import sys
 
 import pytest
+from commands import start
 from documented import ALREADY_SMALL, NOT_RUN, PAGES, ROOT, SLOW, SMALL, STORES, Command, all_commands, python_of_readme
+from ray.cluster_utils import Cluster
 
 from serl_ray.rllib.metrics import METRICS
 
 COMMANDS = all_commands()
 RUN = [command for command in COMMANDS if command.is_run]
-ROBOT = "from fake_envs import FakeEnv\n\nclass Robot(FakeEnv):\n    pass\n"
 OTHERS = re.compile(
     r"(?m)^(RAY_AUTH_MODE=token )?(ray|kubectl|ssh|pip|tensorboard|export) .*$"
     r"|`(ray|mkdocs|pip|tensorboard|python scripts/|train_rlpd)[^`]*`|with `--logdir [^`]*`"
@@ -47,31 +47,30 @@ def needed(command):
 
 
 class Desk:
-    """A folder in which commands run once each, after those whose results they take."""
+    """A folder in which commands run once each, after those whose results they take; on one cluster."""
 
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, folder, cluster):
+        self.folder, self.cluster = folder, cluster
         self.printed = {}
         (folder / "tune_configs").symlink_to(ROOT / "tune_configs")
-        (folder / "your_package").mkdir()
-        (folder / "your_package" / "robot.py").write_text(ROBOT)
 
     def run(self, command):
         for each in (*needed(command), command):
             if each.text not in self.printed:
-                self.printed[each.text] = self.execute(["-m", "serl_ray.cli", *each.small()])
+                self.printed[each.text] = self.execute(each.small())
         return self.printed[command.text]
 
     def execute(self, arguments):
-        environment = os.environ | {"PYTHONPATH": f"{ROOT}:{self.folder}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
-        done = subprocess.run([sys.executable, *arguments], cwd=self.folder, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, f"{' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        running = start(arguments, self.folder / "printed.txt", self.folder, RAY_ADDRESS=self.cluster.address)
+        assert running.wait() == 0, f"serl {' '.join(arguments)}\n{running.printed}"
+        return running.printed
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory):
-    return Desk(tmp_path_factory.mktemp("docs"))
+def desk(python_path, tmp_path_factory):
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "include_dashboard": False})
+    yield Desk(tmp_path_factory.mktemp("docs"), cluster)
+    cluster.shutdown()
 
 
 def as_parameter(command):
@@ -111,7 +110,7 @@ def test_a_documented_run_can_be_resumed(desk):
     desk.run(train)
     words = train.small()
     words[words.index("--max_steps") + 1] = "240"
-    printed = desk.execute(["-m", "serl_ray.cli", *words, "--resume"])
+    printed = desk.execute([*words, "--resume"])
     assert int(re.search(r"after (\d+) env steps", printed)[1]) >= 240
 
 
@@ -124,7 +123,8 @@ def test_the_python_of_the_readme_works(desk):
         "assert algorithm.env_steps >= 120 and 'env/success_rate' in result and action.shape == (7,) and abs(action).max() <= 1"
     )
     (desk.folder / "readme.py").write_text(f"{code}\n{checks}\n")
-    desk.execute(["readme.py"])
+    done = subprocess.run([sys.executable, "readme.py"], cwd=desk.folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_command_is_run_small_or_named_as_one_that_is_not():

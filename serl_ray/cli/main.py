@@ -29,7 +29,7 @@ MISTAKES = (
 """Errors that a user can fix; they end in one line. Any other error is a fault of serl_ray and keeps its traceback."""
 QUIET = {"PYTHONWARNINGS": "ignore", "EGL_LOG_LEVEL": "fatal", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """Environment variables that keep messages of other libraries about nothing off the terminal, in Ray's workers as well."""
-QUIET_LOGGERS = ("ray._private.authentication", "ray.tune", "ray.train", "ray.data")
+QUIET_LOGGERS = ("ray._private.authentication", "ray.tune", "ray.train", "ray.data", "OpenGL")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -46,6 +46,11 @@ def locate(path: str | os.PathLike[str]) -> tuple[FileSystem, str]:
         ) from error
 
 
+def absolute(path: str) -> str:
+    """The path for processes that run in other folders: an absolute one; a URI as it is."""
+    return path if is_uri(path) else os.path.abspath(os.path.expanduser(path))
+
+
 def open_input(path: str | os.PathLike[str]) -> BinaryIO:
     """A seekable file opened for reading."""
     if not is_uri(path):

@@ -9,6 +9,9 @@ from pydantic import Field
 
 from serl_ray.utils.options import Options, Role
 
+TRUNKS = ("random", "imagenet")
+"""Image trunks that no file holds."""
+
 
 class EncoderConfig(Options):
     """Image trunk, heads of the cameras, and branch of the state."""

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from serl_ray.agents.config import SACConfig
 from serl_ray.data.rewards import ReturnBound
+from serl_ray.files.uris import absolute
 from serl_ray.options.groups import (
     CollectingOptions,
     DemoOptions,
@@ -89,7 +90,7 @@ class TrainingOptions(Options):
         reward = self.reward
         if reward.classifier is None:
             return None
-        return {"classifier": reward.classifier, "success_frames": reward.success_frames, "gate": reward.success_gate}
+        return {"classifier": absolute(reward.classifier), "success_frames": reward.success_frames, "gate": reward.success_gate}
 
 
 class HybridOptions(TrainingOptions):

@@ -12,6 +12,8 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.utils.annotations import override
 
+from serl_ray.files.uris import absolute
+from serl_ray.networks.config import TRUNKS
 from serl_ray.options.presets import PresetName, preset
 from serl_ray.options.sets import HybridOptions, TrainingOptions, options_in
 from serl_ray.rllib import checkpoint
@@ -149,6 +151,8 @@ class SERLConfig(AlgorithmConfig):
         else:
             self._refuse()
             self._take_env()
+        if self.trunk not in TRUNKS:
+            self.trunk = absolute(self.trunk)
         options = options_in(self)
         device_named(self.device)
         self.env_config = WorkerEnvConfig(options.env_config() | options.deadlines())
@@ -207,10 +211,11 @@ class SERLConfig(AlgorithmConfig):
     def _collecting(self, options: HybridOptions) -> dict[str, Any]:
         """The part of `env_config` for workers that gather experience."""
         interventions = {"probability": options.collecting.expert_interventions, "noise": options.collecting.expert_noise}
-        learned_reward = self.env_config["learned_reward"]
+        learned_reward, positives_dir = self.env_config["learned_reward"], options.reward.positives_dir
+        episodes_dir = options.collecting.episodes_dir
         return {
             "interventions": interventions if options.collecting.expert_interventions else None,
-            "learned_reward": learned_reward and learned_reward | {"positives_dir": options.reward.positives_dir},
-            "episodes_dir": options.collecting.episodes_dir,
+            "learned_reward": learned_reward and learned_reward | {"positives_dir": positives_dir and absolute(positives_dir)},
+            "episodes_dir": episodes_dir and absolute(episodes_dir),
             "frame_stack": 1,  # the collector stacks what it has encoded
         }

@@ -9,12 +9,11 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.utils.annotations import override
 from ray.tune import Checkpoint
 
+from serl_ray.networks.config import TRUNKS
 from serl_ray.options.sets import TrainingOptions
 from serl_ray.rllib import checkpoint
 from serl_ray.utils.options import Role, names_of
 
-TRUNKS = ("random", "imagenet")
-"""Image trunks that are not files."""
 PICKLE = "_dict_checkpoint.pkl"
 """File that Tune would unpickle."""
 

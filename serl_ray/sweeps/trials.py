@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+import ray.data
 from ray import tune
 
 from serl_ray.classifier.config import ClassifierOptions
@@ -19,6 +20,10 @@ from serl_ray.sweeps.shared import frames_key
 
 class _TidyTrial:
     """Keeps of a trial's replay what its checkpoints have; Tune stops trials, and starts them again from others' checkpoints."""
+
+    def setup(self, config: Any) -> None:
+        ray.data.DataContext.get_current().enable_progress_bars = False  # the sweep has one
+        super().setup(config)
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
         super().load_checkpoint(checkpoint_dir)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 from threading import Event
 
 import numpy as np
 import pytest
+from commands import start
 from faulty_envs import FaultyEnv
 from line_envs import LineEnv
 
@@ -22,7 +19,6 @@ from serl_ray.envs.guard import Guard
 from serl_ray.envs.recording import MAX_FAULTS, Recorder
 from serl_ray.types import ActionLayout
 
-TESTS = Path(__file__).parents[1]
 LAYOUT = ActionLayout.from_setup("single-arm-learned-gripper", 7)
 FLAGS = ["record", "--env_name", "line_envs:LineEnv", "--image_keys"]
 
@@ -156,31 +152,29 @@ def test_arrays_that_an_env_uses_again_are_copied():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-def test_a_process_that_is_ended_leaves_its_whole_episodes(signum, tmp_path):
+def test_a_process_that_is_ended_leaves_its_whole_episodes(python_path, signum, tmp_path):
     target = tmp_path / "demos.pkl"
     flags = ["record", "--env_name", "test_record_envs:SlowEnv", "--image_keys", "--episodes", "500", "--output", str(target)]
     (tmp_path / "test_record_envs.py").write_text(
         "import time\nfrom line_envs import LineEnv\n"
         "class SlowEnv(LineEnv):\n    def step(self, action):\n        time.sleep(0.02)\n        return super().step(action)\n"
     )
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(tmp_path), os.environ.get("PYTHONPATH", "")])}
-    run = subprocess.Popen([sys.executable, "-m", "serl_ray.cli", *flags], env=environment, stdout=subprocess.PIPE, text=True)
+    run = start(flags, tmp_path / "printed.txt", tmp_path)
     parts = tmp_path / "demos.pkl.recording"
-    while run.poll() is None and len(list(parts.glob("*.parquet"))) < 3:
+    while run.returncode is None and len(list(parts.glob("*.parquet"))) < 3:
         time.sleep(0.05)
     run.send_signal(signum)
-    said, _ = run.communicate(timeout=60)
+    run.wait()
     kept = stored(parts)
     assert len(kept) >= 3 and all(segment.dones[-1] for segment in kept)
     if signum != signal.SIGKILL:
-        assert f"{len(kept)} of 500 episodes. Go on with the same command and --resume." in said
+        assert f"{len(kept)} of 500 episodes. Go on with the same command and --resume." in run.printed
         assert len(stored(target)) == len(kept)
     count = str(len(kept) + 2)
     flags[flags.index("500")] = count
-    resumed = subprocess.run(
-        [sys.executable, "-m", "serl_ray.cli", *flags, "--resume"], env=environment, capture_output=True, text=True, check=True
-    )
-    assert f"{count} episodes" in resumed.stdout and len(stored(target)) == int(count) and not parts.exists()
+    resumed = start([*flags, "--resume"], tmp_path / "printed.txt", tmp_path)
+    assert resumed.wait() == 0 and f"{count} episodes" in resumed.printed
+    assert len(stored(target)) == int(count) and not parts.exists()
 
 
 class TwoCameras(LineEnv):

@@ -2,16 +2,13 @@
 
 import json
 import logging
-import os
 import random
 import resource
 import signal
-import subprocess
-import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
+import commands
 import numpy as np
 import pytest
 from ray.cluster_utils import Cluster
@@ -28,7 +25,6 @@ from serl_ray.runs.folder import RunFolder
 from serl_ray.runs.log import RunLog, read_results
 from serl_ray.runs.train import train
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "train_hybrid.py"
 KILLS = 6
 SAVING = [
     *("--env_name", "line_envs:LineEnv", "--steps_per_iteration", "5", "--checkpoint_every", "5", "--evaluate_every", "0"),
@@ -45,9 +41,8 @@ def cluster(own_cluster):
 
 
 def start(cluster, run, *flags):
-    command = [sys.executable, str(SCRIPT), *SAVING, "--save_dir", str(run), *flags]
-    environment = os.environ | {"RAY_ADDRESS": cluster.address, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    arguments = ["train", *SAVING, "--save_dir", str(run), *flags]
+    return commands.start(arguments, run.with_suffix(".txt"), RAY_ADDRESS=cluster.address)
 
 
 def env_steps_logged(run):
@@ -78,15 +73,15 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_with_all_that_it_had(cluster
         earlier = env_steps_logged(run)
         process = start(cluster, run, *(["--resume"] if kill else []))
         while len(env_steps_logged(run)) <= len(earlier):
-            assert process.poll() is None, process.stdout.read()
+            assert process.returncode is None, process.printed
             time.sleep(0.02)
         if kill % 2:
             time.sleep(moments.uniform(0.0, 0.5))
         else:
             while not unfinished(run):
-                assert process.poll() is None, process.stdout.read()
+                assert process.returncode is None, process.printed
         process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.wait()
         killed_while_saving += bool(unfinished(run))
         logged = env_steps_logged(run)
         assert logged[: len(earlier)] == earlier, "nothing that was logged has been lost at a resume"
@@ -94,8 +89,7 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_with_all_that_it_had(cluster
         before, saved = saved, check_whole(run)
         assert before <= saved <= max(logged) + 5, "a checkpoint that was complete stays"
     process = start(cluster, run, "--resume", "--max_steps", "1")
-    output, _ = process.communicate()
-    assert process.returncode == 0, output
+    assert process.wait() == 0, process.printed
     assert killed_while_saving and saved > 0
     assert check_whole(run) >= max(logged) >= 5 * KILLS
     assert not unfinished(run)

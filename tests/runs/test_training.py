@@ -2,12 +2,10 @@
 
 import json
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
+from commands import start
 
 from serl_ray.data.demos import write_demos
 from serl_ray.envs.expert import ScriptedExpert
@@ -19,7 +17,6 @@ from serl_ray.runs.policy import load_policy
 from serl_ray.runs.train import train
 from serl_ray.types import ActionLayout
 
-ROOT = Path(__file__).parents[2]
 MODE = "single-arm-learned-gripper"
 SMALL = {"batch_size": 64, "hidden_dims": (32, 32), "training_starts": 50, "random_steps": 0, "discount": 0.9, "lr": 1e-3}
 
@@ -50,13 +47,11 @@ def test_a_run_learns_from_demonstrations_and_experience(shared_ray, tmp_path):
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_saves_the_run_and_leaves_cleanly(python_path, tmp_path, signum):
     flags = ["--env_name", "line_envs:LineEnv", "--max_steps", "100000", "--training_starts", "90000", "--evaluate_every", "0"]
-    command = [sys.executable, str(ROOT / "scripts" / "train_hybrid.py"), *flags, "--save_dir", str(tmp_path / "run")]
-    run = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    run = start(["train", *flags, "--save_dir", str(tmp_path / "run")], tmp_path / "printed.txt")
     results = tmp_path / "run" / "logs" / "results.jsonl"
-    while run.poll() is None and not (results.exists() and results.read_text()):
+    while run.returncode is None and not (results.exists() and results.read_text()):
         time.sleep(0.2)
     run.send_signal(signum)
-    output, _ = run.communicate()
-    assert run.returncode == 0 and "go on with the same command and --resume" in output
+    assert run.wait() == 0 and "go on with the same command and --resume" in run.printed
     saved = read_run(checkpoint_of(tmp_path / "run"))
     assert saved["counters"]["env_steps"] >= json.loads(results.read_text().splitlines()[-1])["env/steps"] > 0

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import ray
 import yaml
+from commands import start
 from small_runs import SWEPT
 from tracked import mlflow_runs
 
@@ -180,15 +178,12 @@ def test_a_killed_sweep_goes_on(demos, tmp_path):
     search = {"lr": {"loguniform": [1e-4, 1e-3]}}
     settings = {"demo_paths": [demos], "max_steps": 600}
     file = write(tmp_path, settings=settings, search=search, trials=2, checkpoint_every=100)
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(ROOT / "scripts" / "tune.py"), str(file), "--save_dir", str(output)]
-    with (tmp_path / "log").open("w") as log:
-        driver = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    driver = start(["tune", str(file), "--save_dir", str(output)], tmp_path / "printed.txt")
     deadline = time.monotonic() + 120
     while len(list((output / "tune").glob("*/checkpoint_*/run.json"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.2)
     time.sleep(1)
-    os.killpg(driver.pid, signal.SIGKILL)
+    driver.send_signal(signal.SIGKILL)
     driver.wait()
     with pytest.raises(FileExistsError, match="go on with its sweep by --resume"):
         run_sweep(file, output)
