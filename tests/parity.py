@@ -111,7 +111,7 @@ class AgentRecording(Recording):
         load_flax_agent(agent.target, self.below(f"out/step{step - 1}/target_params"))
         for name, optimiser in agent.state.optimisers.items():
             for index, moments in enumerate(self._moments(agent, name, step)):
-                optimiser.state[agent.state.parameters[name][index]] = moments
+                optimiser.state[index] = moments
 
     def _moments(self, agent: Agent, name: str, steps: int) -> list[dict[str, torch.Tensor]]:
         """Adam's moments after `steps` recorded gradients; on idle steps the original feeds zeros (REFERENCE section 10.3)."""

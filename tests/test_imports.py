@@ -77,6 +77,23 @@ def test_acting_needs_no_posix():
     assert not {"ray", "scipy", "matplotlib"} & loaded
 
 
+def test_an_agent_learns_and_acts_without_a_compiler_and_torchvision():
+    learn = (
+        f"sys.path.insert(0, {str(ROOT / 'tests')!r})\n"
+        + """
+import numpy as np
+from small_agents import batch, small_config
+from serl_ray.agents.make import make_agent
+from serl_ray.networks.inputs import ObservationSpec
+from serl_ray.types import ActionLayout
+agent = make_agent(ActionLayout.from_sizes(6, 3), ObservationSpec(("front",), state_dim=5), small_config(), device="cpu")
+agent.update(batch(np.random.default_rng(0), agent, ("front",)))
+"""
+    )
+    slow = "sys.modules['torchvision'] = sys.modules['torch._dynamo'] = None\n"
+    modules_after(slow + learn)
+
+
 def test_the_public_names_are_there_and_nothing_else():
     assert all(getattr(serl_ray, name) is not None for name in serl_ray.__all__)
     assert set(serl_ray.__all__) == set(serl_ray.HOMES) <= set(dir(serl_ray))

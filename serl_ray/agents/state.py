@@ -11,7 +11,7 @@ from torch import nn
 
 from serl_ray.networks.actor_critic import AgentNetworks
 from serl_ray.networks.inputs import Tensors
-from serl_ray.networks.kernels import lerp_, make_adam
+from serl_ray.networks.kernels import Adam, lerp_
 
 logger = logging.getLogger(__name__)
 
@@ -43,16 +43,13 @@ class TrainingState:
         pairs = [(t, o) for t, o in zip(self.target.parameters(), networks.parameters(), strict=True) if t is not o]
         self._target_parameters: list[torch.Tensor] = [t for t, _ in pairs]
         self._network_parameters: list[torch.Tensor] = [o for _, o in pairs]
-        self.optimisers = {name: make_adam(own, lr) for name, own in parameters.items()}
+        self.optimisers = {name: Adam(own, lr) for name, own in parameters.items()}
         self.generator = torch.Generator(networks.temperature.lagrange.device).manual_seed(seed)
 
     def step(self, gradients: Mapping[str, tuple[torch.Tensor | None, ...]]) -> None:
         """One Adam step for each loss, in the order given."""
         for name, grads in gradients.items():
-            for parameter, grad in zip(self.parameters[name], grads, strict=True):
-                parameter.grad = grad
-            self.optimisers[name].step()
-            self.optimisers[name].zero_grad()
+            self.optimisers[name].step(grads)
 
     def update_target(self, tau: float) -> None:
         """Sets target = tau * networks + (1 - tau) * target for every network."""
@@ -63,7 +60,7 @@ class TrainingState:
         tensors = {f"networks.{name}": tensor for name, tensor in self.networks.state_dict().items()}
         tensors |= {f"target.{name}": tensor for name, tensor in self.target.state_dict().items() if not self._is_shared(name)}
         for name, optimiser in self.optimisers.items():
-            for index, state in optimiser.state_dict()["state"].items():
+            for index, state in enumerate(optimiser.state):
                 tensors |= {f"optimiser.{name}.{index}.{key}": value for key, value in state.items()}
         tensors[self._generator_name] = self.generator.get_state()
         return tensors
@@ -100,7 +97,9 @@ class TrainingState:
         self.networks.load_state_dict(_under(tensors, "networks."))
         self.target.load_state_dict(_under(tensors, "target."), strict=False)
         for name, optimiser in self.optimisers.items():
-            _load_optimiser(optimiser, _under(tensors, f"optimiser.{name}."))
+            for index, state in enumerate(optimiser.state):
+                for key, own in state.items():
+                    own.copy_(tensors[f"optimiser.{name}.{index}.{key}"])
         if self._generator_name in tensors:
             self.generator.set_state(tensors[self._generator_name].cpu())
         else:
@@ -126,17 +125,8 @@ class TrainingState:
         return self.networks.encoder.is_frozen and name.startswith(TRUNK)
 
     def _num_steps(self) -> int:
-        states = self.optimisers["critic"].state_dict()["state"].values()
-        return max((int(state["step"]) for state in states), default=0)
+        return max((int(state["step"]) for state in self.optimisers["critic"].state), default=0)
 
 
 def _under(tensors: Mapping[str, torch.Tensor], prefix: str) -> Tensors:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _load_optimiser(optimiser: torch.optim.Optimizer, tensors: Tensors) -> None:
-    state: dict[int, Tensors] = {}
-    for name, tensor in tensors.items():
-        index, key = name.split(".")
-        state.setdefault(int(index), {})[key] = tensor
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})

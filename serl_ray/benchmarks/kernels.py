@@ -11,7 +11,7 @@ from annotated_types import Ge
 from torch import nn
 
 from serl_ray.benchmarks.timing import Row, medians, report
-from serl_ray.networks.kernels import batch_innermost, channels_last_, dropout_mask, embed_maps, lerp_, make_adam
+from serl_ray.networks.kernels import Adam, batch_innermost, channels_last_, dropout_mask, embed_maps, lerp_
 from serl_ray.networks.resnet import ResNet10
 from serl_ray.utils.options import Options
 
@@ -74,7 +74,9 @@ def _parameters() -> list[nn.Parameter]:
 
 
 def _adam_steps() -> Pair:
-    return make_adam(_parameters(), 3e-4).step, torch.optim.Adam(_parameters(), 3e-4).step
+    parameters = _parameters()
+    ours, gradients = Adam(parameters, 3e-4), [parameter.grad for parameter in parameters]
+    return lambda: ours.step(gradients), torch.optim.Adam(_parameters(), 3e-4).step
 
 
 def _target_updates() -> Pair:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray._private import ray_constants
 from ray._private.internal_api import node_stats
+from ray._private.node import Node
 from ray._private.utils import resolve_object_store_memory
 from ray.exceptions import RayError
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+NO_PRESTART = {"enable_worker_prestart": False, "prestart_worker_first_driver": False}
+"""Ray's settings with which it starts a process when there is work for it, not one for each core at once."""
+TAG = "serl_ray"
+"""Tag of our asynchronous requests to RLlib's workers: results of a user's own are not taken."""
 TESTED = ("2.60",)
 """Minor releases of Ray on which the tests pass."""
 
@@ -31,13 +36,36 @@ def warn_if_untested() -> None:
 
 @contextmanager
 def on_this_machine_alone() -> Iterator[None]:
-    """Ray that is started in the block listens on 127.0.0.1 only, as it does by itself on macOS."""
-    has_clusters = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False
+    """Ray that is started in the block listens on 127.0.0.1 only, as it does by itself on macOS, and has no process that adds
+    nodes."""
+    node: Any = Node
+    has_clusters, start_monitor = ray_constants.ENABLE_RAY_CLUSTER, node.start_monitor
+    ray_constants.ENABLE_RAY_CLUSTER, node.start_monitor = False, lambda node: None
     try:
         yield
     finally:
-        ray_constants.ENABLE_RAY_CLUSTER = has_clusters
+        ray_constants.ENABLE_RAY_CLUSTER, node.start_monitor = has_clusters, start_monitor
+
+
+@contextmanager
+def configs_by_value() -> Iterator[None]:
+    """RLlib's workers that are started in the block get their config by value.
+
+    By itself RLlib passes a reference, of which Ray prints that a worker cannot be replaced once it is lost.
+    """
+    from ray.rllib.env.env_runner_group import EnvRunnerGroup
+
+    group: Any = EnvRunnerGroup
+    make_worker = group._make_worker
+
+    def make(self: EnvRunnerGroup, *, config: Any, **options: Any) -> Any:
+        return make_worker(self, config=ray.get(config) if isinstance(config, ray.ObjectRef) else config, **options)
+
+    group._make_worker = make
+    try:
+        yield
+    finally:
+        group._make_worker = make_worker
 
 
 def default_object_store(free_memory: int) -> int:
@@ -51,8 +79,8 @@ def remote_workers(group: EnvRunnerGroup | None) -> list[int]:
 
 
 def ready_results(group: EnvRunnerGroup, timeout: float) -> Iterator[tuple[int, Any | RayError]]:
-    """Results of asynchronous requests within `timeout` seconds, by worker; the group's own method drops failed ones."""
-    results: Any = group._worker_manager.fetch_ready_async_reqs(timeout_seconds=timeout, mark_healthy=True)
+    """Results of requests with our `TAG` within `timeout` seconds, by worker; the group's own method drops failed ones."""
+    results: Any = group._worker_manager.fetch_ready_async_reqs(tags=TAG, timeout_seconds=timeout, mark_healthy=True)
     for result in results:
         yield result.actor_id, result.get()
 
@@ -100,7 +128,7 @@ def is_registered_env(name: str) -> bool:
 
 
 def has_forgotten(group: EnvRunnerGroup, worker: int, in_flight: int) -> bool:
-    """True if fewer asynchronous requests to a worker are under way than were asked for: RLlib drops them where another call
+    """True if fewer requests with our `TAG` to a worker are under way than were asked for: RLlib drops them where another call
     finds the worker dead."""
     states: Any = group._worker_manager._remote_actor_states
-    return int(states[worker].get_num_in_flight_requests()) < in_flight
+    return int(states[worker].get_num_in_flight_requests(TAG)) < in_flight

@@ -6,6 +6,7 @@ import inspect
 import logging
 import math
 import os
+import platform
 import signal
 import socket
 import tempfile
@@ -16,7 +17,7 @@ from typing import Any
 
 import ray
 
-from serl_ray.cluster.ray_private import default_object_store, on_this_machine_alone
+from serl_ray.cluster.ray_private import NO_PRESTART, default_object_store, on_this_machine_alone
 from serl_ray.utils.memory import free_memory, num_cores
 
 MIN_OBJECT_STORE = 80 * 2**20
@@ -38,8 +39,13 @@ def start_ray(num_processes: int, memory_gb: float | None = None, resources: dic
 
     Raises:
         ConnectionError: no cluster answers at `RAY_ADDRESS`, or one that this process cannot join.
-        ValueError: the folder of temporary files has too long a name.
+        ValueError: the folder of temporary files has too long a name, or this is Windows.
     """
+    if platform.system() == "Windows":
+        raise ValueError(
+            "Training needs Linux or macOS: on Windows run it in WSL (https://learn.microsoft.com/windows/wsl). Trained agents "
+            "act on Windows, too, by serl_ray.agents.sac.load_agent."
+        )
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     if ray.is_initialized():
         return False
@@ -112,7 +118,9 @@ def start_here(**options: Any) -> None:
     """
     with on_this_machine_alone():
         try:
-            ray.init(address="local", include_dashboard=False, logging_level=logging.WARNING, **options)
+            ray.init(
+                address="local", include_dashboard=False, logging_level=logging.WARNING, _system_config=NO_PRESTART, **options
+            )
         except OSError as error:
             if "AF_UNIX" not in str(error):
                 raise

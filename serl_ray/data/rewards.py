@@ -18,6 +18,8 @@ SUCCESS_RULE = (
 """The rule for rewards that are 0 or 1, said where they are not."""
 TOLERANCE = 1e-3
 """Share of the bound by which a return may exceed it, for errors of float arithmetic."""
+MAX_RUNNING = 1000
+"""Episodes that are remembered until their end: more than there are envs."""
 INVISIBLE = 0.005
 """Discounted value of a success below which critics cannot tell it from nothing."""
 VISIBLE = 0.05
@@ -129,6 +131,8 @@ class ReturnCheck:
         is_over = bool(segment.dones[-1])
         if not is_over:
             self._running[segment.episode] = rewards
+            if len(self._running) > MAX_RUNNING:  # the oldest was dropped, as after a fault of its env
+                del self._running[next(iter(self._running))]
         if is_over or segment.rewards.any():
             first = segment.first_step + len(segment) - len(rewards)
             where = f"The env's rewards in steps {first} to {first + len(rewards) - 1} of an episode"

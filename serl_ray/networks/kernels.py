@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
+from torch.optim.adam import adam
 
 from serl_ray.networks.resnet import Trunk
 
@@ -54,16 +55,50 @@ def channels_last_(trunk: Trunk) -> None:
     trunk.to(memory_format=torch.channels_last)
 
 
-def make_adam(parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Adam:
-    """Adam with one fused kernel per step. Its moments exist at once, so all checkpoints have the same tensors.
+class Adam:
+    """Adam with torch's defaults and one fused kernel per step.
 
+    Its moments exist at once, so all checkpoints have the same tensors.
     A step of the critic of two cameras (2.7 million numbers) takes half the time of PyTorch's default: 7.4 ms instead of 15.5 ms.
+    `torch.optim.Adam` itself imports torch's compiler, which takes two seconds at the start of every process.
+
+    Attributes:
+        state: `step`, `exp_avg` and `exp_avg_sq` of each parameter, under torch's names.
     """
-    optimiser = torch.optim.Adam(parameters, lr=lr, fused=True)
-    for parameter in parameters:
-        moments = {name: torch.zeros_like(parameter, requires_grad=False) for name in ("exp_avg", "exp_avg_sq")}
-        optimiser.state[parameter] = {"step": torch.zeros((), device=parameter.device), **moments}
-    return optimiser
+
+    def __init__(self, parameters: Sequence[nn.Parameter], lr: float) -> None:
+        self.parameters: list[torch.Tensor] = list(parameters)
+        self.lr = lr
+        self.state = [
+            {
+                "step": torch.zeros((), device=parameter.device),
+                "exp_avg": torch.zeros_like(parameter, requires_grad=False),
+                "exp_avg_sq": torch.zeros_like(parameter, requires_grad=False),
+            }
+            for parameter in self.parameters
+        ]
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[torch.Tensor | None]) -> None:
+        """One step; parameters without a gradient stay as they are."""
+        moved = [index for index, gradient in enumerate(gradients) if gradient is not None]
+        step, exp_avg, exp_avg_sq = ([self.state[index][name] for index in moved] for name in ("step", "exp_avg", "exp_avg_sq"))
+        adam(
+            [self.parameters[index] for index in moved],
+            [gradient for gradient in gradients if gradient is not None],
+            exp_avg,
+            exp_avg_sq,
+            max_exp_avg_sqs=[],
+            state_steps=step,
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=self.lr,
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )
 
 
 @torch.no_grad()

@@ -14,7 +14,6 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
-from torchvision.models import ResNet18_Weights
 
 from serl_ray.files.pickles import MALFORMED, load_pickle
 from serl_ray.networks.flax import resnet_state_dict
@@ -111,6 +110,8 @@ def _randomise(trunk: ResNet10) -> None:
 
 
 def _load_imagenet(trunk: ImageNetResNet18) -> None:
+    from torchvision.models import ResNet18_Weights  # whose import takes seconds
+
     try:
         state = ResNet18_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
     except (URLError, OSError) as error:

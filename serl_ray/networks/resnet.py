@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torchvision.models.resnet import BasicBlock, ResNet
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -72,57 +73,89 @@ def resize(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return scaled.permute(0, 2, 3, 1)
 
 
-class ResNet10(ResNet):
-    """torchvision's ResNet of four BasicBlocks with the original's group norm and padding.
+class Block(nn.Module):
+    """Two 3x3 convolutions beside a shortcut. The weights have the names of torchvision's BasicBlock, whose import takes seconds.
+
+    Args:
+        in_channels: channels of the maps that come in.
+        channels: channels of the maps that go out.
+        stride: factor by which the maps shrink.
+        norm: makes a normalisation for a number of channels.
+        convolution: makes the first convolution where the maps shrink: (channels in, channels out, kernel size, stride).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        stride: int,
+        norm: Callable[[int], nn.Module],
+        convolution: Callable[[int, int, int, int], nn.Conv2d],
+    ) -> None:
+        super().__init__()
+        make = convolution if stride > 1 else _centred_conv
+        self.conv1, self.bn1 = make(in_channels, channels, 3, stride), norm(channels)
+        self.conv2, self.bn2 = _centred_conv(channels, channels, 3, 1), norm(channels)
+        self.downsample: nn.Module | None = None
+        if stride > 1 or in_channels != channels:
+            self.downsample = nn.Sequential(_centred_conv(in_channels, channels, 1, stride), norm(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = self.bn2(self.conv2(x))
+        x += shortcut
+        return F.relu(x, inplace=True)
+
+
+class ResNet(nn.Module):
+    """A ResNet of Blocks in four stages, up to its last feature map.
 
     Images (N, H, W, 3) uint8 -> feature maps (N, H/32, W/32, 8 * width) float32: 4x4x512 for a 128x128 image.
     """
 
-    channels: int
-
-    def __init__(self, width: int = 64, num_groups: int = 4) -> None:
-        nn.Module.__init__(self)
-        self._norm_layer = partial(_group_norm, num_groups)
-        self.inplanes, self.dilation, self.groups, self.base_width = width, 1, 1, 64
-        self.conv1 = nn.Conv2d(3, width, kernel_size=7, stride=2, padding=3, bias=False)
-        self.bn1 = self._norm_layer(width)
-        self.relu = nn.ReLU(inplace=True)
-        self.maxpool = SameMaxPool2d(size=3, step=2)
-        for stage in range(4):
-            layer = self._make_layer(BasicBlock, width * 2**stage, 1, stride=1 if stage == 0 else 2)
-            if stage > 0:
-                layer[0].conv1 = SameConv2d(layer[0].conv1.in_channels, layer[0].conv1.out_channels, 3, stride=2)
-            setattr(self, f"layer{stage + 1}", layer)
+    def __init__(
+        self,
+        width: int,
+        blocks: int,
+        norm: Callable[[int], nn.Module],
+        maxpool: nn.Module,
+        convolution: Callable[[int, int, int, int], nn.Conv2d],
+    ) -> None:
+        super().__init__()
+        self.conv1, self.bn1, self.maxpool = _centred_conv(3, width, 7, 2), norm(width), maxpool
+        widths = [width, *(width * 2**stage for stage in range(4))]
+        stages = []
+        for stage, (in_channels, channels) in enumerate(pairwise(widths)):
+            first = Block(in_channels, channels, 1 if stage == 0 else 2, norm, convolution)
+            others = [Block(channels, channels, 1, norm, convolution) for _ in range(blocks - 1)]
+            stages.append(nn.Sequential(first, *others))
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.channels = 8 * width
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        x: torch.Tensor = self.maxpool(self.relu(self.bn1(self.conv1(normalise(images)))))
+        x: torch.Tensor = self.maxpool(F.relu(self.bn1(self.conv1(normalise(images))), inplace=True))
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = layer(x)
         return x.permute(0, 2, 3, 1)  # (N, H/32, W/32, 8 * width)
 
 
+class ResNet10(ResNet):
+    """The original's ResNet of four Blocks, with its group norm and padding."""
+
+    def __init__(self, width: int = 64, num_groups: int = 4) -> None:
+        super().__init__(width, 1, partial(_group_norm, num_groups), SameMaxPool2d(size=3, step=2), SameConv2d)
+
+
 class ImageNetResNet18(ResNet):
-    """torchvision's ResNet-18 up to its last feature map, with batch norm as trained. Shapes are those of `ResNet10`.
-
-    It must be frozen.
-    """
-
-    channels = 512
+    """torchvision's ResNet-18 with batch norm as trained. It must be frozen."""
 
     def __init__(self) -> None:
-        super().__init__(BasicBlock, [2, 2, 2, 2])
-        del self.avgpool, self.fc
+        super().__init__(64, 2, nn.BatchNorm2d, nn.MaxPool2d(kernel_size=3, stride=2, padding=1), _centred_conv)
 
     def train(self, mode: bool = True) -> ImageNetResNet18:
         super().train(False)
         return self
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        x: torch.Tensor = self.maxpool(self.relu(self.bn1(self.conv1(normalise(images)))))
-        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = layer(x)
-        return x.permute(0, 2, 3, 1)
 
 
 Trunk = ResNet10 | ImageNetResNet18
@@ -130,3 +163,8 @@ Trunk = ResNet10 | ImageNetResNet18
 
 def _group_norm(num_groups: int, channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(num_groups, channels, eps=1e-5)
+
+
+def _centred_conv(in_channels: int, out_channels: int, kernel_size: int, stride: int) -> nn.Conv2d:
+    """A square convolution without bias and with equal padding on all sides."""
+    return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)

@@ -14,6 +14,7 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.utils.annotations import override
 
+from serl_ray.cluster.ray_private import configs_by_value
 from serl_ray.data.observations import squeezed_cameras
 from serl_ray.data.replay.log import LogWriter, ReplayLog
 from serl_ray.data.replay.ring import ReplayBuffer
@@ -89,7 +90,8 @@ class TrainingAlgorithm(PublicMethods):
     def setup(self, config: SERLConfig) -> None:
         say_what_waits(config)
         try:
-            super().setup(config)
+            with configs_by_value():
+                super().setup(config)
         except IndexError as error:  # RLlib asks the first of no workers for its spaces
             raise WorkerError("No rollout worker has started; the messages above say why.") from error
         self.options = options_in(self.config)
@@ -200,14 +202,15 @@ class TrainingAlgorithm(PublicMethods):
         """
         if outcome := self.evaluator.wait():
             self._end_evaluation(outcome)
+        self._evaluate()
         for _ in range(EVALUATION_ATTEMPTS):
-            self._evaluate()
             if outcome := self.evaluator.wait():
                 self._end_evaluation(outcome)
                 return self.evaluator.last_episodes
             if self.should_stop or self.eval_env_runner_group is None:
                 return []
             time.sleep(RETRY_SECONDS)
+            self.evaluator.start(self.policy.get_weights(), self.steps)
         raise WorkerError("The evaluation has failed again and again; the messages above say why. The run itself is saved.")
 
     def _learn(self, learner_steps: int) -> None:

@@ -152,7 +152,7 @@ class SERLConfig(AlgorithmConfig):
             self._refuse()
             self._take_env()
         if self.trunk not in TRUNKS:
-            self.trunk = absolute(self.trunk)
+            self.training(trunk=absolute(self.trunk))
         options = options_in(self)
         device_named(self.device)
         self.env_config = WorkerEnvConfig(options.env_config() | options.deadlines())

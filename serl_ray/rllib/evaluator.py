@@ -16,7 +16,7 @@ import numpy as np
 from ray.exceptions import RayError
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
-from serl_ray.cluster.ray_private import ready_results, remote_workers
+from serl_ray.cluster.ray_private import TAG, ready_results, remote_workers
 from serl_ray.data.rewards import SUCCESS_RETURN
 from serl_ray.evaluation.rollouts import Act, Episode, Evaluation, deterministic, run_episodes
 from serl_ray.evaluation.video import Film
@@ -105,7 +105,7 @@ class Evaluator:
         if self._shares:
             play = partial(_play, weights=weights, films=self._films, success_return=self._success_return)
             plays = [partial(play, episodes=share) for share in self._shares.values()]
-            self._workers.foreach_env_runner_async(plays, remote_worker_ids=list(self._shares), healthy_only=False)
+            self._workers.foreach_env_runner_async(plays, tag=TAG, remote_worker_ids=list(self._shares), healthy_only=False)
             self._playing = set(self._shares)
         else:
             worker, episodes = self._workers.local_env_runner, range(self._episodes)

@@ -24,6 +24,10 @@ class WorkerError(RuntimeError):
     """A rollout worker has failed; the message ends with the traceback of what happened there."""
 
 
+class BrokenEnvError(WorkerError, ValueError):
+    """An env breaks the contract again and again; the message is one line for its author."""
+
+
 class LearnerError(RuntimeError):
     """The learner's numbers became NaN or infinite; go on from a checkpoint from before."""
 
@@ -74,10 +78,16 @@ class FaultLog:
 
 @dataclass
 class Failure:
-    """A remote task's exception, in place of its result."""
+    """A remote task's exception, in place of its result.
+
+    Attributes:
+        text: what is wrong with an env's result, or the exception's traceback.
+        breaks_contract: whether an env's result was wrong.
+    """
 
     worker: int
     text: str
+    breaks_contract: bool = False
 
 
 def reporting(task: Callable[..., T]) -> Callable[..., T | Failure]:
@@ -87,6 +97,9 @@ def reporting(task: Callable[..., T]) -> Callable[..., T | Failure]:
     def run(worker: RolloutWorker, *args: Any, **kwargs: Any) -> T | Failure:
         try:
             return task(worker, *args, **kwargs)
+        except EnvFault as fault:
+            has_raised = fault.kind == "error"  # its traceback tells where
+            return Failure(worker.worker_index, traceback.format_exc() if has_raised else str(fault), not has_raised)
         except Exception:
             return Failure(worker.worker_index, traceback.format_exc())
 
@@ -97,8 +110,11 @@ def raise_failure(result: T | Failure) -> T:
     """The result of a `reporting` task.
 
     Raises:
-        WorkerError: the task has failed.
+        BrokenEnvError: an env breaks the contract again and again.
+        WorkerError: the task has failed otherwise.
     """
+    if isinstance(result, Failure) and result.breaks_contract:
+        raise BrokenEnvError(f"The env of rollout worker {result.worker} breaks the contract again and again. {result.text}")
     if isinstance(result, Failure):
         raise WorkerError(f"Rollout worker {result.worker} has failed:\n{result.text}")
     return result

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from serl_ray.data.rewards import SUCCESS_RETURN, SUCCESS_RULE, succeeded
+from serl_ray.data.rewards import MAX_RUNNING, SUCCESS_RETURN, SUCCESS_RULE, succeeded
 from serl_ray.data.schema import Segment
 from serl_ray.evaluation.rollouts import Episode, rate
 from serl_ray.rllib.failures import FaultLog
@@ -139,6 +139,8 @@ class EpisodeLog:
             self._recent.append(Episode(success, steps, interventions, segment.success, earned))
         else:
             self._running[segment.episode] = (earned, steps, interventions)
+            if len(self._running) > MAX_RUNNING:  # the oldest was dropped, as after a fault of its env
+                del self._running[next(iter(self._running))]
 
     def to_json(self) -> dict[str, Any]:
         """The part of the log that a resumed run needs."""

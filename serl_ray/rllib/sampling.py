@@ -16,7 +16,7 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.env.env_context import EnvContext
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
-from serl_ray.cluster.ray_private import has_forgotten, ready_results, remote_workers
+from serl_ray.cluster.ray_private import TAG, has_forgotten, ready_results, remote_workers
 from serl_ray.cluster.start import places
 from serl_ray.data.schema import Segment
 from serl_ray.envs import make_env
@@ -24,7 +24,7 @@ from serl_ray.envs.guard import Guard
 from serl_ray.envs.wrappers import ExpertIntervention, RecordEpisodes
 from serl_ray.rllib.callbacks import HookedEnv, Outcome
 from serl_ray.rllib.collector import CountedEnv
-from serl_ray.rllib.failures import Failure, Fault, FaultLog, WorkerError, raise_failure, reporting
+from serl_ray.rllib.failures import Fault, FaultLog, WorkerError, raise_failure, reporting
 from serl_ray.rllib.worker import SERLWorker
 from serl_ray.types import ActionLayout
 
@@ -178,7 +178,7 @@ class Sampler:
             collect.append(partial(_collect_remotely, weights=self._weights[1], env_steps=env_steps, **order))
             self._requests[worker].asked += 1
             self._requests[worker].in_flight += 1
-        self._workers.foreach_env_runner_async(collect, remote_worker_ids=wanting, healthy_only=False)
+        self._workers.foreach_env_runner_async(collect, tag=TAG, remote_worker_ids=wanting, healthy_only=False)
 
     def fetch(self, learner_steps: int, wait: bool) -> list[Fragment]:
         """Fragments that are ready, those of one worker in their order; at first there are none.
@@ -208,8 +208,6 @@ class Sampler:
                 self._lose(worker, RayError("Another call to it has failed."))
 
     def _take(self, worker: int, outcome: Any) -> None:
-        if not isinstance(outcome, Fragment | Failure | RayError):
-            return  # of somebody else's request
         requests = self._requests[worker]
         requests.in_flight = max(requests.in_flight - 1, 0)
         if isinstance(outcome, RayError):

@@ -7,6 +7,7 @@ import socket
 import pytest
 import ray
 
+from serl_ray.cli.main import main
 from serl_ray.cluster import start
 from serl_ray.cluster.start import check_answers, start_ray
 
@@ -56,3 +57,9 @@ def test_a_folder_for_temporary_files_with_a_long_name_is_named(monkeypatch, tmp
     with pytest.raises(ValueError, match=rf"{folder}, has {len(str(folder))} bytes in its name, too many .* TMPDIR=/tmp"):
         start_ray(0)
     assert not ray.is_initialized()
+
+
+def test_training_on_windows_names_wsl(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("platform.system", lambda: "Windows")
+    assert main(["train", "--env_name", "line_envs:LineEnv", "--save_dir", str(tmp_path / "run")]) == 2
+    assert "serl train: error: Training needs Linux or macOS: on Windows run it in WSL" in capsys.readouterr().err

@@ -5,8 +5,9 @@ import logging
 import numpy as np
 import pytest
 
+from serl_ray.cli.main import MISTAKES
 from serl_ray.data.replay.log import num_transitions
-from serl_ray.rllib.failures import WorkerError
+from serl_ray.rllib.failures import BrokenEnvError, WorkerError
 
 pytestmark = pytest.mark.usefixtures("shared_ray")
 SAID = {
@@ -51,3 +52,13 @@ def test_an_env_that_does_nothing_else_ends_the_run_with_its_traceback(build, wo
         algorithm.train()
     assert "tests/faulty_envs.py" in str(raised.value)
     assert algorithm.faults.counts["faults/env_error"] <= 3
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_an_env_that_always_breaks_the_contract_ends_the_run_with_one_line(build, workers):
+    algorithm = build("faulty_envs:FaultyEnv", workers, env_kwargs={"fault": "no_flag", "every": 1}, max_faults=3)
+    with pytest.raises(
+        BrokenEnvError, match="breaks the contract again and again.*`terminated` is None: return a bool"
+    ) as raised:
+        algorithm.train()
+    assert "\n" not in str(raised.value) and isinstance(raised.value, MISTAKES)

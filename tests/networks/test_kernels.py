@@ -8,7 +8,7 @@ import torch
 
 from serl_ray.networks.config import EncoderConfig
 from serl_ray.networks.encoder import ImageHead
-from serl_ray.networks.kernels import INT64, batch_innermost, channels_last_, dropout_mask, embed_maps, lerp_, make_adam
+from serl_ray.networks.kernels import INT64, Adam, batch_innermost, channels_last_, dropout_mask, embed_maps, lerp_
 from serl_ray.networks.resnet import ResNet10
 
 
@@ -65,16 +65,20 @@ def test_adam_is_torch_s_and_has_its_moments_before_the_first_step():
     generator = torch.Generator().manual_seed(5)
     start = [torch.randn(shape, generator=generator) for shape in ((3, 4), (4,), ())]
     ours, theirs = ([torch.nn.Parameter(tensor.clone()) for tensor in start] for _ in range(2))
-    optimisers = [make_adam(ours, lr=0.1), torch.optim.Adam(theirs, lr=0.1, foreach=False)]
-    before = {index: set(state) for index, state in optimisers[0].state_dict()["state"].items()}
-    for _ in range(3):
+    our_adam, their_adam = Adam(ours, lr=0.1), torch.optim.Adam(theirs, lr=0.1, foreach=False)
+    before = [{name: tensor.shape for name, tensor in state.items()} for state in our_adam.state]
+    for step in range(4):
         gradients = [torch.randn(tensor.shape, generator=generator) for tensor in start]
-        for parameters, optimiser in zip((ours, theirs), optimisers, strict=True):
-            for parameter, gradient in zip(parameters, gradients, strict=True):
-                parameter.grad = gradient.clone()
-            optimiser.step()
+        if step == 1:
+            gradients[1] = None
+        our_adam.step(gradients)
+        for parameter, gradient in zip(theirs, gradients, strict=True):
+            parameter.grad = gradient
+        their_adam.step()
     torch.testing.assert_close(ours, theirs)
-    assert before == {index: set(state) for index, state in optimisers[0].state_dict()["state"].items()}
+    assert before == [{name: tensor.shape for name, tensor in state.items()} for state in their_adam.state.values()]
+    for own, their in zip(our_adam.state, their_adam.state.values(), strict=True):
+        torch.testing.assert_close(own, their)
 
 
 def test_targets_move_by_their_share():

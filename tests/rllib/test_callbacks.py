@@ -105,6 +105,21 @@ def test_evaluations_begin_and_end_and_their_metrics_can_be_changed(build):
     assert "moved_mean" in asked["env_runners"]["custom_metrics"]
 
 
+def test_an_evaluation_that_is_tried_again_begins_once(build, monkeypatch):
+    monkeypatch.setattr("serl_ray.rllib.base.RETRY_SECONDS", 0.0)
+    algorithm = build(config())
+    wait, fails = algorithm.evaluator.wait, iter((True, True))  # nothing is under way at first; then an attempt fails
+
+    def fails_twice():
+        outcome = wait()
+        return {} if next(fails, False) else outcome
+
+    monkeypatch.setattr(algorithm.evaluator, "wait", fails_twice)
+    algorithm.play_evaluation()
+    assert calls("on_evaluate_start") == [{"steps": 0}] and len(calls("on_evaluate_end")) == 1
+    assert len([given for given in calls("on_episode_end") if given["in_evaluation"]]) == 2 * 3
+
+
 def test_hooks_of_remote_workers_reach_the_result(build):
     algorithm = build(config(evaluate_every=0, fragment_length=5).env_runners(num_env_runners=1))
     results = [algorithm.train() for _ in range(2)]

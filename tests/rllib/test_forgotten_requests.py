@@ -1,4 +1,4 @@
-"""Requests of the sampler that RLlib has dropped, and answers to requests of somebody else."""
+"""Requests of the sampler that RLlib has dropped."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import ray
 
+from serl_ray.cluster.ray_private import TAG
 from serl_ray.rllib import sampling
 from serl_ray.rllib.failures import FaultLog
 from serl_ray.rllib.sampling import IN_FLIGHT, Fragment, Sampler
@@ -19,17 +20,19 @@ class Workers:
 
     def __init__(self):
         self._worker_manager, self.under_way, self.ready = self, {1: 0, 2: 0}, []
-        count = lambda worker: SimpleNamespace(get_num_in_flight_requests=lambda: self.under_way[worker])  # noqa: E731
+        count = lambda worker: SimpleNamespace(get_num_in_flight_requests=lambda tag: self.under_way[worker])  # noqa: E731
         self._remote_actor_states = {worker: count(worker) for worker in self.under_way}
 
     def actor_ids(self):
         return list(self.under_way)
 
-    def foreach_env_runner_async(self, tasks, remote_worker_ids, healthy_only):
+    def foreach_env_runner_async(self, tasks, tag, remote_worker_ids, healthy_only):
+        assert tag == TAG
         for worker in remote_worker_ids:
             self.under_way[worker] += 1
 
-    def fetch_ready_async_reqs(self, timeout_seconds, mark_healthy):
+    def fetch_ready_async_reqs(self, tags, timeout_seconds, mark_healthy):
+        assert tags == TAG
         ready, self.ready = self.ready, []
         for worker, _ in ready:
             self.under_way[worker] -= 1
@@ -56,13 +59,3 @@ def test_requests_that_rllib_has_dropped_are_made_again(workers):
     sampler.request(env_steps=0, learner_steps=0)
     workers.ready = [(2, Fragment([], [], IN_FLIGHT, 0, 2))]
     assert [fragment.worker for fragment in sampler.fetch(learner_steps=0, wait=False)] == [2]
-
-
-def test_an_answer_to_somebody_else_s_request_is_no_fragment(workers):
-    sampler = Sampler(workers, FaultLog())
-    sampler.request(env_steps=0, learner_steps=0)
-    workers.under_way[1] += 1
-    workers.ready = [(1, "mine"), (1, Fragment([], [], 0, 0, 1))]
-    assert [fragment.number for fragment in sampler.fetch(learner_steps=0, wait=False)] == [0]
-    sampler.lose_forgotten()
-    assert sampler.in_flight == 2 * IN_FLIGHT - 1

@@ -23,11 +23,11 @@ class Workers:
     def actor_ids(self):
         return [1]
 
-    def foreach_env_runner_async(self, tasks, remote_worker_ids, healthy_only):
+    def foreach_env_runner_async(self, tasks, tag, remote_worker_ids, healthy_only):
         assert len(tasks) == len(remote_worker_ids) and not healthy_only
         self.asked += [task.keywords["number"] for task in tasks]
 
-    def fetch_ready_async_reqs(self, timeout_seconds, mark_healthy):
+    def fetch_ready_async_reqs(self, tags, timeout_seconds, mark_healthy):
         ready, self.ready = self.ready, []
         outcomes = [Fragment([], [], answer, 0, 1) if isinstance(answer, int) else answer for answer in ready]
         return [SimpleNamespace(actor_id=1, get=lambda outcome=outcome: outcome) for outcome in outcomes]
