@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import ray
 import torch
+from ray.rllib.algorithms import Algorithm, AlgorithmConfig
 
 from serl_ray.cluster.start import start_ray
 from serl_ray.sweeps.run import SLOT
@@ -45,6 +47,19 @@ def shared_ray(python_path: str) -> Iterator[None]:
     start_ray(2, resources={SLOT: 2})
     yield
     ray.shutdown()
+
+
+@pytest.fixture
+def build() -> Iterator[Callable[[AlgorithmConfig], Algorithm]]:
+    """Builds algorithms, which end with the test."""
+    with ExitStack() as algorithms:
+
+        def build(config: AlgorithmConfig) -> Algorithm:
+            algorithm = config.build_algo()
+            algorithms.callback(algorithm.stop)
+            return algorithm
+
+        yield build
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gymnasium
 import numpy as np
+from line_envs import LineEnv
 
 
 class Pendulum(gymnasium.Wrapper):
@@ -23,26 +24,17 @@ class Pendulum(gymnasium.Wrapper):
         return {"state": state}, float(reward), terminated, truncated, info
 
 
-class Reach(gymnasium.Env):
-    """A point in the plane, whose reward is minus its distance to a goal; it succeeds if that is below 0.25 at the end."""
+class Reach(LineEnv):
+    """A reward of minus the distance to the goal; it succeeds if that is below 0.25 at the end."""
 
-    observation_space = gymnasium.spaces.Dict({"state": gymnasium.spaces.Box(-9.0, 9.0, (4,), np.float32)})
-    action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.point, self.goal = self.np_random.uniform(-1, 1, (2, 2))
-        self.steps = 0
-        return self._observe(), {}
+    def __init__(self) -> None:
+        super().__init__(action_dim=2, horizon=25)
 
     def step(self, action):
-        self.point = np.clip(self.point + 0.2 * np.asarray(action, np.float64), -2, 2)
-        self.steps += 1
+        super().step(action)
+        self.point = np.clip(self.point, -2, 2)
         distance = float(np.linalg.norm(self.goal - self.point))
-        return self._observe(), -distance, False, self.steps == 25, {"success": distance < 0.25}
-
-    def _observe(self):
-        return {"state": np.concatenate([self.point, self.goal - self.point]).astype(np.float32)}
+        return self._observe(), -distance, False, self.steps == self.horizon, {"success": distance < 0.25}
 
 
 class Stages(Reach):

@@ -19,14 +19,10 @@ from urllib.parse import quote, unquote
 import pyarrow as pa
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem, copy_files
 
-SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+from serl_ray.files.paths import is_uri
+
 WILDCARD = re.compile(r"[*\[]")
 """Wildcards in a URI. A question mark is none: it starts the query, such as `?region=eu-west-1`."""
-
-
-def is_uri(path: str | os.PathLike[str]) -> bool:
-    """True for a URI, which has a scheme that names its file system."""
-    return SCHEME.match(str(path)) is not None
 
 
 def locate(path: str | os.PathLike[str]) -> tuple[FileSystem, str]:
@@ -44,11 +40,6 @@ def locate(path: str | os.PathLike[str]) -> tuple[FileSystem, str]:
         raise ValueError(
             f"{path}: {error}. Give a local path, or a URI that begins with s3://, gs://, hdfs:// or file://."
         ) from error
-
-
-def absolute(path: str) -> str:
-    """The path for processes that run in other folders: an absolute one; a URI as it is."""
-    return path if is_uri(path) else os.path.abspath(os.path.expanduser(path))
 
 
 def open_input(path: str | os.PathLike[str]) -> BinaryIO:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from serl_ray.agents.config import SACConfig
 from serl_ray.data.rewards import ReturnBound
-from serl_ray.files.uris import absolute
+from serl_ray.files.paths import absolute
 from serl_ray.options.groups import (
     CollectingOptions,
     DemoOptions,

@@ -12,7 +12,7 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.utils.annotations import override
 
-from serl_ray.files.uris import absolute
+from serl_ray.files.paths import absolute
 from serl_ray.networks.config import TRUNKS
 from serl_ray.options.presets import PresetName, preset
 from serl_ray.options.sets import HybridOptions, TrainingOptions, options_in

@@ -19,7 +19,8 @@ from pyarrow.fs import FileSelector, FileType, LocalFileSystem, copy_files
 
 from serl_ray.agents.checkpoint import CONFIG_FILE, TENSORS_FILE
 from serl_ray.files.atomic import new_folder
-from serl_ray.files.uris import is_uri, locate
+from serl_ray.files.paths import is_uri
+from serl_ray.files.uris import locate
 from serl_ray.rllib.checkpoint import AGENT_DIR, CHECKPOINTS, NAME, REPLAY_DIR, RUN_FILE, checkpoints_of, read_run, step_of
 from serl_ray.runs.log import LOGS, RESULTS, read_results, scores_by_step
 from serl_ray.runs.tracking import TRACKS

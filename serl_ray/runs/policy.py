@@ -12,7 +12,7 @@ import torch
 from serl_ray.agents.agent import Agent
 from serl_ray.agents.checkpoint import load_agent
 from serl_ray.envs.make import make_env
-from serl_ray.files.uris import is_uri
+from serl_ray.files.paths import is_uri
 from serl_ray.networks.classifier import CONFIG_FILE
 from serl_ray.options.sets import TrainingOptions
 from serl_ray.rllib.checkpoint import AGENT_DIR, RUN_FILE, checked_env, checkpoint_of, classifier_id, read_run

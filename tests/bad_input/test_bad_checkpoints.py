@@ -23,16 +23,8 @@ def config(tmp_path):
 
 
 @pytest.fixture
-def build(tmp_path):
-    algorithms = []
-
-    def build():
-        algorithms.append(config(tmp_path).build_algo())
-        return algorithms[-1]
-
-    yield build
-    for algorithm in algorithms:
-        algorithm.stop()
+def build(build, tmp_path):
+    return lambda: build(config(tmp_path))
 
 
 @pytest.fixture(scope="module")

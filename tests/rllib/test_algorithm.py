@@ -27,19 +27,6 @@ def config(setup_mode="single-arm-learned-gripper", env="LineEnv", **options):
     return SERLConfig().training(env_name=f"line_envs:{env}", setup_mode=setup_mode, **options).debugging(seed=3)
 
 
-@pytest.fixture
-def build():
-    algorithms = []
-
-    def build(configuration):
-        algorithms.append(configuration.build_algo())
-        return algorithms[-1]
-
-    yield build
-    for algorithm in algorithms:
-        algorithm.stop()
-
-
 MODES = {
     "single-arm-fixed-gripper": 6,
     "single-arm-learned-gripper": 7,

@@ -23,17 +23,9 @@ def config(**options):
 
 
 @pytest.fixture
-def build(shared_ray):
+def build(shared_ray, build):
     CALLS.clear()
-    algorithms = []
-
-    def build(configuration):
-        algorithms.append(configuration.build_algo())
-        return algorithms[-1]
-
-    yield build
-    for algorithm in algorithms:
-        algorithm.stop()
+    return build
 
 
 def test_every_hook_is_called_with_what_a_user_needs(build, tmp_path):

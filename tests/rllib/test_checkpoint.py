@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -50,18 +51,14 @@ def config(tmp_path, env="LineEnv", **options):
 
 
 @pytest.fixture
-def build(tmp_path):
-    algorithms = []
+def build(build, tmp_path):
+    numbers = count()
 
-    def build(workers=0, envs=1, **options):
-        configuration = config(tmp_path / str(len(algorithms)), **options)
-        configuration.env_runners(num_env_runners=workers, num_envs_per_env_runner=envs)
-        algorithms.append(configuration.build_algo())
-        return algorithms[-1]
+    def build_run(workers=0, envs=1, **options):
+        configuration = config(tmp_path / str(next(numbers)), **options)
+        return build(configuration.env_runners(num_env_runners=workers, num_envs_per_env_runner=envs))
 
-    yield build
-    for algorithm in algorithms:
-        algorithm.stop()
+    return build_run
 
 
 def assert_equal(ours, theirs):

@@ -35,16 +35,8 @@ def demos(tmp_path_factory):
 
 
 @pytest.fixture
-def build():
-    algorithms = []
-
-    def build(configuration):
-        algorithms.append(configuration.debugging(seed=3).build_algo())
-        return algorithms[-1]
-
-    yield build
-    for algorithm in algorithms:
-        algorithm.stop()
+def build(build):
+    return lambda configuration: build(configuration.debugging(seed=3))
 
 
 def offline(demos, **options):

@@ -35,16 +35,8 @@ def config(**options):
 
 
 @pytest.fixture
-def build():
-    algorithms = []
-
-    def build(configuration=None, **options):
-        algorithms.append((configuration or config(**options)).build_algo())
-        return algorithms[-1]
-
-    yield build
-    for algorithm in algorithms:
-        algorithm.stop()
+def build(build):
+    return lambda configuration=None, **options: build(configuration or config(**options))
 
 
 @pytest.fixture

@@ -26,18 +26,13 @@ def store():
 
 
 @pytest.fixture
-def build(tmp_path):
-    algorithms = []
-
-    def build(folder):
+def build(build):
+    def build_run(folder):
         options = {"training_starts": 20, "max_steps": 500, "batch_size": 8, "hidden_dims": (8, 8), "steps_per_iteration": 30}
         config = SERLConfig().training(env_name="line_envs:LineEnv", evaluate_every=0, **options)
-        algorithms.append(config.keep_replay(folder.path / "replay").build_algo())
-        return algorithms[-1]
+        return build(config.keep_replay(folder.path / "replay"))
 
-    yield build
-    for algorithm in algorithms:
-        algorithm.stop()
+    return build_run
 
 
 @pytest.mark.parametrize("kind", ["s3", "file"])

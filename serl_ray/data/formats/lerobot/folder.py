@@ -17,8 +17,9 @@ import numpy as np
 
 from serl_ray.data.formats.lerobot.totals import check_totals
 from serl_ray.files.lfs import check_not_lfs_pointer
+from serl_ray.files.paths import is_uri
 from serl_ray.files.tables import open_parquet, read_group
-from serl_ray.files.uris import expand, is_file, is_uri, join, open_input, parents, suffix
+from serl_ray.files.uris import expand, is_file, join, open_input, parents, suffix
 
 logger = logging.getLogger(__name__)
 

@@ -49,8 +49,8 @@ from serl_ray.data.formats.lerobot.folder import LeRobotFolder
 from serl_ray.data.formats.lerobot.rows import holds_images, holds_numbers, leave_out, read_images, read_numbers
 from serl_ray.data.formats.lerobot.video import read_frames
 from serl_ray.data.schema import ACTION_TOLERANCE, ArraySpec, Part, Segment
+from serl_ray.files.paths import is_uri
 from serl_ray.files.tables import open_parquet
-from serl_ray.files.uris import is_uri
 
 logger = logging.getLogger(__name__)
 
