@@ -92,7 +92,7 @@ def test_a_frozen_trunk_runs_twice_an_update(cameras):
     assert len(passes) == 2
 
 
-@pytest.mark.parametrize(("option", "tolerance"), [("compile", 1e-4), ("bfloat16", 0.05)])
+@pytest.mark.parametrize(("option", "tolerance"), [pytest.param("compile", 1e-4, marks=pytest.mark.slow), ("bfloat16", 0.05)])
 @pytest.mark.parametrize("cameras", [(), ("a", "b")], ids=["state", "maps"])
 def test_a_faster_update_is_the_same_update(option, tolerance, cameras):
     rng = np.random.default_rng(7)

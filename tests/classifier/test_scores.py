@@ -56,6 +56,7 @@ def test_few_failures_promise_little():
     assert threshold.upper_bound == pytest.approx(1 - 0.05 ** (1 / 50))  # nothing in 50 throws
 
 
+@pytest.mark.slow
 def test_the_promise_holds_for_fresh_failures():
     """Of many thresholds, each chosen on a sample of its own, at most a share of 1 - CONFIDENCE breaks its promise."""
     rng = np.random.default_rng(0)

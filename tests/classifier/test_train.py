@@ -43,6 +43,7 @@ def fresh(n=40):
     return {"image": np.stack([frame(rng, success) for success in is_success])}, is_success
 
 
+@pytest.mark.slow
 def test_it_tells_success_from_failure(outcome):
     observations, is_success = fresh()
     _, verdicts = outcome.classifier.predict_success(observations)
@@ -50,6 +51,7 @@ def test_it_tells_success_from_failure(outcome):
     assert outcome.metrics["auc"] == 1.0
 
 
+@pytest.mark.slow
 def test_the_folder_holds_all_that_it_takes(root, outcome):
     described = json.loads((root / "one" / "classifier.json").read_text())
     assert described["image_keys"] == ["image"] and described["threshold"] == outcome.threshold.value
@@ -62,12 +64,14 @@ def test_the_folder_holds_all_that_it_takes(root, outcome):
         assert np.asarray(Image.open(root / "one" / picture)).std() > 5
 
 
+@pytest.mark.slow
 def test_held_out_episodes_are_in_neither_loss_nor_doubt(root, outcome):
     described = json.loads((root / "one" / "classifier.json").read_text())
     assert len(described["held_out_episodes"]) == 2
     assert described["metrics"]["held_out_failures"] == 2 * 6
 
 
+@pytest.mark.slow
 def test_a_loaded_classifier_predicts_the_same(root, outcome):
     observations, _ = fresh()
     loaded = RewardClassifier.load(root / "one", device="cpu")
@@ -75,6 +79,7 @@ def test_a_loaded_classifier_predicts_the_same(root, outcome):
         assert np.array_equal(mine, theirs)
 
 
+@pytest.mark.slow
 def test_few_frames_promise_nothing(outcome):
     assert not outcome.threshold.is_promised  # 12 failures bound a rate by 0.22 at best
 
@@ -145,6 +150,7 @@ def test_few_successes_and_squeezed_images_are_said_before_the_training(tmp_path
     assert "image 20x24 (height x width) are resized to 128x128" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_summary_counts_the_successes_that_recall_is_of(root, outcome):
     lines = summary(options(root, "one"), outcome)
     assert "recall 1.000 of 12 success images." in lines[0] and "too few to know" in lines[1]
@@ -172,6 +178,7 @@ def test_options_out_of_range_are_refused(tmp_path, given, said):
         options(tmp_path, "out", **given)
 
 
+@pytest.mark.slow
 def test_a_classifier_is_not_overwritten(root, outcome):
     with pytest.raises(FileExistsError, match="exists and is not empty"):
         train_classifier(options(root, "one"))

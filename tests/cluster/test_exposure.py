@@ -92,6 +92,7 @@ print(len(opened), *{ip.removeprefix("::ffff:") for ip in opened})
 """
 
 
+@pytest.mark.slow
 def test_a_training_run_opens_no_port_to_the_outside():
     done = subprocess.run([sys.executable, "-c", PORTS], cwd=ROOT, capture_output=True, text=True, check=True)
     number, *addresses = done.stdout.splitlines()[-1].split()

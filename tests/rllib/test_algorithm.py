@@ -126,6 +126,7 @@ def test_a_restored_run_counts_and_remembers(build, tmp_path):
         build(config(hidden_dims=(8, 8))).load_checkpoint(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_remote_workers_sample_while_the_learner_learns(build):
     options = {"fragment_length": 5, "max_lead": 10, "evaluate_every": 50, "evaluation_episodes": 2}
     algorithm = build(config(**options).env_runners(num_env_runners=2))
@@ -226,6 +227,7 @@ def test_a_rollout_worker_renders_and_runs_torch(build):
     assert algorithm.online.sample(4, algorithm.rng)["observations"]["image"].std() > 0.1, "maps of what was rendered"
 
 
+@pytest.mark.slow
 def test_episodes_are_kept_on_disk_where_they_are_wanted_with_all_that_was_to_be_seen(build, tmp_path):
     cameras = {"image_keys": ("front",), "env_kwargs": {"cameras": ("front", "wrist")}, "augment_crops": 1}
     options = {"training_starts": 100, "steps_per_iteration": 60, "expert_interventions": 0.3, "state_keys": ("way",)}

@@ -112,6 +112,7 @@ def test_an_evaluation_that_is_tried_again_begins_once(build, monkeypatch):
     assert len([given for given in calls("on_episode_end") if given["in_evaluation"]]) == 2 * 3
 
 
+@pytest.mark.slow
 def test_hooks_of_remote_workers_reach_the_result(build):
     algorithm = build(config(evaluate_every=0, fragment_length=5).env_runners(num_env_runners=1))
     results = [algorithm.train() for _ in range(2)]

@@ -115,6 +115,7 @@ def test_what_cannot_be_learned_from_is_refused(demos, tmp_path):
         offline(str(tmp_path / "one.pkl")).build_algo()
 
 
+@pytest.mark.slow
 def test_a_hybrid_run_starts_with_the_policy_and_imitation_fades(build, demos, tmp_path):
     trained = build(offline(demos, objective="bc"))
     for _ in range(5):

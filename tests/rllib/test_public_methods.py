@@ -114,6 +114,7 @@ def test_evaluate_plays_the_weights_as_they_are_and_reports_as_rllib_does(build)
     assert algorithm.train()["evaluation/at_step"] == 40
 
 
+@pytest.mark.slow
 def test_evaluate_is_refused_where_the_only_env_is_the_run_s(build):
     with pytest.raises(RefusedError, match=r"evaluate_every is 0.*Set \.training\(evaluate_every=STEPS\)"):
         build(evaluate_every=0).evaluate()
@@ -125,6 +126,7 @@ def test_evaluate_is_refused_where_the_only_env_is_the_run_s(build):
         stopped.evaluate()
 
 
+@pytest.mark.slow
 def test_an_offline_run_evaluates_what_was_held_out(build, tmp_path):
     experience = build(training_starts=400, episodes_dir=str(tmp_path))
     for _ in range(5):
@@ -171,6 +173,7 @@ def test_a_run_whose_env_somebody_else_has_touched_ends_loudly(build, recorded, 
     assert len(recorded[algorithm]) == stored
 
 
+@pytest.mark.slow
 def test_a_remote_worker_refuses_and_works_on(build):
     algorithm = build(config(fragment_length=5).env_runners(num_env_runners=1))
     algorithm.train()

@@ -63,6 +63,7 @@ def gifs(logs):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("nothing_leaves_this_machine")
 @pytest.mark.parametrize("evaluation_workers", [0, 2])
 def test_the_first_episode_is_a_video_and_everywhere_the_results_are(tmp_path, evaluation_workers, monkeypatch):

@@ -48,6 +48,7 @@ def known(result):
     return {name: pytest.approx(value) for name, value in result.items()}
 
 
+@pytest.mark.slow
 def test_a_run_and_its_resumption_are_one_run_at_both(store, tmp_path):
     folder, mirror = tmp_path / "peg", f"file://{tmp_path}/store"
     options = {"track": ("wandb:lab/robots", f"mlflow:{store}"), "mirror": mirror, "seed": 3}

@@ -83,6 +83,7 @@ def test_a_sweep_of_each_kind_that_comes_along_runs_small(name, tmp_path, monkey
         assert outcome.default is not None and outcome.default.values == {**outcome.default.values, **sweep.default()}
 
 
+@pytest.mark.slow
 def test_demonstrations_are_read_once_for_all_trials(demos, tmp_path, monkeypatch):
     """They are gone from the disk before the first trial starts."""
     moved = tmp_path / "demos.pkl"
@@ -133,6 +134,7 @@ def test_ties_go_to_what_was_better_all_along():
     assert early.rank("max") > late.rank("max") and early.rank("min") < late.rank("min")
 
 
+@pytest.mark.slow
 def test_the_scores_of_seeds_are_averaged(demos, tmp_path):
     search = {"lr": {"choice": [3e-4]}, "seed": {"grid": [0, 1]}}
     outcome = run_sweep(write(tmp_path, search=search, trials=1, settings={"max_steps": 100}), tmp_path / "out")
@@ -154,6 +156,7 @@ def test_the_default_and_the_best_other_are_confirmed_with_other_seeds(demos, tm
     assert yaml.safe_load((tmp_path / "out" / "best.yaml").read_text())["utd_ratio"] == order[0]
 
 
+@pytest.mark.slow
 def test_a_failing_trial_is_reported_and_the_others_count(tmp_path):
     file = write(tmp_path, settings={"env_name": "line_envs:BurningEnv"})
     with pytest.raises(RuntimeError, match="No trial has come to evaluation/success_rate. "):
