@@ -11,7 +11,7 @@ from torch import nn
 
 from serl_ray.agents import losses
 from serl_ray.agents.config import SACConfig
-from serl_ray.agents.imitation import actor_imitation_loss
+from serl_ray.agents.imitation import IMITATION_WEIGHT, actor_imitation_loss
 from serl_ray.agents.noise import NoiseSource, PolicyNoise, UpdateNoise
 from serl_ray.agents.state import TrainingState
 from serl_ray.agents.transitions import Encoded, transition_tensors
@@ -21,6 +21,9 @@ from serl_ray.networks.inputs import ObservationSpec, Tensors, float_tensor, to_
 from serl_ray.types import ActionLayout, Batch
 from serl_ray.utils.device import DEVICE
 
+TEMPERATURE_SPEED = 10.0
+"""Factor of the temperature's step size after imitation: demonstrations are often far from the target entropy, and a slow
+temperature would drive the policy further away."""
 BOUND_TOLERANCE = 0.05
 """Tolerance by which Q may exceed `max_return` before `critic/q_over_bound` counts it."""
 
@@ -59,7 +62,13 @@ class Agent:
         self._imitates = config.objective != "sac"
         self.imitation_share = float(self._imitates)
         self.networks = (networks or AgentNetworks.seeded(seed, config.networks, layout, spec)).to(self.device)
-        self.state = TrainingState(self.networks, self._parameters_of_losses(), config.lr, seed)
+        if self._imitates:
+            self.networks.zero_values()
+        parameters = self._parameters_of_losses()
+        lrs = dict.fromkeys(parameters, config.lr)
+        if self._imitates:
+            lrs["temperature"] *= TEMPERATURE_SPEED
+        self.state = TrainingState(self.networks, parameters, lrs, seed)
         self.target = self.state.target
         dims = spec.frame_stack, layout.continuous_dim, self.networks.encoder.embedding_dims
         self.noise = NoiseSource(config, *dims, self.state.generator)
@@ -113,6 +122,13 @@ class Agent:
         q: torch.Tensor = self.networks.critic(latents, self.layout.continuous(executed))
         return q.cpu().numpy()
 
+    def fit_normaliser(self, states: np.ndarray) -> None:
+        """Takes the scale of the state from states (..., D); without `normalise_state` nothing changes."""
+        tensor = float_tensor(states, self.device).flatten(0, -2)
+        for networks in (self.networks, self.target):
+            if networks.encoder.normaliser is not None:
+                networks.encoder.normaliser.fit(tensor)
+
     def update(self, batch: Batch, critics_only: bool = False, noise: UpdateNoise | None = None) -> dict[str, float]:
         """One gradient step: all gradients at the old parameters, one Adam step per loss, then the target networks.
 
@@ -133,7 +149,7 @@ class Agent:
         """
         observations, _ = self._tensors(batch["observations"])
         next_observations, _ = self._tensors(batch["next_observations"])
-        noise = noise or self.noise.update(len(batch["actions"]), critics_only)
+        noise = noise or self.noise.update(len(batch["actions"]), critics_only, self.imitation_share > 0.0)
         if (noise.actor is None) != critics_only:
             raise ValueError(f"critics_only is {critics_only}, but the noise is that of the other kind of update.")
         if noise.crops is not None:
@@ -155,7 +171,7 @@ class Agent:
         loss, metrics = self._critic_loss(transitions, encoded, next_policy, noise)
         loss_terms = {"critic": loss}
         if noise.actor is not None:
-            loss_terms["actor"], actor_metrics = self._actor_loss(transitions, encoded, noise.actor)
+            loss_terms["actor"], actor_metrics = self._actor_loss(transitions, encoded, noise.actor, noise.imitation)
             metrics |= actor_metrics
         if noise.temperature is not None and self.imitation_share < 1.0:
             loss_terms["temperature"], temperature_metrics = self._temperature_loss(encoded, next_policy, noise.temperature)
@@ -202,7 +218,9 @@ class Agent:
             metrics["critic/q_over_bound"] = (q > self.config.max_return + BOUND_TOLERANCE).float().mean()
         return loss, metrics
 
-    def _actor_loss(self, transitions: Tensors, encoded: Encoded, noise: PolicyNoise) -> tuple[torch.Tensor, Tensors]:
+    def _actor_loss(
+        self, transitions: Tensors, encoded: Encoded, noise: PolicyNoise, scales: Sequence[torch.Tensor]
+    ) -> tuple[torch.Tensor, Tensors]:
         """SAC's loss, with a share `imitation_share` of it replaced by the imitation loss."""
         share = self.imitation_share
         actions, log_prob = self.policy(encoded.embedded, noise.keep).sample(noise.eps)
@@ -212,14 +230,16 @@ class Agent:
             loss = losses.actor_loss(q, log_prob, self.networks.temperature().detach())
         metrics = {"actor/entropy": -log_prob.mean()}
         if share > 0.0:
-            imitation = self._imitation_loss(transitions, encoded, noise)
-            loss = (1.0 - share) * loss + share * imitation
+            imitation = self._imitation_loss(transitions, encoded, noise, scales)
+            loss = (1.0 - share) * loss + share * IMITATION_WEIGHT * imitation
             metrics["actor/imitation_loss"] = imitation
         return loss, metrics | {"actor/loss": loss}
 
-    def _imitation_loss(self, transitions: Tensors, encoded: Encoded, noise: PolicyNoise) -> torch.Tensor:
+    def _imitation_loss(
+        self, transitions: Tensors, encoded: Encoded, noise: PolicyNoise, scales: Sequence[torch.Tensor]
+    ) -> torch.Tensor:
         """The imitation loss; unlike behaviour cloning in the original, it trains the image heads (REFERENCE 10.10)."""
-        policy = self.networks.actor(self.networks.encoder.latents(encoded.embedded, noise.keep))
+        policy = self.networks.actor(self.networks.encoder.latents(encoded.embedded, noise.keep), scales)
         actions, is_demo = self.layout.continuous(transitions["actions"]), transitions["is_demo"]
         weighted = self.config.objective == "awac"
         return actor_imitation_loss(policy, self.networks.critic, encoded.latents, actions, is_demo, weighted)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -31,17 +33,19 @@ class HybridAgent(Agent):
 
     def losses(self, transitions: Tensors, encoded: Encoded, noise: UpdateNoise) -> tuple[Tensors, Tensors]:
         loss_terms, metrics = super().losses(transitions, encoded, noise)
-        loss_terms["grasp_critic"], grasp_metrics = self._grasp_critic_loss(transitions, encoded)
+        loss_terms["grasp_critic"], grasp_metrics = self._grasp_critic_loss(transitions, encoded, noise.imitation)
         return loss_terms, metrics | grasp_metrics
 
-    def _grasp_critic_loss(self, transitions: Tensors, encoded: Encoded) -> tuple[torch.Tensor, Tensors]:
+    def _grasp_critic_loss(
+        self, transitions: Tensors, encoded: Encoded, scales: Sequence[torch.Tensor]
+    ) -> tuple[torch.Tensor, Tensors]:
         with torch.no_grad():
             next_q = self.networks.grasp_q(self.networks.encoder.latents(encoded.next_embedded))
             next_target_q = self.target.grasp_q(encoded.next_target_latents)
             next_value = losses.double_dqn_value(next_q, next_target_q)
             rewards = transitions["rewards"] + transitions["grasp_penalty"]
             target = losses.td_target(rewards, transitions["masks"], next_value, self.config.discount, self.config.max_return)
-        q = self.networks.grasp_q(encoded.latents)  # (B, K)
+        q = self.networks.grasp_q(encoded.latents, scales)  # (B, K)
         grasp_ids = self.layout.grasp_ids(transitions["actions"])  # (B,)
         loss = losses.grasp_critic_loss(q, grasp_ids, target)
         metrics = {"grasp_critic/q_mean": q.mean(), "grasp_critic/target_mean": target.mean()}

@@ -11,6 +11,10 @@ from serl_ray.agents.config import SACConfig
 from serl_ray.networks.augment import draw_offsets
 from serl_ray.networks.kernels import dropout_mask
 
+HALVED_SIZE = 600
+"""Size of a hidden layer of which dropout removes half; it removes 0.3 of 256 units and 0.05 of 32. The sums in the next layer
+are then disturbed by as much whatever the size, so small networks, which learn little by heart, still learn fast."""
+
 
 @dataclass
 class PolicyNoise:
@@ -35,6 +39,8 @@ class UpdateNoise:
         temperature: noise of the next action in the temperature's loss; None for an update of the critics only.
         crops: crop offsets of observations and next observations, each (B, T, 2) for all cameras; None for no crops.
         critic_subset: members of the ensemble in the critic's target; None for all.
+        imitation: factors (B, hidden size) of dropout in the imitation losses, for each hidden layer; empty for no
+            dropout.
     """
 
     critic: PolicyNoise
@@ -42,6 +48,7 @@ class UpdateNoise:
     temperature: PolicyNoise | None = None
     crops: tuple[torch.Tensor, torch.Tensor] | None = None
     critic_subset: torch.Tensor | None = None
+    imitation: Sequence[torch.Tensor] = ()
 
 
 class NoiseSource:
@@ -75,17 +82,26 @@ class NoiseSource:
         eps, dropout = self.eps(batch_size), self._config.networks.encoder.dropout
         return PolicyNoise(eps, [dropout_mask(batch_size, dim, dropout, self._generator) for dim in self._embedding_dims])
 
-    def update(self, batch_size: int, critics_only: bool = False) -> UpdateNoise:
-        """Noise of a full update, or of an update of the critics only."""
+    def update(self, batch_size: int, critics_only: bool = False, imitates: bool = False) -> UpdateNoise:
+        """Noise of a full update, or of an update of the critics only; with dropout where the update `imitates`."""
         crops = None
         if self._config.augment and self._embedding_dims:
             shape = (batch_size, self._frame_stack)
             crops = (draw_offsets(shape, self._generator), draw_offsets(shape, self._generator))
         subset = self._critic_subset()
         critic = self.policy(batch_size)
+        imitation = self._imitation(batch_size) if imitates else []
         if critics_only:
-            return UpdateNoise(critic, crops=crops, critic_subset=subset)
-        return UpdateNoise(critic, self.policy(batch_size), self.policy(batch_size), crops, subset)
+            return UpdateNoise(critic, crops=crops, critic_subset=subset, imitation=imitation)
+        return UpdateNoise(critic, self.policy(batch_size), self.policy(batch_size), crops, subset, imitation)
+
+    def _imitation(self, batch_size: int) -> list[torch.Tensor]:
+        """Factors (B, hidden size) of dropout by hidden layer: 0 for removed units, and the other units make up for them."""
+        scales = []
+        for size in self._config.networks.hidden_dims:
+            dropout = size / (size + HALVED_SIZE)
+            scales.append(dropout_mask(batch_size, size, dropout, self._generator) / (1.0 - dropout))
+        return scales
 
     def _critic_subset(self) -> torch.Tensor | None:
         """Members of the ensemble, drawn without replacement; the original draws with it (REFERENCE section 10.9)."""

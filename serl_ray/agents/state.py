@@ -27,7 +27,7 @@ class TrainingState:
     Args:
         networks: networks on their device.
         parameters: trained parameters by the name of the loss.
-        lr: step size of Adam.
+        lrs: step size of Adam by the name of the loss.
         seed: seed of the generator.
 
     Attributes:
@@ -36,14 +36,16 @@ class TrainingState:
         generator: random generator on the networks' device.
     """
 
-    def __init__(self, networks: AgentNetworks, parameters: Mapping[str, list[nn.Parameter]], lr: float, seed: int) -> None:
+    def __init__(
+        self, networks: AgentNetworks, parameters: Mapping[str, list[nn.Parameter]], lrs: Mapping[str, float], seed: int
+    ) -> None:
         self.networks, self.parameters, self._seed = networks, parameters, seed
         frozen_trunk = networks.encoder.trunk if networks.encoder.is_frozen else None
         self.target = copy.deepcopy(networks, {id(frozen_trunk): frozen_trunk}).requires_grad_(False)
         pairs = [(t, o) for t, o in zip(self.target.parameters(), networks.parameters(), strict=True) if t is not o]
         self._target_parameters: list[torch.Tensor] = [t for t, _ in pairs]
         self._network_parameters: list[torch.Tensor] = [o for _, o in pairs]
-        self.optimisers = {name: Adam(own, lr) for name, own in parameters.items()}
+        self.optimisers = {name: Adam(own, lrs[name]) for name, own in parameters.items()}
         self.generator = torch.Generator(networks.temperature.lagrange.device).manual_seed(seed)
 
     def step(self, gradients: Mapping[str, tuple[torch.Tensor | None, ...]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -57,8 +58,8 @@ class Actor(nn.Module):
         self.log_std = linear(config.hidden_dims[-1], action_dim)
         self.std_bounds = (config.std_min, config.std_max)
 
-    def forward(self, latents: torch.Tensor) -> TanhNormal:
-        hidden = self.mlp(latents)
+    def forward(self, latents: torch.Tensor, scales: Sequence[torch.Tensor] = ()) -> TanhNormal:
+        hidden = self.mlp(latents, scales)
         mean, log_std = self.mean(hidden).float(), self.log_std(hidden).float()
         return TanhNormal(mean, log_std.exp().clamp(*self.std_bounds))
 
@@ -91,8 +92,8 @@ class GraspCritic(nn.Module):
         self.mlp = MLP(latent_dim, config.hidden_dims, activate_final=False)
         self.value = linear(config.hidden_dims[-1], grasp_choices)
 
-    def forward(self, latents: torch.Tensor) -> torch.Tensor:
-        q: torch.Tensor = self.value(self.mlp(latents))
+    def forward(self, latents: torch.Tensor, scales: Sequence[torch.Tensor] = ()) -> torch.Tensor:
+        q: torch.Tensor = self.value(self.mlp(latents, scales))
         return q.float()
 
 
@@ -135,16 +136,24 @@ class AgentNetworks(nn.Module):
             torch.manual_seed(seed)
             return cls(config, layout, spec)
 
-    def grasp_q(self, latents: torch.Tensor) -> torch.Tensor:
-        """Values (B, K) of all joint gripper choices at latents (B, D).
+    def grasp_q(self, latents: torch.Tensor, scales: Sequence[torch.Tensor] = ()) -> torch.Tensor:
+        """Values (B, K) of all joint gripper choices at latents (B, D), with dropout by `scales` (see `MLP`).
 
         Raises:
             ValueError: there is no grasp critic.
         """
         if self.grasp_critic is None:
             raise ValueError("These networks have no grasp critic, because their action layout has no grippers.")
-        q: torch.Tensor = self.grasp_critic(latents)
+        q: torch.Tensor = self.grasp_critic(latents, scales)
         return q
+
+    @torch.no_grad()
+    def zero_values(self) -> None:
+        """Sets all values to 0, where sparse rewards begin: a random start of +-1 would take thousands of updates to forget."""
+        for critic in (self.critic, self.grasp_critic):
+            if critic is not None:
+                critic.value.weight.zero_()
+                critic.value.bias.zero_()
 
     def compile_parts(self) -> None:
         """Compiles the parts of every update in place, without new tensor names.

@@ -22,6 +22,8 @@ class EncoderConfig(Options):
     """Image trunk: random, imagenet, or a file with weights (the original's resnet10_params.pkl, .safetensors, .pt)."""
     frozen: Annotated[bool, Role.DATA] = True
     """Keep the weights of the image trunk; otherwise critics and imitation train it."""
+    normalise_state: Annotated[bool, Role.MUST_MATCH] = False
+    """Scale every number of the state to mean 0 and deviation 1 over the demonstrations."""
     image_latent_dim: Annotated[int, Ge(1), Role.MUST_MATCH] = 256
     """Size of the latent vector of each camera's image."""
     image_size: Annotated[tuple[int, int], Role.INTERNAL] = (128, 128)

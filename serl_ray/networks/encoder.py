@@ -12,6 +12,7 @@ from serl_ray.networks.config import EncoderConfig
 from serl_ray.networks.inputs import ObservationSpec, Tensors, is_stored_map
 from serl_ray.networks.kernels import batch_innermost, channels_last_, embed_maps
 from serl_ray.networks.mlp import LAYER_NORM_EPS, lecun_normal_, linear
+from serl_ray.networks.normaliser import StateNormaliser
 from serl_ray.networks.resnet import STRIDE, Trunk, resize
 
 
@@ -68,6 +69,7 @@ class Encoder(nn.Module):
         trunk: trunk of all cameras, images (N, H, W, 3) -> maps (N, h, w, C); None without cameras.
 
     Attributes:
+        normaliser: scale of the state; None without a state or without `normalise_state`.
         latent_dim: size D of a latent.
         embedding_dims: sizes C * F of the cameras' embeddings, and of their dropout masks.
 
@@ -80,6 +82,7 @@ class Encoder(nn.Module):
         self.image_keys, self.is_frozen, self._image_size = spec.image_keys, config.frozen, config.image_size
         self.trunk = trunk if spec.image_keys else None
         self.proprio: ProprioHead | None = None
+        self.normaliser = StateNormaliser(spec.state_dim) if config.normalise_state and spec.state_dim else None
         self.latent_dim = state_dim = spec.frame_stack * spec.state_dim
         heads: list[ImageHead] = []
         if self.trunk is not None:
@@ -97,7 +100,7 @@ class Encoder(nn.Module):
         self.embedding_dims = [head.embedding_dim for head in heads]
 
     def features(self, observations: Tensors) -> Tensors:
-        """Maps (B, h, w, T * C) of every camera, and the state (B, T * D).
+        """Maps (B, h, w, T * C) of every camera, and the state (B, T * D), normalised where there is a normaliser.
 
         Args:
             observations: for each camera, images (B, T, H, W, 3) of any size with values in [0, 255], or stored maps of
@@ -107,7 +110,8 @@ class Encoder(nn.Module):
             maps = self._maps({key: observations[key] for key in self.image_keys})
             features = {key: batch_innermost(camera.permute(0, 2, 3, 1, 4).flatten(3)) for key, camera in maps.items()}
         if "state" in observations:
-            features["state"] = observations["state"].flatten(1)
+            state = observations["state"]
+            features["state"] = (state if self.normaliser is None else self.normaliser(state)).flatten(1)
         return features
 
     def forward(self, features: Tensors, keep: Sequence[torch.Tensor] | None = None) -> torch.Tensor:

@@ -39,6 +39,15 @@ class MLP(nn.Sequential):
                 layers += [nn.LayerNorm(next_size, eps=LAYER_NORM_EPS), nn.Tanh()]
         super().__init__(*layers)
 
+    def forward(self, x: torch.Tensor, scales: Sequence[torch.Tensor] = ()) -> torch.Tensor:
+        """Outputs (B, hidden_dims[-1]); `scales` (B, hidden size) are the factors of dropout after each tanh."""
+        left = iter(scales)
+        for layer in self:
+            x = layer(x)
+            if isinstance(layer, nn.Tanh) and (scale := next(left, None)) is not None:
+                x = x * scale
+        return x
+
 
 class EnsembleLinear(nn.Module):
     """E linear layers in one batched product: (E, B, in) -> (E, B, out)."""

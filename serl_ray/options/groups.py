@@ -123,8 +123,9 @@ class HybridLearningOptions(LearningOptions):
     """Online transitions before the first learner step."""
     random_steps: Annotated[int, Ge(0)] = 1000
     """Env steps with uniformly random actions at the start; none where there is a policy to start from."""
-    warmup_steps: Annotated[int, Ge(1)] = 1000
-    """Env steps from the start of training over which imitation fades and SAC takes its place."""
+    warmup_steps: Annotated[int, Ge(1)] = 3000
+    """Env steps from the start of training over which imitation fades and SAC takes its place; imitation comes back while
+    success without interventions falls."""
     capacity: Annotated[int, Ge(2), Role.FIXED] = 200_000
     """Greatest number of observations in the online replay."""
 

@@ -115,7 +115,7 @@ class OfflineOptions(TrainingOptions):
     env: EnvOptions = Field(default_factory=lambda: EnvOptions(env_name=None))
     demos: OfflineDemoOptions = Field(default_factory=OfflineDemoOptions)
     learning: LearningOptions = Field(default_factory=lambda: LearningOptions(cta_ratio=1))
-    agent: SACConfig = Field(default_factory=lambda: SACConfig(max_return=1.0, objective="awac"))
+    agent: SACConfig = Field(default_factory=lambda: SACConfig.of(max_return=1.0, objective="bc", normalise_state=True))
     evaluation: EvaluationOptions = Field(default_factory=lambda: EvaluationOptions(evaluate_every=5000))
 
 

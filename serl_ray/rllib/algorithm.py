@@ -14,10 +14,12 @@ from serl_ray.data.replay.log import ReplayLog, read_shards
 from serl_ray.data.replay.mixer import sample_mixed
 from serl_ray.data.rewards import ReturnCheck
 from serl_ray.data.schema import Segment
+from serl_ray.evaluation.rollouts import Episode
 from serl_ray.rllib import checkpoint
 from serl_ray.rllib.base import TrainingAlgorithm
 from serl_ray.rllib.buffers import add_in_pieces, demo_buffer, online_buffer, trunk_of_maps
 from serl_ray.rllib.config import SERLConfig
+from serl_ray.rllib.normalising import fit_normaliser
 from serl_ray.rllib.sampling import Fragment, Sampler
 from serl_ray.types import Batch
 
@@ -53,6 +55,8 @@ class SERL(TrainingAlgorithm):
         self._prepares_ahead = self.sampler.is_remote
         if self.options.schedule.init_from:
             checkpoint.start_from(self.agent, Path(self.options.schedule.init_from))
+        else:
+            fit_normaliser(self.agent, self.demos.sample, self.config.seed)
 
     @property
     def steps(self) -> int:
@@ -102,9 +106,17 @@ class SERL(TrainingAlgorithm):
             self.logs["demos"].append(intervention)
             add_in_pieces(self.demos, intervention)
             self.interventions += len(intervention)
-        self.episodes.add(segment)
         self.env_steps += len(segment)
         self.returns.add(segment)
+        self._wean(len(segment), self.episodes.add(segment))
+
+    def _wean(self, steps: int, episode: Episode | None) -> None:
+        """Moves the fade of imitation by env steps since training started, and by an episode that has ended."""
+        trained = min(steps, self.env_steps - self.options.learning.training_starts)
+        if trained > 0 and self.options.agent.objective != "sac":
+            self.fade.step(trained, self.options.learning.warmup_steps)
+            if episode is not None:
+                self.fade.add_episode(episode.success and not episode.interventions)
 
     def recover(self) -> int:
         """Takes up what a run has stored after the checkpoint that was loaded; returns the env steps that are back."""
@@ -122,11 +134,10 @@ class SERL(TrainingAlgorithm):
         return self.env_steps - before
 
     def imitation_share(self) -> float:
-        """Share of imitation in the actor's loss: 1 when training starts, 0 after `warmup_steps`."""
+        """Share of imitation in the actor's loss: from 1 when training starts to 0, as `Fade` lets it."""
         if self.options.agent.objective == "sac":
             return 0.0
-        trained = max(self.env_steps - self.options.learning.training_starts, 0)
-        return max(1.0 - trained / self.options.learning.warmup_steps, 0.0)
+        return self.fade.share(self.options.learning.warmup_steps)
 
     def _sample_batch(self) -> Batch:
         return sample_mixed(self.online, self.demos, self.options.learning.batch_size, self.options.demos.demo_fraction, self.rng)

@@ -26,7 +26,9 @@ from serl_ray.rllib.action_scale import from_contract, scale_of_run, to_contract
 from serl_ray.rllib.callbacks import NO_LOGGER
 from serl_ray.rllib.checkpoint import COUNTERS, RunState
 from serl_ray.rllib.config import SERLConfig
+from serl_ray.rllib.entropy import EntropyWatch
 from serl_ray.rllib.evaluator import Evaluator
+from serl_ray.rllib.fade import FADE_COUNTERS, Fade
 from serl_ray.rllib.failures import FaultLog, LearnerError, WorkerError
 from serl_ray.rllib.feed import BatchFeed
 from serl_ray.rllib.gauges import Gauges
@@ -100,7 +102,8 @@ class TrainingAlgorithm(PublicMethods):
         self.rng = np.random.default_rng(self.config.seed)
         self.env_steps = self.learner_steps = self.interventions = self.demonstrations = 0
         self.interrupted = Event()
-        self.faults, self.episodes = FaultLog(), EpisodeLog(self.options.reward.success_return)
+        self.faults, self.episodes, self.fade = FaultLog(), EpisodeLog(self.options.reward.success_return), Fade()
+        self.entropy = EntropyWatch(self.agent.target_entropy, self.policy.layout.continuous_dim)
         self.logs: dict[str, ReplayLog] = {}
         self.buffers: dict[str, ReplayBuffer] = {}
         self._prepares_ahead = self._reads_batches = False
@@ -251,6 +254,8 @@ class TrainingAlgorithm(PublicMethods):
         counts |= {name: float(count) for name, count in self.faults.counts.items()}
         self.metrics_log.set({**rates, **counts, **self._counts(), "actor/imitation_share": self.imitation_share()})
         result = self.metrics_log.result()
+        if self.imitation_share() < 1.0:
+            self.entropy.add(result["actor/entropy"])
         self.gauges.set(result)
         trained = self.learner_steps * self.options.learning.cta_ratio * self.options.learning.batch_size
         named = self.results.take(result, self.env_steps, env_steps_before, trained)
@@ -265,7 +270,7 @@ class TrainingAlgorithm(PublicMethods):
         observations = {key: f"{part.dtype} of shape {tuple(part.shape)}" for key, part in space.items()}
         contract = {"observations": observations, "action_dim": layout.action_dim, "control_hz": self.options.env.control_hz}
         contract |= to_contract(self.action_scale)
-        counters = {name: getattr(self, name) for name in COUNTERS}
+        counters = {name: getattr(self.fade if name in FADE_COUNTERS else self, name) for name in COUNTERS}
         generators = {"batches": self.rng, "random_actions": self.policy.rng}
         parts = {"logs": self.logs, "buffers": self.buffers, "generators": generators}
         return RunState(self.options, contract, self.agent, counters, self.episodes, self.faults.counts, **parts)
@@ -273,7 +278,7 @@ class TrainingAlgorithm(PublicMethods):
     def load_state(self, state: RunState) -> None:
         """Takes over the counts of a state and the scale of its actions; its other parts are the run's own already."""
         for name, count in state.counters.items():
-            setattr(self, name, count)
+            setattr(self.fade if name in FADE_COUNTERS else self, name, count)
         self.episodes = state.episodes
         self.action_scale = from_contract(state.contract)
         self.faults.counts |= state.faults

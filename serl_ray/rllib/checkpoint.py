@@ -34,6 +34,7 @@ from serl_ray.files.digests import check_files, check_seal, write_sealed
 from serl_ray.files.uris import local_copy
 from serl_ray.options.sets import TrainingOptions
 from serl_ray.rllib.buffers import add_in_pieces
+from serl_ray.rllib.fade import FADE_COUNTERS
 from serl_ray.rllib.failures import FaultLog, LearnerError
 from serl_ray.rllib.metrics import EpisodeLog, is_count
 from serl_ray.utils.options import Role, names_of
@@ -46,15 +47,16 @@ NAME = re.compile(r"step-\d{9,}")
 AGENT_DIR = "agent"
 REPLAY_DIR = "replay"
 RUN_FILE = "run.json"
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 RLLIB_FILE = "rllib_checkpoint.json"
 """Read by `from_checkpoint` of RLlib's own classes, whose error message quotes a version that is none."""
 NOT_RLLIBS = {"checkpoint_version": "a checkpoint of serl_ray: load it with serl_ray.rllib.SERL.from_checkpoint"}
 REPLAYS = ("online", "demos")
+NETWORKS = ("networks.", "target.")
 ACTION_SCALE = "action_scale"
 """Part of the contract that a run takes over from a checkpoint, where its own demonstrations have none."""
 SHARD = re.compile(r"[\w-]+\.parquet")
-COUNTERS = ("env_steps", "learner_steps", "interventions", "demonstrations")
+COUNTERS = ("env_steps", "learner_steps", "interventions", "demonstrations", *FADE_COUNTERS)
 PARTS = dict.fromkeys(("options", "contract", "counters", "episodes", "faults", "random", "replay", "sha256"), dict)
 PACKAGES = ("serl-ray", "torch", "ray", "numpy", "pyarrow")
 
@@ -164,8 +166,8 @@ def start_from(agent: Agent, run: Path) -> None:
     """Takes over the networks, the targets and the temperature that another run has trained; optimisers start anew."""
     tensors, theirs = agent.state.tensors(), read_tensors(checkpoint_of(run) / AGENT_DIR)
     _check_trunk(run, theirs, agent, agent.config.networks.encoder.trunk)
-    trained = {name: tensor for name, tensor in theirs.items() if _is_network(name)}
-    agent.state.load({name: tensor for name, tensor in tensors.items() if not _is_network(name)} | trained)
+    trained = {name: tensor for name, tensor in theirs.items() if name.startswith(NETWORKS)}
+    agent.state.load({name: tensor for name, tensor in tensors.items() if not name.startswith(NETWORKS)} | trained)
 
 
 def check_finite(agent: Agent) -> None:
@@ -294,7 +296,3 @@ def _is_log(name: str, shards: Any) -> bool:
     """True for a log's name with the names of its shards, none of which leads out of its folder."""
     is_list = name in REPLAYS and isinstance(shards, list)
     return is_list and all(isinstance(shard, str) and SHARD.fullmatch(shard) for shard in shards)
-
-
-def _is_network(name: str) -> bool:
-    return name.startswith(("networks.", "target."))

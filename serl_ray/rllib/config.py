@@ -19,6 +19,7 @@ from serl_ray.options.sets import HybridOptions, TrainingOptions, options_in
 from serl_ray.rllib import checkpoint
 from serl_ray.rllib.callbacks import check_callbacks
 from serl_ray.rllib.config_keys import check_attributes, check_given, default_of, refuse_replaced, same
+from serl_ray.rllib.normalising import check_has_scale, with_scale_of
 from serl_ray.rllib.refusals import RefusedError
 from serl_ray.rllib.sampling import MAX_IN_FLIGHT, RolloutEnv
 from serl_ray.rllib.user_env import env_options
@@ -194,11 +195,13 @@ class SERLConfig(AlgorithmConfig):
         """Adds the part of the config that the evaluation workers must not have."""
         self._check_spaces(None, None)
         self.env_config |= self._collecting(options)
+        check_has_scale(options)
         if options.schedule.init_from:
             path = checkpoint.checkpoint_of(Path(options.schedule.init_from))
             saved = checkpoint.read_run(path)["options"]
-            checkpoint.check_match(path, saved, options)
+            checkpoint.check_match(path, saved, with_scale_of(saved, options))
             self.random_steps = 0
+            self.normalise_state = bool(saved.get("normalise_state"))
             if options.agent.objective == "sac":
                 self.objective = saved["objective"]
 

@@ -124,8 +124,9 @@ class EpisodeLog:
         self._recent: deque[Episode] = deque(maxlen=RECENT_EPISODES)
         self._running: dict[str, tuple[float, int, int]] = {}
 
-    def add(self, segment: Segment) -> None:
-        """Adds a segment; other rewards than 0 and 1 are named once, with the rule by which episodes count as a success."""
+    def add(self, segment: Segment) -> Episode | None:
+        """Adds a segment and returns the episode that ends with it; rewards other than 0 and 1 are named once, with the rule
+        by which episodes count as a success."""
         if not self._has_said_rule and (others := segment.rewards[~np.isin(segment.rewards, (0.0, 1.0))]).size:
             logger.warning("The env has given a reward of %g. %s", others[0], SUCCESS_RULE)
             self._has_said_rule = True
@@ -137,10 +138,11 @@ class EpisodeLog:
             self.num_episodes += 1
             success = succeeded(earned, segment.success, self._success_return)
             self._recent.append(Episode(success, steps, interventions, segment.success, earned))
-        else:
-            self._running[segment.episode] = (earned, steps, interventions)
-            if len(self._running) > MAX_RUNNING:  # the oldest was dropped, as after a fault of its env
-                del self._running[next(iter(self._running))]
+            return self._recent[-1]
+        self._running[segment.episode] = (earned, steps, interventions)
+        if len(self._running) > MAX_RUNNING:  # the oldest was dropped, as after a fault of its env
+            del self._running[next(iter(self._running))]
+        return None
 
     def to_json(self) -> dict[str, Any]:
         """The part of the log that a resumed run needs."""

@@ -9,6 +9,7 @@ from serl_ray.evaluation.held_out import ValueCurve, judge
 from serl_ray.options.sets import OfflineOptions
 from serl_ray.rllib.base import TrainingAlgorithm
 from serl_ray.rllib.config import SERLConfig
+from serl_ray.rllib.normalising import fit_normaliser
 from serl_ray.rllib.offline_data import demo_spaces, load_offline_data
 from serl_ray.types import Batch
 
@@ -54,6 +55,7 @@ class OfflineSERL(TrainingAlgorithm):
         space, action_dim = self.policy.observation_space, self.policy.layout.action_dim
         self.data = load_offline_data(self.options, space, action_dim, self.config.seed or 0, self.config.shared_demos)
         self._reads_batches = self.data.stream is not None
+        fit_normaliser(self.agent, self.data.sample, self.config.seed)
 
     @property
     def steps(self) -> int:

@@ -12,6 +12,7 @@ from serl_ray.envs.make import BUNDLED_ENVS, all_cameras, build_env
 from serl_ray.options.sets import HybridOptions, OfflineOptions, TrainingOptions
 from serl_ray.rllib.checkpoint import check_match, checkpoint_of, read_run
 from serl_ray.rllib.demo_shapes import Shape, Shapes, check_same, differences, first_shapes, state_keys_of
+from serl_ray.rllib.normalising import with_scale_of
 from serl_ray.types import ActionLayout
 
 
@@ -67,7 +68,7 @@ def _check_policy(run: Path, other: Shapes | None, options: TrainingOptions) -> 
     """Raises ValueError where a run's policy does not fit the env, or else the demonstrations."""
     path = checkpoint_of(run)
     saved = read_run(path)
-    check_match(path, saved["options"], options)
+    check_match(path, saved["options"], with_scale_of(saved["options"], options))
     contract = saved["contract"]
     if other is None or not isinstance(contract.get("observations"), dict):
         return

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from small_agents import batch, small_config
 
 from serl_ray.agents import losses
+from serl_ray.agents.agent import TEMPERATURE_SPEED
 from serl_ray.agents.config import SACConfig
 from serl_ray.agents.imitation import CHOICE_TEMPERATURE, CHOICE_WEIGHT, FULL_SCALE, actor_imitation_loss, choice_imitation_loss
 from serl_ray.agents.make import make_agent
+from serl_ray.agents.noise import HALVED_SIZE
 from serl_ray.agents.sac import SACAgent
 from serl_ray.networks.actor_critic import TanhNormal
 from serl_ray.networks.inputs import ObservationSpec
@@ -60,6 +64,62 @@ def test_the_choice_loss_is_the_cross_entropy_of_the_values():
     torch.testing.assert_close(choice_imitation_loss(q, ids, torch.ones(2)), expected)
 
 
+def test_a_rare_choice_counts_by_the_square_root_of_its_frequency():
+    ids, probabilities = torch.tensor([1] * 9 + [0]), torch.tensor([0.25, 0.75])  # 1 : sqrt(9), not 1 : 9
+    q = (CHOICE_TEMPERATURE * probabilities.log()).requires_grad_()
+    loss = choice_imitation_loss(q.expand(10, 2), ids, torch.ones(10))
+    torch.testing.assert_close(torch.autograd.grad(loss, q)[0], torch.zeros(2), atol=1e-6, rtol=0)
+    with_online = choice_imitation_loss(
+        q.expand(12, 2), torch.cat([ids, torch.tensor([0, 0])]), torch.tensor([1.0] * 10 + [0.0] * 2)
+    )
+    torch.testing.assert_close(with_online, loss)
+
+
+def test_one_action_with_a_wrong_value_does_not_silence_the_others():
+    policy = TanhNormal(torch.zeros(4, 1), torch.ones(4, 1))
+    actions, latents = torch.tensor([[0.9], [-0.5], [-0.5], [-0.5]]), torch.zeros(4, 1)
+    log_prob = policy.log_prob(actions)
+
+    def critic(_, a):
+        return 100.0 * (a.squeeze(-1)[None] == 0.9)
+
+    loss = actor_imitation_loss(policy, critic, latents, actions, torch.ones(4), weighted=True)
+    weights = torch.tensor([np.e, 1.0, 1.0, 1.0])
+    torch.testing.assert_close(loss, (-(weights * log_prob).sum() / weights.sum()).float())
+
+
+def test_dropout_is_in_the_imitation_losses_alone_and_keeps_the_mean():
+    agent = small_agent("bc")
+    shown = batch(np.random.default_rng(5), agent, ())
+    noise = agent.noise.update(6, imitates=True)
+    assert [scale.shape for scale in noise.imitation] == [(6, 16), (6, 16)]
+    kept = torch.cat(list(noise.imitation)).unique()
+    torch.testing.assert_close(kept[kept > 0], torch.tensor([(16 + HALVED_SIZE) / HALVED_SIZE]))
+    noise.imitation = [torch.where(torch.arange(16) % 2 == 0, 2.0, 0.0).expand(6, 16)] * 2
+    assert not agent.noise.update(6).imitation, "an update without imitation draws no dropout"
+    state = {name: tensor.clone() for name, tensor in agent.state.tensors().items()}
+    with_dropout = agent.update(shown, noise=noise)
+    agent.state.load(state)
+    without = agent.update(shown, noise=replace(noise, imitation=[]))
+    differing = {name for name in without if with_dropout[name] != without[name]}
+    grippers = {f"grasp_critic/{name}" for name in ("imitation_loss", "loss", "q_mean")}
+    assert differing <= {"actor/imitation_loss", "actor/loss", *grippers} and "actor/imitation_loss" in differing
+
+
+def test_wide_layers_lose_more_of_their_units_to_dropout():
+    for size, lost in ((32, 0.05), (256, 0.3), (600, 0.5)):
+        agent = small_agent("bc", hidden_dims=(size, size))
+        kept = torch.cat(list(agent.noise.update(64, imitates=True).imitation)) > 0
+        assert 1.0 - kept.float().mean().item() == pytest.approx(lost, abs=0.015)
+
+
+def test_values_start_at_0_where_demonstrations_are_imitated():
+    seen, rng = {"state": np.ones((3, 5), np.float32)}, np.random.default_rng(0)
+    actions = rng.uniform(-1, 1, (3, 7)).astype(np.float32)
+    assert not small_agent("bc").q_values(seen, actions).any()
+    assert small_agent("sac").q_values(seen, actions).any()
+
+
 def test_what_is_demonstrated_is_done_in_the_end():
 
     agent = small_agent("bc", hidden_dims=(64, 64))
@@ -104,6 +164,9 @@ def test_image_heads_learn_from_imitation_but_not_from_sacs_actor():
 
 def test_without_a_share_of_imitation_an_update_is_that_of_sac():
     agents = [small_agent(objective, ("image",)) for objective in ("sac", "awac")]
+    for networks in (agents[1].networks, agents[1].target):
+        networks.load_state_dict(agents[0].networks.state_dict())
+    agents[1].state.optimisers["temperature"].lr /= TEMPERATURE_SPEED
     agents[1].imitation_share = 0.0
     for seed in range(3):
         for agent in agents:

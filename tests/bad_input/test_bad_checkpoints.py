@@ -71,7 +71,7 @@ DAMAGE = {
     "half of run.json": (lambda path: cut(path / "run.json"), "run.json is damaged: it is not JSON"),
     "a list": (lambda path: (path / "run.json").write_text("[1]"), "run.json is damaged: it holds no JSON object"),
     "deep JSON": (lambda path: (path / "run.json").write_text("[" * 10**5), "run.json is damaged: it is not JSON"),
-    "another version": (edit(lambda state: state.update(format_version=99)), "has format version 99; this release reads 4"),
+    "another version": (edit(lambda state: state.update(format_version=99)), "has format version 99; this release reads 5"),
     "no options": (edit(lambda state: state.pop("options")), "run.json is damaged: options is missing or wrong"),
     "a word as counter": (edit(lambda s: s["counters"].update(env_steps="x")), "counters.env_steps is missing or wrong"),
     "no counter": (edit(lambda s: s["counters"].pop("learner_steps")), "counters.learner_steps is missing or wrong"),
