@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-COMMANDS = (-1.0, 0.0, 1.0)
-"""Commands of a gripper in an env: close, hold, open."""
+from serl_ray.types import GRIPPER_COMMANDS
+
 NUMBERED = (0.0, 1.0, 2.0)
-"""The same commands as some recorders number them."""
+"""Commands of a gripper, close, hold and open, as some recorders number them."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def measure_scale(actions: Iterable[np.ndarray], grippers: Collection[int] | Non
     commands, numbered = np.ones((2, first.shape[1]), bool)
     for part in (first, *parts):
         greatest, least = np.maximum(greatest, part.max(axis=0)), np.minimum(least, part.min(axis=0))
-        commands &= np.isin(part, COMMANDS).all(axis=0)
+        commands &= np.isin(part, GRIPPER_COMMANDS).all(axis=0)
         numbered &= np.isin(part, NUMBERED).all(axis=0)
     named = np.flatnonzero(commands | numbered) if grippers is None else sorted(grippers)
     for index in named:

@@ -51,8 +51,11 @@ ODD = {
         r"Camera `front` always shows the same image: .*image\.copy\(\)",
     ),
     "a black camera": (observed(front=np.zeros((5, 4, 6, 3), np.uint8)), "Camera `front` is always black"),
-    "a number alone": (observed(grip=STEPS[:, 0]), r"`grip` is float32 of shape \(\), which no agent can read: a single number"),
-    "a matrix": (observed(pose=np.ones((5, 2, 2))), r"`pose` is .*, which no agent can read: flatten a matrix"),
+    "a number alone": (
+        observed(grip=STEPS[:, 0]),
+        r"`grip` is float32 of shape \(\), no agent can read\. Make a single number",
+    ),
+    "a matrix": (observed(pose=np.ones((5, 2, 2))), r"`pose` is .*, which no agent can read\. Flatten a matrix"),
     "actions of one buffer": (replace(GOOD, actions=np.full((4, 2), 1)), r"Every action is the same: .*action\.copy\(\)"),
     "never closed": (gripped(0, 0, 1, 0), r"action\[1\] is a gripper's and never closes it: the policy learns no such command"),
     "never opened": (gripped(0, -1, 0, 0), r"action\[1\] is a gripper's and never opens it"),
