@@ -87,4 +87,5 @@ def main(argv: Sequence[str]) -> None:
 def _deployment(options: Convert) -> str:
     """Instructions to undo the division of the actions."""
     stored = "The shards store the divisors" if options.format == "parquet" else f"A {options.format} does not store the divisors"
-    return f"{stored}. An env for the trained policy multiplies its actions by them before they go to the robot."
+    env = "An env for the trained policy has an action space of these limits, or one of -1 to 1 and multiplies by them itself."
+    return f"{stored}. {env}" if options.format == "parquet" else f"{stored}: an env multiplies by them itself."

@@ -14,6 +14,7 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.utils.annotations import override
 
+from serl_ray.data.action_scale import ActionScale
 from serl_ray.data.observations import squeezed_cameras
 from serl_ray.data.replay.log import LogWriter, ReplayLog
 from serl_ray.data.replay.ring import ReplayBuffer
@@ -21,7 +22,7 @@ from serl_ray.evaluation.held_out import ValueCurve
 from serl_ray.evaluation.rollouts import Episode
 from serl_ray.options.sets import options_in
 from serl_ray.rllib import checkpoint
-from serl_ray.rllib.action_scale import from_contract, scale_of_run, to_contract
+from serl_ray.rllib.action_scale import explanation, from_contract, to_contract
 from serl_ray.rllib.callbacks import NO_LOGGER
 from serl_ray.rllib.checkpoint import COUNTERS, RunState
 from serl_ray.rllib.config import SERLConfig
@@ -103,8 +104,10 @@ class TrainingAlgorithm(PublicMethods):
         self.buffers: dict[str, ReplayBuffer] = {}
         self._prepares_ahead = self._reads_batches = False
         self._warn_of_squeezed_images()
+        self.action_scale: ActionScale | None = self.config.env_config["action_scale"]
+        if self.action_scale:
+            logger.warning(explanation(self.action_scale))
         self._prepare()
-        self.action_scale = scale_of_run(self.options, self.config.shared_demos is not None)
         self.log_writer = LogWriter(self.logs.values())
         self.feed = BatchFeed(self._sample_batch, self.agent.device, self._reads_batches)
         workers, episodes, films = self.eval_env_runner_group, self.options.evaluation.evaluation_episodes, self.config.films
@@ -273,6 +276,8 @@ class TrainingAlgorithm(PublicMethods):
             setattr(self, name, count)
         self.episodes = state.episodes
         self.action_scale = from_contract(state.contract)
+        for log in self.logs.values():
+            log.scale = self.action_scale
         self.faults.counts |= state.faults
         self.policy.global_timestep = self.env_steps
 

@@ -60,10 +60,19 @@ def write_shards(folder: str | os.PathLike[str], segments: Iterable[Segment], sc
         raise ValueError(f"{folder}: there is no segment to write.")
 
 
-def write_file(path: str | os.PathLike[str], segments: Sequence[Segment], trunk: str | None = None) -> None:
-    """Writes segments of one layout to a Parquet file; `trunk` is the fingerprint of the maps' trunk."""
+def write_file(
+    path: str | os.PathLike[str], segments: Sequence[Segment], trunk: str | None = None, scale: ActionScale | None = None
+) -> None:
+    """Writes segments of one layout to a Parquet file.
+
+    Args:
+        path: path of the file.
+        segments: the segments, at least one.
+        trunk: fingerprint of the trunk that made stored maps; None for images.
+        scale: scale of the actions, as for `write_shards`.
+    """
     layout = Layout.of(segments[0])
-    stored = {TRUNK_KEY: trunk} if trunk else {}
+    stored = ({TRUNK_KEY: trunk} if trunk else {}) | ({SCALE_KEY: scale.to_json()} if scale else {})
     tables = [_to_table(segment, _same_layout(layout, segment), stored) for segment in segments]
     with _open_shard(Path(path), tables[0].schema) as writer:
         for first in range(0, len(tables), SEGMENTS_A_GROUP):
@@ -96,8 +105,13 @@ def _stored(path: str | os.PathLike[str], key: bytes) -> bytes | None:
     return value
 
 
-def write_episode(folder: str | os.PathLike[str], segment: Segment) -> None:
+def write_episode(folder: str | os.PathLike[str], segment: Segment, scale: ActionScale | None = None) -> None:
     """Writes one episode to its own Parquet file, `EPISODE.parquet`, in a folder that several processes may share.
+
+    Args:
+        folder: the folder, which is made if it is missing.
+        segment: the episode.
+        scale: scale of its actions, as for `write_shards`.
 
     Raises:
         ValueError: the name of the episode leads out of the folder.
@@ -107,7 +121,7 @@ def write_episode(folder: str | os.PathLike[str], segment: Segment) -> None:
         raise ValueError(f"{folder}: episode {segment.episode!r} cannot be written there, because its name is a path.")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".episode.", dir=folder) as beside:
-        write_shards(beside, [segment])
+        write_shards(beside, [segment], scale)
         [shard] = Path(beside).iterdir()
         shard.rename(folder / name)
 
