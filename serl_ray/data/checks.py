@@ -45,8 +45,14 @@ def gripper_oddities(name: str, codes: Gripper) -> Iterator[str]:
     if missing:
         yield (
             f"{name} is a gripper's and never {' or '.join(missing)} it: the policy learns no such command. Record it "
-            "(-1 close, 0 hold, 1 open), or choose a setup_mode with a fixed gripper."
+            f"(-1 close, 0 hold, 1 open), or choose a setup_mode with a fixed gripper.{_FLAGS if codes.has_flags else ''}"
         )
+
+
+_FLAGS = (
+    " It has 0 and 1 alone: where these mean close and open, write -1 and 1; of a LeRobot data set, serl convert "
+    "--rescale_actions --gripper_values 0 1."
+)
 
 
 @dataclass
@@ -72,6 +78,11 @@ class Gripper:
         self.opens += int((moves > 0).sum())
         self.holds += len(commands) - len(moves)
         self.switches += int((np.diff(moves) != 0).sum())
+
+    @property
+    def has_flags(self) -> bool:
+        """True if there were the values 0 and 1 alone, and both, which may mean closed and open."""
+        return bool(self.holds and self.opens and not self.closes and not self.num_off)
 
 
 @dataclass

@@ -62,7 +62,7 @@ def in_policy_units(env: gymnasium.Env, scale: ActionScale | None) -> gymnasium.
     if space.shape != (len(scale.limits),):
         raise ValueError(f"The env takes actions of shape {space.shape}, the demonstrations have {len(scale.limits)} numbers.")
     ones = np.ones(space.shape, np.float32)
-    low, high = scale.invert(-ones), scale.invert(ones)
+    low, high = np.sort([scale.invert(-ones), scale.invert(ones)], axis=0)
     if (wrong := np.flatnonzero(~(_is_close(space.low, low) & _is_close(space.high, high)))).size:
         first = wrong[0]
         raise ValueError(

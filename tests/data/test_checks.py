@@ -58,6 +58,7 @@ ODD = {
     "a matrix": (observed(pose=np.ones((5, 2, 2))), r"`pose` is .*, which no agent can read\. Flatten a matrix"),
     "actions of one buffer": (replace(GOOD, actions=np.full((4, 2), 1)), r"Every action is the same: .*action\.copy\(\)"),
     "never closed": (gripped(0, 0, 1, 0), r"action\[1\] is a gripper's and never closes it: the policy learns no such command"),
+    "never closed, flags": (gripped(0, 0, 1, 0), r"It has 0 and 1 alone: where these .* --rescale_actions --gripper_values 0 1"),
     "never opened": (gripped(0, -1, 0, 0), r"action\[1\] is a gripper's and never opens it"),
     "never moved": (gripped(0, 0, 0, 0), r"action\[1\] is a gripper's and never closes or opens it"),
     "gripper values": (gripped(-1, 0.3, 1, 0.37), r"has 2 value\(s\) off -1, 0 and 1, such as 0\.3, which are rounded"),
