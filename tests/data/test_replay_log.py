@@ -65,6 +65,15 @@ def test_an_episode_that_came_step_by_step_holds_every_frame_once(tmp_path):
     assert len(segment) == 30 and np.array_equal(segment.observations["image"], episode.observations["image"])
 
 
+def test_what_comes_back_from_a_log_tells_the_success_that_was_reported(tmp_path):
+    log = ReplayLog(tmp_path)
+    for first, success in ((0, False), (3, None), (6, True)):
+        log.append(replace(stamped_segment(1, first, 3, done=first == 6), success=success))
+    log.flush()
+    [back] = read_shards(log.shards)
+    assert back.success is True and back.slice(0, 3).success is None
+
+
 def test_saving_costs_what_is_new_and_a_checkpoint_stands_alone(tmp_path):
     log = ReplayLog(tmp_path / "run")
     for number in range(3):
