@@ -28,8 +28,10 @@ Batch = dict[str, Any]
 """Transitions by field, each (B, ...): `actions`, `rewards`, `masks`, ..., and `observations` and `next_observations`,
 which are dicts of images and `state`."""
 
-GRIPPER_CHOICES = 3
-"""Number of choices of a gripper: close, hold, open; -1, 0, +1 in the env, and 0, 1, 2 in the grasp critic."""
+GRIPPER_COMMANDS = (-1.0, 0.0, 1.0)
+"""Commands of a gripper in an env: close, hold, open."""
+GRIPPER_CHOICES = len(GRIPPER_COMMANDS)
+"""Number of choices of a gripper; the grasp critic numbers the commands 0, 1, 2."""
 
 
 @dataclass(frozen=True)

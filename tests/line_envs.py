@@ -75,3 +75,16 @@ class SeenEnv(LineEnv):
 
     def __init__(self) -> None:
         super().__init__(cameras=("image",))
+
+
+class RobotEnv(LineEnv):
+    """Takes its actions in metres, and commands of a gripper as 0, 1, 2; keeps what it was given in `executed`."""
+
+    def __init__(self) -> None:
+        super().__init__(action_dim=2)
+        self.action_space = gymnasium.spaces.Box(np.float32([-0.05, 0]), np.float32([0.05, 2]))
+        self.executed = []
+
+    def step(self, action):
+        self.executed.append(np.array(action))
+        return super().step(np.array([action[0] / 0.05, action[1] - 1]))

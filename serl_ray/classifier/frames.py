@@ -13,7 +13,7 @@ import numpy as np
 import ray.data
 
 from serl_ray.data.formats.parquet import read_segments
-from serl_ray.data.observations import image_remedy
+from serl_ray.data.observations import image_fix
 from serl_ray.data.replay.maps import FrameEncoder
 from serl_ray.files.images import decode
 from serl_ray.files.pickles import load_pickle
@@ -170,9 +170,8 @@ def _without_time(image: Any) -> Any:
 
 def _found(frame: Any) -> str:
     if not isinstance(frame, np.ndarray):
-        return f"{type(frame).__name__}: give np.asarray(image)"
-    remedy = image_remedy(frame.shape, frame.dtype)
-    return f"{frame.shape} {frame.dtype}" + (f": {remedy}" if remedy else "")
+        return f"{type(frame).__name__}. Give np.asarray(image)."
+    return f"{frame.shape} {frame.dtype}. {image_fix(frame.shape, frame.dtype)}".rstrip()
 
 
 def _check(row: dict[str, Any], folder_label: int, image_keys: tuple[str, ...], num_classes: int) -> None:
@@ -186,7 +185,7 @@ def _check(row: dict[str, Any], folder_label: int, image_keys: tuple[str, ...], 
             or frame.shape[2] != 3
             or not frame.size
         ):
-            raise FrameError(f"{source}: camera {key!r}: expected a uint8 array (H, W, 3), found {_found(frame)}.")
+            raise FrameError(f"{source}: camera {key!r}: expected a uint8 array (H, W, 3), found {_found(frame)}")
     label = np.asarray(row["_label"])
     if label.size != 1 or label.item() not in range(num_classes):
         raise FrameError(f"{source}: label: expected a number from 0 to {num_classes - 1}, found {row['_label']!r}.")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from annotated_types import Ge
-from pydantic import model_validator
+from pydantic import FiniteFloat, model_validator
 
 from serl_ray.cli.parser import given_options
 from serl_ray.utils.options import Options, Role
@@ -43,7 +43,9 @@ class Convert(Options):
     """Divide each number of LeRobot data sets' actions by its greatest absolute value in all of them; print the divisors."""
     grippers: tuple[int, ...] | None = None
     """Indices of the actions that are grippers' commands, for --rescale_actions; by default those that are always -1, 0, 1 or
-    0, 1, 2."""
+    0, 1, 2, and not always 0."""
+    gripper_values: tuple[FiniteFloat, FiniteFloat] | None = None
+    """Values that close and open a gripper, such as 0 1, for --rescale_actions; hold is between them. By default -1 1, or 0 2."""
     skip_bad: bool = False
     """Leave out episodes that do not fit; print their number and what is wrong with the first."""
 
@@ -60,8 +62,11 @@ class Convert(Options):
             raise ValueError(f"videos are for LeRobot data sets, not for {self.format}: add --to lerobot-v3, or leave it out.")
         if not self.format.startswith("lerobot") and (given := self.model_fields_set & {"fps", "task"}):
             raise ValueError(f"{min(given)} is for LeRobot data sets, not for {self.format}: leave it out.")
-        if self.grippers is not None and not self.rescale_actions:
-            raise ValueError("grippers are for --rescale_actions: add it, or leave them out.")
+        for name in ("grippers", "gripper_values"):
+            if getattr(self, name) is not None and not self.rescale_actions:
+                raise ValueError(f"{name} are for --rescale_actions: add it, or leave them out.")
+        if self.gripper_values and self.gripper_values[0] == self.gripper_values[1]:
+            raise ValueError(f"gripper_values are {self.gripper_values[0]:g} twice: a value that closes, and another that opens.")
         return self
 
 
@@ -75,7 +80,7 @@ def main(argv: Sequence[str]) -> None:
 
     version = V2 if options.format == "lerobot-v2.1" else V3
     style = format_like(options.source, version, options.videos, options.fps, options.task)
-    lerobot = LeRobotOptions(options.episodes_succeed, options.rescale_actions, options.grippers)
+    lerobot = LeRobotOptions(options.episodes_succeed, options.rescale_actions, options.grippers, options.gripper_values)
     kind: Any = options.format.split("-")[0]
     done = convert(options.source, options.target, kind, style, lerobot, options.skip_bad)
     if done.scale:
@@ -87,4 +92,5 @@ def main(argv: Sequence[str]) -> None:
 def _deployment(options: Convert) -> str:
     """Instructions to undo the division of the actions."""
     stored = "The shards store the divisors" if options.format == "parquet" else f"A {options.format} does not store the divisors"
-    return f"{stored}. An env for the trained policy multiplies its actions by them before they go to the robot."
+    env = "An env for the trained policy has an action space of these limits, or one of -1 to 1 and multiplies by them itself."
+    return f"{stored}. {env}" if options.format == "parquet" else f"{stored}: an env multiplies by them itself."

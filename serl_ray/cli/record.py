@@ -11,6 +11,8 @@ from annotated_types import Ge, Interval
 from pydantic import FiniteFloat, model_validator
 
 from serl_ray.cli.parser import given_options
+from serl_ray.data.rewards import SUCCESS_RETURN
+from serl_ray.options.presets import REWARD_DEFAULTS, RewardKind
 from serl_ray.types import SetupMode
 from serl_ray.utils.options import OptionError, Options, Role
 
@@ -49,6 +51,12 @@ class Record(Options):
     record the state alone."""
     env_kwargs: dict[str, Any] | None = None
     """Arguments of the env's constructor, as names and YAML values: ip 10.0.0.2 cameras '[front, wrist]'."""
+    reward: RewardKind = "sparse"
+    """Kind of reward: sparse (1 at success, which ends the episode, else 0), or dense (at every step: the env's info["success"]
+    decides which episodes and images are a success)."""
+    success_return: FiniteFloat | None = SUCCESS_RETURN
+    """Sum of rewards from which an episode is a success; None if the env's info["success"] decides, as by default with --reward
+    dense."""
     classifier: Annotated[str | None, Role.PATH] = None
     """Folder or URI of a reward classifier that gives the reward; by default the env's own reward counts."""
     success_frames: Annotated[int, Ge(1)] = 1
@@ -69,6 +77,12 @@ class Record(Options):
         if (self.output is None) == (self.classifier_data is None):
             raise ValueError("Give either --output, for demonstrations, or --classifier_data, for images.")
         return self
+
+    @property
+    def rule(self) -> float | None:
+        """The sum of rewards from which an episode is a success; None if `info["success"]` decides."""
+        is_open = "success_return" not in self.model_fields_set
+        return REWARD_DEFAULTS[self.reward]["success_return"] if is_open else self.success_return
 
 
 def main(argv: Sequence[str]) -> int:
@@ -105,7 +119,7 @@ def _drive(options: Record, env: gymnasium.Env, store: DemoStore, before: int, i
 
     from serl_ray.envs.recording import MOST_TRIES, Recorder
 
-    recorder = Recorder(env, _driver(options, env), options.driver == "person", interrupted)
+    recorder = Recorder(env, _driver(options, env), options.driver == "person", options.rule, interrupted)
     missing = max(options.episodes - before, 0)
     episodes = recorder.successes(missing, options.seed, first=before * MOST_TRIES)
     for segment in tqdm(episodes, total=missing, unit="episode"):
@@ -140,7 +154,7 @@ def _record_images(options: Record, interrupted: Event) -> int:
         if begin := getattr(getattr(drive, "__self__", None), "begin", None):
             begin()
         try:
-            found = record_frames(env, drive, cameras, folder, name, options.seed + number, options.linger)
+            found = record_frames(env, drive, cameras, folder, name, options.seed + number, options.linger, options.rule)
             counts.update(found, single=int(found["success"] == 1))
         except EnvFault as fault:
             print(f"{name} is dropped. {fault}")

@@ -41,7 +41,8 @@ def _write_video(options: Train) -> None:
     path, sentence = choose_checkpoint(options.run.save_dir)
     print(sentence)
     agent, env = load_policy(path)
-    record_video(deterministic(agent), env, options.run.save_dir / VIDEO, episodes=3)
+    success_return = options.reward.success_return
+    record_video(deterministic(agent), env, options.run.save_dir / VIDEO, episodes=3, success_return=success_return)
     env.close()
     print(f"Video {options.run.save_dir / VIDEO}")
 

@@ -10,32 +10,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from serl_ray.data.observations import image_fix
 from serl_ray.data.schema import ArraySpec, Segment
+from serl_ray.types import GRIPPER_COMMANDS
 
 LARGEST_VECTOR_VALUE = 10.0
 """Largest value of a vector without a warning, because vectors enter the network unscaled."""
 SMALLEST_VECTOR_VALUE = 0.05
 """Value that a vector must exceed somewhere, or there is a warning, because the network hardly tells it from 0."""
-GRIPPER_CODES = (-1.0, 0.0, 1.0)
-"""Values of a gripper's number: close, hold, open."""
-CHANNELS = (1, 3, 4)
-
-
-def image_fix(shape: Sequence[int], dtype: np.dtype) -> str:
-    """Advice on making an array of this shape and dtype, meant as an image, one of (H, W, 3) uint8; empty where it is one."""
-    if len(shape) == 2:
-        if dtype == np.uint8:
-            return "Give a grey image three channels, np.repeat(image[..., None], 3, axis=-1)."
-        return "Flatten a matrix, matrix.ravel(); give one vector of stacked ones."
-    if len(shape) == 3 and shape[-1] not in CHANNELS and shape[0] in CHANNELS:
-        return "Put the channels last, np.moveaxis(image, 0, -1)."
-    if dtype.kind == "f":
-        return "Scale values in [0, 1] to bytes, (255 * image).astype(np.uint8)."
-    if dtype.kind in "ui" and dtype != np.uint8:
-        return (
-            "Scale depth to bytes, (depth / farthest * 255).clip(0, 255).astype(np.uint8), and give it three channels, np.repeat."
-        )
-    return ""
 
 
 def large_scale(key: str, largest: float) -> str | None:
@@ -63,8 +45,14 @@ def gripper_oddities(name: str, codes: Gripper) -> Iterator[str]:
     if missing:
         yield (
             f"{name} is a gripper's and never {' or '.join(missing)} it: the policy learns no such command. Record it "
-            "(-1 close, 0 hold, 1 open), or choose a setup_mode with a fixed gripper."
+            f"(-1 close, 0 hold, 1 open), or choose a setup_mode with a fixed gripper.{_FLAGS if codes.has_flags else ''}"
         )
+
+
+_FLAGS = (
+    " It has 0 and 1 alone: where these mean close and open, write -1 and 1; of a LeRobot data set, serl convert "
+    "--rescale_actions --gripper_values 0 1."
+)
 
 
 @dataclass
@@ -80,7 +68,7 @@ class Gripper:
 
     def add(self, numbers: np.ndarray) -> None:
         """Adds the commands (n,) of a segment; a switch is a change from closing to opening or back."""
-        is_off = ~np.isin(numbers, GRIPPER_CODES)
+        is_off = ~np.isin(numbers, GRIPPER_COMMANDS)
         if is_off.any() and not self.num_off:
             self.off = float(numbers[is_off][0])
         self.num_off += int(is_off.sum())
@@ -90,6 +78,11 @@ class Gripper:
         self.opens += int((moves > 0).sum())
         self.holds += len(commands) - len(moves)
         self.switches += int((np.diff(moves) != 0).sum())
+
+    @property
+    def has_flags(self) -> bool:
+        """True if there were the values 0 and 1 alone, and both, which may mean closed and open."""
+        return bool(self.holds and self.opens and not self.closes and not self.num_off)
 
 
 @dataclass
@@ -213,8 +206,7 @@ class DemoChecks:
                     "copies, image.copy()."
                 )
         for key, spec in self._odd_shapes.items():
-            fix = "a single number is a vector of length 1" if not spec.shape else "flatten a matrix, matrix.ravel()"
-            yield f"`{key}` is {spec}, which no agent can read: {fix}."
+            yield f"`{key}` is {spec}, which no agent can read. {image_fix(spec.shape, spec.dtype)}"
 
     def _end_warnings(self) -> Iterator[str]:
         if self._steps > 1 and self._ends == self._steps:

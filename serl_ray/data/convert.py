@@ -36,7 +36,7 @@ class Episodes:
 
     def __init__(self, paths: str | Sequence[str], options: LeRobotOptions, skip_bad: bool = False) -> None:
         self.files, self._paths, self._skip_bad = find_files(paths), paths, skip_bad
-        self._options = _options_for(self.files, options)
+        self._options = _options_for(self.files, options, skip_bad)
         self._stored = scale_of_demos(self.files, skip_bad)
         self._total = _count(paths, self.files)
         self.num_episodes = self.num_transitions = 0
@@ -101,7 +101,7 @@ def format_like(source: str, version: str, videos: bool, fps: int | None, task: 
     return LeRobotFormat(version, videos, int(rate), task)
 
 
-def _options_for(files: Sequence[str], options: LeRobotOptions) -> LeRobotOptions:
+def _options_for(files: Sequence[str], options: LeRobotOptions, skip_bad: bool) -> LeRobotOptions:
     """The options with the scale of all actions, where actions are mapped.
 
     Raises:
@@ -109,7 +109,7 @@ def _options_for(files: Sequence[str], options: LeRobotOptions) -> LeRobotOption
     """
     if options.episodes_succeed and (others := [file for file in files if folder_of(file) is None]):
         raise ValueError(f"{others[0]}: --episodes_succeed is for LeRobot data sets, which this is not. Leave the option out.")
-    return options.with_scale_of(files)
+    return options.with_scale_of(files, skip_bad)
 
 
 def _count(paths: str | Sequence[str], files: Sequence[str]) -> int | None:

@@ -10,6 +10,8 @@ Observation = Mapping[str, np.ndarray]
 
 STATE = "state"
 OBJECT_STATE = "object_state"
+CHANNELS = (1, 3, 4)
+"""Numbers of channels of an image in a file: grey, RGB, RGB with transparency."""
 
 
 def stack_observations(observations: Sequence[Observation]) -> dict[str, np.ndarray]:
@@ -43,30 +45,29 @@ def check_selection(available_keys: Collection[str], image_keys: Sequence[str], 
         raise ValueError(f"{STATE!r} is the name of the state vector: it cannot be among the image_keys {tuple(image_keys)}.")
 
 
-GREY_OR_DEPTH = (
-    "give three colour channels: of a grey image (H, W) np.stack([image] * 3, axis=-1), of a depth image the same after "
-    "(255 * np.clip(depth / farthest, 0, 1)).astype(np.uint8)"
-)
-
-
-def image_remedy(shape: tuple[int, ...], dtype: np.dtype) -> str | None:
-    """The way from a camera's array to an image (H, W, 3) uint8; None for an image."""
+def image_fix(shape: Sequence[int], dtype: np.dtype) -> str:
+    """Advice on making an array of this shape and dtype, meant as an image, one of (H, W, 3) uint8; empty for such an image."""
+    if not shape:
+        return "Make a single number a vector of length 1."
     if len(shape) == 4:
-        return "give one image (H, W, 3); the replay buffer stacks images"
-    if len(shape) == 2 or shape[2:] == (1,):
-        return GREY_OR_DEPTH
+        return "Give one image (H, W, 3); the replay buffer stacks images."
+    if len(shape) == 2:
+        return _GREY.format("image[..., None]") if dtype == np.uint8 else f"Flatten a matrix, matrix.ravel(). {_DEPTH}"
     if len(shape) != 3:
-        return "give an image (H, W, 3)"
-    if shape[-1] != 3:
-        is_channels_first = shape[0] == 3
-        return "it looks like (C, H, W): use np.moveaxis(image, 0, -1)" if is_channels_first else _colours(shape[-1])
+        return "Give an image (H, W, 3)."
+    if shape[-1] not in CHANNELS and shape[0] in CHANNELS and shape[0] < shape[-1]:
+        return "Put the channels last, np.moveaxis(image, 0, -1)."
+    if dtype.kind == "f" and shape[-1] == 3:
+        return "Scale values in [0, 1] to bytes, (255 * image).astype(np.uint8)."
     if dtype != np.uint8:
-        return "make it uint8, 0 to 255; for values in [0, 1], use (255 * image).astype(np.uint8)"
-    return None
+        return _DEPTH
+    if shape[-1] == 1:
+        return _GREY.format("image")
+    return {3: "", 4: "Leave out transparency, image[..., :3]."}.get(shape[-1], "Give three colour channels.")
 
 
-def _colours(channels: int) -> str:
-    return "give three colour channels" + (": leave out transparency by image[..., :3]" if channels == 4 else "")
+_GREY = "Give a grey image three colour channels, np.repeat({}, 3, axis=-1)."
+_DEPTH = "Scale depth to bytes, (255 * np.clip(depth / farthest, 0, 1)).astype(np.uint8), and repeat it in three colour channels."
 
 
 def squeezed_cameras(shapes: Mapping[str, tuple[int, ...]], image_size: tuple[int, int]) -> str | None:

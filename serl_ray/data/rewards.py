@@ -62,6 +62,14 @@ def succeeded(total_reward: float, reported: bool | None, success_return: float 
     return reported if success_return is None else total_reward >= success_return
 
 
+def unusual_reward(rewards: np.ndarray, success_return: float | None) -> str | None:
+    """A sentence if rewards (n,) are not 0 or 1 while the default rule, which is for such rewards, decides on success."""
+    others = rewards[~np.isin(rewards, (0.0, 1.0))]
+    if success_return != SUCCESS_RETURN or not others.size:
+        return None
+    return f"The env has given a reward of {others[0]:g}. {SUCCESS_RULE}"
+
+
 @dataclass(frozen=True)
 class ReturnBound:
     """The upper bound of the critics' targets, which clamps them; see `agents.losses.td_target`.

@@ -66,7 +66,7 @@ class Segment:
         intervened: flags (n,), bool, true if a person chose the action.
         episode: identity of the episode, unique in a buffer; stored as a string.
         first_step: step number of row 0 in its episode.
-        success: `info["success"]` of the last row, where the env reported it; it is not stored.
+        success: `info["success"]` of the last row; None where the env did not report it. Of the formats, Parquet stores it.
     """
 
     observations: dict[str, np.ndarray]
@@ -99,7 +99,8 @@ class Segment:
         """Transitions `start` to `stop - 1`, as views."""
         columns: dict[str, Any] = {name: getattr(self, name)[start:stop] for name in TRANSITION_FIELDS}
         observations = {key: rows[start : stop + 1] for key, rows in self.observations.items()}
-        return replace(self, observations=observations, first_step=self.first_step + start, **columns)
+        success = self.success if stop >= len(self) else None
+        return replace(self, observations=observations, first_step=self.first_step + start, success=success, **columns)
 
     def continues(self, earlier: Segment) -> bool:
         """True if this segment directly follows an earlier segment of the same episode."""

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from serl_ray.data.checks import DemoChecks, Gripper, Range, gripper_oddities
 from serl_ray.data.formats.lerobot.features import is_image
 from serl_ray.data.schema import ArraySpec, Segment
+from serl_ray.types import GRIPPER_COMMANDS
 
 BINS = np.linspace(-1, 1, 42)
 """Edges of the histograms of actions; zero is the centre of the middle bin."""
@@ -142,7 +143,7 @@ class _Dimension:
 
     def add(self, numbers: np.ndarray) -> None:
         self.low, self.high = min(self.low, float(numbers.min())), max(self.high, float(numbers.max()))
-        self.is_ternary &= bool(np.isin(numbers, (-1, 0, 1)).all())
+        self.is_ternary &= bool(np.isin(numbers, GRIPPER_COMMANDS).all())
         self.counts += np.histogram(numbers.clip(-1, 1), BINS)[0]
         self.gripper.add(numbers)
 

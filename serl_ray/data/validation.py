@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from serl_ray.data.errors import demo_error
+from serl_ray.data.observations import image_fix
 from serl_ray.data.schema import ACTION_TOLERANCE, ArraySpec, Segment
 
 
@@ -14,7 +15,7 @@ def check_axes(path: str, first: int, segment: Segment) -> None:
     """Raises DemoError for an observation of the agent that is neither a vector nor has the axes of an image."""
     for key, spec in segment.observation_spec.items():
         if len(spec.shape) in (0, 2):
-            fix = "Flatten a matrix." if spec.shape else "Make a single number a vector of length 1."
+            fix = image_fix(spec.shape, spec.dtype)
             raise demo_error(path, first, f"observations[{key!r}]", "a vector (D,) in each step", str(spec), fix)
 
 

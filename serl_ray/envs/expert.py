@@ -22,10 +22,9 @@ class ScriptedExpert:
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], layout: ActionLayout, noise: float = 0.0, seed: int = 0) -> None:
-        expert_action = getattr(env.unwrapped, "expert_action", None)
-        if not callable(expert_action):
+        if not callable(getattr(env.unwrapped, "expert_action", None)):
             raise TypeError(f"{type(env.unwrapped).__name__} has no scripted expert: give it a method expert_action() -> action.")
-        self._expert_action = expert_action
+        self._expert_action = env.get_wrapper_attr("expert_action")
         self._layout, self._continuous = layout, list(layout.continuous_indices)
         self._noise = noise
         self._rng = np.random.default_rng(seed)

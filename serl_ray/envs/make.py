@@ -11,10 +11,12 @@ from typing import Any
 import gymnasium
 from gymnasium.envs.registration import load_env_creator
 
+from serl_ray.data.action_scale import ActionScale
 from serl_ray.data.observations import default_state_keys
 from serl_ray.envs.border import Border, spaces_of
 from serl_ray.envs.contract import action_space_problems
 from serl_ray.envs.learned_reward import LearnedReward
+from serl_ray.envs.robot_units import in_policy_units
 from serl_ray.envs.wrappers import ControlRate, SelectObservations, stack_frames
 from serl_ray.files.uris import local_copy
 from serl_ray.networks.classifier import RewardClassifier
@@ -34,6 +36,7 @@ def make_env(
     frame_stack: int = 1,
     control_hz: float | None = None,
     learned_reward: Mapping[str, Any] | None = None,
+    action_scale: ActionScale | None = None,
 ) -> gymnasium.Env:
     """The env named `env`, with the agent's selection of its observations.
 
@@ -47,9 +50,17 @@ def make_env(
         frame_stack: number of stacked observations.
         control_hz: steps per second; None for no limit.
         learned_reward: arguments of `LearnedReward`, for a classifier's reward; None for the env's own reward.
+        action_scale: scale of the actions in the policy's demonstrations, which decides on `in_policy_units`.
+
+    Raises:
+        ValueError: there is no such env, or its spaces are not those of the set-up, the selection or the scale.
     """
     cameras = all_cameras(image_keys, learned_reward)
     built = build_env(env, setup_mode=setup_mode, image_keys=cameras, env_kwargs=env_kwargs)
+    try:
+        built = in_policy_units(built, action_scale)
+    except ValueError as error:
+        raise ValueError(f"The env {env!r} cannot be used. {error}") from error
     for problem in action_space_problems(built.action_space, setup_mode):
         raise ValueError(f"The env {env!r} cannot be used. {problem}")
     vectors = default_state_keys(spaces_of(built), image_keys) if state_keys is None else state_keys

@@ -17,7 +17,7 @@ import numpy as np
 
 from serl_ray.data.episodes import EnvFault, EpisodeRecorder
 from serl_ray.data.observations import Observation
-from serl_ray.data.rewards import SUCCESS_RETURN
+from serl_ray.data.rewards import SUCCESS_RETURN, succeeded, unusual_reward
 from serl_ray.data.schema import Segment
 from serl_ray.files.atomic import write_file
 
@@ -46,6 +46,7 @@ class Recorder:
         drive: source of the actions.
         by_person: whether a person drives through the env; an episode without `info["intervene_action"]` is then
             dropped.
+        success_return: sum of rewards from which an episode is a success; None if `info["success"]` decides.
         interrupted: event that ends the recording after the current step, and drops its episode.
         dropped: number of dropped episodes by reason.
     """
@@ -53,10 +54,12 @@ class Recorder:
     env: gymnasium.Env
     drive: Drive
     by_person: bool = False
+    success_return: float | None = SUCCESS_RETURN
     interrupted: Event = field(default_factory=Event)
     dropped: Counter[str] = field(default_factory=Counter)
     _faults_in_a_row: int = 0
     _has_person: bool = False
+    _has_said_rule: bool = False
 
     def successes(self, episodes: int, seed: int, first: int = 0) -> Iterator[Segment]:
         """Plays episodes until enough have succeeded or it is interrupted, and yields the successful ones.
@@ -68,14 +71,15 @@ class Recorder:
 
         Raises:
             RuntimeError: too many consecutive episodes failed, or had an env fault.
-            ValueError: a whole episode passed without an action of the person who should drive.
+            ValueError: a whole episode passed without an action of the person who should drive, or without a report of success
+                where this decides.
         """
         recorded = in_a_row = 0
         for number in itertools.count(first):
             if recorded == episodes or self.interrupted.is_set():
                 return
             segment = self._play(f"demo-{seed}-{number:05d}", seed + number)
-            if segment is not None and segment.rewards.sum() >= SUCCESS_RETURN:
+            if segment is not None and self._is_success(segment):
                 recorded, in_a_row = recorded + 1, 0
                 yield segment
             elif segment is not None:
@@ -85,6 +89,18 @@ class Recorder:
                 raise RuntimeError(
                     f"{MAX_FAILURES} consecutive episodes have failed. Lower the expert's noise, or check the env."
                 )
+
+    def _is_success(self, segment: Segment) -> bool:
+        if not self._has_said_rule and (unusual := unusual_reward(segment.rewards, self.success_return)):
+            logger.warning(unusual)
+            self._has_said_rule = True
+        success = succeeded(float(segment.rewards.sum()), segment.success, self.success_return)
+        if success is None:
+            raise ValueError(
+                "The env does not report info['success'], which decides whether an episode is kept: report it in the last step, "
+                "or name the sum of rewards that is a success, --success_return."
+            )
+        return success
 
     def _play(self, name: str, seed: int) -> Segment | None:
         """An episode; None if it was interrupted, had an env fault, or was driven by nobody."""
@@ -130,7 +146,14 @@ def record_successes(env: gymnasium.Env, drive: Drive, episodes: int, seed: int)
 
 
 def record_frames(
-    env: gymnasium.Env, drive: Drive, image_keys: Sequence[str], folder: Path, name: str, seed: int, linger: int = LINGER
+    env: gymnasium.Env,
+    drive: Drive,
+    image_keys: Sequence[str],
+    folder: Path,
+    name: str,
+    seed: int,
+    linger: int = LINGER,
+    success_return: float | None = SUCCESS_RETURN,
 ) -> dict[str, int]:
     """Plays an episode and writes its images as `folder/success/NAME.pkl` and `folder/failure/NAME.pkl`.
 
@@ -141,13 +164,13 @@ def record_frames(
         folder: folder of the images.
         name: name of the episode.
         seed: seed of the reset.
-        linger: number of success images after the first one; see `labelled_images`.
+        linger, success_return: arguments of `labelled_images`.
 
     Returns:
         The number of images by class.
     """
     frames: dict[str, list[dict[str, Any]]] = {"success": [], "failure": []}
-    for observation, is_success in labelled_images(env, drive, seed, linger):
+    for observation, is_success in labelled_images(env, drive, seed, linger, success_return):
         images = {key: np.array(observation[key]) for key in image_keys}
         kept = {"observations": images, "labels": int(is_success), "episode": name}
         frames["success" if is_success else "failure"].append(kept)
@@ -158,8 +181,17 @@ def record_frames(
     return {kind: len(kept_frames) for kind, kept_frames in frames.items()}
 
 
-def labelled_images(env: gymnasium.Env, drive: Drive, seed: int, linger: int) -> Iterator[tuple[Observation, bool]]:
+def labelled_images(
+    env: gymnasium.Env, drive: Drive, seed: int, linger: int, success_return: float | None = SUCCESS_RETURN
+) -> Iterator[tuple[Observation, bool]]:
     """Observations of an episode, and whether each is a success by the reward of its step or by `info["success"]`.
+
+    Args:
+        env: env to play in.
+        drive: source of the actions.
+        seed: seed of the reset.
+        linger: number of success images after the first one.
+        success_return: reward of a step from which its image is a success; None if `info["success"]` alone decides.
 
     The episode goes on until `linger` successes follow the first one. An env that ends at success is stepped past its
     end while it reports success: once it does not, or takes no further step, it may be in another episode.
@@ -174,7 +206,8 @@ def labelled_images(env: gymnasium.Env, drive: Drive, seed: int, linger: int) ->
             if has_ended:
                 return
             raise
-        is_success = float(reward) >= SUCCESS_RETURN or bool(info.get("success", False))
+        is_rewarded = success_return is not None and float(reward) >= success_return
+        is_success = is_rewarded or bool(info.get("success", False))
         if has_ended and not is_success:
             return
         yield observation, is_success

@@ -11,7 +11,7 @@ from serl_ray.data.observations import STATE
 from serl_ray.envs.peers import PERSON
 from serl_ray.envs.probe import Recording
 from serl_ray.envs.steps import is_number
-from serl_ray.types import ActionLayout
+from serl_ray.types import GRIPPER_COMMANDS, ActionLayout
 
 JUMP = 3.0
 """Ratio of each last step's move to the longest other one from which an env is suspected to have reset itself."""
@@ -104,7 +104,7 @@ def _expert(recording: Recording, layout: ActionLayout) -> Iterator[str]:
         if not np.abs(together).max() <= 1.0:
             yield f"expert_action() reaches {np.abs(together).max():.3g}: return numbers in [-1, 1]; others are clipped."
         grippers = together[:, list(layout.gripper_indices)]
-        if odd_grippers := [value for value in grippers.flat if value not in (-1.0, 0.0, 1.0)]:
+        if odd_grippers := [value for value in grippers.flat if value not in GRIPPER_COMMANDS]:
             text = f"expert_action() gives the gripper {odd_grippers[0]:.3g}"
             yield f"{text}: give -1 (close), 0 (hold) or 1 (open), which are what the policy learns."
 

@@ -14,7 +14,7 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from serl_ray.data.episodes import EnvFault, FaultKind, StepResult
-from serl_ray.data.observations import GREY_OR_DEPTH, Observation, image_remedy
+from serl_ray.data.observations import Observation, image_fix
 from serl_ray.data.schema import ACTION_TOLERANCE
 from serl_ray.envs.peers import PERSON, ambiguities, is_flag, understood
 
@@ -134,14 +134,11 @@ def array_fault(shape: tuple[int, ...], dtype: np.dtype) -> str | None:
     """The fault of an observation's shape or dtype; None for a valid one."""
     if len(shape) == 1:
         return None if dtype == np.float32 else f"is a {dtype} vector: make it float32 (.astype(np.float32))."
-    if len(shape) not in (3, 4):
-        grey = f"; {GREY_OR_DEPTH}" if len(shape) == 2 else ""
-        return f"has shape {shape}: give an image (H, W, 3) or a vector (D,); a single number is a vector of length 1{grey}."
-    if (remedy := image_remedy(shape, dtype)) is None:
+    if not (fix := image_fix(shape, dtype)):
         return None
-    if len(shape) == 4:
-        return f"has shape {shape}: {remedy}."
-    return f"has shape {shape}, not (H, W, 3): {remedy}." if shape[-1] != 3 else f"is a {dtype} image: {remedy}."
+    if len(shape) == 3 and shape[-1] == 3:
+        return f"is a {dtype} image. {fix}"
+    return f"has shape {shape}, not (H, W, 3) or (D,). {fix}"
 
 
 def nested_fault(keys: Iterable[str]) -> str:

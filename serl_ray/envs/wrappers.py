@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from serl_ray.data.action_scale import ActionScale
 from serl_ray.data.episodes import EpisodeRecorder, StepResult
 from serl_ray.data.formats.parquet import write_episode
 from serl_ray.data.observations import STATE, check_selection, default_state_keys, select_observations
@@ -109,11 +110,18 @@ class ControlRate(gymnasium.Wrapper):
 
 
 class RecordEpisodes(gymnasium.Wrapper):
-    """Wrapper that writes every finished episode to a Parquet file, with all keys and executed actions."""
+    """Wrapper that writes every finished episode to a Parquet file, with all keys and executed actions.
 
-    def __init__(self, env: gymnasium.Env, folder: str, name: str) -> None:
+    Args:
+        env: env inside a `SelectObservations`.
+        folder: folder for the files.
+        name: first part of the names of the episodes.
+        scale: scale of the actions in the demonstrations of the run, to be stored; None if they have none.
+    """
+
+    def __init__(self, env: gymnasium.Env, folder: str, name: str, scale: ActionScale | None = None) -> None:
         super().__init__(env)
-        self._folder, self._name = folder, name
+        self._folder, self._name, self._scale = folder, name, scale
         self._episode: EpisodeRecorder | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
@@ -129,7 +137,7 @@ class RecordEpisodes(gymnasium.Wrapper):
         observation, reward, terminated, truncated, info = self.env.step(action)
         if self._episode.add(action, (self._unselected(), reward, terminated, truncated, info)):
             try:
-                write_episode(self._folder, self._episode.cut())
+                write_episode(self._folder, self._episode.cut(), self._scale)
             except OSError as error:
                 logger.warning("An episode was not written to %s: %s. Free some space; the run continues.", self._folder, error)
         return observation, reward, terminated, truncated, info

@@ -147,9 +147,11 @@ def rate(flags: Sequence[bool | None]) -> float:
     return float(np.mean(known)) if known else math.nan
 
 
-def evaluate(act: Act, env: gymnasium.Env, episodes: int, seed: int = 10_000) -> Evaluation:
-    """Plays episodes and returns their outcomes."""
-    return Evaluation(list(run_episodes(act, env, episodes, seed)))
+def evaluate(
+    act: Act, env: gymnasium.Env, episodes: int, seed: int = 10_000, success_return: float | None = SUCCESS_RETURN
+) -> Evaluation:
+    """Plays episodes and returns their outcomes; for the arguments see `run_episodes`."""
+    return Evaluation(list(run_episodes(act, env, episodes, seed, success_return=success_return)))
 
 
 def deterministic(agent: Any) -> Act:
@@ -160,7 +162,7 @@ def deterministic(agent: Any) -> Act:
 def record_video(
     act: Act, env: gymnasium.Env, path: Path, episodes: int, seed: int = 10_000, success_return: float | None = SUCCESS_RETURN
 ) -> Evaluation:
-    """Plays episodes and writes a video of `env.render()`, with a border during interventions.
+    """Plays episodes and writes a video of `env.render()`, with a border during interventions; see `run_episodes`.
 
     Raises:
         ValueError: the env's `render()` gives no array.

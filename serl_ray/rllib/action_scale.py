@@ -15,8 +15,6 @@ from serl_ray.rllib.checkpoint import ACTION_SCALE, RUN_FILE, checkpoint_of, rea
 
 logger = logging.getLogger(__name__)
 
-"""Key of the scale in the contract of a checkpoint."""
-
 
 def scale_of_run(options: TrainingOptions, demos_are_shared: bool = False) -> ActionScale | None:
     """The scale by which the actions of a run were mapped to [-1, 1]; None if they were recorded so.
@@ -39,9 +37,7 @@ def scale_of_run(options: TrainingOptions, demos_are_shared: bool = False) -> Ac
     if inherited and options.demos.demo_paths and not scale and not demos_are_shared:
         text = "%s: its actions were divided by %s, those of --demo_paths by nothing, so 1 means two motions."
         logger.warning(text, start, inherited.limits)
-    if found := scale or inherited:
-        logger.warning("%s", explanation(found))
-    return found
+    return scale or inherited
 
 
 def _of_demonstrations(options: TrainingOptions, are_shared: bool) -> ActionScale | None:
@@ -84,6 +80,6 @@ def to_contract(scale: ActionScale | None) -> dict[str, Any]:
 def explanation(scale: ActionScale) -> str:
     """Explanation of a scale for a user."""
     return (
-        f"The actions of the demonstrations were scaled by a conversion ({'; '.join(scale.lines())}). The env has to undo this: "
-        "multiply what it is given by these numbers before it goes to the robot."
+        f"The actions of the demonstrations were scaled by a conversion ({'; '.join(scale.lines())}). An env whose action space "
+        "has these limits is given actions in its own units; one of -1 to 1 multiplies them itself, before they go to the robot."
     )

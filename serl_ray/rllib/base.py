@@ -15,6 +15,7 @@ from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.utils.annotations import override
 
 from serl_ray.cluster.ray_private import configs_by_value
+from serl_ray.data.action_scale import ActionScale
 from serl_ray.data.observations import squeezed_cameras
 from serl_ray.data.replay.log import LogWriter, ReplayLog
 from serl_ray.data.replay.ring import ReplayBuffer
@@ -22,14 +23,14 @@ from serl_ray.evaluation.held_out import ValueCurve
 from serl_ray.evaluation.rollouts import Episode
 from serl_ray.options.sets import options_in
 from serl_ray.rllib import checkpoint
-from serl_ray.rllib.action_scale import from_contract, scale_of_run, to_contract
+from serl_ray.rllib.action_scale import explanation, from_contract, to_contract
 from serl_ray.rllib.callbacks import NO_LOGGER
 from serl_ray.rllib.checkpoint import COUNTERS, RunState
 from serl_ray.rllib.config import SERLConfig
 from serl_ray.rllib.entropy import EntropyWatch
 from serl_ray.rllib.evaluator import Evaluator
 from serl_ray.rllib.fade import FADE_COUNTERS, Fade
-from serl_ray.rllib.failures import FaultLog, LearnerError, WorkerError
+from serl_ray.rllib.failures import FaultLog, WorkerError, diverged
 from serl_ray.rllib.feed import BatchFeed
 from serl_ray.rllib.gauges import Gauges
 from serl_ray.rllib.metrics import METRICS, EpisodeLog, MetricsLog
@@ -108,8 +109,10 @@ class TrainingAlgorithm(PublicMethods):
         self.buffers: dict[str, ReplayBuffer] = {}
         self._prepares_ahead = self._reads_batches = False
         self._warn_of_squeezed_images()
+        self.action_scale: ActionScale | None = self.config.env_config["action_scale"]
+        if self.action_scale:
+            logger.warning(explanation(self.action_scale))
         self._prepare()
-        self.action_scale = scale_of_run(self.options, self.config.shared_demos is not None)
         self.log_writer = LogWriter(self.logs.values())
         self.feed = BatchFeed(self._sample_batch, self.agent.device, self._reads_batches)
         workers, episodes, films = self.eval_env_runner_group, self.options.evaluation.evaluation_episodes, self.config.films
@@ -230,18 +233,12 @@ class TrainingAlgorithm(PublicMethods):
             self.results.add_learnt(custom_metrics)
             metrics = self.policy.learn_on_batch(batch, critics_only=not is_full)
             if bad := [name for name, value in metrics.items() if not math.isfinite(value)]:
-                raise self._diverged(", ".join(bad))
+                raise diverged(", ".join(bad), self.learner_steps)
             if is_full:
                 self.metrics_log.average(metrics)
                 self.learner_steps += 1
             if is_last:
                 return
-
-    def _diverged(self, what: str) -> LearnerError:
-        return LearnerError(
-            f"{what} is NaN or infinite after {self.learner_steps} learner steps. The run ends here; its last checkpoint is "
-            "from before. Go on from it with a smaller --lr, or look for odd values in the data."
-        )
 
     def _evaluation_is_due(self, steps_before: int) -> bool:
         every = self.options.evaluation.evaluate_every
@@ -281,6 +278,8 @@ class TrainingAlgorithm(PublicMethods):
             setattr(self.fade if name in FADE_COUNTERS else self, name, count)
         self.episodes = state.episodes
         self.action_scale = from_contract(state.contract)
+        for log in self.logs.values():
+            log.scale = self.action_scale
         self.faults.counts |= state.faults
         self.policy.global_timestep = self.env_steps
 

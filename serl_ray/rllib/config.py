@@ -17,6 +17,7 @@ from serl_ray.networks.config import TRUNKS
 from serl_ray.options.presets import PresetName, preset
 from serl_ray.options.sets import HybridOptions, TrainingOptions, options_in
 from serl_ray.rllib import checkpoint
+from serl_ray.rllib.action_scale import scale_of_run
 from serl_ray.rllib.callbacks import check_callbacks
 from serl_ray.rllib.config_keys import check_attributes, check_given, default_of, refuse_replaced, same
 from serl_ray.rllib.normalising import check_has_scale, with_scale_of
@@ -156,7 +157,9 @@ class SERLConfig(AlgorithmConfig):
             self.training(trunk=absolute(self.trunk))
         options = options_in(self)
         device_named(self.device)
-        self.env_config = WorkerEnvConfig(options.env_config() | options.deadlines())
+        is_known = self.in_evaluation  # the config that this one is a copy of has looked
+        scale = self.env_config["action_scale"] if is_known else scale_of_run(options, self.shared_demos is not None)
+        self.env_config = WorkerEnvConfig(options.env_config() | options.deadlines() | {"action_scale": scale})
         if not self.in_evaluation:
             self._prepare(options)
         self.evaluation_interval = 1 if options.evaluation.evaluate_every and options.env.env_name else None

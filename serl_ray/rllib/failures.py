@@ -32,6 +32,14 @@ class LearnerError(RuntimeError):
     """The learner's numbers became NaN or infinite; go on from a checkpoint from before."""
 
 
+def diverged(what: str, learner_steps: int) -> LearnerError:
+    """The error of metrics that are no numbers any more."""
+    return LearnerError(
+        f"{what} is NaN or infinite after {learner_steps} learner steps. The run ends here; its last checkpoint is from "
+        "before. Go on from it with a smaller --lr, or look for odd values in the data."
+    )
+
+
 @dataclass(frozen=True)
 class Fault:
     """An episode that was dropped.

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from serl_ray.data.rewards import MAX_RUNNING, SUCCESS_RETURN, SUCCESS_RULE, succeeded
+from serl_ray.data.rewards import MAX_RUNNING, SUCCESS_RETURN, succeeded, unusual_reward
 from serl_ray.data.schema import Segment
 from serl_ray.evaluation.rollouts import Episode, rate
 from serl_ray.rllib.failures import FaultLog
@@ -119,7 +119,7 @@ class EpisodeLog:
 
     def __init__(self, success_return: float | None = SUCCESS_RETURN) -> None:
         self._success_return = success_return
-        self._has_said_rule = success_return != SUCCESS_RETURN
+        self._has_said_rule = False
         self.num_episodes = 0
         self._recent: deque[Episode] = deque(maxlen=RECENT_EPISODES)
         self._running: dict[str, tuple[float, int, int]] = {}
@@ -127,8 +127,8 @@ class EpisodeLog:
     def add(self, segment: Segment) -> Episode | None:
         """Adds a segment and returns the episode that ends with it; rewards other than 0 and 1 are named once, with the rule
         by which episodes count as a success."""
-        if not self._has_said_rule and (others := segment.rewards[~np.isin(segment.rewards, (0.0, 1.0))]).size:
-            logger.warning("The env has given a reward of %g. %s", others[0], SUCCESS_RULE)
+        if not self._has_said_rule and (unusual := unusual_reward(segment.rewards, self._success_return)):
+            logger.warning(unusual)
             self._has_said_rule = True
         earned, steps, interventions = self._running.pop(segment.episode, (0.0, 0, 0))
         earned += float(segment.rewards.sum())

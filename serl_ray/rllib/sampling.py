@@ -54,7 +54,8 @@ class RolloutEnv(CountedEnv):
             env = ExpertIntervention(env, layout, seed=seed, **interventions)
         env = Guard(env, **deadlines)
         if episodes_dir:
-            env = RecordEpisodes(env, episodes_dir, f"worker-{context.worker_index}-{context.vector_index}")
+            name = f"worker-{context.worker_index}-{context.vector_index}"
+            env = RecordEpisodes(env, episodes_dir, name, config.get("action_scale"))
         super().__init__(HookedEnv(env))
 
 

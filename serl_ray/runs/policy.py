@@ -15,6 +15,7 @@ from serl_ray.envs.make import make_env
 from serl_ray.files.paths import is_uri
 from serl_ray.networks.classifier import CONFIG_FILE
 from serl_ray.options.sets import TrainingOptions
+from serl_ray.rllib.action_scale import saved_scale
 from serl_ray.rllib.checkpoint import AGENT_DIR, RUN_FILE, checked_env, checkpoint_of, classifier_id, read_run
 from serl_ray.utils.options import OptionError, names_of
 
@@ -29,7 +30,7 @@ def load_policy(run: Path, device: torch.device | str = "cpu", **options: Any) -
             be named here.
 
     Raises:
-        ValueError: no env is named that may be made.
+        ValueError: no env is named that may be made, or its actions are in other units than the policy's.
         FileNotFoundError: the classifier that the policy was trained with is not found, and no other is named.
     """
     path = checkpoint_of(run)
@@ -41,7 +42,7 @@ def load_policy(run: Path, device: torch.device | str = "cpu", **options: Any) -
     described = _options_of(path, saved).replace(**options)
     if described.env.env_name is None:
         raise ValueError(f"{run} was trained without an env. Name one to play its policy in: --env_name tabletop.")
-    return load_agent(path / AGENT_DIR, device), make_env(**described.env_config())
+    return load_agent(path / AGENT_DIR, device), make_env(**described.env_config(), action_scale=saved_scale(path))
 
 
 def find_classifier(checkpoint: Path, named: str, identity: str | None) -> str:

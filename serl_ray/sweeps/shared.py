@@ -20,6 +20,7 @@ from serl_ray.envs.recording import record_frames, record_successes
 from serl_ray.files.atomic import new_folder
 from serl_ray.options.groups import EnvOptions
 from serl_ray.options.sets import TrainingOptions
+from serl_ray.rllib.action_scale import scale_of_run
 from serl_ray.rllib.buffers import Shared, demos_key, read_dataset
 from serl_ray.rllib.offline_data import demo_spaces
 from serl_ray.sweeps.config import Sweep
@@ -59,7 +60,7 @@ def _spaces(options: TrainingOptions) -> tuple[gymnasium.spaces.Dict, int]:
     if options.env.env_name is None:
         space, actions = demo_spaces(options)
         return space, actions.shape[0]
-    env = make_env(**options.env_config() | {"frame_stack": 1})
+    env = make_env(**options.env_config() | {"frame_stack": 1, "action_scale": scale_of_run(options)})
     try:
         return env.observation_space, env.action_space.shape[0]
     finally:

@@ -55,7 +55,7 @@ SPACES = [
     ),
     spaced("endless actions", "ranges from -inf to inf: make it -1 to 1", action_space=Box(-np.inf, np.inf, (7,), np.float32)),
     spaced("float64 actions", "The action space is float64: make it float32", action_space=Box(-1, 1, (7,), np.float64)),
-    spaced("float image", "'front' is a float32 image: make it uint8", ("front",), front=Box(0, 1, (6, 8, 3), np.float32)),
+    spaced("float image", "'front' is a float32 image\. Scale values", ("front",), front=Box(0, 1, (6, 8, 3), np.float32)),
     spaced("grey image", r"'front' has shape \(6, 8, 1\).*three colour", ("front",), front=Box(0, 255, (6, 8, 1), np.uint8)),
     spaced("channels first", r"'front' has shape \(3, 6, 8\).*np\.moveaxis", ("front",), front=Box(0, 255, (3, 6, 8), np.uint8)),
     spaced("no channel", r"'front' has shape \(6, 8\)", ("front",), front=Box(0, 255, (6, 8), np.uint8)),
@@ -85,7 +85,7 @@ def recorded(name: str, says: str, reward: Any = 0.0, state: Any = 0.0, terminat
 
 RETURNED = [
     returned("NaN", "Observation `state` holds NaN or infinity: fix it", state=np.full(3, np.nan, np.float32)),
-    returned("float image", "`front` is a float32 image: make it uint8", front=np.zeros((6, 8, 3), np.float32)),
+    returned("float image", "`front` is a float32 image\. Scale values", front=np.zeros((6, 8, 3), np.float32)),
     returned("another size", r"`front` is uint8 \(8, 6, 3\), its space", front=np.zeros((8, 6, 3), np.uint8)),
     returned("no camera", "has the keys object_state, state, wrist, its space front", front=None),
     recorded("NaN as reward", "reward is nan: return one finite number", reward=np.nan),

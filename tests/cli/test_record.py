@@ -6,6 +6,7 @@ import signal
 import time
 from threading import Event
 
+import line_envs
 import numpy as np
 import pytest
 from commands import start
@@ -129,6 +130,36 @@ def test_a_person_who_is_never_heard_is_named_after_one_episode():
     env = LineEnv()
     with pytest.raises(ValueError, match=r"without info\['intervene_action'\]"):
         list(recorder(env, by_person=True).successes(3, seed=0))
+
+
+class DenseEnv(LineEnv):
+    """Rewards are the distance to the goal, below 0; success is in `info` alone."""
+
+    def step(self, action):
+        observation, _, terminated, truncated, info = super().step(action)
+        return observation, -float(np.abs(self.goal - self.point).max()), terminated, truncated, info
+
+
+class SilentEnv(DenseEnv):
+    """Reports no success."""
+
+    def step(self, action):
+        *result, _ = super().step(action)
+        return *result, {}
+
+
+def test_with_dense_rewards_the_env_says_which_episodes_are_kept(tmp_path, monkeypatch, caplog, capsys):
+    monkeypatch.setattr(line_envs, "DenseEnv", DenseEnv, raising=False)
+    flags = ["record", "--env_name", "line_envs:DenseEnv", "--image_keys", "--episodes", "2", "--output", str(tmp_path / "demos")]
+    assert main([*flags, "--reward", "dense"]) == 0
+    assert [segment.success for segment in stored(tmp_path / "demos")] == [True, True] and not caplog.text
+    assert main([*flags[:-1], str(tmp_path / "others"), "--success_return", "-100"]) == 0
+    with pytest.raises(RuntimeError, match=r"20 consecutive episodes have failed"):
+        list(recorder(DenseEnv()).successes(1, seed=0))
+    [said] = [record.message for record in caplog.records if "The env has given a reward of -" in record.message]
+    assert "--reward dense is for rewards at every step" in said
+    with pytest.raises(ValueError, match=r"does not report info\['success'\], which decides .*--success_return"):
+        list(recorder(SilentEnv(), success_return=None).successes(1, seed=0))
 
 
 def test_an_interrupt_drops_the_episode_under_way():

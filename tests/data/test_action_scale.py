@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -26,7 +27,6 @@ def test_no_motion_stays_no_motion_and_the_greatest_is_1(seed, sizes):
     ("values", "scaled"),
     [
         ([1, 1, 1], [1, 1, 1]),
-        ([0, 0, 0], [0, 0, 0]),
         ([-1, -1, -1], [-1, -1, -1]),
         ([2, 2, 2], [1, 1, 1]),
         ([0, 1, 2], [-1, 0, 1]),
@@ -41,6 +41,29 @@ def test_grippers_are_apart(values, scaled):
     assert scale.apply(actions)[:, 1].tolist() == scaled
     assert scale.invert(scale.apply(actions))[:, 1].tolist() == values
     assert scale.apply(actions)[:, 0].tolist() == pytest.approx([0.25, -1, 0.5])
+
+
+def test_a_number_that_is_always_0_is_no_gripper_unless_it_is_named():
+    actions = np.stack([[0.01, -0.04, 0.02], np.zeros(3)], axis=1)
+    scale = measure_scale([actions])
+    assert scale.grippers == () and scale.limits == (0.04, 1.0)
+    assert measure_scale([actions], grippers=[1]).grippers == (1,)
+
+
+def test_0_and_1_alone_are_hold_and_open_unless_it_is_said_what_they_mean(caplog):
+    actions = np.stack([[0.01, -0.04, 0.02], [0, 1, 0]], axis=1)
+    assert measure_scale([actions]).apply(actions)[:, 1].tolist() == [0, 1, 0]
+    assert re.search(r"action\[1\] has 0 and 1 alone, .* never closes\. .*--gripper_values 0 1", caplog.text)
+    caplog.clear()
+    for values, commands in (((0, 1), [-1, 1, -1]), ((1, 0), [1, -1, 1])):
+        scale = measure_scale([actions], gripper_values=values)
+        assert scale.grippers == (1,) and scale.apply(actions)[:, 1].tolist() == commands
+        assert scale.invert(scale.apply(actions))[:, 1].tolist() == [0, 1, 0]
+        assert ActionScale.from_json(scale.to_json()) == scale
+    assert scale.lines()[1] == "action[1]: gripper, 1, 0.5, 0 become -1, 0, 1 (close, hold, open)"
+    with pytest.raises(ValueError, match=r"expected the commands 0, 0\.5, 1 \(close, hold, open\)"):
+        measure_scale([actions - 1], grippers=[1], gripper_values=(0, 1))
+    assert not caplog.text
 
 
 def test_limits_are_described():

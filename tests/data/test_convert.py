@@ -111,6 +111,8 @@ def test_the_command_finds_formats_out_by_itself(tmp_path, capsys):
         (("b", "--fps", "20"), "fps is for LeRobot data sets, not for parquet"),
         (("b", "--task", "pick"), "task is for LeRobot data sets, not for parquet"),
         (("b", "--grippers", "6"), "grippers are for --rescale_actions"),
+        (("b", "--gripper_values", "0", "1"), "gripper_values are for --rescale_actions"),
+        (("b", "--rescale_actions", "--gripper_values", "1", "1"), "gripper_values are 1 twice"),
     ],
 )
 def test_flags_that_contradict_each_other_are_refused(tmp_path, flags, message, capsys):
@@ -128,7 +130,7 @@ def test_all_data_sets_of_a_conversion_have_one_scale_which_is_printed_and_store
     assert run(tmp_path / "sets/*", tmp_path / "shards", "--rescale_actions") == 0
     printed = capsys.readouterr().out
     assert "action[0]: divided by 0.0799999982\naction[1]: divided by 0.0500000007\naction[2]: gripper, 0, 1, 2 become" in printed
-    assert "The shards store the divisors. An env for the trained policy multiplies its actions by them" in printed
+    assert "The shards store the divisors. An env for the trained policy has an action space of these limits" in printed
     first, second = read(tmp_path / "shards")
     np.testing.assert_allclose(first.actions, [[0.125, -0.4, 0], [0, 1, -1], [0.5, 0, 1]], rtol=1e-6)
     np.testing.assert_allclose(second.actions, [[-1, 0, 0], [0, 0.2, 0]], rtol=1e-6)
@@ -140,7 +142,26 @@ def test_all_data_sets_of_a_conversion_have_one_scale_which_is_printed_and_store
     main(["inspect", str(tmp_path / "again")])
     assert "action[1]: divided by 0.0500000007" in capsys.readouterr().out
     assert run(tmp_path / "sets/*", tmp_path / "demos.pkl", "--rescale_actions") == 0
-    assert "A pickle does not store the divisors. An env" in capsys.readouterr().out
+    assert "A pickle does not store the divisors: an env" in capsys.readouterr().out
+
+
+def test_a_bad_episode_is_left_out_of_the_limits_too(tmp_path, capsys, caplog):
+    actions = [np.array([[0.02, 0], [0.04, 1]], np.float32), np.array([[9, 0], [np.nan, 1]], np.float32)]
+    write_lerobot(tmp_path / "set", [replace(terminated(number, 2), actions=actions[number]) for number in (0, 1)])
+    assert run(tmp_path / "set", tmp_path / "shards", "--rescale_actions") == 2
+    assert "episode 1: action[0]: expected finite numbers, found nan in frame 1" in capsys.readouterr().err
+    flags = "--rescale_actions", "--skip_bad", "--gripper_values", "0", "1"
+    assert run(tmp_path / "set", tmp_path / "shards", *flags) == 0
+    assert "action[0]: divided by 0.0399999991\naction[1]: gripper, 0, 0.5, 1 become" in capsys.readouterr().out
+    assert "1 of 2 episodes dropped" in caplog.text
+    [segment] = read(tmp_path / "shards")
+    np.testing.assert_allclose(segment.actions, [[0.5, -1], [1, 1]])
+
+
+def test_without_an_episode_there_are_no_limits(tmp_path, capsys):
+    write_lerobot(tmp_path / "set", [replace(terminated(0, 2), actions=np.full((2, 2), np.nan))])
+    assert run(tmp_path / "set", tmp_path / "shards", "--rescale_actions", "--skip_bad") == 2
+    assert "There is no episode whose actions can be read" in capsys.readouterr().err
 
 
 def test_options_of_lerobot_data_sets_are_refused_for_others(tmp_path, capsys):

@@ -46,6 +46,23 @@ def test_one_row_is_one_transition_and_no_frame_is_stored_twice(tmp_path):
     assert file.metadata.row_group(0).column(0).compression == "ZSTD"
 
 
+def test_a_reported_success_is_stored_and_older_files_lack_it(tmp_path):
+    reported = [True, None, False]
+    segments = [replace(stamped_segment(number, 0, 3, done=True), success=success) for number, success in enumerate(reported)]
+    parquet.write_shards(tmp_path, segments)
+    file = tmp_path / "shard-00000.parquet"
+    assert [segment.success for segment in parquet.read_segments(file)] == reported
+    assert pq.read_table(file).column("success").to_pylist() == [None, None, True, None, None, None, None, None, False]
+    table = pq.read_table(file)
+    pq.write_table(table.drop_columns("success"), file)
+    for segment, expected in zip(parquet.read_segments(file), segments, strict=True):
+        assert_same(segment, replace(expected, success=None))
+        assert segment.success is None
+    pq.write_table(table.set_column(table.schema.get_field_index("success"), "success", [[1] * 9]), file)
+    with pytest.raises(ValueError, match="column success: expected booleans, found int64"):
+        list(parquet.read_segments(file))
+
+
 def test_a_large_recording_is_cut_into_shards_in_order(tmp_path, monkeypatch):
     monkeypatch.setattr(parquet, "SHARD_BYTES", 300)
     segments = [stamped_segment(episode, 0, 7) for episode in range(6)]

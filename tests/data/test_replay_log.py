@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -63,6 +64,15 @@ def test_an_episode_that_came_step_by_step_holds_every_frame_once(tmp_path):
     log.flush()
     [segment] = read_shards(log.shards)
     assert len(segment) == 30 and np.array_equal(segment.observations["image"], episode.observations["image"])
+
+
+def test_what_comes_back_from_a_log_tells_the_success_that_was_reported(tmp_path):
+    log = ReplayLog(tmp_path)
+    for first, success in ((0, False), (3, None), (6, True)):
+        log.append(replace(stamped_segment(1, first, 3, done=first == 6), success=success))
+    log.flush()
+    [back] = read_shards(log.shards)
+    assert back.success is True and back.slice(0, 3).success is None
 
 
 def test_saving_costs_what_is_new_and_a_checkpoint_stands_alone(tmp_path):

@@ -52,22 +52,28 @@ OBSERVATION_FAULTS = {
     "channels first": (with_array("front", lambda image: np.moveaxis(image, -1, 0)), "`front` has shape (3, 6, 8).*np.moveaxis"),
     "float image": (
         with_array("front", lambda image: (image / 255).astype(np.float32)),
-        "`front` is a float32 image: make it uint8",
+        "`front` is a float32 image. Scale values",
     ),
     "grey image": (
         with_array("front", lambda image: image[..., :1]),
-        "`front` has shape (6, 8, 1).*three colour channels.*np.stack([image] * 3",
+        "`front` has shape (6, 8, 1).*three colour channels.*np.repeat(image, 3, axis=-1)",
     ),
     "depth image": (
         with_array("front", lambda image: image[..., 0].astype(np.float32)),
-        "`front` has shape (6, 8).*of a depth image.*np.clip(depth / farthest, 0, 1)",
+        "`front` has shape (6, 8).*Scale depth.*np.clip(depth / farthest, 0, 1)",
     ),
     "transparency": (with_array("front", lambda image: image[..., [0, 1, 2, 0]]), "`front` has shape (6, 8, 4).*image[..., :3]"),
-    "time axis": (with_array("front", lambda image: image[None]), "`front` has shape (1, 6, 8, 3): give one image"),
+    "time axis": (
+        with_array("front", lambda image: image[None]),
+        "`front` has shape (1, 6, 8, 3), .*Give one image",
+    ),
     "wrong size": (with_array("front", lambda image: image[:5]), "`front` is uint8 (5, 8, 3), its space uint8 (6, 8, 3)"),
     "float64": (with_array("state", lambda state: state.astype(np.float64)), "`state` is a float64 vector: make it float32"),
     "a number": (with_array("state", lambda state: state[0]), "`state` is a float32: return a numpy array"),
-    "a square": (with_array("state", lambda state: np.stack([state, state])), "`state` has shape (2, 3): give an image"),
+    "a square": (
+        with_array("state", lambda state: np.stack([state, state])),
+        "`state` has shape (2, 3),.*Flatten a matrix",
+    ),
     "NaN": (with_array("state", lambda state: state * np.float32(np.nan)), "`state` holds NaN"),
     "out of its space": (with_array("state", lambda state: state + np.float32(3)), "`state` leaves its space.*-1 to 1"),
     "a list": (with_array("state", lambda state: state.tolist()), "`state` is a list: return a numpy array"),
@@ -111,7 +117,7 @@ def test_result_problems(name):
 SPACE_FAULTS = {
     "nested": ({"images": Dict({"front": Box(0, 255, (4, 4, 3), np.uint8)})}, "`images` is a dict of front: flatten it"),
     "float64": ({"state": Box(-1, 1, (3,), np.float64)}, "`state` is a float64 vector"),
-    "channels first": ({"front": Box(0, 255, (3, 4, 4), np.uint8)}, "`front` has shape (3, 4, 4), not (H, W, 3)"),
+    "channels first": ({"front": Box(0, 255, (3, 4, 4), np.uint8)}, "`front` has shape (3, 4, 4), not (H, W, 3) or (D,)"),
     "discrete": ({"grip": gymnasium.spaces.Discrete(2)}, "`grip` is Discrete: make it a Box"),
 }
 

@@ -8,7 +8,7 @@ from line_envs import BurningEnv, LineEnv
 from serl_ray.data.episodes import EnvFault
 from serl_ray.envs.expert import ScriptedExpert, StrayingExpert
 from serl_ray.envs.guard import Guard
-from serl_ray.envs.recording import record_frames, record_successes
+from serl_ray.envs.recording import labelled_images, record_frames, record_successes
 from serl_ray.files.pickles import load_pickle
 from serl_ray.types import ActionLayout
 
@@ -26,6 +26,20 @@ class Endless(gymnasium.Wrapper):
 def frames(folder, kind, name="e"):
     path = folder / kind / f"{name}.pkl"
     return load_pickle(path) if path.exists() else []
+
+
+def test_with_dense_rewards_the_env_says_which_images_are_a_success():
+    env = LineEnv()
+
+    def step(action):
+        observation, _, *others = LineEnv.step(env, action)
+        return observation, 1.0, *others
+
+    env.step = step
+    expert = ScriptedExpert(env, LAYOUT).act
+    images = [list(labelled_images(env, expert, 1, 0, success_return)) for success_return in (0.5, None)]
+    assert [sum(is_success for _, is_success in found) for found in images] == [1, 1]
+    assert len(images[0]) == 2 < len(images[1]), "a reward at every step is no success"
 
 
 def test_an_episode_leaves_frames_of_both_kinds(tmp_path):

@@ -1,17 +1,25 @@
 """A run whose demonstrations were scaled by a conversion says so, and keeps the scale in its checkpoints."""
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
+from small_runs import SMALL
 from stamped import stamped_segment
 
 from serl_ray.data.action_scale import ActionScale
+from serl_ray.data.demo_scale import scale_of_demos
+from serl_ray.data.demos import find_files, read_file
 from serl_ray.data.formats.parquet import write_shards
+from serl_ray.evaluation.rollouts import deterministic, evaluate
 from serl_ray.files.digests import SEAL, write_sealed
 from serl_ray.options.sets import HybridOptions
-from serl_ray.rllib import OfflineConfig
+from serl_ray.rllib import OfflineConfig, SERLConfig
 from serl_ray.rllib.action_scale import explanation, saved_scale, scale_of_run
+from serl_ray.runs.policy import load_policy
 
+MODE = "single-arm-learned-gripper"
 SCALE = ActionScale((0.05, 1.0), (0.0, 1.0), (1,))
 
 
@@ -38,7 +46,7 @@ def test_a_checkpoint_has_the_scale_and_a_run_that_starts_from_it_has_it_too(tmp
     assert explanation(SCALE) in [record.getMessage() for record in caplog.get_records("setup")]
     assert saved_scale(checkpoint) == SCALE
     assert scale_of_run(HybridOptions.of(init_from=str(checkpoint))) == SCALE
-    assert "action[0]: divided by 0.05; action[1]: gripper, 0, 1, 2 become -1, 0, 1" in caplog.text
+    assert "action[0]: divided by 0.05; action[1]: gripper, 0, 1, 2 become -1, 0, 1" in explanation(SCALE)
     other = shards(tmp_path / "other", ActionScale((0.1, 1.0), (0.0, 1.0), (1,)))
     with pytest.raises(ValueError, match=r"divided by \(0\.05, 1\.0\), those of --demo_paths by \(0\.1, 1\.0\)"):
         scale_of_run(HybridOptions.of(init_from=str(checkpoint), demo_paths=(other,)))
@@ -65,3 +73,39 @@ def test_a_resumed_run_keeps_the_scale_that_it_cannot_find_any_more(tmp_path, ch
     algorithm.load_checkpoint(str(checkpoint))
     assert algorithm.action_scale == SCALE
     algorithm.stop()
+
+
+@pytest.fixture
+def robot_run(tmp_path, shared_ray):
+    """The folder of a checkpoint, the replay and the episodes of a run in an env with the robot's own units."""
+    demos = tmp_path / "demos"
+    demos.mkdir()
+    state = {"state": np.arange(28, dtype=np.float32).reshape(7, 4) / 28}
+    write_shards(demos, [replace(stamped_segment(1, 0, 6, done=True), observations=state)], SCALE)
+    options = {"setup_mode": MODE, "env_name": "line_envs:RobotEnv", "demo_paths": (str(demos),), "max_return": None}
+    options |= {**SMALL, "max_steps": 40, "steps_per_iteration": 40}
+    config = SERLConfig().training(**options, episodes_dir=str(tmp_path / "episodes"))
+    algorithm = config.keep_replay(tmp_path / "replay").build_algo()
+    algorithm.train()
+    (tmp_path / "checkpoint").mkdir()
+    algorithm.save_checkpoint(str(tmp_path / "checkpoint"))
+    executed = algorithm.env_runner.async_env.get_sub_environments()[0].unwrapped.executed
+    algorithm.stop()
+    return tmp_path, np.array(executed)
+
+
+def test_a_run_and_its_evaluation_act_in_the_robots_units_and_its_experience_tells_the_scale(robot_run):
+    folder, executed = robot_run
+    assert 0.02 < np.abs(executed[:, 0]).max() <= 0.05 and set(executed[:, 1]) == {0, 1, 2}
+    assert scale_of_demos([str(folder / part) for part in ("replay/online", "replay/demos", "episodes")]) == SCALE
+    [*stored] = (segment for file in find_files(str(folder / "replay/online")) for segment in read_file(file))
+    actions = np.concatenate([segment.actions for segment in stored])
+    np.testing.assert_allclose(SCALE.invert(actions), executed, rtol=1e-5, atol=1e-8)
+
+    agent, env = load_policy(folder / "checkpoint", env_name="line_envs:RobotEnv")
+    outcome = evaluate(deterministic(agent), env, episodes=2)
+    robot = env.unwrapped
+    assert sum(episode.steps for episode in outcome.episodes) == len(robot.executed)
+    assert all(robot.action_space.contains(action.astype(np.float32)) for action in robot.executed)
+    agent, env = load_policy(folder / "checkpoint", env_name="line_envs:LineEnv", env_kwargs={"action_dim": 2})
+    assert env.action_space == env.unwrapped.action_space, "an env of -1 to 1 multiplies by the limits itself"

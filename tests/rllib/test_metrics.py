@@ -52,6 +52,12 @@ def test_success_of_dense_rewards_is_what_the_env_reports():
     assert again.metrics()["env/success_rate"] == 1.0, "the rule goes on, and what is unknown does not count"
 
 
+def test_an_evaluation_has_the_rule_of_the_run():
+    act = lambda observation: np.zeros(1, np.float32)  # noqa: E731
+    assert math.isnan(evaluate(act, Pendulum(), episodes=1, success_return=None).success_rate)
+    assert evaluate(act, Pendulum(), episodes=1, success_return=-1e9).success_rate == 1.0
+
+
 def test_other_rewards_than_0_and_1_are_named_once_with_the_rule(caplog):
     logged(recorded([0, 0, 1]), recorded([-1, -1, 0]), recorded([-1, -1, 0]))
     [record] = caplog.records

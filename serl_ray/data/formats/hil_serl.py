@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from serl_ray.data.checks import CHANNELS, image_fix
 from serl_ray.data.errors import demo_error
 from serl_ray.data.formats.pickle_episodes import Episode, episodes_in, transitions_of
 from serl_ray.data.formats.pickle_fields import array_of, check_end_names, read_columns
 from serl_ray.data.formats.pickle_head import open_first_item
+from serl_ray.data.observations import CHANNELS, image_fix
 from serl_ray.data.schema import SCALAR_FIELDS, ArraySpec, Part, Segment
 from serl_ray.files.pickles import load_pickles
 from serl_ray.files.tables import check_memory

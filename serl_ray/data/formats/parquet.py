@@ -1,9 +1,11 @@
 """Segments as Parquet with one row per transition, the format of all stored experience.
 
-Columns: `episode, step, actions, rewards, masks, dones, truncateds, grasp_penalty, intervened`, and for each
+Columns: `episode, step, actions, rewards, masks, dones, truncateds, grasp_penalty, intervened, success`, and for each
 observation key `observations.<key>` (the policy's input at this step) and `final_observations.<key>` (the observation
-after the step, null except in the last row of a segment). Vectors are lists of numbers; other arrays are raw bytes in C
-order. Shapes and dtypes are in the metadata of the file under `serl_ray`, as JSON. A row group holds whole segments.
+after the step, null except in the last row of a segment). `success` is `info["success"]` of the last row of a segment, null
+in all others and where it is not known; files of older releases lack the column. Vectors are lists of numbers; other arrays
+are raw bytes in C order. Shapes and dtypes are in the metadata of the file under `serl_ray`, as JSON. A row group holds
+whole segments.
 """
 
 from __future__ import annotations
@@ -20,11 +22,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from serl_ray.data.action_scale import ActionScale
+from serl_ray.data.formats.arrays import holds, to_arrow, to_numpy
 from serl_ray.data.formats.layout import METADATA_KEY, Layout
-from serl_ray.data.schema import SCALAR_FIELDS, TRANSITION_FIELDS, ArraySpec, Part, Segment
+from serl_ray.data.schema import SCALAR_FIELDS, TRANSITION_FIELDS, Part, Segment
 from serl_ray.files.tables import open_parquet, read_group
 
 TRUNK_KEY, SCALE_KEY = b"serl_ray.trunk", b"serl_ray.action_scale"
+SUCCESS = "success"
 SHARD_BYTES = 256 * 2**20
 """Observation bytes, before compression, after which a new shard is started."""
 SEGMENTS_A_GROUP = 64
@@ -60,10 +64,19 @@ def write_shards(folder: str | os.PathLike[str], segments: Iterable[Segment], sc
         raise ValueError(f"{folder}: there is no segment to write.")
 
 
-def write_file(path: str | os.PathLike[str], segments: Sequence[Segment], trunk: str | None = None) -> None:
-    """Writes segments of one layout to a Parquet file; `trunk` is the fingerprint of the maps' trunk."""
+def write_file(
+    path: str | os.PathLike[str], segments: Sequence[Segment], trunk: str | None = None, scale: ActionScale | None = None
+) -> None:
+    """Writes segments of one layout to a Parquet file.
+
+    Args:
+        path: path of the file.
+        segments: the segments, at least one.
+        trunk: fingerprint of the trunk that made stored maps; None for images.
+        scale: scale of the actions, as for `write_shards`.
+    """
     layout = Layout.of(segments[0])
-    stored = {TRUNK_KEY: trunk} if trunk else {}
+    stored = ({TRUNK_KEY: trunk} if trunk else {}) | ({SCALE_KEY: scale.to_json()} if scale else {})
     tables = [_to_table(segment, _same_layout(layout, segment), stored) for segment in segments]
     with _open_shard(Path(path), tables[0].schema) as writer:
         for first in range(0, len(tables), SEGMENTS_A_GROUP):
@@ -96,8 +109,13 @@ def _stored(path: str | os.PathLike[str], key: bytes) -> bytes | None:
     return value
 
 
-def write_episode(folder: str | os.PathLike[str], segment: Segment) -> None:
+def write_episode(folder: str | os.PathLike[str], segment: Segment, scale: ActionScale | None = None) -> None:
     """Writes one episode to its own Parquet file, `EPISODE.parquet`, in a folder that several processes may share.
+
+    Args:
+        folder: the folder, which is made if it is missing.
+        segment: the episode.
+        scale: scale of its actions, as for `write_shards`.
 
     Raises:
         ValueError: the name of the episode leads out of the folder.
@@ -107,7 +125,7 @@ def write_episode(folder: str | os.PathLike[str], segment: Segment) -> None:
         raise ValueError(f"{folder}: episode {segment.episode!r} cannot be written there, because its name is a path.")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".episode.", dir=folder) as beside:
-        write_shards(beside, [segment])
+        write_shards(beside, [segment], scale)
         [shard] = Path(beside).iterdir()
         shard.rename(folder / name)
 
@@ -143,7 +161,8 @@ def _group_parts(file: pq.ParquetFile, group: int, layout: Layout, path: str, fi
     """The segments of a row group; for an unreadable group, a part that raises its error."""
     where = f"{path}: row {first_row}"
     try:
-        table = read_group(file, group, _columns(layout), where).combine_chunks()
+        known = [SUCCESS] if SUCCESS in file.schema_arrow.names else []
+        table = read_group(file, group, [*_columns(layout), *known], where).combine_chunks()
         stops = _stops(table, layout, where)
     except (ValueError, pa.ArrowException) as error:
         yield partial(_raise, where, error)
@@ -169,10 +188,12 @@ def _check_columns(schema: pa.Schema, layout: Layout, path: str) -> None:
         arrays |= {f"{prefix}.{key}": spec for key, spec in layout.observations.items()}
     if not layout.observations or layout.action_dim < 1:
         raise ValueError(f"{path}: no observations or no actions in it. Record the demonstrations again.")
+    if SUCCESS in schema.names and schema.field(SUCCESS).type != pa.bool_():
+        raise ValueError(f"{path}: column {SUCCESS}: expected booleans, found {schema.field(SUCCESS).type}. Copy the file again.")
     for name in _columns(layout):
         found = schema.field(name).type if schema.names.count(name) == 1 else None
         if name in arrays:
-            fits, expected = _holds(found, arrays[name]), str(arrays[name])
+            fits, expected = holds(found, arrays[name]), str(arrays[name])
         elif name == "episode":
             fits, expected = (
                 found in (pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())),
@@ -185,15 +206,6 @@ def _check_columns(schema: pa.Schema, layout: Layout, path: str) -> None:
             )
         if not fits:
             raise ValueError(f"{path}: column {name}: expected {expected}, found {found or 'none'}. Copy the file again.")
-
-
-def _holds(found: pa.DataType | None, spec: ArraySpec) -> bool:
-    """True if a column of this type holds arrays of this spec, in the form of `_to_arrow` or as lists of any length."""
-    if len(spec.shape) != 1:
-        return found is not None and pa.types.is_fixed_size_binary(found) and bool(found.byte_width == spec.nbytes)
-    if found is None or not (pa.types.is_fixed_size_list(found) or pa.types.is_list(found) or pa.types.is_large_list(found)):
-        return False
-    return bool(found.value_type == pa.from_numpy_dtype(spec.dtype))
 
 
 def _same_layout(layout: Layout | None, segment: Segment) -> Layout:
@@ -226,13 +238,16 @@ def _to_table(segment: Segment, layout: Layout, stored: Mapping[bytes, str]) -> 
         "step": pa.array(np.arange(segment.first_step, segment.first_step + n)),
     }
     for key, spec in layout.observations.items():
-        rows = _to_arrow(segment.observations[key], spec)
+        rows = to_arrow(segment.observations[key], spec)
         columns[f"observations.{key}"] = rows[:n]
         columns[f"final_observations.{key}"] = pa.concat_arrays([pa.nulls(n - 1, rows.type), rows[n:]])
-    columns["actions"] = _to_arrow(segment.actions, layout.actions)
+    columns["actions"] = to_arrow(segment.actions, layout.actions)
     for field, dtype in SCALAR_FIELDS.items():
         columns[field] = pa.array(getattr(segment, field), pa.from_numpy_dtype(dtype))
-    return pa.table(columns).select(_columns(layout)).replace_schema_metadata({METADATA_KEY: layout.to_json(), **stored})
+    columns[SUCCESS] = pa.array([None] * (n - 1) + [segment.success], pa.bool_())
+    return (
+        pa.table(columns).select([*_columns(layout), SUCCESS]).replace_schema_metadata({METADATA_KEY: layout.to_json(), **stored})
+    )
 
 
 def _stops(table: pa.Table, layout: Layout, where: str) -> np.ndarray:
@@ -251,33 +266,13 @@ def _to_segment(table: pa.Table, layout: Layout, where: str) -> Segment:
     episodes = table.column("episode").unique().to_pylist()
     if len(episodes) > 1 or (np.diff(steps) != 1).any():
         raise ValueError(f"{where}: a segment mixes episodes {episodes[:3]} or skips steps. Keep its rows together and in order.")
-    if empty := [name for name in table.column_names if not name.startswith("final_") and table.column(name).null_count]:
+    if empty := [name for name in _columns(layout) if not name.startswith("final_") and table.column(name).null_count]:
         raise ValueError(f"{where}: column {empty[0]} has empty places. Record the episode again, or leave it out.")
     observations = {}
     for key, spec in layout.observations.items():
-        rows = _to_numpy(table.column(f"observations.{key}"), spec)
-        observations[key] = np.concatenate([rows, _to_numpy(table.column(f"final_observations.{key}").slice(n - 1), spec)])
+        rows = to_numpy(table.column(f"observations.{key}"), spec)
+        observations[key] = np.concatenate([rows, to_numpy(table.column(f"final_observations.{key}").slice(n - 1), spec)])
     columns: dict[str, Any] = {field: table.column(field).to_numpy() for field in SCALAR_FIELDS}
-    actions = _to_numpy(table.column("actions"), layout.actions)
+    actions = to_numpy(table.column("actions"), layout.actions)
+    columns["success"] = table.column(SUCCESS)[n - 1].as_py() if SUCCESS in table.column_names else None
     return Segment(observations=observations, actions=actions, episode=episodes[0], first_step=int(steps[0]), **columns)
-
-
-def _to_arrow(rows: np.ndarray, spec: ArraySpec) -> pa.Array:
-    """Vectors (n, D) as lists of numbers, other rows (n, ...) as raw bytes."""
-    if len(spec.shape) == 1:
-        return pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), spec.shape[0])
-    contiguous = np.ascontiguousarray(rows, spec.dtype)
-    return pa.Array.from_buffers(pa.binary(spec.nbytes), len(rows), [None, pa.py_buffer(contiguous)])
-
-
-def _to_numpy(column: pa.ChunkedArray, spec: ArraySpec) -> np.ndarray:
-    """The rows (n, ...) of a column without nulls."""
-    array = column.combine_chunks()
-    if len(spec.shape) == 1:
-        numbers: np.ndarray = array.flatten().to_numpy(zero_copy_only=False)
-        if len(numbers) != len(array) * spec.shape[0]:
-            raise ValueError(f"{len(numbers)} numbers in {len(array)} rows of {spec.shape[0]}. Copy the file again.")
-        return numbers.reshape(len(array), *spec.shape)
-    start = array.offset * spec.nbytes
-    raw = memoryview(array.buffers()[1])[start : start + len(array) * spec.nbytes]
-    return np.frombuffer(raw, spec.dtype).reshape(len(array), *spec.shape)

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from serl_ray.data.action_scale import ActionScale
 from serl_ray.data.formats.parquet import read_segments, write_file
 from serl_ray.data.observations import STATE
 from serl_ray.data.schema import Segment
@@ -39,14 +40,15 @@ class ReplayLog:
         folder: folder for the shards.
         trunk: fingerprint of the trunk that made stored maps; None for images.
         state_name: name of the state vector in the shards, which tells other runs the vectors it was joined from.
+        scale: scale by which the actions were mapped to [-1, 1], to be stored; None if they were not.
 
     Attributes:
         shards: paths of the shards in the order of writing.
         pending: bytes of observations that wait in memory.
     """
 
-    def __init__(self, folder: Path, trunk: str | None = None, state_name: str = STATE) -> None:
-        self.folder, self._trunk, self.state_name = folder, trunk, state_name
+    def __init__(self, folder: Path, trunk: str | None = None, state_name: str = STATE, scale: ActionScale | None = None) -> None:
+        self.folder, self._trunk, self.state_name, self.scale = folder, trunk, state_name, scale
         self.shards: list[Path] = []
         self._digests: dict[str, str] = {}
         self._runs: list[list[Segment]] = []  # segments in one list continue each other
@@ -75,7 +77,8 @@ class ReplayLog:
         name = f"{len(self.shards):06d}-{uuid.uuid4().hex[:8]}.parquet"
         new = self.folder / f".{name}"
         try:
-            write_file(new, [_renamed(Segment.join(run), STATE, self.state_name) for run in self._runs], self._trunk)
+            segments = [_renamed(Segment.join(run), STATE, self.state_name) for run in self._runs]
+            write_file(new, segments, self._trunk, self.scale)
             sync(new)
             digest = sha256_of(new)
             new.rename(self.folder / name)

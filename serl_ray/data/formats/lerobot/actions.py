@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
 
+from serl_ray.data.formats.lerobot.episodes import INDEXED, episode_of, episode_tables
 from serl_ray.data.formats.lerobot.features import ACTION
 from serl_ray.data.formats.lerobot.folder import LeRobotFolder, folder_of
 from serl_ray.data.formats.lerobot.rows import read_numbers
-from serl_ray.files.tables import open_parquet, read_group
+from serl_ray.files.tables import open_parquet
 
 STATS_TOLERANCE = 1e-4
 """Tolerance for actions beyond the statistics, relative to their greatest value."""
@@ -36,8 +38,12 @@ def read_actions(table: pa.Table, folder: LeRobotFolder, where: str) -> np.ndarr
     return actions
 
 
-def recorded_actions(files: Sequence[str]) -> Iterator[np.ndarray]:
-    """The actions (n, A) of LeRobot data files, by row groups.
+def recorded_actions(files: Sequence[str], skip_bad: bool = False) -> Iterator[np.ndarray]:
+    """The actions (n, A) of LeRobot data files, by episodes.
+
+    Args:
+        files: data files.
+        skip_bad: whether episodes and files whose actions cannot be read are left out, instead of raising.
 
     Raises:
         ValueError: a file is of another format, or its actions have another number of dimensions than those before.
@@ -47,15 +53,25 @@ def recorded_actions(files: Sequence[str]) -> Iterator[np.ndarray]:
         folder = folder_of(path)
         if folder is None:
             raise ValueError(f"{path}: --rescale_actions is for LeRobot data sets, which this is not. Leave the option out.")
-        with open_parquet(path) as file:
-            if ACTION not in file.schema_arrow.names:
-                raise ValueError(f"{path}: no column {ACTION}; it has {', '.join(file.schema_arrow.names)}.")
-            for group in range(file.num_row_groups):
-                actions = read_actions(read_group(file, group, [ACTION], path), folder, f"{path}: row group {group}")
-                if expected not in (None, actions.shape[1]):
-                    raise ValueError(f"{path}: actions of {actions.shape[1]} numbers; the data before have {expected}.")
-                expected = actions.shape[1]
-                yield actions
+        for actions in _actions_in(path, folder, skip_bad):
+            if expected not in (None, actions.shape[1]):
+                raise ValueError(f"{path}: actions of {actions.shape[1]} numbers; the data before have {expected}.")
+            expected = actions.shape[1]
+            yield actions
+
+
+def _actions_in(path: str, folder: LeRobotFolder, skip_bad: bool) -> Iterator[np.ndarray]:
+    """The actions of the episodes in a file."""
+    kept = (ValueError, OSError) if skip_bad else ()
+    with suppress(*kept), open_parquet(path) as file:
+        names = file.schema_arrow.names
+        if missing := [column for column in (ACTION, *INDEXED) if column not in names]:
+            raise ValueError(f"{path}: no column {', '.join(missing)}; it has {', '.join(names)}.")
+        for _, table in episode_tables(file, [ACTION, *INDEXED], path):
+            with suppress(*kept):
+                if isinstance(table, ValueError):
+                    raise table
+                yield read_actions(table, folder, f"{path}: episode {episode_of(table)}")
 
 
 def _compare_with_statistics(actions: np.ndarray, folder: LeRobotFolder, where: str) -> None:

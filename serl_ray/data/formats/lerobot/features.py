@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from serl_ray.data.checks import CHANNELS
+from serl_ray.data.observations import CHANNELS
 from serl_ray.data.schema import ArraySpec
 
 ACTION, REWARD, DONE, SUCCESS = "action", "next.reward", "next.done", "next.success"

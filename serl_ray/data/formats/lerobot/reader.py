@@ -63,19 +63,26 @@ class LeRobotOptions:
         episodes_succeed: whether every episode of a data set without rewards counts as a success.
         rescale_actions: whether actions are mapped to [-1, 1]; see `ActionScale`.
         grippers: indices of the actions that are grippers' commands; by default found by their values.
+        gripper_values: values that close and open a gripper; see `measure_scale`.
         scale: scale of the actions in all data; by default that of the data set.
     """
 
     episodes_succeed: bool = False
     rescale_actions: bool = False
     grippers: tuple[int, ...] | None = None
+    gripper_values: tuple[float, float] | None = None
     scale: ActionScale | None = None
 
-    def with_scale_of(self, files: Sequence[str]) -> LeRobotOptions:
-        """The options with the one scale of the actions in these data files, where actions are mapped."""
+    def with_scale_of(self, files: Sequence[str], skip_bad: bool = False) -> LeRobotOptions:
+        """The options with the one scale of the actions in these data files, where actions are mapped.
+
+        Args:
+            files: data files.
+            skip_bad: whether episodes whose actions cannot be read are left out.
+        """
         if not self.rescale_actions or self.scale is not None:
             return self
-        return replace(self, scale=measure_scale(recorded_actions(files), self.grippers))
+        return replace(self, scale=measure_scale(recorded_actions(files, skip_bad), self.grippers, self.gripper_values))
 
 
 AS_RECORDED = LeRobotOptions()
