@@ -43,14 +43,16 @@ def tables(rows: Iterable[Row]) -> str:
     for group, members in groups.items():
         lines += [f"## {group.capitalize()}", "", "| option | type | default | meaning |", "|---|---|---|---|"]
         lines += [
-            "| " + " | ".join((f"`--{row.name}`", _cell(row.type), f"`{row.default}`", _cell(row.help))) + " |" for row in members
+            "| " + " | ".join((f"`--{row.name}`", _cell(row.type), f"`{row.default}`", _cell(row.help))) + " |"
+            for row in members
         ]
         lines.append("")
     return "\n".join(lines)
 
 
 def rows_of_model() -> Iterable[Row]:
-    """Rows from the declarations in `serl_ray.options`: those of hybrid runs, then those that offline runs alone have."""
+    """Rows from the declarations in `serl_ray.options`: those of hybrid runs, then those that offline runs alone
+    have."""
     from serl_ray.options.sets import HybridRun, OfflineRun
     from serl_ray.utils.options import Role, describe, options_of
 

@@ -21,7 +21,9 @@ MOST_STEPS = 101
 def panels(video: Path, steps: int) -> list[Image.Image]:
     """One labelled image per step; the last one stays until the end of the picture."""
     with av.open(str(video)) as container:
-        frames = [frame.to_image().resize((SIDE, SIDE), Image.Resampling.LANCZOS) for frame in container.decode(video=0)]
+        frames = [
+            frame.to_image().resize((SIDE, SIDE), Image.Resampling.LANCZOS) for frame in container.decode(video=0)
+        ]
     solved, font = len(frames) < MOST_STEPS, ImageFont.load_default(15)
     shown = []
     for index in range(SECONDS * FPS):

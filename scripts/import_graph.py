@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """Prints the import graph of serl_ray: its rooms by rings, cycles, and imports that run outwards; `--output` draws it.
 
-Rooms are the folders of the package and its loose modules. Imports inside functions and for type checkers count as well.
+Rooms are the folders of the package and its loose modules. Imports inside functions and for type checkers count as
+well.
 """
 
 from __future__ import annotations
@@ -81,7 +82,9 @@ def draw(rooms: networkx.DiGraph, path: Path) -> None:
             places[member] = ((place + 1) / (len(there) + 1), number + 0.22 * (-1) ** place * (len(there) > 2))
     arrows = {"connectionstyle": "arc3,rad=0.06", "arrowsize": 9, "edge_color": "#00000055", "node_size": 2600}
     networkx.draw_networkx_edges(rooms, places, ax=axes, **arrows)
-    networkx.draw_networkx_labels(rooms, places, ax=axes, font_size=10, bbox={"facecolor": "white", "boxstyle": "round"})
+    networkx.draw_networkx_labels(
+        rooms, places, ax=axes, font_size=10, bbox={"facecolor": "white", "boxstyle": "round"}
+    )
     axes.set_xlim(-0.15, 1.02)
     axes.axis("off")
     figure.tight_layout()
@@ -115,7 +118,11 @@ def main() -> int:
         print(f"{ring}:")
         for member in sorted(member for member in members if member in rooms):
             print(f"    {member:<12} imports {', '.join(sorted(rooms.successors(member))) or 'nothing'}")
-    wrong = {"cycles of files": cycles(files), "cycles of rooms": cycles(rooms), "imports that run outwards": outward(rooms)}
+    wrong = {
+        "cycles of files": cycles(files),
+        "cycles of rooms": cycles(rooms),
+        "imports that run outwards": outward(rooms),
+    }
     print(f"{len(rooms)} rooms, {len(files)} files")
     for what, found in wrong.items():
         print(f"{what}: {len(found)}", *(f"    {' '.join(group)}" for group in found), sep="\n")

@@ -1,4 +1,5 @@
-"""serl_ray: sample-efficient robot reinforcement learning from pixels, with demonstrations and a person in the loop, on Ray.
+"""serl_ray: sample-efficient robot reinforcement learning from pixels, with demonstrations and a person in the loop, on
+Ray.
 
 The public names are imported when they are first used, so that `import serl_ray` takes no time.
 """

@@ -21,7 +21,8 @@ PATHS = os.pathsep.join((str(TESTS.parent), str(TESTS)))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips what needs a GPU where there is none, and puts tests with a cluster of their own last: the shared Ray starts once."""
+    """Skips what needs a GPU where there is none, and puts tests with a cluster of their own last: the shared Ray
+    starts once."""
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):
@@ -31,7 +32,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def python_path() -> Iterator[str]:
-    """The PYTHONPATH of every process that the tests start, set in this one; their threads wait without taking a core."""
+    """The PYTHONPATH of every process that the tests start, set in this one; their threads wait without taking a
+    core."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", PATHS)
         patch.setenv("OMP_WAIT_POLICY", "passive")

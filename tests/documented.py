@@ -93,7 +93,9 @@ class Command:
     @property
     def inputs(self) -> set[str]:
         """All other words that may be paths."""
-        return {value for values in self.given.values() for value in values if "/" in value or "_ckpt" in value} - self.outputs
+        return {
+            value for values in self.given.values() for value in values if "/" in value or "_ckpt" in value
+        } - self.outputs
 
     def small(self) -> list[str]:
         """The arguments of `serl` in a small version, with the flags of `SMALL` in place of what is there.

@@ -1,7 +1,7 @@
 """A device that computes on the CPU and refuses what a GPU refuses.
 
-Refused are tensors of two devices in one operation, a generator of another device than its numbers, a numpy array without a copy
-to the CPU and, as on mps, float64.
+Refused are tensors of two devices in one operation, a generator of another device than its numbers, a numpy array
+without a copy to the CPU and, as on mps, float64.
 """
 
 from __future__ import annotations

@@ -14,7 +14,9 @@ class LineEnv(gymnasium.Env):
     def __init__(self, action_dim: int = 7, cameras: Sequence[str] = (), horizon: int = 20) -> None:
         self.cameras, self.horizon = cameras, horizon
         images = {camera: gymnasium.spaces.Box(0, 255, (32, 32, 3), np.uint8) for camera in cameras}
-        self.observation_space = gymnasium.spaces.Dict({"state": gymnasium.spaces.Box(-20, 20, (4,), np.float32), **images})
+        self.observation_space = gymnasium.spaces.Dict(
+            {"state": gymnasium.spaces.Box(-20, 20, (4,), np.float32), **images}
+        )
         self.action_space = gymnasium.spaces.Box(-1, 1, (action_dim,), np.float32)
 
     def reset(self, *, seed=None, options=None):

@@ -114,14 +114,17 @@ class AgentRecording(Recording):
                 optimiser.state[index] = moments
 
     def _moments(self, agent: Agent, name: str, steps: int) -> list[dict[str, torch.Tensor]]:
-        """Adam's moments after `steps` recorded gradients; on idle steps the original feeds zeros (REFERENCE section 10.3)."""
+        """Adam's moments after `steps` recorded gradients; on idle steps the original feeds zeros (REFERENCE section
+        10.3)."""
         moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in agent.state.parameters[name]]
         for step in range(steps):
             if f"out/step{step}/grad/{name}" in self:
                 gradients = self.gradients(agent, name, step)
             else:
                 gradients = [torch.zeros_like(p) for p in agent.state.parameters[name]]
-            moments = [(0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2) for (m, v), g in zip(moments, gradients, strict=True)]
+            moments = [
+                (0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2) for (m, v), g in zip(moments, gradients, strict=True)
+            ]
         return [{"step": torch.tensor(float(steps)), "exp_avg": m, "exp_avg_sq": v} for m, v in moments]
 
     def gradients(self, agent: Agent, name: str, step: int) -> list[torch.Tensor]:
@@ -148,5 +151,6 @@ class AgentRecording(Recording):
             return None
         keep = self.below(f"in/step{step}/dropout_keep/{name}")
         return PolicyNoise(
-            self.tensor(f"in/step{step}/eps/{name}"), [torch.from_numpy(keep[str(i)]) for i in range(len(self.image_keys))]
+            self.tensor(f"in/step{step}/eps/{name}"),
+            [torch.from_numpy(keep[str(i)]) for i in range(len(self.image_keys))],
         )

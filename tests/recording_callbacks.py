@@ -29,11 +29,17 @@ class Recording(RLlibCallback):
     def on_episode_start(self, *, episode, worker, base_env, policies, env_index, **kwargs):
         assert base_env.get_sub_environments() and policies["default_policy"] is worker.get_policy()
         episode.user_data["moved"] = 0.0
-        CALLS.append(("on_episode_start", {"length": episode.length, "first": episode.last_observation, "index": env_index}))
+        CALLS.append(
+            ("on_episode_start", {"length": episode.length, "first": episode.last_observation, "index": env_index})
+        )
 
     def on_episode_step(self, *, episode, **kwargs):
         episode.user_data["moved"] += float(np.abs(episode.last_action[:2]).sum())
-        given = {"observation": episode.last_observation, "action": episode.last_action, "info": episode.last_info_for("agent0")}
+        given = {
+            "observation": episode.last_observation,
+            "action": episode.last_action,
+            "info": episode.last_info_for("agent0"),
+        }
         CALLS.append(("on_episode_step", {**given, "length": episode.length, "reward": episode.last_reward}))
 
     def on_episode_end(self, *, episode, worker, **kwargs):

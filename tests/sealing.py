@@ -1,4 +1,5 @@
-"""Checkpoints and classifiers that somebody has changed on purpose, sealed anew: what is checked behind the seals is tested."""
+"""Checkpoints and classifiers that somebody has changed on purpose, sealed anew: what is checked behind the seals is
+tested."""
 
 from __future__ import annotations
 

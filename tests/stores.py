@@ -13,7 +13,9 @@ def s3_store(bucket):
     server.start()
     host, port = server.get_host_and_port()
     keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
-    boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1", **keys).create_bucket(Bucket=bucket)
+    boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1", **keys).create_bucket(
+        Bucket=bucket
+    )
     query = f"scheme=http&endpoint_override={host}:{port}&region=us-east-1"
     yield lambda path: f"s3://key:secret@{bucket}/{path}?{query}"
     server.stop()

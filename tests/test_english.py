@@ -96,12 +96,16 @@ def fault_of_help(text: str) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("bad", ["of the noise.", "Seed of the noise", "The seed.", "Of the noise and more.", "Whether it is."])
+@pytest.mark.parametrize(
+    "bad", ["of the noise.", "Seed of the noise", "The seed.", "Of the noise and more.", "Whether it is."]
+)
 def test_a_bad_help_is_found(bad):
     assert fault_of_help(bad) is not None
 
 
 @pytest.mark.parametrize("options", option_classes(), ids=lambda cls: cls.__name__)
 def test_the_help_of_every_option_can_be_read_alone(options):
-    faults = {option.name: (fault, option.help) for option in options_of(options) if (fault := fault_of_help(option.help))}
+    faults = {
+        option.name: (fault, option.help) for option in options_of(options) if (fault := fault_of_help(option.help))
+    }
     assert not faults

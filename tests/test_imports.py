@@ -38,7 +38,9 @@ def test_every_room_has_its_ring_and_there_are_few():
 def modules_after(code: str) -> set[str]:
     """The top-level modules that a fresh interpreter has loaded after some code."""
     listing = f"import sys\n{code}\nprint(*sorted({{name.split('.')[0] for name in sys.modules}}))"
-    return set(subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True).stdout.split())
+    return set(
+        subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True).stdout.split()
+    )
 
 
 @pytest.mark.parametrize("module", CORE)
@@ -86,7 +88,8 @@ from small_agents import batch, small_config
 from serl_ray.agents.make import make_agent
 from serl_ray.networks.inputs import ObservationSpec
 from serl_ray.types import ActionLayout
-agent = make_agent(ActionLayout.from_sizes(6, 3), ObservationSpec(("front",), state_dim=5), small_config(), device="cpu")
+spec = ObservationSpec(("front",), state_dim=5)
+agent = make_agent(ActionLayout.from_sizes(6, 3), spec, small_config(), device="cpu")
 agent.update(batch(np.random.default_rng(0), agent, ("front",)))
 """
     )

@@ -66,7 +66,9 @@ REQUIRED = distributions(PROJECT["dependencies"])
 
 @pytest.mark.parametrize("folder", ["serl_ray", "scripts", "tests"])
 def test_what_is_imported_is_declared(imported, folder):
-    needs_no_test_tools = REQUIRED | set().union(*(given for name, given in EXTRAS.items() if name not in ("dev", "docs")))
+    needs_no_test_tools = REQUIRED | set().union(
+        *(given for name, given in EXTRAS.items() if name not in ("dev", "docs"))
+    )
     declared = needs_no_test_tools if folder == "serl_ray" else needs_no_test_tools | EXTRAS["dev"]
     missing = {name: str(path) for name, (path, providers) in imported[folder].items() if not providers & declared}
     assert not missing, f"add their packages to pyproject.toml: {missing}"

@@ -86,10 +86,16 @@ UNPICKLED = {
         stack_global("numpy._core.multiarray", "_reconstruct.__globals__") + b".",
         "numpy._core.multiarray._reconstruct.__globals__",
     ),
-    "module below numpy": (stack_global("numpy", "lib._npyio_impl.os.system") + text("touch owned") + b"\x85R.", "os.system"),
+    "module below numpy": (
+        stack_global("numpy", "lib._npyio_impl.os.system") + text("touch owned") + b"\x85R.",
+        "os.system",
+    ),
     "reader of npy files": (stack_global("numpy.lib.format", "read_array") + b".", "numpy.lib.format.read_array"),
     "old alias of builtins": (b"c__builtin__\neval\n(V1\ntR.", "__builtin__.eval"),
-    "tensor storage": (stack_global("torch.storage", "_load_from_bytes") + b"C\x01.\x85R.", "torch.storage._load_from_bytes"),
+    "tensor storage": (
+        stack_global("torch.storage", "_load_from_bytes") + b"C\x01.\x85R.",
+        "torch.storage._load_from_bytes",
+    ),
     "tensor": (pickle.dumps(torch.zeros(2)), "torch._utils._rebuild_tensor_v2"),
     "new object": (stack_global("subprocess", "Popen") + text("touch owned") + b"\x85\x81.", "subprocess.Popen"),
     "new object with keywords": (stack_global("subprocess", "Popen") + b")}\x92.", "subprocess.Popen"),
@@ -122,7 +128,9 @@ def test_exploits_name_the_file_and_what_they_ask_for(tmp_path, name):
 
 def doubled(depth: int) -> bytes:
     return (
-        b"\x80\x04]" + b"".join(b"q" + bytes([i]) + b"0]h" + bytes([i]) + b"ah" + bytes([i]) + b"a" for i in range(depth)) + b"."
+        b"\x80\x04]"
+        + b"".join(b"q" + bytes([i]) + b"0]h" + bytes([i]) + b"ah" + bytes([i]) + b"a" for i in range(depth))
+        + b"."
     )
 
 
@@ -158,7 +166,9 @@ def test_a_small_file_takes_little_memory(tmp_path, name):
     def limit():
         resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))
 
-    done = subprocess.run([sys.executable, "-c", LOAD, path], cwd=ROOT, capture_output=True, text=True, preexec_fn=limit)
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, path], cwd=ROOT, capture_output=True, text=True, preexec_fn=limit
+    )
     assert done.returncode == 0, done.stderr[-500:]
     assert name == "dtype" or str(path) in done.stdout
 
@@ -209,7 +219,8 @@ def test_shards_with_pickled_objects_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "spec", [{"dtype": ["f4"]}, {"dtype": "O"}, {"dtype": "f4,O"}, {"dtype": "(9,)f4"}, {"shape": [-1]}, {"shape": ["x"]}]
+    "spec",
+    [{"dtype": ["f4"]}, {"dtype": "O"}, {"dtype": "f4,O"}, {"dtype": "(9,)f4"}, {"shape": [-1]}, {"shape": ["x"]}],
 )
 def test_shapes_and_dtypes_in_metadata_are_numbers(tmp_path, spec):
     write_shards(tmp_path, [segment()])

@@ -10,7 +10,8 @@ from mlflow import MlflowClient
 from wandb.proto.wandb_internal_pb2 import Record
 
 BLOCK, HEADER, FILE_HEADER = 32768, 7, 7
-"""Bytes of a .wandb file's blocks, and of the headers of a record's parts and of the file (the log format of LevelDB)."""
+"""Bytes of a .wandb file's blocks, and of the headers of a record's parts and of the file (the log format of
+LevelDB)."""
 
 
 def wandb_runs(folder: Path) -> dict[str, dict]:
@@ -24,7 +25,9 @@ def wandb_runs(folder: Path) -> dict[str, dict]:
                 run["config"] |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
                 runs[record.run.run_id] = run
             if record.HasField("history"):
-                row = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
+                row = {
+                    item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item
+                }
                 run["rows"].append(row)
             if record.HasField("exit"):
                 run["exit"] = record.exit.exit_code

@@ -22,8 +22,8 @@ from serl_ray.types import ActionLayout, Batch
 from serl_ray.utils.device import DEVICE
 
 TEMPERATURE_SPEED = 10.0
-"""Factor of the temperature's step size after imitation: demonstrations are often far from the target entropy, and a slow
-temperature would drive the policy further away."""
+"""Factor of the temperature's step size after imitation: demonstrations are often far from the target entropy, and a
+slow temperature would drive the policy further away."""
 BOUND_TOLERANCE = 0.05
 """Tolerance by which Q may exceed `max_return` before `critic/q_over_bound` counts it."""
 
@@ -165,7 +165,8 @@ class Agent:
         return dict(zip(metrics, torch.stack([value.detach() for value in metrics.values()]).tolist(), strict=True))
 
     def losses(self, transitions: Tensors, encoded: Encoded, noise: UpdateNoise) -> tuple[Tensors, Tensors]:
-        """The scalar losses and the metrics, by name; those of the critics only, if the noise has none for the actor."""
+        """The scalar losses and the metrics, by name; those of the critics only, if the noise has none for the
+        actor."""
         with torch.no_grad():
             next_policy = self.policy(encoded.next_embedded, noise.critic.keep)
         loss, metrics = self._critic_loss(transitions, encoded, next_policy, noise)
@@ -174,7 +175,9 @@ class Agent:
             loss_terms["actor"], actor_metrics = self._actor_loss(transitions, encoded, noise.actor, noise.imitation)
             metrics |= actor_metrics
         if noise.temperature is not None and self.imitation_share < 1.0:
-            loss_terms["temperature"], temperature_metrics = self._temperature_loss(encoded, next_policy, noise.temperature)
+            loss_terms["temperature"], temperature_metrics = self._temperature_loss(
+                encoded, next_policy, noise.temperature
+            )
             metrics |= temperature_metrics
         return loss_terms, metrics
 
@@ -244,7 +247,9 @@ class Agent:
         weighted = self.config.objective == "awac"
         return actor_imitation_loss(policy, self.networks.critic, encoded.latents, actions, is_demo, weighted)
 
-    def _temperature_loss(self, encoded: Encoded, next_policy: TanhNormal, noise: PolicyNoise) -> tuple[torch.Tensor, Tensors]:
+    def _temperature_loss(
+        self, encoded: Encoded, next_policy: TanhNormal, noise: PolicyNoise
+    ) -> tuple[torch.Tensor, Tensors]:
         with torch.no_grad():
             if noise.keep:  # another dropout mask than in the critic's target
                 next_policy = self.policy(encoded.next_embedded, noise.keep)
@@ -255,7 +260,9 @@ class Agent:
 
     def policy(self, embedded: Tensors, keep: Sequence[torch.Tensor] | None) -> TanhNormal:
         """The policy with dropout, without gradients of the image branch."""
-        policy: TanhNormal = self.networks.actor(self.networks.encoder.latents(embedded, keep, stop_image_gradient=True))
+        policy: TanhNormal = self.networks.actor(
+            self.networks.encoder.latents(embedded, keep, stop_image_gradient=True)
+        )
         return policy
 
     def _compile_once(self) -> None:

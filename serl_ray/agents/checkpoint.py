@@ -68,11 +68,15 @@ def load_agent(path: Path, device: torch.device | str) -> Agent:
         with torch.device("meta"):
             described = _networks_to_fill(config.networks, layout, spec)
     except UNDESCRIBED as error:
-        raise ValueError(f"{path / CONFIG_FILE} is damaged: it describes no agent ({error!r}). Take another copy.") from error
+        raise ValueError(
+            f"{path / CONFIG_FILE} is damaged: it describes no agent ({error!r}). Take another copy."
+        ) from error
     tensors = read_tensors(path)
     for name, tensor in described.state_dict().items():  # before memory is allocated for an untrusted description
         if f"networks.{name}" not in tensors or tensors[f"networks.{name}"].shape != tensor.shape:
-            raise ValueError(f"{path} is damaged: {CONFIG_FILE} describes {name} as {tuple(tensor.shape)}, the tensors do not.")
+            raise ValueError(
+                f"{path} is damaged: {CONFIG_FILE} describes {name} as {tuple(tensor.shape)}, the tensors do not."
+            )
     networks = _networks_to_fill(config.networks, layout, spec)
     agent = make_agent(layout, spec, config, device=device, seed=seed, networks=networks)
     agent.state.load(tensors)
@@ -93,7 +97,9 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(file)
     except SafetensorError as error:
-        raise ValueError(f"{file} is damaged: it does not hold the tensors it lists ({error}). Take another copy.") from error
+        raise ValueError(
+            f"{file} is damaged: it does not hold the tensors it lists ({error}). Take another copy."
+        ) from error
 
 
 def config_from_json(config: dict[str, Any]) -> SACConfig:

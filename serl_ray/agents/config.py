@@ -29,8 +29,8 @@ class SACConfig(Options):
     objective: Objective = "sac"
     """Actor's loss on demonstrations: sac (critics' values only), bc (clone all), awac (clone the better actions)."""
     max_return: FiniteFloat | None = None
-    """Upper bound of the critics' targets, which no return may exceed: 1 if one reward of 1 ends the episode; None, as in the
-    original, for no bound."""
+    """Upper bound of the critics' targets, which no return may exceed: 1 if one reward of 1 ends the episode; None, as
+    in the original, for no bound."""
     target_entropy: FiniteFloat | None = None
     """Target entropy of the policy; None for minus half of the action dimensions."""
     critic_subsample_size: int | None = None

@@ -44,7 +44,9 @@ class HybridAgent(Agent):
             next_target_q = self.target.grasp_q(encoded.next_target_latents)
             next_value = losses.double_dqn_value(next_q, next_target_q)
             rewards = transitions["rewards"] + transitions["grasp_penalty"]
-            target = losses.td_target(rewards, transitions["masks"], next_value, self.config.discount, self.config.max_return)
+            target = losses.td_target(
+                rewards, transitions["masks"], next_value, self.config.discount, self.config.max_return
+            )
         q = self.networks.grasp_q(encoded.latents, scales)  # (B, K)
         grasp_ids = self.layout.grasp_ids(transitions["actions"])  # (B,)
         loss = losses.grasp_critic_loss(q, grasp_ids, target)

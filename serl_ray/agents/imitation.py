@@ -5,8 +5,8 @@ ADVANTAGE_TEMPERATURE) (arXiv 2006.09359, eq. 13) with A(s, a) = Q(s, a) - Q(s, 
 actions count more. A is bounded by +-ADVANTAGE_TEMPERATURE: the errors of critics that know little yet would otherwise
 leave a handful of a batch's actions to imitate.
 
-The grasp critic acts by its largest value. Its imitation loss makes the demonstrated choice the largest: the cross-entropy
-of softmax(Q / CHOICE_TEMPERATURE), the discrete case of CQL's regulariser (arXiv 2006.04779, eq. 4).
+The grasp critic acts by its largest value. Its imitation loss makes the demonstrated choice the largest: the
+cross-entropy of softmax(Q / CHOICE_TEMPERATURE), the discrete case of CQL's regulariser (arXiv 2006.04779, eq. 4).
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def actor_imitation_loss(
 def choice_imitation_loss(q: torch.Tensor, grasp_ids: torch.Tensor, is_demo: torch.Tensor) -> torch.Tensor:
     """The imitation loss of the grippers, a scalar; q (B, K), grasp_ids and is_demo (B,).
 
-    A choice that n demonstrations of the batch have counts 1 / sqrt(n) in each of them: a gripper that closes once in 40
-    steps would otherwise never be the likeliest to close, and one weighed fully would close too early.
+    A choice that n demonstrations of the batch have counts 1 / sqrt(n) in each of them: a gripper that closes once in
+    40 steps would otherwise never be the likeliest to close, and one weighed fully would close too early.
     """
     log_prob = -F.cross_entropy(q / CHOICE_TEMPERATURE, grasp_ids, reduction="none")
     counts = is_demo @ F.one_hot(grasp_ids, q.shape[1]).to(is_demo.dtype)  # (K,)

@@ -12,8 +12,9 @@ from serl_ray.networks.augment import draw_offsets
 from serl_ray.networks.kernels import dropout_mask
 
 HALVED_SIZE = 600
-"""Size of a hidden layer of which dropout removes half; it removes 0.3 of 256 units and 0.05 of 32. The sums in the next layer
-are then disturbed by as much whatever the size, so small networks, which learn little by heart, still learn fast."""
+"""Size of a hidden layer of which dropout removes half; it removes 0.3 of 256 units and 0.05 of 32. The sums in the
+next layer are then disturbed by as much whatever the size, so small networks, which learn little by heart, still learn
+fast."""
 
 
 @dataclass
@@ -80,7 +81,9 @@ class NoiseSource:
     def policy(self, batch_size: int) -> PolicyNoise:
         """Noise of one pass through the actor in training."""
         eps, dropout = self.eps(batch_size), self._config.networks.encoder.dropout
-        return PolicyNoise(eps, [dropout_mask(batch_size, dim, dropout, self._generator) for dim in self._embedding_dims])
+        return PolicyNoise(
+            eps, [dropout_mask(batch_size, dim, dropout, self._generator) for dim in self._embedding_dims]
+        )
 
     def update(self, batch_size: int, critics_only: bool = False, imitates: bool = False) -> UpdateNoise:
         """Noise of a full update, or of an update of the critics only; with dropout where the update `imitates`."""
@@ -96,7 +99,8 @@ class NoiseSource:
         return UpdateNoise(critic, self.policy(batch_size), self.policy(batch_size), crops, subset, imitation)
 
     def _imitation(self, batch_size: int) -> list[torch.Tensor]:
-        """Factors (B, hidden size) of dropout by hidden layer: 0 for removed units, and the other units make up for them."""
+        """Factors (B, hidden size) of dropout by hidden layer: 0 for removed units, and the other units make up for
+        them."""
         scales = []
         for size in self._config.networks.hidden_dims:
             dropout = size / (size + HALVED_SIZE)

@@ -43,7 +43,8 @@ class Plan:
 
 
 class PlannedAgent:
-    """An agent that its first call with an observation makes from a plan; `serl_ray.agents.agent.Agent` serves all calls.
+    """An agent that its first call with an observation makes from a plan; `serl_ray.agents.agent.Agent` serves all
+    calls.
 
     Args:
         plan: plan of the agent.
@@ -117,7 +118,9 @@ class PlannedAgent:
         loaded = load_agent(Path(path), self.device)
         kind = SACHybridAgent if loaded.layout.num_grippers else SACAgent
         if not isinstance(self, kind):
-            raise ValueError(f"{path} holds a {kind.__name__}, not a {type(self).__name__}. Load it with {kind.__name__}.load.")
+            raise ValueError(
+                f"{path} holds a {kind.__name__}, not a {type(self).__name__}. Load it with {kind.__name__}.load."
+            )
         self._agent = loaded
         return self
 

@@ -60,7 +60,9 @@ class TrainingState:
     def tensors(self) -> Tensors:
         """Tensors by name: networks, targets without a shared trunk, Adam moments and the generator's state."""
         tensors = {f"networks.{name}": tensor for name, tensor in self.networks.state_dict().items()}
-        tensors |= {f"target.{name}": tensor for name, tensor in self.target.state_dict().items() if not self._is_shared(name)}
+        tensors |= {
+            f"target.{name}": tensor for name, tensor in self.target.state_dict().items() if not self._is_shared(name)
+        }
         for name, optimiser in self.optimisers.items():
             for index, state in enumerate(optimiser.state):
                 tensors |= {f"optimiser.{name}.{index}.{key}": value for key, value in state.items()}
@@ -79,7 +81,9 @@ class TrainingState:
                 f"of another shape or type {different or 'none'}."
             )
         if sum(name.startswith(GENERATOR) for name in tensors) != 1:
-            raise ValueError("The checkpoint does not fit this agent: it needs the state of exactly one random generator.")
+            raise ValueError(
+                "The checkpoint does not fit this agent: it needs the state of exactly one random generator."
+            )
         if self._generator_name in tensors:
             try:
                 torch.Generator(self.generator.device).set_state(tensors[self._generator_name].cpu())

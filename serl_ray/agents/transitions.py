@@ -44,11 +44,15 @@ def transition_tensors(batch: Batch, layout: ActionLayout, reward_bias: float, d
     if layout.num_grippers:
         keys.append("grasp_penalty")
         if "grasp_penalty" not in batch:
-            raise ValueError("The batch has no grasp_penalty, which learned grippers need. Use zeros if the env has none.")
+            raise ValueError(
+                "The batch has no grasp_penalty, which learned grippers need. Use zeros if the env has none."
+            )
     tensors = {key: float_tensor(batch[key], device) for key in keys}
     tensors["rewards"] = tensors["rewards"] + reward_bias
     is_demo = batch.get("is_demo", np.ones(len(tensors["rewards"]), np.float32))
     tensors["is_demo"] = float_tensor(is_demo, device)
     if tensors["actions"].shape[-1] != layout.action_dim:
-        raise ValueError(f"The batch's actions have {tensors['actions'].shape[-1]} dimensions, the agent's {layout.action_dim}.")
+        raise ValueError(
+            f"The batch's actions have {tensors['actions'].shape[-1]} dimensions, the agent's {layout.action_dim}."
+        )
     return tensors

@@ -26,8 +26,8 @@ FRESH_SEED = 50_000
 
 
 class Classifier(Options):
-    """Records frames, trains a classifier, counts its false positives in fresh failing episodes, and trains policies by it and by
-    the truth."""
+    """Records frames, trains a classifier, counts its false positives in fresh failing episodes, and trains policies by
+    it and by the truth."""
 
     save_dir: Path = Path("runs/classifier")
     """Folder for frames, classifier, runs and classifier.json."""
@@ -76,7 +76,9 @@ class Classifier(Options):
         succeeded = {path.name for path in (fresh / "success").glob("*.pkl")}
         failing = [path for path in sorted((fresh / "failure").glob("*.pkl")) if path.name not in succeeded]
         called = [self._called(classifier, path) for path in failing[: self.fresh_episodes]]
-        in_a_row = [any(all(c[i : i + self.success_frames]) for i in range(len(c) - self.success_frames + 1)) for c in called]
+        in_a_row = [
+            any(all(c[i : i + self.success_frames]) for i in range(len(c) - self.success_frames + 1)) for c in called
+        ]
         return [
             Row("fresh failing episodes", len(called), ""),
             Row("false-positive rate, their frames", float(np.concatenate(called).mean()), "", f"<= {promised}"),
@@ -89,8 +91,9 @@ class Classifier(Options):
         return classifier.predict_success(stack_observations(observations))[1]
 
     def _policies(self, classifier: Path) -> list[Row]:
-        """Trains by the classifier's verdict, on demonstrations that it has judged, and by the true reward, and draws the success
-        of both in training, as their rewards have it. At the end `info["success"]` tells the truth of either.
+        """Trains by the classifier's verdict, on demonstrations that it has judged, and by the true reward, and draws
+        the success of both in training, as their rewards have it. At the end `info["success"]` tells the truth of
+        either.
         """
         learned = [*NO_REWARDS, "--classifier", str(classifier), "--success_frames", str(self.success_frames)]
         positives = ["--positives_dir", str(self.save_dir / "positives")]
@@ -115,7 +118,9 @@ class Classifier(Options):
             run_serl("train", *flags, *reward, *positives, "--save_dir", str(run))
         minutes = (time.monotonic() - started) / 60
         results = read_results(run / "logs")
-        curve = {int(result["env/steps"]): result["env/success_rate"] for result in results if "env/success_rate" in result}
+        curve = {
+            int(result["env/steps"]): result["env/success_rate"] for result in results if "env/success_rate" in result
+        }
         last = {key: results[-1][f"evaluation/{key}_rate"] for key in ("success", "true_success")}
         return {"env": "tabletop", "setup_mode": SETUP_MODE, "label": label, "curve": curve, **last}, minutes
 

@@ -46,7 +46,10 @@ class Kernels(Options):
         names = {f"{name}, {form}": pair[i] for name, pair in pairs.items() for i, form in enumerate(("fast", "plain"))}
         seconds = medians(names, self.repeats)
         rows = [Row(name, 1e3 * value, "ms") for name, value in seconds.items()]
-        ratios = [Row(f"{name}, plain / fast", seconds[f"{name}, plain"] / seconds[f"{name}, fast"], "", "> 1") for name in pairs]
+        ratios = [
+            Row(f"{name}, plain / fast", seconds[f"{name}, plain"] / seconds[f"{name}, fast"], "", "> 1")
+            for name in pairs
+        ]
         report("kernels", self.flat(), rows + ratios, self.save_dir)
 
     def _masks(self) -> Pair:

@@ -53,7 +53,8 @@ class Learn(Options):
     episodes: int = 50
     """Episodes that are played at the end."""
     num_workers: int = 0
-    """Rollout workers beside the learner, which then has one that evaluates, too; with cameras they are worth a core."""
+    """Rollout workers beside the learner, which then has one that evaluates, too; with cameras they are worth a
+    core."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Options of train_hybrid.py, on top of the preset tabletop, and their values: batch_size 32 augment_crops 0."""
 
@@ -107,6 +108,15 @@ class Learn(Options):
     def _demonstrations(self, name: str, mode: str, cameras: tuple[str, ...], seed: int) -> Path:
         path = self.save_dir / f"{name}.pkl"
         if not path.exists():
-            flags = ["--env_name", self.env_name, "--setup_mode", mode, "--episodes", str(self.demos), "--seed", str(1000 * seed)]
+            flags = [
+                "--env_name",
+                self.env_name,
+                "--setup_mode",
+                mode,
+                "--episodes",
+                str(self.demos),
+                "--seed",
+                str(1000 * seed),
+            ]
             run_serl("record", *flags, "--output", str(path), "--image_keys", *cameras)
         return path

@@ -51,8 +51,12 @@ class Learner(Options):
         pixel = self._agent(("image",))
         pixel.sample_actions(pixel_batch["observations"])
         trunk, images = pixel.networks.encoder.trunk, torch.as_tensor(frames[0]["image"], device=pixel.device)
-        variants = {"": {}, ", bfloat16": {"bfloat16": True}} | ({", compiled": {"compile": True}} if self.compile else {})
-        steps = {f"learner step, stored maps{name}": self._agent(("image",), **options) for name, options in variants.items()}
+        variants = {"": {}, ", bfloat16": {"bfloat16": True}} | (
+            {", compiled": {"compile": True}} if self.compile else {}
+        )
+        steps = {
+            f"learner step, stored maps{name}": self._agent(("image",), **options) for name, options in variants.items()
+        }
         updates = {f"full update, state alone{name}": self._agent((), **options) for name, options in variants.items()}
 
         def trunk_passes() -> None:

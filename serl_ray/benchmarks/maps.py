@@ -20,7 +20,8 @@ SETTINGS = {"image_keys": "wrist", "batch_size": "32", "cta_ratio": "1", "object
 
 
 class Maps(Options):
-    """Trains the peg task from one camera by both, and compares their success over all seeds whenever it is evaluated."""
+    """Trains the peg task from one camera by both, and compares their success over all seeds whenever it is
+    evaluated."""
 
     save_dir: Path = Path("runs/maps")
     """Folder for the runs of both, and maps.png. Those that are complete there are not made anew."""
@@ -44,7 +45,9 @@ class Maps(Options):
             meet = all(low <= first[2] and high >= first[1] for _, low, high in others)
             print(f"| {step} | {' | '.join(map(_words, (first, *others)))} | {'yes' if meet else 'no'} |")
         for name in CROPS:
-            print(f"{name}, each seed in {self.episodes} fresh episodes at last: {[o['success'] for o in outcomes[name]]}")
+            print(
+                f"{name}, each seed in {self.episodes} fresh episodes at last: {[o['success'] for o in outcomes[name]]}"
+            )
         plot_success_bands(bands, self.save_dir / "maps.png")
 
     def _outcomes(self, name: str) -> list[dict[str, Any]]:

@@ -62,7 +62,9 @@ class Objectives(Options):
         outcomes = {run: outcome for run, outcome in self._side_by_side(self._offline, runs)}
         print(f"\n| set-up | {' | '.join(self.objectives)} |\n|---|{'---|' * len(self.objectives)}")
         for mode in self.setup_modes:
-            successes = ([outcomes[mode, objective, seed]["success"] for seed in self.seeds] for objective in self.objectives)
+            successes = (
+                [outcomes[mode, objective, seed]["success"] for seed in self.seeds] for objective in self.objectives
+            )
             print(f"| {mode} | {' | '.join(f'{mean(s):.2f} ({min(s):.2f} to {max(s):.2f})' for s in successes)} |")
         if self.online_steps:
             self._learn_on([run for run in runs if run[1] == OfflineRun.objective])
@@ -85,12 +87,23 @@ class Objectives(Options):
     def _offline(self, mode: str, objective: str, seed: int) -> dict[str, object]:
         folder, started = self._folder(mode, objective, seed), time.monotonic()
         if not folder.exists():
-            flags = ["--objective", objective, "--max_steps", str(self.max_steps), "--evaluate_every", str(self.max_steps)]
+            flags = [
+                "--objective",
+                objective,
+                "--max_steps",
+                str(self.max_steps),
+                "--evaluate_every",
+                str(self.max_steps),
+            ]
             run_serl("train-offline", *self._common(mode, seed), *flags, "--save_dir", str(folder), threads=1)
         minutes = (time.monotonic() - started) / 60
         agent, env = load_policy(folder)
         success = evaluate(deterministic(agent), env, episodes=self.episodes, seed=20_000).success_rate
-        return self._outcome(mode, seed, folder) | {"objective": objective, "minutes": round(minutes, 1), "success": success}
+        return self._outcome(mode, seed, folder) | {
+            "objective": objective,
+            "minutes": round(minutes, 1),
+            "success": success,
+        }
 
     def _online(self, mode: str, objective: str, seed: int) -> dict[str, object]:
         folder = self._folder(mode, objective, seed)
@@ -103,7 +116,16 @@ class Objectives(Options):
         return self._outcome(mode, seed, online) | about
 
     def _common(self, mode: str, seed: int) -> list[str]:
-        flags = ["--preset", "tabletop", "--env_name", "tabletop", "--setup_mode", mode, "--demo_paths", str(self._demos(mode))]
+        flags = [
+            "--preset",
+            "tabletop",
+            "--env_name",
+            "tabletop",
+            "--setup_mode",
+            mode,
+            "--demo_paths",
+            str(self._demos(mode)),
+        ]
         cameras = cameras_of(mode) if self.pixels else ()
         return [*flags, "--image_keys", *cameras, "--seed", str(seed), *words(self.settings)]
 

@@ -28,7 +28,8 @@ SETUP_MODE = "single-arm-learned-gripper"
 
 
 class Offline(Options):
-    """Trains from two cameras on demonstrations in memory, and on a stream of a data set larger than the memory granted."""
+    """Trains from two cameras on demonstrations in memory, and on a stream of a data set larger than the memory
+    granted."""
 
     save_dir: Path = Path("runs/benchmark")
     """Folder for the demonstrations and offline.json."""
@@ -56,7 +57,14 @@ class Offline(Options):
         recorded, many = self.save_dir / "offline-demos", self.save_dir / "offline-many"
         if not recorded.exists():
             single = self.save_dir / "offline-demos.pkl"
-            flags = ["--setup_mode", SETUP_MODE, "--episodes", str(self.episodes), "--image_keys", *cameras_of(SETUP_MODE)]
+            flags = [
+                "--setup_mode",
+                SETUP_MODE,
+                "--episodes",
+                str(self.episodes),
+                "--image_keys",
+                *cameras_of(SETUP_MODE),
+            ]
             run_serl("record", *flags, "--output", str(single))
             segments = list(demos.read_file(str(single)))
             for part in range(4):
@@ -104,11 +112,15 @@ class Offline(Options):
         with _PeakMemory() as memory, measured(options, self.save_dir) as algorithm:
             data_gb = algorithm.data.num_bytes / 1e9
             if bool(algorithm.data.stream) != bool(memory_gb):
-                raise ValueError(f"{name}: {data_gb:.3g} GB of demonstrations came the other way. Choose other --copies.")
+                raise ValueError(
+                    f"{name}: {data_gb:.3g} GB of demonstrations came the other way. Choose other --copies."
+                )
             algorithm.train()
             results = [algorithm.train() for _ in range(self.learner_steps // options.schedule.steps_per_iteration)]
         rows = [
-            Row(f"{name}: share of the time that the learner waits", _mean(results, "learner/data_wait"), "", "<= 0.05"),
+            Row(
+                f"{name}: share of the time that the learner waits", _mean(results, "learner/data_wait"), "", "<= 0.05"
+            ),
             Row(f"{name}: learner steps a second", _mean(results, "learner/steps_per_second"), ""),
             Row(f"{name}: size of the data", data_gb, "GB"),
             Row(f"{name}: greatest memory of the learner's process beyond that at the start", memory.peak / 1e9, "GB"),
@@ -120,7 +132,8 @@ class Offline(Options):
 
 
 class _PeakMemory:
-    """The greatest memory of this process beyond what it has at first, what it has mapped of Ray's object store included."""
+    """The greatest memory of this process beyond what it has at first, what it has mapped of Ray's object store
+    included."""
 
     def __enter__(self) -> _PeakMemory:
         self._process, self.peak, self._is_over = psutil.Process(os.getpid()), 0, threading.Event()

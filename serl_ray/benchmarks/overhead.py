@@ -16,7 +16,8 @@ from serl_ray.utils.options import Options
 
 
 class Overhead(Options):
-    """Compares learner steps inside the algorithm with a bare loop over batches that lie ready: state alone, where it counts."""
+    """Compares learner steps inside the algorithm with a bare loop over batches that lie ready: state alone, where it
+    counts."""
 
     save_dir: Path = Path("runs/benchmark")
     """Folder for overhead.json."""

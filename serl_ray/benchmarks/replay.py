@@ -36,7 +36,9 @@ class Replay(Options):
     def run(self) -> None:
         """Times, and reports."""
         rows = [row for name, camera in CAMERAS.items() for row in self._measure(name, camera)]
-        rows += [Row("insertion, state alone", self._fill(ReplayBuffer(STATE, ACTION_DIM, self.capacity)), "/s", ">= 40000")]
+        rows += [
+            Row("insertion, state alone", self._fill(ReplayBuffer(STATE, ACTION_DIM, self.capacity)), "/s", ">= 40000")
+        ]
         report("replay", self.flat(), rows, self.save_dir)
 
     def _measure(self, name: str, camera: dict[str, ArraySpec]) -> Iterator[Row]:
@@ -45,7 +47,9 @@ class Replay(Options):
         insertion = self._fill(buffer)
         rng, batch = np.random.default_rng(0), buffer.empty_batch(self.batch_size)
         sampled = batch["observations"]["image"]
-        flat = np.zeros((self.capacity * camera["image"].nbytes // sampled[0].nbytes, *sampled.shape[1:]), sampled.dtype)
+        flat = np.zeros(
+            (self.capacity * camera["image"].nbytes // sampled[0].nbytes, *sampled.shape[1:]), sampled.dtype
+        )
         flat[:] = 1  # touches the pages
 
         def gather() -> None:
@@ -57,7 +61,10 @@ class Replay(Options):
             specs = {**camera, **STATE, "action": ArraySpec((ACTION_DIM,), np.dtype(np.float32))}
             once = sum(spec.nbytes for spec in specs.values())
             yield Row(
-                f"{name}: bytes a row / bytes of a frame, state and action", buffer.nbytes / self.capacity / once, "", "<= 1.02"
+                f"{name}: bytes a row / bytes of a frame, state and action",
+                buffer.nbytes / self.capacity / once,
+                "",
+                "<= 1.02",
             )
         yield Row(f"{name}: sample of {self.batch_size}", 1e3 * seconds["sample"], "ms")
         yield Row(f"{name}: sample / bare gather of the same bytes", seconds["sample"] / seconds["gather"], "", "<= 2")
@@ -80,7 +87,9 @@ class Replay(Options):
 def _fragment(buffer: ReplayBuffer, first_step: int) -> Segment:
     ends = np.arange(first_step, first_step + FRAGMENT) == EPISODE - 1
     return Segment(
-        observations={key: np.ones((FRAGMENT + 1, *spec.shape), spec.dtype) for key, spec in buffer.observation_spec.items()},
+        observations={
+            key: np.ones((FRAGMENT + 1, *spec.shape), spec.dtype) for key, spec in buffer.observation_spec.items()
+        },
         actions=np.zeros((FRAGMENT, ACTION_DIM), np.float32),
         rewards=np.zeros(FRAGMENT),
         masks=np.ones(FRAGMENT),

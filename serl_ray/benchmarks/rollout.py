@@ -52,7 +52,9 @@ class Rollout(Options):
                 Row(f"{name}: one rollout worker / bare loop", median(map(truediv, worker, bare)), "", ">= 0.9"),
             ]
         held = self._held_rate() / self.control_hz
-        rows.append(Row(f"rate held at {self.control_hz:g} Hz, learner step {self.learner_seconds:g} s", held, "", ">= 0.95"))
+        rows.append(
+            Row(f"rate held at {self.control_hz:g} Hz, learner step {self.learner_seconds:g} s", held, "", ">= 0.95")
+        )
         report("rollout", self.flat(), rows, self.save_dir)
 
     def _rates(self, options: HybridRun) -> tuple[list[float], list[float]]:
@@ -71,7 +73,7 @@ class Rollout(Options):
                 for _ in range(steps):
                     act_and_step()
                 bare.append(steps / (time.perf_counter() - started))
-                algorithm.train()  # begins with what the worker had done before, and ends amid its work, as the next one does
+                algorithm.train()  # begins with what the worker had done before, and ends amid its work, as the next
                 worker.append(algorithm.train()["env/steps_per_second"])
         return bare, worker
 

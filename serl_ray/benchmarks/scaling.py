@@ -30,7 +30,8 @@ STORED = 50
 
 
 class Scaling(Options):
-    """Steps the tabletop's pick-up task on several nodes of one machine, each with one rollout worker, like robots' computers."""
+    """Steps the tabletop's pick-up task on several nodes of one machine, each with one rollout worker, like robots'
+    computers."""
 
     save_dir: Path = Path("runs/benchmark")
     """Folder for scaling.json."""
@@ -51,10 +52,13 @@ class Scaling(Options):
         report("scaling", self.flat(), rows, self.save_dir)
 
     def _free(self, name: str, options: dict[str, Any]) -> list[Row]:
-        """Steps as fast as they go, with a learner that only stores: the ideal is a bare loop on every core that there is."""
+        """Steps as fast as they go, with a learner that only stores: the ideal is a bare loop on every core that there
+        is."""
         rows: list[Row] = []
         for count in self.workers:
-            with self._at_work(count, options | {"steps_per_iteration": 60 * count, "training_starts": 10**9}) as algorithm:
+            with self._at_work(
+                count, options | {"steps_per_iteration": 60 * count, "training_starts": 10**9}
+            ) as algorithm:
                 if not rows:
                     bare = _bare_rate(algorithm, self.seconds / 2)
                     rows.append(Row(f"{name}: bare loop", bare, "steps/s"))
@@ -67,9 +71,15 @@ class Scaling(Options):
         return rows
 
     def _held(self, name: str, options: dict[str, Any]) -> list[Row]:
-        """Steps at a robot's rate, which waits for no learner: the ideal is that rate from each, and `utd_ratio` is 1."""
+        """Steps at a robot's rate, which waits for no learner: the ideal is that rate from each, and `utd_ratio` is
+        1."""
         rows = []
-        robots = options | {"control_hz": self.control_hz, "max_lead": None, "training_starts": 20, "fragment_length": 10}
+        robots = options | {
+            "control_hz": self.control_hz,
+            "max_lead": None,
+            "training_starts": 20,
+            "fragment_length": 10,
+        }
         for count in self.workers:
             with self._at_work(count, robots | {"steps_per_iteration": 10 * count}) as algorithm:
                 measured = _measure(algorithm, self.seconds)
@@ -136,7 +146,8 @@ def _seconds_to_store(algorithm: SERL) -> float:
 
 
 def _bare_rate(algorithm: SERL, seconds: float) -> float:
-    """Env steps a second of one core that has them to itself: with one thread, as a worker has, and while the workers rest."""
+    """Env steps a second of one core that has them to itself: with one thread, as a worker has, and while the workers
+    rest."""
     threads, steps, act_and_step = torch.get_num_threads(), 0, bare_loop(algorithm)
     wait_until_idle(algorithm)
     torch.set_num_threads(1)
@@ -157,4 +168,6 @@ def _idle_traffic() -> float:
 
 def _sent() -> int:
     """Bytes that processes of this machine have sent each other so far, by the network's way."""
-    return sum(counter.bytes_sent for name, counter in psutil.net_io_counters(pernic=True).items() if name.startswith("lo"))
+    return sum(
+        counter.bytes_sent for name, counter in psutil.net_io_counters(pernic=True).items() if name.startswith("lo")
+    )

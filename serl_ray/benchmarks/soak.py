@@ -41,8 +41,8 @@ PANELS = {"memory, MB": MEMORY, "open files": FILES, "object store, MB": STORE, 
 
 
 class WatchedEnv(gymnasium.Wrapper):
-    """The pick-up task with an expert in the person's place, and a fault now and then. It keeps an account of its own: a byte a
-    step in a file of `folder`, `i` for an intervention and `.` for any other."""
+    """The pick-up task with an expert in the person's place, and a fault now and then. It keeps an account of its own:
+    a byte a step in a file of `folder`, `i` for an intervention and `.` for any other."""
 
     def __init__(self, folder: str, break_every: int) -> None:
         seed = uuid.uuid4().int % 2**32

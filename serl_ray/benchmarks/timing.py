@@ -31,7 +31,8 @@ class Row:
 
 
 def medians(functions: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median seconds of each function, after one call to warm up; they take turns, so that a slow minute hits them all."""
+    """Median seconds of each function, after one call to warm up; they take turns, so that a slow minute hits them
+    all."""
     for function in functions.values():
         function()
     seconds: dict[str, list[float]] = {name: [] for name in functions}

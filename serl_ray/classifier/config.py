@@ -49,7 +49,8 @@ class ClassifierOptions(Options):
     num_workers: Annotated[int, Ge(1)] = 1
     """Number of training processes, each with its share of the images."""
     device: str = "auto"
-    """Device of the training: auto (cuda where each process has a GPU, else mps, else cpu), cpu, cuda, cuda:1 or mps."""
+    """Device of the training: auto (cuda where each process has a GPU, else mps, else cpu), cpu, cuda, cuda:1 or
+    mps."""
     seed: Annotated[int, Ge(0), Role.DATA] = 0
     """Seed of the split, the initial weights and the batches."""
 
@@ -58,7 +59,11 @@ class ClassifierOptions(Options):
         if not self.image_keys:
             raise ValueError("image_keys is empty: name the cameras that the classifier sees.")
         if self.device not in ("auto", "cpu", "cuda") and self.num_workers > 1:
-            raise ValueError(f"device is {self.device}, for one process, and num_workers is {self.num_workers}: choose auto.")
+            raise ValueError(
+                f"device is {self.device}, for one process, and num_workers is {self.num_workers}: choose auto."
+            )
         if self.batch_size < (least := self.num_classes * self.num_workers):
-            raise ValueError(f"batch_size is {self.batch_size}; it must be at least {least}, num_classes times num_workers.")
+            raise ValueError(
+                f"batch_size is {self.batch_size}; it must be at least {least}, num_classes times num_workers."
+            )
         return self

@@ -138,7 +138,8 @@ def _from_image(path: str, folder: str, label: int, image_keys: tuple[str, ...])
     has_camera_folder = file.parent.name == first_camera
     if not has_camera_folder and len(image_keys) > 1:
         raise FrameError(
-            f"{path}: with several cameras, put each image into a folder of its camera's name, such as {folder}/{first_camera}."
+            f"{path}: with several cameras, put each image into a folder of its camera's name, such as "
+            f"{folder}/{first_camera}."
         )
     camera_folder = file.parent
     above = camera_folder.parent if has_camera_folder else camera_folder

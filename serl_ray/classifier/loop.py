@@ -59,7 +59,9 @@ class LabelledFrames:
         blocks = list(shard.iter_batches(batch_size=EVALUATION_BATCH, batch_format="numpy"))
         keys = [key for key in (blocks[0] if blocks else {}) if key not in NOTES]
         self.cameras = {key: np.concatenate([block[key] for block in blocks]) for key in keys}
-        self.labels = torch.as_tensor(np.concatenate([block["_label"] for block in blocks])).long() if blocks else torch.empty(0)
+        self.labels = (
+            torch.as_tensor(np.concatenate([block["_label"] for block in blocks])).long() if blocks else torch.empty(0)
+        )
 
     def whole(self, start: int) -> dict[str, np.ndarray]:
         """A batch from `start` on without crops; of stored maps the first crop is used, which is the whole image."""
@@ -69,7 +71,9 @@ class LabelledFrames:
         """Images, or a random one of the maps of each, the same for all cameras."""
         choice = torch.rand(len(indices), generator=generator).numpy()
         return {
-            key: rows[indices] if rows.dtype == np.uint8 else rows[indices, (choice * rows.shape[1]).astype(int)][:, None]
+            key: rows[indices]
+            if rows.dtype == np.uint8
+            else rows[indices, (choice * rows.shape[1]).astype(int)][:, None]
             for key, rows in self.cameras.items()
         }
 
@@ -85,7 +89,9 @@ class LogitsOfImages(nn.Module):
         return self.network(self.network.encoder.features(observations), keep)
 
 
-def balanced_batches(labels: torch.Tensor, num_classes: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+def balanced_batches(
+    labels: torch.Tensor, num_classes: int, batch_size: int, rng: np.random.Generator
+) -> Iterator[np.ndarray]:
     """Endless batches of indices (batch_size,), drawn with replacement, with equal numbers of each class."""
     by_class = [np.flatnonzero(labels.numpy() == label) for label in range(num_classes)]
     if empty := [label for label, indices in enumerate(by_class) if not len(indices)]:
@@ -96,7 +102,8 @@ def balanced_batches(labels: torch.Tensor, num_classes: int, batch_size: int, rn
 
 
 def train_loop(config: LoopConfig) -> None:
-    """Trains, and reports a checkpoint with the parameters of the smallest held-out loss and the losses of all epochs."""
+    """Trains, and reports a checkpoint with the parameters of the smallest held-out loss and the losses of all
+    epochs."""
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(max(num_cores() // context.get_local_world_size(), 1))
@@ -131,7 +138,9 @@ class _Trainer:
             torch.manual_seed(config.seed)
             device = ray.train.torch.get_device() if config.device == "cuda" else torch.device(config.device)
             keys = config.image_keys
-            self.classifier = RewardClassifier(keys, num_classes=config.num_classes, encoder=config.encoder, device=device)
+            self.classifier = RewardClassifier(
+                keys, num_classes=config.num_classes, encoder=config.encoder, device=device
+            )
         self._logits = ray.train.torch.prepare_model(LogitsOfImages(self.classifier.network), move_to_device=device)
         trained = [p for p in self.classifier.network.parameters() if p.requires_grad]
         self._optimiser = torch.optim.Adam(trained, lr=config.lr)
@@ -150,7 +159,9 @@ class _Trainer:
         labels = self._held_out.labels
         starts = range(0, len(labels), EVALUATION_BATCH)
         logits = torch.cat([self.classifier.logits(self._held_out.whole(start)).cpu() for start in starts])
-        return float(np.mean([classifier_loss(logits[labels == label], labels[labels == label]) for label in labels.unique()]))
+        return float(
+            np.mean([classifier_loss(logits[labels == label], labels[labels == label]) for label in labels.unique()])
+        )
 
     def _step(self, indices: np.ndarray) -> float:
         device, network = self.classifier.device, self.classifier.network
@@ -158,7 +169,10 @@ class _Trainer:
         observations, _ = to_tensors(self._frames.drawn(indices, self._generator), self.classifier.spec, device)
         observations = crop_images(observations, offsets, self.classifier.image_keys, self.classifier.config.image_size)
         dims = [*(head.embedding_dim for _, head in network.encoder.image_heads()), self.classifier.hidden_dim]
-        keep = [torch.rand((len(indices), dim), generator=self._generator).to(device) < network.keep_probability for dim in dims]
+        keep = [
+            torch.rand((len(indices), dim), generator=self._generator).to(device) < network.keep_probability
+            for dim in dims
+        ]
         loss = classifier_loss(self._logits(observations, keep), self._frames.labels[indices].to(device))
         self._optimiser.zero_grad()
         loss.backward()

@@ -58,7 +58,9 @@ def plot_most_wrong(
     for axes, row, probability in zip(panels, rows, probabilities, strict=False):
         axes.imshow(side_by_side([row[key] for key in image_keys]))
         source = row["_source"]
-        axes.set_title(f"class {row['_label']}, p(success) {probability:.3f}\n{source[-38:]}", fontsize=7, parse_math=False)
+        axes.set_title(
+            f"class {row['_label']}, p(success) {probability:.3f}\n{source[-38:]}", fontsize=7, parse_math=False
+        )
     figure.savefig(path, dpi=110)
 
 
@@ -94,7 +96,9 @@ def _histogram(axes: Axes, probabilities: np.ndarray, is_success: np.ndarray, th
 
 
 def _confusion(axes: Axes, called: np.ndarray, is_success: np.ndarray) -> None:
-    counts = np.array([[(called[is_success == truth] == verdict).sum() for verdict in (False, True)] for truth in (False, True)])
+    counts = np.array(
+        [[(called[is_success == truth] == verdict).sum() for verdict in (False, True)] for truth in (False, True)]
+    )
     axes.imshow(counts / counts.sum(axis=1, keepdims=True), cmap="Blues", vmin=0.0, vmax=1.0)
     for (row, column), count in np.ndenumerate(counts):
         axes.text(column, row, str(count), ha="center", va="center")

@@ -42,7 +42,9 @@ def held_out_episodes(labels: np.ndarray, episodes: Sequence[str], share: float,
     for train, held_out in folds.split(labels, labels, names):
         if np.array_equal(np.unique(labels[train]), np.unique(labels[held_out])):
             return frozenset(names[held_out])
-    raise ValueError(f"{len(np.unique(names))} episodes cannot be split so that every class is on both sides. Record more.")
+    raise ValueError(
+        f"{len(np.unique(names))} episodes cannot be split so that every class is on both sides. Record more."
+    )
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,9 @@ def read_and_split(options: ClassifierOptions) -> Frames:
     if options.frozen:
         encoding = {"image_keys": options.image_keys, "trunk": options.trunk}
         crops = {"train": options.augment_crops, "held_out": 1}
-        inputs = {name: encode_frames(side, {**encoding, "crops": crops[name]}).materialize() for name, side in sides.items()}
+        inputs = {
+            name: encode_frames(side, {**encoding, "crops": crops[name]}).materialize() for name, side in sides.items()
+        }
     num_train = sum(note["_is_hard"] or note["_episode"] not in held_out for note in notes)
     return Frames(sides["held_out"], inputs, num_train)
 
@@ -122,14 +124,18 @@ def _check_sizes(notes: Sequence[Mapping[str, Any]]) -> None:
     first = notes[0]
     for note in notes:
         if note["_sizes"] != first["_sizes"]:
-            raise FrameError(f"{note['_source']}: images are {note['_sizes']}, but in {first['_source']} {first['_sizes']}.")
+            raise FrameError(
+                f"{note['_source']}: images are {note['_sizes']}, but in {first['_source']} {first['_sizes']}."
+            )
 
 
 def _held_out(notes: Sequence[Mapping[str, Any]], options: ClassifierOptions) -> frozenset[str]:
     own = [note for note in notes if not note["_is_hard"]]
     counts = Counter(note["_label"] for note in own)
     if missing := [label for label in range(options.num_classes) if not counts[label]]:
-        raise FrameError(f"There are no images of class {missing[0]}; by class there are {dict(sorted(counts.items()))}.")
+        raise FrameError(
+            f"There are no images of class {missing[0]}; by class there are {dict(sorted(counts.items()))}."
+        )
     labels = np.array([note["_label"] for note in own])
     return held_out_episodes(labels, [note["_episode"] for note in own], options.held_out, options.seed)
 
@@ -137,16 +143,20 @@ def _held_out(notes: Sequence[Mapping[str, Any]], options: ClassifierOptions) ->
 def _log_split(notes: Sequence[Mapping[str, Any]], held_out: frozenset[str]) -> None:
     for name, is_side in (("training", False), ("held out", True)):
         side = [note for note in notes if (note["_episode"] in held_out and not note["_is_hard"]) == is_side]
-        by_class = ", ".join(f"{n} of class {label}" for label, n in sorted(Counter(note["_label"] for note in side).items()))
-        logger.info("%s: %d images of %d episodes, %s", name, len(side), len({note["_episode"] for note in side}), by_class)
+        by_class = ", ".join(
+            f"{n} of class {label}" for label, n in sorted(Counter(note["_label"] for note in side).items())
+        )
+        logger.info(
+            "%s: %d images of %d episodes, %s", name, len(side), len({note["_episode"] for note in side}), by_class
+        )
 
 
 def _warn_of_few_successes(notes: Sequence[Mapping[str, Any]], held_out: frozenset[str], success: int) -> None:
     successes = [note["_episode"] in held_out for note in notes if note["_label"] == success]
     if (number := sum(successes)) < MIN_SUCCESSES:
         logger.warning(
-            "%d success images to train on and %d held out are few: the share of successes that the classifier finds will hardly "
-            "be known. Record some hundred; `serl record --classifier_data` goes on after a success.",
+            "%d success images to train on and %d held out are few: the share of successes that the classifier finds "
+            "will hardly be known. Record some hundred; `serl record --classifier_data` goes on after a success.",
             len(successes) - number,
             number,
         )
@@ -178,7 +188,10 @@ def _fit(
     storage = options.save_dir.absolute().parent
     name = f".{options.save_dir.name}.training"
     shutil.rmtree(storage / name, ignore_errors=True)
-    datasets: dict[str, Any] = {"train": inputs["train"].random_shuffle(seed=options.seed), "held_out": inputs["held_out"]}
+    datasets: dict[str, Any] = {
+        "train": inputs["train"].random_shuffle(seed=options.seed),
+        "held_out": inputs["held_out"],
+    }
     for dataset in datasets.values():
         dataset.context.enable_progress_bars = False  # the epochs have one
     trainer = TorchTrainer(
@@ -207,7 +220,9 @@ def training_device(options: ClassifierOptions) -> str:
     """
     gpus = int(ray.cluster_resources().get("GPU", 0))
     if options.device == "cuda" and gpus < options.num_workers:
-        raise ValueError(f"device is cuda for num_workers {options.num_workers}, but Ray has {gpus} GPU(s): choose cpu.")
+        raise ValueError(
+            f"device is cuda for num_workers {options.num_workers}, but Ray has {gpus} GPU(s): choose cpu."
+        )
     if options.device != AUTO:
         return options.device
     is_mps = pick_device().type == "mps"  # Ray may count it as a GPU
@@ -252,7 +267,9 @@ def _finish(
     plot_most_wrong(new / MOST_WRONG_FILE, [rows[i] for i in worst], probabilities[worst].tolist(), options.image_keys)
     described = {name: str(value) if isinstance(value, Path) else value for name, value in options.flat().items()}
     episodes = sorted({row["_episode"] for row in rows})
-    classifier.save(new, {"promise": asdict(threshold), "metrics": metrics, "held_out_episodes": episodes, "options": described})
+    classifier.save(
+        new, {"promise": asdict(threshold), "metrics": metrics, "held_out_episodes": episodes, "options": described}
+    )
     if options.save_dir.exists():
         options.save_dir.rmdir()
     new.rename(options.save_dir)

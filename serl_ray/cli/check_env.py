@@ -26,7 +26,8 @@ class CheckEnv(Options):
     setup_mode: SetupMode = "single-arm-learned-gripper"
     """Number of arms, and whether their grippers are learned."""
     image_keys: tuple[str, ...] | None = None
-    """Cameras that the policy will see; by default all that the env shows are checked. A bundled env switches them on."""
+    """Cameras that the policy will see; by default all that the env shows are checked. A bundled env switches them
+    on."""
     state_keys: tuple[str, ...] | None = None
     """Vectors that are joined to the policy's state; by default those of a run."""
     env_kwargs: dict[str, Any] | None = None
@@ -46,11 +47,19 @@ def main(argv: Sequence[str]) -> int:
     from serl_ray.envs import build_env, inspect_env
 
     env = build_env(
-        options.env_name, setup_mode=options.setup_mode, image_keys=options.image_keys or (), env_kwargs=options.env_kwargs
+        options.env_name,
+        setup_mode=options.setup_mode,
+        image_keys=options.image_keys or (),
+        env_kwargs=options.env_kwargs,
     )
     bound = replace(DEFAULT_BOUND, max_return=None if options.reward == "dense" else options.max_return)
     report = inspect_env(
-        env, options.setup_mode, options.steps, image_keys=options.image_keys, state_keys=options.state_keys, bound=bound
+        env,
+        options.setup_mode,
+        options.steps,
+        image_keys=options.image_keys,
+        state_keys=options.state_keys,
+        bound=bound,
     )
     print(report)
     env.close()

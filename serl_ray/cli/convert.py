@@ -19,14 +19,15 @@ PICKLES = (".pkl", ".pickle")
 class Convert(Options):
     """Convert demonstrations between HIL-SERL pickles, Parquet shards and LeRobot data sets.
 
-    The format of the input is found out. LeRobot has no observation after the last action of an episode: read from it, an
-    episode that was terminated ends in its last image twice, and any other is one transition shorter.
+    The format of the input is found out. LeRobot has no observation after the last action of an episode: read from it,
+    an episode that was terminated ends in its last image twice, and any other is one transition shorter.
     """
 
     title: ClassVar[str] = "conversion"
 
     source: Annotated[str, Role.POSITIONAL]
-    """Demonstrations to read: a pickle, a folder of shards or pickles, a LeRobot folder, a pattern, or a URI of these."""
+    """Demonstrations to read: a pickle, a folder of shards or pickles, a LeRobot folder, a pattern, or a URI of
+    these."""
     target: Annotated[Path, Role.POSITIONAL]
     """New name to write to: a .pkl file for a pickle, otherwise a folder."""
     to: Format | None = None
@@ -36,16 +37,19 @@ class Convert(Options):
     fps: Annotated[int, Ge(1)] | None = None
     """Control steps per second, for LeRobot; by default those of a LeRobot source, otherwise 10."""
     task: str | None = None
-    """Description of what the robot does, for LeRobot; by default that of a LeRobot source, otherwise "demonstration"."""
+    """Description of what the robot does, for LeRobot; by default that of a LeRobot source, otherwise
+    "demonstration"."""
     episodes_succeed: bool = False
     """Treat every episode of a LeRobot data set without rewards as a success: reward 1 at its end, 0 before."""
     rescale_actions: bool = False
-    """Divide each number of LeRobot data sets' actions by its greatest absolute value in all of them; print the divisors."""
+    """Divide each number of LeRobot data sets' actions by its greatest absolute value in all of them; print the
+    divisors."""
     grippers: tuple[int, ...] | None = None
-    """Indices of the actions that are grippers' commands, for --rescale_actions; by default those that are always -1, 0, 1 or
-    0, 1, 2, and not always 0."""
+    """Indices of the actions that are grippers' commands, for --rescale_actions; by default those that are always -1,
+    0, 1 or 0, 1, 2, and not always 0."""
     gripper_values: tuple[FiniteFloat, FiniteFloat] | None = None
-    """Values that close and open a gripper, such as 0 1, for --rescale_actions; hold is between them. By default -1 1, or 0 2."""
+    """Values that close and open a gripper, such as 0 1, for --rescale_actions; hold is between them. By default -1 1,
+    or 0 2."""
     skip_bad: bool = False
     """Leave out episodes that do not fit; print their number and what is wrong with the first."""
 
@@ -57,16 +61,22 @@ class Convert(Options):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (self.target.suffix in PICKLES) != (self.format == "pickle"):
-            raise ValueError(f"target is {self.target}, and to is {self.format}: a pickle ends in .pkl and nothing else does.")
+            raise ValueError(
+                f"target is {self.target}, and to is {self.format}: a pickle ends in .pkl and nothing else does."
+            )
         if self.videos and not self.format.startswith("lerobot"):
-            raise ValueError(f"videos are for LeRobot data sets, not for {self.format}: add --to lerobot-v3, or leave it out.")
+            raise ValueError(
+                f"videos are for LeRobot data sets, not for {self.format}: add --to lerobot-v3, or leave it out."
+            )
         if not self.format.startswith("lerobot") and (given := self.model_fields_set & {"fps", "task"}):
             raise ValueError(f"{min(given)} is for LeRobot data sets, not for {self.format}: leave it out.")
         for name in ("grippers", "gripper_values"):
             if getattr(self, name) is not None and not self.rescale_actions:
                 raise ValueError(f"{name} are for --rescale_actions: add it, or leave them out.")
         if self.gripper_values and self.gripper_values[0] == self.gripper_values[1]:
-            raise ValueError(f"gripper_values are {self.gripper_values[0]:g} twice: a value that closes, and another that opens.")
+            raise ValueError(
+                f"gripper_values are {self.gripper_values[0]:g} twice: a value that closes, and another that opens."
+            )
         return self
 
 
@@ -80,7 +90,9 @@ def main(argv: Sequence[str]) -> None:
 
     version = V2 if options.format == "lerobot-v2.1" else V3
     style = format_like(options.source, version, options.videos, options.fps, options.task)
-    lerobot = LeRobotOptions(options.episodes_succeed, options.rescale_actions, options.grippers, options.gripper_values)
+    lerobot = LeRobotOptions(
+        options.episodes_succeed, options.rescale_actions, options.grippers, options.gripper_values
+    )
     kind: Any = options.format.split("-")[0]
     done = convert(options.source, options.target, kind, style, lerobot, options.skip_bad)
     if done.scale:
@@ -91,6 +103,13 @@ def main(argv: Sequence[str]) -> None:
 
 def _deployment(options: Convert) -> str:
     """Instructions to undo the division of the actions."""
-    stored = "The shards store the divisors" if options.format == "parquet" else f"A {options.format} does not store the divisors"
-    env = "An env for the trained policy has an action space of these limits, or one of -1 to 1 and multiplies by them itself."
+    stored = (
+        "The shards store the divisors"
+        if options.format == "parquet"
+        else f"A {options.format} does not store the divisors"
+    )
+    env = (
+        "An env for the trained policy has an action space of these limits, or one of -1 to 1 and multiplies by them "
+        "itself."
+    )
     return f"{stored}. {env}" if options.format == "parquet" else f"{stored}: an env multiplies by them itself."

@@ -18,7 +18,8 @@ class Evaluate(Options):
     title: ClassVar[str] = "evaluation"
 
     checkpoint: Annotated[str, Role.PATH]
-    """Run folder, a checkpoint in it, or the URI of its mirror; of a run the checkpoint with the best evaluation is played."""
+    """Run folder, a checkpoint in it, or the URI of its mirror; of a run the checkpoint with the best evaluation is
+    played."""
     newest: bool = False
     """Play the newest checkpoint of the run in place of the best one."""
     episodes: Annotated[int, Ge(1)] = 50
@@ -30,7 +31,8 @@ class Evaluate(Options):
     classifier: Annotated[str | None, Role.PATH] = None
     """Reward classifier that judges the episodes; by default the one that the policy was trained with."""
     env_name: str | None = None
-    """Env to play in; by default the one that the policy was trained in. Name your own here, since making it runs its code."""
+    """Env to play in; by default the one that the policy was trained in. Name your own here, since making it runs its
+    code."""
     device: str = "auto"
     """Device on which the policy acts: auto for the best one, cpu, cuda, cuda:1 or mps."""
     seed: Annotated[int, Ge(0)] = 20_000

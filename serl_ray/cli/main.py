@@ -24,11 +24,13 @@ COMMANDS = {
 }
 """The subcommands, each in the module of `serl_ray.cli` with its name, and what they do."""
 MISTAKES = (
-    ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError, ConnectionError
+    ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError,
+    ConnectionError,
 )  # fmt: skip
 """Errors that a user can fix; they end in one line. Any other error is a fault of serl_ray and keeps its traceback."""
 QUIET = {"PYTHONWARNINGS": "ignore", "EGL_LOG_LEVEL": "fatal", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-"""Environment variables that keep messages of other libraries about nothing off the terminal, in Ray's workers as well."""
+"""Environment variables that keep messages of other libraries about nothing off the terminal, in Ray's workers as
+well."""
 QUIET_LOGGERS = ("ray._private.authentication", "ray.tune", "ray.train", "ray.data", "OpenGL")
 
 
@@ -68,4 +70,6 @@ def _one_line(error: BaseException) -> str:
 def _overview() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
-    return "\n".join(["usage: serl COMMAND [--FLAG VALUE ...]", "", *lines, "", "serl COMMAND --help explains a command."])
+    return "\n".join(
+        ["usage: serl COMMAND [--FLAG VALUE ...]", "", *lines, "", "serl COMMAND --help explains a command."]
+    )

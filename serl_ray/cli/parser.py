@@ -140,7 +140,9 @@ def _add_flag(group: Any, option: Option) -> None:
     if option.field.annotation is bool:
         group.add_argument(*flags, action="store_const", const="true", **common)
         common["help"] = UNSET
-        group.add_argument(*(f"--no_{spelling}" for spelling in spellings), action="store_const", const="false", **common)
+        group.add_argument(
+            *(f"--no_{spelling}" for spelling in spellings), action="store_const", const="false", **common
+        )
     else:
         many = _is(option, tuple) or _is(option, dict)
         group.add_argument(*flags, nargs="*" if many else None, metavar=_metavar(option), **common)
@@ -172,7 +174,9 @@ def _value(option: Option, text: Any) -> Any:
     """The value of words on the command line; what does not fit the type is left for the check of the option."""
     if _is(option, dict):
         if len(text) % 2:
-            raise OptionError(f"{option.name} has {len(text)} words; give a value after each name, such as ip 10.0.0.2.")
+            raise OptionError(
+                f"{option.name} has {len(text)} words; give a value after each name, such as ip 10.0.0.2."
+            )
         return {name: _argument(option.name, name, value) for name, value in zip(text[::2], text[1::2], strict=True)}
     holds_text = any(kind in (str, Path) or get_origin(kind) is Literal for kind in _leaves(option.field.annotation))
     read = str if holds_text else _scalar
@@ -215,7 +219,9 @@ def _parts(annotation: Any) -> tuple[Any, ...]:
 def _leaves(annotation: Any) -> tuple[Any, ...]:
     """The types of single values: the members of a union, and of the tuples among them."""
     return tuple(
-        leaf for part in _parts(annotation) for leaf in (_parts(get_args(part)[0]) if get_origin(part) is tuple else (part,))
+        leaf
+        for part in _parts(annotation)
+        for leaf in (_parts(get_args(part)[0]) if get_origin(part) is tuple else (part,))
     )
 
 

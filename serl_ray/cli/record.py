@@ -39,7 +39,8 @@ class Record(Options):
     resume: bool = False
     """Go on with a recording that was stopped, until there are `episodes` in all."""
     driver: Literal["expert", "person"] = "expert"
-    """Source of actions: the env's expert_action(), or a person whose actions the env reports as info["intervene_action"]."""
+    """Source of actions: the env's expert_action(), or a person whose actions the env reports as
+    info["intervene_action"]."""
     episodes: Annotated[int, Ge(1)] = 20
     """Episodes to record: successful ones for demonstrations, all for images."""
     env_name: str = "tabletop"
@@ -47,16 +48,16 @@ class Record(Options):
     setup_mode: SetupMode = "single-arm-learned-gripper"
     """Number of arms, and whether their grippers are learned."""
     image_keys: tuple[str, ...] | None = None
-    """Cameras to record; by default all cameras of your own env, else the front one, `image`, and each wrist's. Give none to
-    record the state alone."""
+    """Cameras to record; by default all cameras of your own env, else the front one, `image`, and each wrist's. Give
+    none to record the state alone."""
     env_kwargs: dict[str, Any] | None = None
     """Arguments of the env's constructor, as names and YAML values: ip 10.0.0.2 cameras '[front, wrist]'."""
     reward: RewardKind = "sparse"
-    """Kind of reward: sparse (1 at success, which ends the episode, else 0), or dense (at every step: the env's info["success"]
-    decides which episodes and images are a success)."""
+    """Kind of reward: sparse (1 at success, which ends the episode, else 0), or dense (at every step: the env's
+    info["success"] decides which episodes and images are a success)."""
     success_return: FiniteFloat | None = SUCCESS_RETURN
-    """Sum of rewards from which an episode is a success; None if the env's info["success"] decides, as by default with --reward
-    dense."""
+    """Sum of rewards from which an episode is a success; None if the env's info["success"] decides, as by default with
+    --reward dense."""
     classifier: Annotated[str | None, Role.PATH] = None
     """Folder or URI of a reward classifier that gives the reward; by default the env's own reward counts."""
     success_frames: Annotated[int, Ge(1)] = 1
@@ -92,7 +93,11 @@ def main(argv: Sequence[str]) -> int:
     from serl_ray.cli.terminal import stop_on_signals
 
     with stop_on_signals() as interrupted:
-        return _record_images(options, interrupted) if options.classifier_data else _record_demonstrations(options, interrupted)
+        return (
+            _record_images(options, interrupted)
+            if options.classifier_data
+            else _record_demonstrations(options, interrupted)
+        )
 
 
 def _record_demonstrations(options: Record, interrupted: Event) -> int:
@@ -125,7 +130,10 @@ def _drive(options: Record, env: gymnasium.Env, store: DemoStore, before: int, i
     for segment in tqdm(episodes, total=missing, unit="episode"):
         store.add(segment)
     if recorder.dropped:
-        print(", ".join(f"{count} episodes {reason}" for reason, count in recorder.dropped.items()) + " were not recorded.")
+        print(
+            ", ".join(f"{count} episodes {reason}" for reason, count in recorder.dropped.items())
+            + " were not recorded."
+        )
 
 
 def _record_images(options: Record, interrupted: Event) -> int:
@@ -143,7 +151,9 @@ def _record_images(options: Record, interrupted: Event) -> int:
     cameras, counts = _cameras(env), Counter[str]()
     if not cameras:
         env.close()
-        raise OptionError("image_keys is empty, or the env has no cameras: a classifier learns from images. Name a camera.")
+        raise OptionError(
+            "image_keys is empty, or the env has no cameras: a classifier learns from images. Name a camera."
+        )
     drive = _driver(options, env)
     for number in tqdm(range(options.episodes), unit="episode"):
         name = f"episode-{options.seed}-{number:04d}"
@@ -154,16 +164,20 @@ def _record_images(options: Record, interrupted: Event) -> int:
         if begin := getattr(getattr(drive, "__self__", None), "begin", None):
             begin()
         try:
-            found = record_frames(env, drive, cameras, folder, name, options.seed + number, options.linger, options.rule)
+            found = record_frames(
+                env, drive, cameras, folder, name, options.seed + number, options.linger, options.rule
+            )
             counts.update(found, single=int(found["success"] == 1))
         except EnvFault as fault:
             print(f"{name} is dropped. {fault}")
     env.close()
-    print(f"{folder}: {counts['success']} success and {counts['failure']} failure images of {options.episodes} episodes.")
+    print(
+        f"{folder}: {counts['success']} success and {counts['failure']} failure images of {options.episodes} episodes."
+    )
     if counts["single"] and options.linger:
         print(
-            f"{counts['single']} episodes gave a single success image: the env reported success for one step alone. For more, "
-            "let it set info['success'] as long as the task is solved, also in steps after an episode's end."
+            f"{counts['single']} episodes gave a single success image: the env reported success for one step alone. "
+            "For more, let it set info['success'] as long as the task is solved, also in steps after an episode's end."
         )
     return int(interrupted.is_set())
 

@@ -30,7 +30,8 @@ class Submit(Options):
     submission_id: str | None = None
     """Name of the job; by default Ray chooses one."""
     gpus: Annotated[FiniteFloat, Ge(0.0)] = 0.0
-    """GPUs for the command itself, which put the learner on a node that has them; by default it runs on the head node."""
+    """GPUs for the command itself, which put the learner on a node that has them; by default it runs on the head
+    node."""
     install: bool = False
     """Install what this project needs on the nodes first; otherwise they must have it."""
 

@@ -15,7 +15,8 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 
 @contextmanager
 def stop_on_signals() -> Iterator[Event]:
-    """An event that Ctrl-C, SIGTERM, a closed terminal and a closed output pipe set; a second signal interrupts at once.
+    """An event that Ctrl-C, SIGTERM, a closed terminal and a closed output pipe set; a second signal interrupts at
+    once.
 
     A signal that was ignored before, as SIGHUP under nohup, stays ignored.
     """

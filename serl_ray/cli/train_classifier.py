@@ -42,7 +42,8 @@ def summary(options: ClassifierOptions, outcome: Outcome) -> list[str]:
     )
     if not threshold.is_promised:
         lines.append(
-            f"This is more than --max_false_positive_rate {options.max_false_positive_rate}: {threshold.failures} held-out "
-            f"failure images are too few to promise it, or too like successes. Look at {folder / MOST_WRONG_FILE}; record more."
+            f"This is more than --max_false_positive_rate {options.max_false_positive_rate}: {threshold.failures} "
+            "held-out failure images are too few to promise it, or too like successes. Look at "
+            f"{folder / MOST_WRONG_FILE}; record more."
         )
     return [*lines, f"Classifier {folder}, report {folder / REPORT_FILE}"]

@@ -36,7 +36,8 @@ def _judgements(options: TrainOffline, result: dict[str, Any]) -> list[str]:
     if not math.isnan(result["held_out/action_error"]):
         lines.append(
             f"on held-out demonstrations an action error of {result['held_out/action_error']:.3f} of full scale, "
-            f"a value error of {result['held_out/value_error']:.3f}, and values of at most {result['held_out/q_max']:.2f}."
+            f"a value error of {result['held_out/value_error']:.3f}, and values of at most "
+            f"{result['held_out/q_max']:.2f}."
         )
     return lines
 
@@ -44,8 +45,19 @@ def _judgements(options: TrainOffline, result: dict[str, Any]) -> list[str]:
 def next_command(options: TrainOffline) -> str:
     """A hybrid run from this policy, with the options of this run that a hybrid run has."""
     defaults = HybridRun.of(reward=options.reward.reward).flat()
-    left_out = {"save_dir", "resume", "mirror", "max_steps", "steps_per_iteration", "evaluate_every", "cta_ratio", "objective"}
-    kept = {name: value for name, value in options.flat().items() if name in names_of(HybridRun) and name not in left_out}
+    left_out = {
+        "save_dir",
+        "resume",
+        "mirror",
+        "max_steps",
+        "steps_per_iteration",
+        "evaluate_every",
+        "cta_ratio",
+        "objective",
+    }
+    kept = {
+        name: value for name, value in options.flat().items() if name in names_of(HybridRun) and name not in left_out
+    }
     changed = {name: value for name, value in kept.items() if value != defaults[name]}
     changed |= {"reward": "dense"} if options.reward.reward == "dense" else {}
     if options.env.env_name is None:

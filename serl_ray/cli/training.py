@@ -9,7 +9,8 @@ from serl_ray.options.sets import HybridRun, OfflineRun
 
 
 def trained(options: HybridRun | OfflineRun) -> dict[str, Any] | None:
-    """The last result of a run, which a signal can end; None, and a line about how to resume it, for an interrupted run."""
+    """The last result of a run, which a signal can end; None, and a line about how to resume it, for an interrupted
+    run."""
     from serl_ray.cli.terminal import stop_on_signals
     from serl_ray.runs.train import train
     from serl_ray.utils.memory import keep_freed_memory
@@ -23,7 +24,8 @@ def trained(options: HybridRun | OfflineRun) -> dict[str, Any] | None:
 
 
 def judgement(result: dict[str, Any]) -> str:
-    """The last evaluation in words: its success, and its return where success is unknown or something else; empty without one."""
+    """The last evaluation in words: its success, and its return where success is unknown or something else; empty
+    without one."""
     rate, earned = result["evaluation/success_rate"], result["evaluation/mean_return"]
     low, high = result["evaluation/success_low"], result["evaluation/success_high"]
     parts = [] if math.isnan(rate) else [f"success {rate:.2f} [{low:.2f}, {high:.2f}]"]

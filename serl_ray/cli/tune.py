@@ -31,11 +31,13 @@ class Tune(Options):
     resume: bool = False
     """Go on with a sweep that was stopped: finished trials stay, others go on from their checkpoints."""
     track: tuple[str, ...] = ()
-    """Trackers of the trials beside TensorBoard: wandb:PROJECT, wandb:TEAM/PROJECT, mlflow:URI of a server or database."""
+    """Trackers of the trials beside TensorBoard: wandb:PROJECT, wandb:TEAM/PROJECT, mlflow:URI of a server or
+    database."""
 
 
 def main(argv: Sequence[str]) -> None:
-    """Runs the sweep, and prints the configurations, the best first, the comparison with the default, and the next command."""
+    """Runs the sweep, and prints the configurations, the best first, the comparison with the default, and the next
+    command."""
     options = Tune(**given_options("serl tune", argv, Tune))
 
     from serl_ray.sweeps.checks import read_sweep
@@ -75,5 +77,7 @@ def _comparison(outcome: Outcome, metric: str) -> list[str]:
         name = "default" if outcome.default and one.values == outcome.default.values else "the best other"
         lines.append(f"With other seeds, {name}: {one.spread()}.")
     if outcome.overhead is not None:
-        lines.append(f"A trial takes at most {outcome.overhead:.1f} s beside its training: its start, its data, its checkpoints.")
+        lines.append(
+            f"A trial takes at most {outcome.overhead:.1f} s beside its training: its start, its data, its checkpoints."
+        )
     return lines

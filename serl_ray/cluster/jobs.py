@@ -15,7 +15,8 @@ MAX_PACKAGE = 100 * 2**20
 """Bytes; Ray itself takes five times as many, and copies them to every node."""
 
 STOP_SECONDS = 60
-"""Seconds between the SIGTERM that stops a job and its end. A run is saved meanwhile, for which Ray's own 3 are too few."""
+"""Seconds between the SIGTERM that stops a job and its end. A run is saved meanwhile, for which Ray's own 3 are too
+few."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,9 @@ class Package:
     @classmethod
     def of(cls, root: Path) -> Package:
         """The files of a folder that Ray would upload."""
-        lines = [line for name in IGNORE_FILES if (root / name).exists() for line in (root / name).read_text().splitlines()]
+        lines = [
+            line for name in IGNORE_FILES if (root / name).exists() for line in (root / name).read_text().splitlines()
+        ]
         names = pathspec.GitIgnoreSpec.from_lines([*lines, ".git/"]).match_tree_files(root, negate=True)
         return cls(root, {Path(name): (root / name).stat().st_size for name in sorted(names)})
 
@@ -47,8 +50,8 @@ class Package:
             largest = sorted(self.sizes, key=self.sizes.__getitem__, reverse=True)[:3]
             named = ", ".join(f"{path} ({self.sizes[path] / 2**20:.0f} MiB)" for path in largest)
             raise ValueError(
-                f"{self.root} has {self.nbytes / 2**20:.0f} MiB that would travel, of which {MAX_PACKAGE / 2**20:.0f} may: "
-                f"{named}. "
+                f"{self.root} has {self.nbytes / 2**20:.0f} MiB that would travel, of which {MAX_PACKAGE / 2**20:.0f} "
+                f"may: {named}. "
                 "Name what should stay here in .rayignore, and give data by URI."
             )
 
@@ -63,7 +66,10 @@ def runtime_env(root: Path, install: bool) -> dict[str, Any]:
         root: folder of the project, whose code runs on every node.
         install: whether nodes install what pyproject.toml asks for, beside Ray, which they have.
     """
-    environment: dict[str, Any] = {"working_dir": str(root), "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}}
+    environment: dict[str, Any] = {
+        "working_dir": str(root),
+        "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)},
+    }
     if install:
         needed = tomllib.loads((root / "pyproject.toml").read_text())["project"]["dependencies"]
         environment["pip"] = [requirement for requirement in needed if not requirement.startswith("ray")]

@@ -36,8 +36,8 @@ def warn_if_untested() -> None:
 
 @contextmanager
 def on_this_machine_alone() -> Iterator[None]:
-    """Ray that is started in the block listens on 127.0.0.1 only, as it does by itself on macOS, and has no process that adds
-    nodes."""
+    """Ray that is started in the block listens on 127.0.0.1 only, as it does by itself on macOS, and has no process
+    that adds nodes."""
     node: Any = Node
     has_clusters, start_monitor = ray_constants.ENABLE_RAY_CLUSTER, node.start_monitor
     ray_constants.ENABLE_RAY_CLUSTER, node.start_monitor = False, lambda node: None
@@ -79,7 +79,8 @@ def remote_workers(group: EnvRunnerGroup | None) -> list[int]:
 
 
 def ready_results(group: EnvRunnerGroup, timeout: float) -> Iterator[tuple[int, Any | RayError]]:
-    """Results of requests with our `TAG` within `timeout` seconds, by worker; the group's own method drops failed ones."""
+    """Results of requests with our `TAG` within `timeout` seconds, by worker; the group's own method drops failed
+    ones."""
     results: Any = group._worker_manager.fetch_ready_async_reqs(tags=TAG, timeout_seconds=timeout, mark_healthy=True)
     for result in results:
         yield result.actor_id, result.get()
@@ -114,7 +115,8 @@ def wandb_logger() -> type[Any]:
 
 
 def current_key(name: str) -> str:
-    """RLlib's present name of a configuration key, which may have had another in older releases, as `num_workers` has."""
+    """RLlib's present name of a configuration key, which may have had another in older releases, as `num_workers`
+    has."""
     from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
     return AlgorithmConfig._translate_special_keys(name, warn_deprecated=False)
@@ -128,7 +130,7 @@ def is_registered_env(name: str) -> bool:
 
 
 def has_forgotten(group: EnvRunnerGroup, worker: int, in_flight: int) -> bool:
-    """True if fewer requests with our `TAG` to a worker are under way than were asked for: RLlib drops them where another call
-    finds the worker dead."""
+    """True if fewer requests with our `TAG` to a worker are under way than were asked for: RLlib drops them where
+    another call finds the worker dead."""
     states: Any = group._worker_manager._remote_actor_states
     return int(states[worker].get_num_in_flight_requests(TAG)) < in_flight

@@ -25,13 +25,15 @@ MIN_OBJECT_STORE = 80 * 2**20
 
 
 def start_ray(num_processes: int, memory_gb: float | None = None, resources: dict[str, float] | None = None) -> bool:
-    """Joins the cluster of a submitted job, else starts Ray here, with room for so many processes beside the tasks that read.
+    """Joins the cluster of a submitted job, else starts Ray here, with room for so many processes beside the tasks that
+    read.
 
     What is started here listens on 127.0.0.1 alone, and has no dashboard.
 
     Args:
         num_processes: number of processes at a time.
-        memory_gb: size of the object store in GB; what does not fit goes to disk. By default Ray's share of the free memory.
+        memory_gb: size of the object store in GB; what does not fit goes to disk. By default Ray's share of the free
+            memory.
         resources: custom resources, where Ray is started here.
 
     Returns:
@@ -43,8 +45,8 @@ def start_ray(num_processes: int, memory_gb: float | None = None, resources: dic
     """
     if platform.system() == "Windows":
         raise ValueError(
-            "Training needs Linux or macOS: on Windows run it in WSL (https://learn.microsoft.com/windows/wsl). Trained agents "
-            "act on Windows, too, by serl_ray.agents.sac.load_agent."
+            "Training needs Linux or macOS: on Windows run it in WSL (https://learn.microsoft.com/windows/wsl). "
+            "Trained agents act on Windows, too, by serl_ray.agents.sac.load_agent."
         )
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     if ray.is_initialized():
@@ -69,8 +71,8 @@ def _join(address: str) -> None:
         ray.init(logging_level=logging.WARNING)
     except (RuntimeError, ConnectionError) as error:
         raise ConnectionError(
-            f"RAY_ADDRESS is {address}, and this process cannot join the cluster there: {' '.join(str(error).split())} Use the "
-            "cluster's versions of Ray and Python here, or unset RAY_ADDRESS to use this machine alone."
+            f"RAY_ADDRESS is {address}, and this process cannot join the cluster there: {' '.join(str(error).split())} "
+            "Use the cluster's versions of Ray and Python here, or unset RAY_ADDRESS to use this machine alone."
         ) from error
 
 
@@ -83,8 +85,8 @@ def check_answers(address: str, seconds: float = 5.0) -> None:
         socket.create_connection((host.strip("[]"), int(port)), seconds).close()
     except OSError as error:
         raise ConnectionError(
-            f"RAY_ADDRESS is {address}, where no cluster answers ({error}). Start the cluster, or unset RAY_ADDRESS to use this "
-            "machine alone."
+            f"RAY_ADDRESS is {address}, where no cluster answers ({error}). Start the cluster, or unset RAY_ADDRESS to "
+            "use this machine alone."
         ) from error
 
 
@@ -110,8 +112,8 @@ def _kept_handlers() -> Iterator[None]:
 def start_here(**options: Any) -> None:
     """Starts Ray for this machine alone; `options` are those of `ray.init`.
 
-    By itself Ray listens on every interface, and takes 127.0.0.1 for a name of the machine's outer address. Where it has no
-    clusters, as on macOS, it listens on 127.0.0.1 alone.
+    By itself Ray listens on every interface, and takes 127.0.0.1 for a name of the machine's outer address. Where it
+    has no clusters, as on macOS, it listens on 127.0.0.1 alone.
 
     Raises:
         ValueError: the folder of temporary files has too long a name for the sockets that Ray puts there.
@@ -119,19 +121,25 @@ def start_here(**options: Any) -> None:
     with on_this_machine_alone():
         try:
             ray.init(
-                address="local", include_dashboard=False, logging_level=logging.WARNING, _system_config=NO_PRESTART, **options
+                address="local",
+                include_dashboard=False,
+                logging_level=logging.WARNING,
+                _system_config=NO_PRESTART,
+                **options,
             )
         except OSError as error:
             if "AF_UNIX" not in str(error):
                 raise
             folder = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
             raise ValueError(
-                f"The folder of temporary files, {folder}, has {len(os.fsencode(folder))} bytes in its name, too many for the "
-                "sockets that Ray puts there. Set a shorter one: TMPDIR=/tmp."
+                f"The folder of temporary files, {folder}, has {len(os.fsencode(folder))} bytes in its name, too many "
+                "for the sockets that Ray puts there. Set a shorter one: TMPDIR=/tmp."
             ) from error
 
 
 def places(needs: dict[str, float]) -> float:
     """Number of processes with these needs for which the nodes of the cluster have room."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return sum(min((node.get(name, 0.0) // need for name, need in needs.items() if need), default=math.inf) for node in nodes)
+    return sum(
+        min((node.get(name, 0.0) // need for name, need in needs.items() if need), default=math.inf) for node in nodes
+    )

@@ -22,11 +22,12 @@ NUMBERED = (0.0, 1.0, 2.0)
 class ActionScale:
     """Symmetric map of actions: each number is divided by its greatest absolute value, so that 0 stays 0.
 
-    Grippers are apart: their commands -1, 0, 1 stay as they are, and 0, 1, 2 or other values of these commands become -1, 0, 1.
+    Grippers are apart: their commands -1, 0, 1 stay as they are, and 0, 1, 2 or other values of these commands become
+    -1, 0, 1.
 
     Attributes:
-        limits: divisors (A,), in the units of the robot; 1 for a number that is always 0, below 0 for a gripper whose greater
-            value closes it.
+        limits: divisors (A,), in the units of the robot; 1 for a number that is always 0, below 0 for a gripper whose
+            greater value closes it.
         offsets: numbers (A,) that are subtracted before; 0 except for grippers.
         grippers: indices of the grippers.
     """
@@ -80,7 +81,9 @@ class ActionScale:
 
 
 def measure_scale(
-    actions: Iterable[np.ndarray], grippers: Collection[int] | None = None, gripper_values: tuple[float, float] | None = None
+    actions: Iterable[np.ndarray],
+    grippers: Collection[int] | None = None,
+    gripper_values: tuple[float, float] | None = None,
 ) -> ActionScale:
     """The one scale of all recorded actions.
 
@@ -120,8 +123,8 @@ def _commands(close: float, open_: float) -> tuple[float, ...]:
 
 def _warn_of_flags(index: int) -> None:
     logger.warning(
-        "action[%d] has 0 and 1 alone, read as a gripper's hold and open, so that it never closes. If they mean something else, "
-        "name the values that close and open it, such as --gripper_values 0 1.",
+        "action[%d] has 0 and 1 alone, read as a gripper's hold and open, so that it never closes. If they mean "
+        "something else, name the values that close and open it, such as --gripper_values 0 1.",
         index,
     )
 
@@ -134,7 +137,7 @@ def _check_gripper(
     if not is_command[index]:
         expected = " or ".join(", ".join(f"{value:g}" for value in commands) for commands in known)
         raise ValueError(
-            f"action[{index}], a gripper, has values from {least[index]:g} to {greatest[index]:g}; expected the commands "
-            f"{expected} (close, hold, open). Record commands, name the values that close and open it (--gripper_values), or "
-            "leave it out of --grippers to scale it as the others."
+            f"action[{index}], a gripper, has values from {least[index]:g} to {greatest[index]:g}; expected the "
+            f"commands {expected} (close, hold, open). Record commands, name the values that close and open it "
+            "(--gripper_values), or leave it out of --grippers to scale it as the others."
         )

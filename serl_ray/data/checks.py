@@ -1,6 +1,7 @@
 """Oddities of observations, actions and flags, looked for in an env's steps and in demonstrations alike.
 
-What cannot be learned from is an error where it is read. These are the findings that training survives, with their effects.
+What cannot be learned from is an error where it is read. These are the findings that training survives, with their
+effects.
 """
 
 from __future__ import annotations
@@ -38,14 +39,15 @@ def gripper_oddities(name: str, codes: Gripper) -> Iterator[str]:
     """Warnings about the numbers of a gripper's commands; `name` names their origin."""
     if codes.num_off:
         yield (
-            f"{name} is a gripper's and has {codes.num_off} value(s) off -1, 0 and 1, such as {codes.off:.3g}, which are "
-            "rounded: record -1 close, 0 hold, 1 open."
+            f"{name} is a gripper's and has {codes.num_off} value(s) off -1, 0 and 1, such as {codes.off:.3g}, which "
+            "are rounded: record -1 close, 0 hold, 1 open."
         )
     missing = [word for word, count in (("closes", codes.closes), ("opens", codes.opens)) if not count]
     if missing:
         yield (
             f"{name} is a gripper's and never {' or '.join(missing)} it: the policy learns no such command. Record it "
-            f"(-1 close, 0 hold, 1 open), or choose a setup_mode with a fixed gripper.{_FLAGS if codes.has_flags else ''}"
+            "(-1 close, 0 hold, 1 open), or choose a setup_mode with a fixed "
+            f"gripper.{_FLAGS if codes.has_flags else ''}"
         )
 
 
@@ -173,7 +175,10 @@ class DemoChecks:
             return
         yield from self._observation_warnings()
         if self._steps > 1 and self.actions is not None and self.actions.is_constant:
-            yield "Every action is the same: if the recorder keeps one array and writes into it, store copies, action.copy()."
+            yield (
+                "Every action is the same: if the recorder keeps one array and writes into it, store copies, "
+                "action.copy()."
+            )
         else:
             for dimension, codes in self._codes.items():
                 yield from gripper_oddities(f"action[{dimension}]", codes)
@@ -196,14 +201,17 @@ class DemoChecks:
         for key, found in self.vectors.items():
             yield from filter(None, (large_scale(key, found.largest), small_scale(key, found.largest)))
             if found.is_constant and found.largest > 0:
-                yield f"`{key}` never changes: if the recorder keeps one array and writes into it, store copies, array.copy()."
+                yield (
+                    f"`{key}` never changes: if the recorder keeps one array and writes into it, store copies, "
+                    "array.copy()."
+                )
         for key, camera in self._cameras.items():
             if camera.is_black:
                 yield f"Camera `{key}` is always black: check that it was switched on, and its lens uncovered."
             elif camera.is_constant:
                 yield (
-                    f"Camera `{key}` always shows the same image: check that its driver ran, and that the recorder stored "
-                    "copies, image.copy()."
+                    f"Camera `{key}` always shows the same image: check that its driver ran, and that the recorder "
+                    "stored copies, image.copy()."
                 )
         for key, spec in self._odd_shapes.items():
             yield f"`{key}` is {spec}, which no agent can read. {image_fix(spec.shape, spec.dtype)}"
@@ -212,13 +220,19 @@ class DemoChecks:
         if self._steps > 1 and self._ends == self._steps:
             yield "Every step ends an episode: dones is 1 in the last transition of an episode alone."
         if not self._ends:
-            yield "No episode ends: set dones in the last transition of each, and masks to 0 where it was a success or failure."
+            yield (
+                "No episode ends: set dones in the last transition of each, and masks to 0 where it was a success or "
+                "failure."
+            )
         if not self._has_reward and not self._is_dense:
             yield "There is no reward above 0: give 1 where the task is done, as agents learn from it what to do."
         if self._ends and self._going_on and not self._is_dense:
-            yield f"The reward is 1 and the episode goes on, in {self._going_on} step(s): end it at success (terminated)."
+            yield (
+                f"The reward is 1 and the episode goes on, in {self._going_on} step(s): end it at success (terminated)."
+            )
         if self._unmasked_ends and not self._is_dense:
             yield (
-                f"{self._unmasked_ends} of {self._rewarded_ends} episodes that end with a reward have a mask of 1, as at a "
-                "time-out: values go on behind the success. Set masks to 0 where the task is done (masks = 1 - terminated)."
+                f"{self._unmasked_ends} of {self._rewarded_ends} episodes that end with a reward have a mask of 1, as "
+                "at a time-out: values go on behind the success. Set masks to 0 where the task is done (masks = 1 - "
+                "terminated)."
             )

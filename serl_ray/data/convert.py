@@ -58,10 +58,14 @@ class Episodes:
                     bar.update()
         warn_dropped(self.errors, self.num_episodes)
         if not self.num_episodes:
-            raise DemoError(f"{self._paths}: no transition in it: an episode needs two rows, or a last one that terminates.")
+            raise DemoError(
+                f"{self._paths}: no transition in it: an episode needs two rows, or a last one that terminates."
+            )
 
 
-def convert(source: str, target: Path, to: Format, style: LeRobotFormat, options: LeRobotOptions, skip_bad: bool) -> Episodes:
+def convert(
+    source: str, target: Path, to: Format, style: LeRobotFormat, options: LeRobotOptions, skip_bad: bool
+) -> Episodes:
     """Writes the demonstrations at `source`, of any format, to `target`, and returns the episodes read.
 
     Each segment becomes an episode. Only one of them is in memory at a time, except for a pickle, which is written as a
@@ -95,9 +99,13 @@ def format_like(source: str, version: str, videos: bool, fps: int | None, task: 
     folder = LeRobotFolder.open(source)
     rate = fps or folder.info["fps"]
     if rate != int(rate):
-        raise ValueError(f"{source}: it has {rate} steps per second; a whole number can be written, such as --fps {round(rate)}.")
+        raise ValueError(
+            f"{source}: it has {rate} steps per second; a whole number can be written, such as --fps {round(rate)}."
+        )
     if not (task := task or folder.task):
-        raise ValueError(f"{source}: its episodes have several tasks or none; one is written for all. Name it: --task 'words'.")
+        raise ValueError(
+            f"{source}: its episodes have several tasks or none; one is written for all. Name it: --task 'words'."
+        )
     return LeRobotFormat(version, videos, int(rate), task)
 
 
@@ -108,7 +116,9 @@ def _options_for(files: Sequence[str], options: LeRobotOptions, skip_bad: bool) 
         ValueError: an option is for LeRobot data sets, and a file is of another format.
     """
     if options.episodes_succeed and (others := [file for file in files if folder_of(file) is None]):
-        raise ValueError(f"{others[0]}: --episodes_succeed is for LeRobot data sets, which this is not. Leave the option out.")
+        raise ValueError(
+            f"{others[0]}: --episodes_succeed is for LeRobot data sets, which this is not. Leave the option out."
+        )
     return options.with_scale_of(files, skip_bad)
 
 

@@ -23,9 +23,11 @@ from serl_ray.files.tables import open_parquet, read_group
 
 
 def count_observations(paths: str | Sequence[str]) -> int:
-    """The most observations that the demonstrations at `paths` have, by Ray Data: one a transition, and one more a segment.
+    """The most observations that the demonstrations at `paths` have, by Ray Data: one a transition, and one more a
+    segment.
 
-    Only a pickle must be read as a whole for it. What cannot be read is not counted; reading says what is wrong with it.
+    Only a pickle must be read as a whole for it. What cannot be read is not counted; reading says what is wrong with
+    it.
     """
     files = find_files(paths)
     dataset = ray.data.from_items([{"path": file} for file in files], override_num_blocks=len(files))

@@ -27,8 +27,8 @@ def scale_of_demos(paths: str | Sequence[str], skip_bad: bool = False) -> Action
         scale = _scale_of(file, skip_bad)
         if first and scale and scale != first[1]:
             raise DemoError(
-                f"{file}: its actions were divided by other numbers than those of {first[0]}, so that 1 means another motion. "
-                "Convert both data sets in one conversion: serl convert 'SETS/*' TARGET --rescale_actions."
+                f"{file}: its actions were divided by other numbers than those of {first[0]}, so that 1 means another "
+                "motion. Convert both data sets in one conversion: serl convert 'SETS/*' TARGET --rescale_actions."
             )
         if scale and not first:
             first = (file, scale)

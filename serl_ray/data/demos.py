@@ -89,12 +89,15 @@ def read_demos(
     files = find_files(paths)
     dataset = ray.data.from_items([{"path": file} for file in files], override_num_blocks=len(files))
     dataset.context.execution_options.preserve_order = True
-    read = partial(_read_rows, skip_bad=skip_bad, observation_spec=observation_spec, action_dim=action_dim, select=select)
+    read = partial(
+        _read_rows, skip_bad=skip_bad, observation_spec=observation_spec, action_dim=action_dim, select=select
+    )
     return dataset.flat_map(read)
 
 
 def segments(dataset: ray.data.Dataset, checks: DemoChecks | None = None) -> Iterator[Segment]:
-    """The segments of a dataset from `read_demos`, as they arrive; a warning at the end counts the episodes that were left out.
+    """The segments of a dataset from `read_demos`, as they arrive; a warning at the end counts the episodes that were
+    left out.
 
     Args:
         dataset: the dataset.
@@ -126,8 +129,8 @@ def find_files(paths: str | Sequence[str]) -> list[str]:
         found = [file for name in ([path] if is_lerobot(path) else expand(path)) for file in _files_of(name)]
         if not found:
             raise FileNotFoundError(
-                f"{path or repr(path)}: no demonstrations there. Give .pkl or .parquet files, a folder that has some, a LeRobot "
-                "folder, or a pattern."
+                f"{path or repr(path)}: no demonstrations there. Give .pkl or .parquet files, a folder that has some, "
+                "a LeRobot folder, or a pattern."
             )
         files += found
     return files
@@ -155,7 +158,8 @@ def raise_bad(error: DemoError) -> None:
 
 
 def note_bad(errors: list[DemoError], skip_bad: bool) -> OnBad:
-    """The `OnBad` that adds an error to a list, and raises it unless bad episodes, or only too short ones, are skipped."""
+    """The `OnBad` that adds an error to a list, and raises it unless bad episodes, or only too short ones, are
+    skipped."""
 
     def note(error: DemoError) -> None:
         if not skip_bad and not isinstance(error, ShortEpisode):
@@ -185,7 +189,9 @@ def read_file(
     with _errors_to(on_bad, path):
         for read in _parts(path, recorded_spec, lerobot):
             with _errors_to(on_bad, path):
-                found = [_checked(path, first, segment, observation_spec, action_dim, select) for first, segment in read()]
+                found = [
+                    _checked(path, first, segment, observation_spec, action_dim, select) for first, segment in read()
+                ]
                 if not found:
                     raise ShortEpisode(f"{path}: an episode of one frame, with no observation after its action.")
                 yield from found
@@ -225,7 +231,11 @@ def _parts(path: str, observation_spec: Mapping[str, ArraySpec] | None, lerobot:
     if is_pickle(path):
         return read_pickle_parts(path, observation_spec)
     folder = folder_of(path)
-    return read_parts(path, observation_spec) if folder is None else read_lerobot_parts(folder, path, observation_spec, lerobot)
+    return (
+        read_parts(path, observation_spec)
+        if folder is None
+        else read_lerobot_parts(folder, path, observation_spec, lerobot)
+    )
 
 
 def _read_rows(item: dict[str, Any], skip_bad: bool, **options: Any) -> Iterator[dict[str, Any]]:
@@ -250,4 +260,6 @@ def _to_row(segment: Segment) -> dict[str, Any]:
 def _from_row(row: dict[str, Any]) -> Segment:
     prefix = "observations."
     observations = {name.removeprefix(prefix): rows for name, rows in row.items() if name.startswith(prefix)}
-    return Segment(observations=observations, **{name: value for name, value in row.items() if not name.startswith(prefix)})
+    return Segment(
+        observations=observations, **{name: value for name, value in row.items() if not name.startswith(prefix)}
+    )

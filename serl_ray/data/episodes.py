@@ -62,7 +62,9 @@ class EpisodeRecorder:
         reported = info.get("success")
         self._success = None if reported is None else bool(reported)
         self._observations.append(observation)
-        self._steps.append((executed, reward, terminated, truncated, info.get("grasp_penalty", 0.0), intervention is not None))
+        self._steps.append(
+            (executed, reward, terminated, truncated, info.get("grasp_penalty", 0.0), intervention is not None)
+        )
         return terminated or truncated
 
     def cut(self) -> Segment:

@@ -8,7 +8,8 @@ class DemoError(ValueError):
 
 
 class ShortEpisode(DemoError):
-    """An episode without a transition: a single frame, with no observation after its action. It is left out and counted."""
+    """An episode without a transition: a single frame, with no observation after its action. It is left out and
+    counted."""
 
 
 def demo_error(path: str, index: int, key: str, expected: str, found: str, fix: str = "") -> DemoError:

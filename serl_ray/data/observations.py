@@ -33,7 +33,9 @@ def joined_name(state_keys: Sequence[str] | None) -> str:
 def check_selection(available_keys: Collection[str], image_keys: Sequence[str], state_keys: Sequence[str]) -> None:
     """Raises ValueError for an empty selection or a missing key."""
     if not image_keys and not state_keys:
-        raise ValueError("Neither image_keys nor state_keys is given: an agent needs at least one camera or one state vector.")
+        raise ValueError(
+            "Neither image_keys nor state_keys is given: an agent needs at least one camera or one state vector."
+        )
     missing = [key for key in (*image_keys, *state_keys) if key not in available_keys]
     if missing:
         raise ValueError(
@@ -42,11 +44,14 @@ def check_selection(available_keys: Collection[str], image_keys: Sequence[str], 
             "(vectors)."
         )
     if STATE in image_keys:
-        raise ValueError(f"{STATE!r} is the name of the state vector: it cannot be among the image_keys {tuple(image_keys)}.")
+        raise ValueError(
+            f"{STATE!r} is the name of the state vector: it cannot be among the image_keys {tuple(image_keys)}."
+        )
 
 
 def image_fix(shape: Sequence[int], dtype: np.dtype) -> str:
-    """Advice on making an array of this shape and dtype, meant as an image, one of (H, W, 3) uint8; empty for such an image."""
+    """Advice on making an array of this shape and dtype, meant as an image, one of (H, W, 3) uint8; empty for such an
+    image."""
     if not shape:
         return "Make a single number a vector of length 1."
     if len(shape) == 4:
@@ -67,7 +72,10 @@ def image_fix(shape: Sequence[int], dtype: np.dtype) -> str:
 
 
 _GREY = "Give a grey image three colour channels, np.repeat({}, 3, axis=-1)."
-_DEPTH = "Scale depth to bytes, (255 * np.clip(depth / farthest, 0, 1)).astype(np.uint8), and repeat it in three colour channels."
+_DEPTH = (
+    "Scale depth to bytes, (255 * np.clip(depth / farthest, 0, 1)).astype(np.uint8), and repeat it in three colour "
+    "channels."
+)
 
 
 def squeezed_cameras(shapes: Mapping[str, tuple[int, ...]], image_size: tuple[int, int]) -> str | None:
@@ -78,12 +86,14 @@ def squeezed_cameras(shapes: Mapping[str, tuple[int, ...]], image_size: tuple[in
         image_size: height and width in pixels of the trunk's input.
     """
     height, width = image_size
-    squeezed = [f"{key} {shape[-3]}x{shape[-2]}" for key, shape in shapes.items() if shape[-3] * width != shape[-2] * height]
+    squeezed = [
+        f"{key} {shape[-3]}x{shape[-2]}" for key, shape in shapes.items() if shape[-3] * width != shape[-2] * height
+    ]
     if not squeezed:
         return None
     return (
-        f"Images change their aspect ratio: {', '.join(squeezed)} (height x width) are resized to {height}x{width}. To keep it, "
-        "let the env cut out or pad a square; it must be the same in demonstrations."
+        f"Images change their aspect ratio: {', '.join(squeezed)} (height x width) are resized to {height}x{width}. To "
+        "keep it, let the env cut out or pad a square; it must be the same in demonstrations."
     )
 
 
@@ -118,6 +128,6 @@ def _check_joinable(keys: Sequence[str], vectors: Sequence[np.ndarray]) -> None:
     if not all(vector.ndim for vector in vectors) or len({vector.shape[:-1] for vector in vectors}) > 1:
         found = ", ".join(f"{key} {vector.shape}" for key, vector in zip(keys, vectors, strict=True))
         raise ValueError(
-            f"The state cannot be joined of {found}: each must be a vector (D,) in each step. Make a single number a vector of "
-            "length 1, and flatten a matrix."
+            f"The state cannot be joined of {found}: each must be a vector (D,) in each step. Make a single number a "
+            "vector of length 1, and flatten a matrix."
         )

@@ -38,7 +38,8 @@ def _bottom(error: RayError, kind: type[Exception]) -> Exception:
 def rows_where(dataset: ray.data.Dataset, condition: pc.Expression) -> ray.data.Dataset:
     """The rows that meet a condition.
 
-    Ray's own `filter` writes the condition into its metrics, which take ASCII alone; the names of episodes are often paths.
+    Ray's own `filter` writes the condition into its metrics, which take ASCII alone; the names of episodes are often
+    paths.
     """
     return dataset.map_batches(partial(_rows_where, condition=condition), batch_size=None, batch_format="pyarrow")
 
@@ -48,7 +49,8 @@ def _rows_where(batch: pa.Table, condition: pc.Expression) -> pa.Table:
 
 
 def keep_good(dataset: ray.data.Dataset) -> ray.data.Dataset:
-    """The rows of a materialised dataset from `read_demos` that are segments, after a warning about those that were left out."""
+    """The rows of a materialised dataset from `read_demos` that are segments, after a warning about those that were
+    left out."""
     errors: list[str] = []
     num_good = 0
     for row in dataset.map(_noted).iter_rows():

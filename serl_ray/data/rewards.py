@@ -12,8 +12,8 @@ from serl_ray.data.schema import Segment
 SUCCESS_RETURN = 0.5
 """Sum of rewards, where these are 0 or 1, from which an episode counts as a success."""
 SUCCESS_RULE = (
-    f"An episode counts as a success if its rewards add up to {SUCCESS_RETURN:g} or more (--success_return); None leaves that to "
-    "the env's info['success'], and --reward dense is for rewards at every step."
+    f"An episode counts as a success if its rewards add up to {SUCCESS_RETURN:g} or more (--success_return); None "
+    "leaves that to the env's info['success'], and --reward dense is for rewards at every step."
 )
 """The rule for rewards that are 0 or 1, said where they are not."""
 TOLERANCE = 1e-3
@@ -46,8 +46,9 @@ def invisible_success(steps: float, discount: float) -> str | None:
         return None
     better = min(math.ceil(1000 * VISIBLE ** (1 / steps)) / 1000, 0.999)
     return (
-        f"A success after {steps:.0f} steps is worth {value:.1g} in the first step, with the discount of {discount:g}: the "
-        f"critics cannot see it. Choose --discount {better:g}, which makes it {better**steps:.2g}, or fewer steps a second."
+        f"A success after {steps:.0f} steps is worth {value:.1g} in the first step, with the discount of {discount:g}: "
+        f"the critics cannot see it. Choose --discount {better:g}, which makes it {better**steps:.2g}, or fewer steps "
+        "a second."
     )
 
 
@@ -63,7 +64,8 @@ def succeeded(total_reward: float, reported: bool | None, success_return: float 
 
 
 def unusual_reward(rewards: np.ndarray, success_return: float | None) -> str | None:
-    """A sentence if rewards (n,) are not 0 or 1 while the default rule, which is for such rewards, decides on success."""
+    """A sentence if rewards (n,) are not 0 or 1 while the default rule, which is for such rewards, decides on
+    success."""
     others = rewards[~np.isin(rewards, (0.0, 1.0))]
     if success_return != SUCCESS_RETURN or not others.size:
         return None
@@ -74,8 +76,8 @@ def unusual_reward(rewards: np.ndarray, success_return: float | None) -> str | N
 class ReturnBound:
     """The upper bound of the critics' targets, which clamps them; see `agents.losses.td_target`.
 
-    A return above the bound proves it wrong: the values of the states before would be clamped below what was earned. Rewards
-    below 0 prove nothing, and make what is still to come of an episode unknown.
+    A return above the bound proves it wrong: the values of the states before would be clamped below what was earned.
+    Rewards below 0 prove nothing, and make what is still to come of an episode unknown.
 
     Attributes:
         max_return: the bound; None for none.
@@ -110,13 +112,13 @@ class ReturnBound:
         bias = f" (with the reward_bias of {self.reward_bias:g})" if self.reward_bias else ""
         if self.max_return is not None and reward > self.max_return:
             return (
-                f"a reward of {reward:g}{bias} is above {bound}. Choose --max_return {greatest:.6g} if no return is greater, "
-                "or --reward dense if there are rewards at every step."
+                f"a reward of {reward:g}{bias} is above {bound}. Choose --max_return {greatest:.6g} if no return is "
+                "greater, or --reward dense if there are rewards at every step."
             )
         return (
-            f"rewards of up to {reward:g}{bias} add up to a return of {greatest:.3g}, with the discount of {self.discount:g}: "
-            f"this is above {bound}. Choose --max_return None, or --reward dense if there are rewards at every step; "
-            "or end the episode with its first reward of 1."
+            f"rewards of up to {reward:g}{bias} add up to a return of {greatest:.3g}, with the discount of "
+            f"{self.discount:g}: this is above {bound}. Choose --max_return None, or --reward dense if there are "
+            "rewards at every step; or end the episode with its first reward of 1."
         )
 
 

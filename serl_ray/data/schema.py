@@ -66,7 +66,8 @@ class Segment:
         intervened: flags (n,), bool, true if a person chose the action.
         episode: identity of the episode, unique in a buffer; stored as a string.
         first_step: step number of row 0 in its episode.
-        success: `info["success"]` of the last row; None where the env did not report it. Of the formats, Parquet stores it.
+        success: `info["success"]` of the last row; None where the env did not report it. Of the formats, Parquet stores
+            it.
     """
 
     observations: dict[str, np.ndarray]
@@ -135,15 +136,23 @@ class Segment:
             raise ValueError(f"A segment needs actions (n, A) with n >= 1, not {self.actions.shape}.")
         for name in SCALAR_FIELDS:
             if getattr(self, name).shape != (n,):
-                raise ValueError(f"A segment of {n} actions needs {name} of shape ({n},), not {getattr(self, name).shape}.")
+                raise ValueError(
+                    f"A segment of {n} actions needs {name} of shape ({n},), not {getattr(self, name).shape}."
+                )
         for key, rows in self.observations.items():
             if len(rows) != n + 1:
-                raise ValueError(f"A segment of {n} actions needs {n + 1} rows of observations[{key!r}], not {len(rows)}.")
+                raise ValueError(
+                    f"A segment of {n} actions needs {n + 1} rows of observations[{key!r}], not {len(rows)}."
+                )
         if self.dones[:-1].any():
-            raise ValueError(f"Episode {self.episode!r} is done before the last row of its segment: cut the segment there.")
+            raise ValueError(
+                f"Episode {self.episode!r} is done before the last row of its segment: cut the segment there."
+            )
 
 
-TRANSITION_FIELDS: tuple[str, ...] = tuple(f.name for f in fields(Segment) if f.name == "actions" or f.name in SCALAR_FIELDS)
+TRANSITION_FIELDS: tuple[str, ...] = tuple(
+    f.name for f in fields(Segment) if f.name == "actions" or f.name in SCALAR_FIELDS
+)
 """Fields of a `Segment` with one row per transition."""
 
 Part = Callable[[], Iterable[tuple[int, Segment]]]

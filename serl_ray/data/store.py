@@ -41,7 +41,9 @@ class DemoStore:
         if there and not resume:
             raise FileExistsError(f"{there[0]} exists already. Choose another --output, or continue it with --resume.")
         if resume and not there:
-            raise FileNotFoundError(f"There is no recording at {target} to resume. Check --output, or leave --resume out.")
+            raise FileNotFoundError(
+                f"There is no recording at {target} to resume. Check --output, or leave --resume out."
+            )
         _check_writable(target)
         if self.is_pickle and target.exists() and not self._folder.exists():
             write_demos(self._folder, read_file(str(target)))
@@ -95,4 +97,6 @@ def _check_writable(target: Path) -> None:
 
 
 def _describe(observations: dict[str, ArraySpec], action_dim: int) -> str:
-    return ", ".join(f"{key} {spec}" for key, spec in sorted(observations.items())) + f", actions of {action_dim} numbers"
+    return (
+        ", ".join(f"{key} {spec}" for key, spec in sorted(observations.items())) + f", actions of {action_dim} numbers"
+    )

@@ -104,7 +104,9 @@ class Summary:
 
     def draw(self, path: str | Path) -> None:
         """Plots histograms of lengths and actions, and images of a few episodes with a row per episode and camera."""
-        strips = [(f"episode {e}, {key}", images) for e, strip in enumerate(self._strips) for key, images in strip.items()]
+        strips = [
+            (f"episode {e}, {key}", images) for e, strip in enumerate(self._strips) for key, images in strip.items()
+        ]
         figure = Figure(figsize=(12, 4 + 1.5 * len(strips)), layout="constrained")
         above, *below = figure.subfigures(
             2 if strips else 1, 1, height_ratios=[4, 1.5 * len(strips)] if strips else [1], squeeze=False

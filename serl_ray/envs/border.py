@@ -28,9 +28,11 @@ logger = logging.getLogger(__name__)
 
 
 class Border(gymnasium.Wrapper):
-    """Innermost wrapper of an env, which checks each reset and step once; all that passes it is a copy, in both directions.
+    """Innermost wrapper of an env, which checks each reset and step once; all that passes it is a copy, in both
+    directions.
 
-    Deviations that it can put right are logged once. Other projects' names are read as the contract's (`peers.understood`).
+    Deviations that it can put right are logged once. Other projects' names are read as the contract's
+    (`peers.understood`).
 
     Args:
         env: env as its author has written it.
@@ -47,7 +49,9 @@ class Border(gymnasium.Wrapper):
         with self._named():
             check_signature(env)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
         """Starts an episode.
 
         Raises:

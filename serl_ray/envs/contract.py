@@ -75,7 +75,9 @@ def inspect_env(
     space_faults = list(_space_faults(env.observation_space))
     problems = [text for key, text in space_faults if keys is None or key is None or key in keys]
     problems += _selection_problems(env, image_keys, state_keys)
-    warnings = [f"{text} Nothing uses it." for key, text in space_faults if key and keys is not None and key not in keys]
+    warnings = [
+        f"{text} Nothing uses it." for key, text in space_faults if key and keys is not None and key not in keys
+    ]
     if forbidden := [*action_space_problems(env.action_space, setup_mode), *_signature_problems(env)]:
         return CheckReport([*problems, *forbidden], warnings, ["Nothing: the env was neither reset nor moved."])
     shape: Any = env.action_space.shape
@@ -84,25 +86,35 @@ def inspect_env(
     problems += [*recording.problems(), *_observation_problems(recording)]
     problems += [*_outcome_problems(recording), *reset_problems(recording), *filter(None, [recording.failure])]
     problems += reward_contradictions(recording, bound)
-    warnings += [*_observation_warnings(recording), *_outcome_warnings(recording, setup_mode, bound), *remarks(recording, layout)]
+    warnings += [
+        *_observation_warnings(recording),
+        *_outcome_warnings(recording, setup_mode, bound),
+        *remarks(recording, layout),
+    ]
     return CheckReport(list(dict.fromkeys(problems)), warnings, list(_facts(recording)))
 
 
-def _used_keys(env: gymnasium.Env, image_keys: Sequence[str] | None, state_keys: Sequence[str] | None) -> set[str] | None:
+def _used_keys(
+    env: gymnasium.Env, image_keys: Sequence[str] | None, state_keys: Sequence[str] | None
+) -> set[str] | None:
     if image_keys is None:
         return None
     vectors = default_state_keys(spaces_of(env), image_keys) if state_keys is None else state_keys
     return {*image_keys, *vectors}
 
 
-def _selection_problems(env: gymnasium.Env, image_keys: Sequence[str] | None, state_keys: Sequence[str] | None) -> Iterator[str]:
+def _selection_problems(
+    env: gymnasium.Env, image_keys: Sequence[str] | None, state_keys: Sequence[str] | None
+) -> Iterator[str]:
     """The problems of the choice of observations."""
     spaces = spaces_of(env)
     if (image_keys is None and state_keys is None) or not spaces:
         return
     image_keys = image_keys or ()
     try:
-        check_selection(spaces, image_keys, default_state_keys(spaces, image_keys) if state_keys is None else state_keys)
+        check_selection(
+            spaces, image_keys, default_state_keys(spaces, image_keys) if state_keys is None else state_keys
+        )
     except ValueError as error:
         yield str(error)
     yield from (
@@ -122,13 +134,19 @@ def _signature_problems(env: gymnasium.Env) -> Iterator[str]:
 def _space_faults(space: gymnasium.Space) -> Iterator[tuple[str | None, str]]:
     """The faults of an observation space, with the key that they are about."""
     if not isinstance(space, gymnasium.spaces.Dict):
-        yield None, f"The observation space is {type(space).__name__}: make it a Dict of cameras and the vector `state`."
+        yield (
+            None,
+            f"The observation space is {type(space).__name__}: make it a Dict of cameras and the vector `state`.",
+        )
         return
     for key, part in space.items():
         if isinstance(part, gymnasium.spaces.Dict):
             yield key, f"Observation `{key}` {nested_fault(part)}"
         elif not isinstance(part, Box):
-            yield key, f"Observation `{key}` is {type(part).__name__}: make it a Box, for a number float32 of shape (1,)."
+            yield (
+                key,
+                f"Observation `{key}` is {type(part).__name__}: make it a Box, for a number float32 of shape (1,).",
+            )
         elif fault := array_fault(part.shape, np.dtype(part.dtype)):
             yield key, f"Observation `{key}` {fault}"
 
@@ -170,7 +188,11 @@ def _limit_problems(space: Box, grippers: Sequence[int]) -> Iterator[str]:
 
 def _observation_problems(recording: Recording) -> Iterator[str]:
     for returned, kept in zip(recording.observations, recording.copies, strict=True):
-        arrays = {key: value for key, value in kept.items() if isinstance(value, np.ndarray)} if isinstance(kept, dict) else {}
+        arrays = (
+            {key: value for key, value in kept.items() if isinstance(value, np.ndarray)}
+            if isinstance(kept, dict)
+            else {}
+        )
         altered = [key for key, value in arrays.items() if not _same(returned.get(key), value)]
         yield from (f"The env changes the array `{key}` that it returned before: return a copy." for key in altered)
     yield from (
@@ -223,16 +245,28 @@ def _outcome_warnings(recording: Recording, setup_mode: str, bound: ReturnBound)
     if setup_mode.endswith("learned-gripper") and any("grasp_penalty" not in info for info in infos):
         yield "info lacks `grasp_penalty`, so the gripper may chatter: wrap the env in wrappers.GripperPenalty."
     lengths = recording.episode_lengths()
-    if 1 < len(lengths) < len(rewards) and len(set(lengths)) == 1 and not any(recording.truncations) and not any(rewards):
+    if (
+        1 < len(lengths) < len(rewards)
+        and len(set(lengths)) == 1
+        and not any(recording.truncations)
+        and not any(rewards)
+    ):
         yield f"Every episode terminates after {lengths[0]} steps: report time limits as truncated, so they bootstrap."
 
 
 def _facts(recording: Recording) -> Iterator[str]:
     steps = len(recording.rewards)
     if steps:
-        yield f"{1 / max(np.median(recording.step_seconds), 1e-6):.0f} Hz (a step takes {_durations(recording.step_seconds)})."
+        yield (
+            f"{1 / max(np.median(recording.step_seconds), 1e-6):.0f} Hz (a step takes "
+            f"{_durations(recording.step_seconds)})."
+        )
         lengths = recording.episode_lengths()
-        ended = f"after {min(lengths)} to {max(lengths)} steps each" if lengths else "so make sure that there is a time limit"
+        ended = (
+            f"after {min(lengths)} to {max(lengths)} steps each"
+            if lengths
+            else "so make sure that there is a time limit"
+        )
         yield f"{len(lengths)} episode(s) ended in {steps} steps, {ended}."
     shapes = {key: arrays.shape for key, arrays in recording.sound_arrays().items() if arrays.dtype == np.uint8}
     if squeezed := squeezed_cameras(shapes, EncoderConfig().image_size):

@@ -23,7 +23,9 @@ class ScriptedExpert:
 
     def __init__(self, env: gymnasium.Env[Any, Any], layout: ActionLayout, noise: float = 0.0, seed: int = 0) -> None:
         if not callable(getattr(env.unwrapped, "expert_action", None)):
-            raise TypeError(f"{type(env.unwrapped).__name__} has no scripted expert: give it a method expert_action() -> action.")
+            raise TypeError(
+                f"{type(env.unwrapped).__name__} has no scripted expert: give it a method expert_action() -> action."
+            )
         self._expert_action = env.get_wrapper_attr("expert_action")
         self._layout, self._continuous = layout, list(layout.continuous_indices)
         self._noise = noise
@@ -38,7 +40,8 @@ class ScriptedExpert:
         action = np.array(self._expert_action(), np.float32)
         if action.shape != (self._layout.action_dim,) or not np.isfinite(action).all():
             text = (
-                f"expert_action() returns {action.tolist()}: return the whole action, {self._layout.action_dim} finite numbers."
+                f"expert_action() returns {action.tolist()}: return the whole action, {self._layout.action_dim} finite "
+                "numbers."
             )
             raise EnvFault("wrong_action", text)
         action[self._continuous] += self._noise * self._rng.standard_normal(len(self._continuous))

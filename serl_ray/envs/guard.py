@@ -36,7 +36,9 @@ class Guard(gymnasium.Wrapper):
         super().__init__(bordered(env))
         self._step_deadline, self._reset_deadline = step_deadline, reset_deadline
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
         """Starts an episode."""
         with _faults("reset", self._reset_deadline):
             return self.env.reset(seed=seed, options=options)

@@ -64,7 +64,9 @@ class LearnedReward(gymnasium.Wrapper):
         self._positives_dir = Path(positives_dir) if positives_dir else None
         self._episode, self._step, self._in_a_row = "", 0, 0
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
         """Starts an episode."""
         self._episode, self._step, self._in_a_row = f"{time.time_ns()}", 0, 0
         return self.env.reset(seed=seed, options=options)
@@ -101,7 +103,9 @@ class LearnedReward(gymnasium.Wrapper):
 
 def _dict_space(space: gymnasium.Space) -> dict[str, gymnasium.Space]:
     if not isinstance(space, gymnasium.spaces.Dict):
-        raise ValueError(f"The observation space is {type(space).__name__}, not a Dict of arrays: see docs/env_contract.md.")
+        raise ValueError(
+            f"The observation space is {type(space).__name__}, not a Dict of arrays: see docs/env_contract.md."
+        )
     return dict(space.items())
 
 
@@ -115,7 +119,9 @@ def parse_gate(text: str, spaces: dict[str, gymnasium.Space]) -> Gate:
     if match is None:
         raise ValueError(f"The gate {text!r} is not a condition such as 'state[6] > 0.04'.")
     key, index, comparison, number = match[1], int(match[2]), _COMPARISONS[match[3]], float(match[4])
-    sizes = {name: space.shape[0] for name, space in spaces.items() if space.shape is not None and len(space.shape) == 1}
+    sizes = {
+        name: space.shape[0] for name, space in spaces.items() if space.shape is not None and len(space.shape) == 1
+    }
     if index >= sizes.get(key, 0):
         vectors = ", ".join(f"{name}[0..{size - 1}]" for name, size in sizes.items())
         raise ValueError(f"The gate {text!r} asks for {key}[{index}]; the env's vectors are {vectors or 'none'}.")

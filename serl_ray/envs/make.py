@@ -73,7 +73,11 @@ def make_env(
 
 def all_cameras(image_keys: Sequence[str], learned_reward: Mapping[str, Any] | None) -> tuple[str, ...]:
     """The cameras of the agent, and further ones of the classifier."""
-    seen = RewardClassifier.load(local_copy(learned_reward["classifier"]), device="cpu").image_keys if learned_reward else ()
+    seen = (
+        RewardClassifier.load(local_copy(learned_reward["classifier"]), device="cpu").image_keys
+        if learned_reward
+        else ()
+    )
     return tuple(dict.fromkeys((*image_keys, *seen)))
 
 
@@ -90,7 +94,9 @@ def build_env(
         return _call(TabletopEnv, env, {"setup_mode": setup_mode, "cameras": tuple(image_keys)} | kwargs)
     if env == "gym-hil":
         if setup_mode != GYM_HIL_MODE:
-            raise ValueError(f"The env gym-hil is {GYM_HIL_MODE}, not {setup_mode}: choose that setup_mode, or the env tabletop.")
+            raise ValueError(
+                f"The env gym-hil is {GYM_HIL_MODE}, not {setup_mode}: choose that setup_mode, or the env tabletop."
+            )
         from serl_ray.envs.gym_hil import make_pick_cube
 
         return _call(make_pick_cube, env, {"cameras": tuple(image_keys)} | kwargs)
@@ -115,8 +121,8 @@ def import_factory(path: str) -> Callable[..., Any]:
     module_name, colon, attribute = path.partition(":")
     if not (module_name and colon and attribute):
         raise ValueError(
-            f"Unknown env {path!r}: choose {' or '.join(BUNDLED_ENVS)}, or name your own as package.module:Class, or by its "
-            "gymnasium id (package.module:Name-v0 imports the module that registers it)."
+            f"Unknown env {path!r}: choose {' or '.join(BUNDLED_ENVS)}, or name your own as package.module:Class, or "
+            "by its gymnasium id (package.module:Name-v0 imports the module that registers it)."
         )
     try:
         module = importlib.import_module(module_name)
@@ -128,7 +134,9 @@ def import_factory(path: str) -> Callable[..., Any]:
     if registered := _registered(attribute):
         return registered
     if not callable(getattr(module, attribute, None)):
-        classes = [name for name, value in vars(module).items() if inspect.isclass(value) and issubclass(value, gymnasium.Env)]
+        classes = [
+            name for name, value in vars(module).items() if inspect.isclass(value) and issubclass(value, gymnasium.Env)
+        ]
         raise ValueError(f"{module_name} has no class {attribute!r}; its envs: {', '.join(classes) or 'none'}.")
     factory: Callable[..., Any] = getattr(module, attribute)
     return factory
@@ -139,8 +147,12 @@ def _call(factory: Callable[..., Any], name: str, kwargs: Mapping[str, Any]) -> 
     try:
         signature.bind(**kwargs)
     except TypeError as error:
-        raise ValueError(f"env_kwargs do not fit env {name!r} ({error}): it is made by {factory.__name__}{signature}.") from error
+        raise ValueError(
+            f"env_kwargs do not fit env {name!r} ({error}): it is made by {factory.__name__}{signature}."
+        ) from error
     env = factory(**kwargs)
     if not isinstance(env, gymnasium.Env):
-        raise ValueError(f"{name!r} gives a {type(env).__name__}: derive it from gymnasium.Env, not from the old gym.Env.")
+        raise ValueError(
+            f"{name!r} gives a {type(env).__name__}: derive it from gymnasium.Env, not from the old gym.Env."
+        )
     return env

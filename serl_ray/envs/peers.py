@@ -14,12 +14,15 @@ PEERS_ACTIONS = ("action_intervention", "teleop_action")
 PEERS_SUCCESS = ("succeed", "is_success")
 """Names of a success in HIL-SERL and gym-hil, and in gymnasium-robotics."""
 FINAL_OBSERVATIONS = ("final_obs", "final_observation")
-"""gymnasium's names of an episode's last observation, where the env has reset itself and returns the next one's first."""
+"""gymnasium's names of an episode's last observation, where the env has reset itself and returns the next one's
+first."""
 
 
 def is_flag(value: Any) -> bool:
     """True for one truth value: a bool, or a number, alone or in an array."""
-    return isinstance(value, bool | np.bool_ | int | float | np.number) or (isinstance(value, np.ndarray) and value.size == 1)
+    return isinstance(value, bool | np.bool_ | int | float | np.number) or (
+        isinstance(value, np.ndarray) and value.size == 1
+    )
 
 
 def ambiguities(info: dict[Any, Any]) -> Iterator[str]:
@@ -29,7 +32,10 @@ def ambiguities(info: dict[Any, Any]) -> Iterator[str]:
     action = next((name for name in (PERSON, *PEERS_ACTIONS) if info.get(name) is not None), None)
     if flag is None:
         if action in PEERS_ACTIONS:
-            yield f"info has {action!r} without {FLAG!r}: say by info[{FLAG!r}], a bool, whether a person acted in this step."
+            yield (
+                f"info has {action!r} without {FLAG!r}: say by info[{FLAG!r}], a bool, whether a person acted in this "
+                "step."
+            )
     elif not is_flag(flag):
         yield f"info[{FLAG!r}] is {flag!r}: return a bool."
     elif flag and action is None:

@@ -169,7 +169,11 @@ class Probe(Border):
 
 
 def _is_sound(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and array_fault(value.shape, value.dtype) is None and bool(np.isfinite(value).all())
+    return (
+        isinstance(value, np.ndarray)
+        and array_fault(value.shape, value.dtype) is None
+        and bool(np.isfinite(value).all())
+    )
 
 
 def _is_true(flag: Any) -> bool:

@@ -71,8 +71,8 @@ class Recorder:
 
         Raises:
             RuntimeError: too many consecutive episodes failed, or had an env fault.
-            ValueError: a whole episode passed without an action of the person who should drive, or without a report of success
-                where this decides.
+            ValueError: a whole episode passed without an action of the person who should drive, or without a report of
+                success where this decides.
         """
         recorded = in_a_row = 0
         for number in itertools.count(first):
@@ -97,8 +97,8 @@ class Recorder:
         success = succeeded(float(segment.rewards.sum()), segment.success, self.success_return)
         if success is None:
             raise ValueError(
-                "The env does not report info['success'], which decides whether an episode is kept: report it in the last step, "
-                "or name the sum of rewards that is a success, --success_return."
+                "The env does not report info['success'], which decides whether an episode is kept: report it in the "
+                "last step, or name the sum of rewards that is a success, --success_return."
             )
         return success
 

@@ -19,7 +19,9 @@ JUMP = 3.0
 
 def reset_problems(recording: Recording) -> Iterator[str]:
     """The problem of an env that resets itself and keeps the last observation to itself."""
-    pairs = [(recording.copies[end], recording.copies[end + 1]) for end in recording.ends if end + 1 in recording.starts]
+    pairs = [
+        (recording.copies[end], recording.copies[end + 1]) for end in recording.ends if end + 1 in recording.starts
+    ]
     before = [recording.copies[end - 1] for end in recording.ends if end + 1 in recording.starts]
     if not pairs or not all(isinstance(observation, dict) for pair in pairs for observation in pair):
         return
@@ -27,8 +29,8 @@ def reset_problems(recording: Recording) -> Iterator[str]:
         _equal(last, earlier) for (last, _), earlier in zip(pairs, before, strict=True)
     ):
         yield (
-            "The observation of each episode's last step is the next episode's first one, so the env resets itself: return "
-            "the last observation, or report it as info['final_obs']."
+            "The observation of each episode's last step is the next episode's first one, so the env resets itself: "
+            "return the last observation, or report it as info['final_obs']."
         )
 
 
@@ -54,8 +56,8 @@ def _jumps(recording: Recording) -> Iterator[str]:
     others = [lengths[move - 1] for move in moves - set(recording.ends)]
     if others and min(last) > JUMP * max(others) > 0.0:
         yield (
-            "The state jumps in the last step of every episode: if the env resets itself, return the last observation, or "
-            "report it as info['final_obs']."
+            "The state jumps in the last step of every episode: if the env resets itself, return the last observation, "
+            "or report it as info['final_obs']."
         )
 
 
@@ -63,8 +65,8 @@ def _seeds(recording: Recording) -> Iterator[str]:
     again = recording.starts[-1] if recording.starts else 0
     if recording.failure is None and again and not _equal(recording.copies[0], recording.copies[again]):
         yield (
-            "Two resets with one seed give two observations: draw from self.np_random, after super().reset(seed=seed). On a "
-            "robot, evaluations cannot be repeated exactly."
+            "Two resets with one seed give two observations: draw from self.np_random, after super().reset(seed=seed). "
+            "On a robot, evaluations cannot be repeated exactly."
         )
 
 
@@ -90,7 +92,10 @@ def _actions(recording: Recording) -> Iterator[str]:
         yield "step() changes the action that it is given. It gets a copy of what is stored; scale a copy all the same."
     infos = [info for info in recording.infos if isinstance(info, dict)]
     if len(infos) > 1 and all(PERSON in info for info in infos):
-        yield f"There is an {PERSON!r} in every step: leave it out of steps in which nobody intervened, else nothing is explored."
+        yield (
+            f"There is an {PERSON!r} in every step: leave it out of steps in which nobody intervened, else nothing is "
+            "explored."
+        )
 
 
 def _expert(recording: Recording, layout: ActionLayout) -> Iterator[str]:
@@ -98,11 +103,16 @@ def _expert(recording: Recording, layout: ActionLayout) -> Iterator[str]:
         yield f"expert_action() raised {recording.expert_error}"
     actions = recording.expert_actions
     if odd := [action for action in actions if action.shape != (layout.action_dim,) or action.dtype.kind not in "biuf"]:
-        yield f"expert_action() returns {odd[0].dtype} {odd[0].shape}: return the whole action, {layout.action_dim} numbers."
+        yield (
+            f"expert_action() returns {odd[0].dtype} {odd[0].shape}: return the whole action, {layout.action_dim} "
+            "numbers."
+        )
     elif actions:
         together = np.stack(actions)
         if not np.abs(together).max() <= 1.0:
-            yield f"expert_action() reaches {np.abs(together).max():.3g}: return numbers in [-1, 1]; others are clipped."
+            yield (
+                f"expert_action() reaches {np.abs(together).max():.3g}: return numbers in [-1, 1]; others are clipped."
+            )
         grippers = together[:, list(layout.gripper_indices)]
         if odd_grippers := [value for value in grippers.flat if value not in GRIPPER_COMMANDS]:
             text = f"expert_action() gives the gripper {odd_grippers[0]:.3g}"

@@ -64,7 +64,9 @@ class OffscreenRenderer:
         """The image (H, W, 3) of the named camera of the model."""
         self._camera.fixedcamid = self._model.camera(camera).id
         self._context.make_current()
-        mujoco.mjv_updateScene(self._model, data, self._option, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene)
+        mujoco.mjv_updateScene(
+            self._model, data, self._option, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
+        )
         mujoco.mjr_render(self._viewport, self._scene, self._mjr)
         mujoco.mjr_readPixels(self._pixels, None, self._viewport, self._mjr)
         return self._pixels[::-1].copy()  # OpenGL's first row is the lowest
@@ -116,7 +118,9 @@ def choose_backend() -> str:
     """
     wanted = os.environ.get("MUJOCO_GL", "").strip().lower()
     if wanted in ("disable", "disabled", "off", "false", "0"):
-        raise RuntimeError(f"MUJOCO_GL={wanted} switches rendering off, but an image is needed. Unset it, or choose no cameras.")
+        raise RuntimeError(
+            f"MUJOCO_GL={wanted} switches rendering off, but an image is needed. Unset it, or choose no cameras."
+        )
     if wanted in ("egl", "osmesa", "glfw", "cgl"):
         return wanted
     if platform.system() != "Linux":

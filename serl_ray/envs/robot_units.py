@@ -30,7 +30,8 @@ class RobotUnits(gymnasium.Wrapper):
         self.action_space = Box(-1.0, 1.0, (len(scale.limits),), np.float32)
 
     def step(self, action: np.ndarray) -> Any:
-        """Executes the action (A + G,) in the robot's units; a person's action that the env reports is mapped to [-1, 1]."""
+        """Executes the action (A + G,) in the robot's units; a person's action that the env reports is mapped to [-1,
+        1]."""
         result: Any = self.env.step(self._scale.invert(action))
         if not (isinstance(result, tuple) and isinstance(result[-1], dict)):
             return result
@@ -50,8 +51,8 @@ class RobotUnits(gymnasium.Wrapper):
 def in_policy_units(env: gymnasium.Env, scale: ActionScale | None) -> gymnasium.Env:
     """The env for a policy that learned from demonstrations with this scale: its actions are in [-1, 1].
 
-    An env whose action space is [-1, 1] is returned as it is: it multiplies by the limits itself. One whose action space has
-    the limits of the scale is given actions in its own units.
+    An env whose action space is [-1, 1] is returned as it is: it multiplies by the limits itself. One whose action
+    space has the limits of the scale is given actions in its own units.
 
     Raises:
         ValueError: the action space has other limits.
@@ -60,16 +61,18 @@ def in_policy_units(env: gymnasium.Env, scale: ActionScale | None) -> gymnasium.
     if scale is None or not isinstance(space, Box) or (np.all(space.low == -1) and np.all(space.high == 1)):
         return env
     if space.shape != (len(scale.limits),):
-        raise ValueError(f"The env takes actions of shape {space.shape}, the demonstrations have {len(scale.limits)} numbers.")
+        raise ValueError(
+            f"The env takes actions of shape {space.shape}, the demonstrations have {len(scale.limits)} numbers."
+        )
     ones = np.ones(space.shape, np.float32)
     low, high = np.sort([scale.invert(-ones), scale.invert(ones)], axis=0)
     if (wrong := np.flatnonzero(~(_is_close(space.low, low) & _is_close(space.high, high)))).size:
         first = wrong[0]
         raise ValueError(
             f"The env's action space ranges from {space.low[first]:g} to {space.high[first]:g} in dimension "
-            f"{', '.join(map(str, wrong))}, and the demonstrations' actions from {low[first]:.6g} to {high[first]:.6g} before "
-            "they were divided. Make it these limits in all dimensions, to be given actions in their units; or -1 to 1, and "
-            "multiply by them inside the env."
+            f"{', '.join(map(str, wrong))}, and the demonstrations' actions from {low[first]:.6g} to {high[first]:.6g} "
+            "before they were divided. Make it these limits in all dimensions, to be given actions in their units; or "
+            "-1 to 1, and multiply by them inside the env."
         )
     return RobotUnits(env, scale)
 

@@ -92,7 +92,11 @@ def reset_findings(result: Any, spaces: Spaces, keys: Keys = None) -> Iterator[F
 def step_findings(action_shape: tuple[int, ...], result: Any, spaces: Spaces, keys: Keys = None) -> Iterator[Finding]:
     """The findings about what `env.step` returned."""
     if not (isinstance(result, tuple) and len(result) == 5):
-        what = f"a tuple of {len(result)} (4 is the old gym API)" if isinstance(result, tuple) else f"a {type(result).__name__}"
+        what = (
+            f"a tuple of {len(result)} (4 is the old gym API)"
+            if isinstance(result, tuple)
+            else f"a {type(result).__name__}"
+        )
         text = f"step() returns {what}: return observation, reward, terminated, truncated, info."
         yield Finding("step", text, "wrong_result")
         return
@@ -144,8 +148,8 @@ def array_fault(shape: tuple[int, ...], dtype: np.dtype) -> str | None:
 def nested_fault(keys: Iterable[str]) -> str:
     """The fault of a dict of observations in place of one."""
     return (
-        f"is a dict of {', '.join(sorted(map(str, keys)))}: flatten it. Each camera gets a key of its own at the top level, "
-        "and the numbers of the robot are joined into one `state` (np.concatenate)."
+        f"is a dict of {', '.join(sorted(map(str, keys)))}: flatten it. Each camera gets a key of its own at the top "
+        "level, and the numbers of the robot are joined into one `state` (np.concatenate)."
     )
 
 
@@ -156,7 +160,8 @@ def is_number(value: Any) -> bool:
 
 
 def owned_observation(observation: Observation, spaces: Spaces) -> dict[str, np.ndarray]:
-    """A copy of an observation without faults, with float32 vectors, of the keys that have a space; all if there are none."""
+    """A copy of an observation without faults, with float32 vectors, of the keys that have a space; all if there are
+    none."""
     arrays = {key: _as_array(value) for key, value in observation.items() if key in spaces or not spaces}
     return {key: np.array(array, np.float32 if array.ndim == 1 else None) for key, array in arrays.items()}
 
@@ -194,24 +199,32 @@ def _vector_faults(array: np.ndarray, space: Box | None) -> Iterator[tuple[str, 
         yield f"has shape {array.shape}, its space {space.shape}: make them the same.", "wrong_shape"
     elif space is not None and not (np.all(array >= space.low) and np.all(array <= space.high)):
         limits = f"{space.low.min():g} to {space.high.max():g}"
-        yield f"leaves its space: its values range from {array.min():g} to {array.max():g}, the space from {limits}.", None
+        yield (
+            f"leaves its space: its values range from {array.min():g} to {array.max():g}, the space from {limits}.",
+            None,
+        )
 
 
 def _info_findings(info: dict[str, Any], action_shape: tuple[int, ...]) -> Iterator[Finding]:
     penalty = info.get("grasp_penalty", 0.0)
     if not is_number(penalty) or penalty > 0.0:
-        text = f"info['grasp_penalty'] is {_shown(penalty)}: return one finite number, 0 or less, which is added to the reward."
+        text = (
+            f"info['grasp_penalty'] is {_shown(penalty)}: return one finite number, 0 or less, which is added to the "
+            "reward."
+        )
         yield Finding("grasp_penalty", text, "not_finite")
     if "success" in info and not is_flag(info["success"]):
         yield Finding("success", f"info['success'] is {_shown(info['success'])}: return a bool.", "wrong_result")
     if PERSON not in info:
         return
     action = _as_array(info[PERSON])
-    is_valid = action.shape == action_shape and action.dtype.kind in "biuf" and (np.abs(action) <= 1 + ACTION_TOLERANCE).all()
+    is_valid = (
+        action.shape == action_shape and action.dtype.kind in "biuf" and (np.abs(action) <= 1 + ACTION_TOLERANCE).all()
+    )
     if not is_valid or action.dtype != np.float32:
         text = (
-            f"info['{PERSON}'] is {_one_line(str(action))} ({action.dtype} {action.shape}). Report the whole executed action, "
-            f"float32 {action_shape} in [-1, 1], and leave the key out of steps without an intervention."
+            f"info['{PERSON}'] is {_one_line(str(action))} ({action.dtype} {action.shape}). Report the whole executed "
+            f"action, float32 {action_shape} in [-1, 1], and leave the key out of steps without an intervention."
         )
         yield Finding(PERSON, text, None if is_valid else "wrong_action")
 

@@ -39,7 +39,9 @@ class SelectObservations(gymnasium.ObservationWrapper):
         unselected: newest observation of the env, with all keys.
     """
 
-    def __init__(self, env: gymnasium.Env, image_keys: Sequence[str] = (), state_keys: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, env: gymnasium.Env, image_keys: Sequence[str] = (), state_keys: Sequence[str] | None = None
+    ) -> None:
         super().__init__(env)
         spaces = _flat_spaces(env.observation_space)
         self.image_keys = tuple(image_keys)
@@ -71,7 +73,9 @@ def stack_frames(env: gymnasium.Env, frame_stack: int) -> gymnasium.Env:
 
 def _flat_spaces(space: gymnasium.Space) -> dict[str, gymnasium.spaces.Box]:
     if not isinstance(space, gymnasium.spaces.Dict):
-        raise ValueError(f"The observation space is {type(space).__name__}, not a Dict of arrays: see docs/env_contract.md.")
+        raise ValueError(
+            f"The observation space is {type(space).__name__}, not a Dict of arrays: see docs/env_contract.md."
+        )
     if nested := [key for key, part in space.items() if not isinstance(part, gymnasium.spaces.Box)]:
         raise ValueError(
             f"The observation space must be a flat Dict of Boxes, but {', '.join(nested)} is not a Box: give each "
@@ -124,7 +128,9 @@ class RecordEpisodes(gymnasium.Wrapper):
         self._folder, self._name, self._scale = folder, name, scale
         self._episode: EpisodeRecorder | None = None
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
         """Starts an episode; an unfinished one is not written."""
         observation, info = self.env.reset(seed=seed, options=options)
         self._episode = EpisodeRecorder(f"{self._name}-{time.time_ns()}", self._unselected())
@@ -139,7 +145,9 @@ class RecordEpisodes(gymnasium.Wrapper):
             try:
                 write_episode(self._folder, self._episode.cut(), self._scale)
             except OSError as error:
-                logger.warning("An episode was not written to %s: %s. Free some space; the run continues.", self._folder, error)
+                logger.warning(
+                    "An episode was not written to %s: %s. Free some space; the run continues.", self._folder, error
+                )
         return observation, reward, terminated, truncated, info
 
     def _unselected(self) -> Observation:
@@ -184,14 +192,18 @@ class ExpertIntervention(gymnasium.Wrapper):
         self._rng = np.random.default_rng(own_seed)
         self._intervening = False
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
         """Starts an episode without an intervention."""
         self._intervening = False
         return self.env.reset(seed=seed, options=options)
 
     def step(self, action: np.ndarray) -> StepResult:
         """Executes the action (A + G,), or the expert's."""
-        self._intervening = self._rng.random() < (1.0 - 1.0 / self.mean_length if self._intervening else self.probability)
+        self._intervening = self._rng.random() < (
+            1.0 - 1.0 / self.mean_length if self._intervening else self.probability
+        )
         executed = self.expert.act() if self._intervening else action
         observation, reward, terminated, truncated, info = self.env.step(executed)
         if self._intervening:  # an action of a person inside the env, in `info`, replaces the expert's
@@ -213,15 +225,21 @@ class GripperPenalty(gymnasium.Wrapper):
 
     def __init__(self, env: gymnasium.Env, layout: ActionLayout, penalty: float = -0.02) -> None:
         if penalty > 0.0:
-            raise ValueError(f"The grasp penalty is {penalty}; it must be 0 or less, because it is added to the reward.")
+            raise ValueError(
+                f"The grasp penalty is {penalty}; it must be 0 or less, because it is added to the reward."
+            )
         if not layout.num_grippers:
-            raise ValueError("A grasp penalty needs a learned gripper: choose a setup_mode that ends in learned-gripper.")
+            raise ValueError(
+                "A grasp penalty needs a learned gripper: choose a setup_mode that ends in learned-gripper."
+            )
         super().__init__(env)
         self.penalty = penalty
         self._grippers = list(layout.gripper_indices)
         self._last_commands = np.zeros(layout.num_grippers)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
         """Starts an episode with unknown states of the grippers."""
         self._last_commands[:] = 0.0
         return self.env.reset(seed=seed, options=options)

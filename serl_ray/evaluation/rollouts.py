@@ -160,7 +160,12 @@ def deterministic(agent: Any) -> Act:
 
 
 def record_video(
-    act: Act, env: gymnasium.Env, path: Path, episodes: int, seed: int = 10_000, success_return: float | None = SUCCESS_RETURN
+    act: Act,
+    env: gymnasium.Env,
+    path: Path,
+    episodes: int,
+    seed: int = 10_000,
+    success_return: float | None = SUCCESS_RETURN,
 ) -> Evaluation:
     """Plays episodes and writes a video of `env.render()`, with a border during interventions; see `run_episodes`.
 

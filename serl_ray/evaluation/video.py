@@ -1,4 +1,5 @@
-"""Videos of episodes: the images of an env's `render()`, as an mp4 (H.264), and as the animated GIF that TensorBoard plays."""
+"""Videos of episodes: the images of an env's `render()`, as an mp4 (H.264), and as the animated GIF that TensorBoard
+plays."""
 
 from __future__ import annotations
 
@@ -34,7 +35,9 @@ class Film:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._writer:
             self._writer.close()
 

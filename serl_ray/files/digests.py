@@ -1,4 +1,5 @@
-"""SHA-256 digests of files, and JSON files that are sealed by one of their own contents: a flipped bit is found by name."""
+"""SHA-256 digests of files, and JSON files that are sealed by one of their own contents: a flipped bit is found by
+name."""
 
 from __future__ import annotations
 
@@ -24,7 +25,9 @@ def check_files(folder: Path, digests: Mapping[str, Any], names: Iterable[str]) 
     """Raises ValueError for the first of the files in a folder that is not what `digests` says of it by name."""
     for name in names:
         if sha256_of(folder / name) != digests.get(name):
-            raise ValueError(f"{folder / name} is damaged: it is not what was written, by its SHA-256. Take another copy of it.")
+            raise ValueError(
+                f"{folder / name} is damaged: it is not what was written, by its SHA-256. Take another copy of it."
+            )
 
 
 def write_sealed(path: Path, value: Mapping[str, Any]) -> None:

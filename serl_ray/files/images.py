@@ -14,7 +14,8 @@ FORMATS = ("PNG", "JPEG")
 
 
 def decode(raw: Any) -> np.ndarray:
-    """The pixels (H, W) or (H, W, C) of a PNG or JPEG, upright, as grey shades or RGB, with alpha where the file has it.
+    """The pixels (H, W) or (H, W, C) of a PNG or JPEG, upright, as grey shades or RGB, with alpha where the file has
+    it.
 
     Only these two decoders are tried; Pillow knows many more.
 

@@ -1,4 +1,5 @@
-"""Stand-ins for the few names that a pickle of plain data asks for: none is the real object, and none trusts the file."""
+"""Stand-ins for the few names that a pickle of plain data asks for: none is the real object, and none trusts the
+file."""
 
 from __future__ import annotations
 
@@ -49,7 +50,9 @@ class PickledDtype:
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         byte_order, *record = state[1:5]
         if byte_order not in ("<", ">", "=", "|") or any(part is not None for part in record):
-            raise UnsafePickleError("this pickle holds an array of records; only numbers, booleans and strings are read.")
+            raise UnsafePickleError(
+                "this pickle holds an array of records; only numbers, booleans and strings are read."
+            )
         self.dtype = self.dtype.newbyteorder(byte_order)
 
 
@@ -181,4 +184,6 @@ def allowed(module: str, name: str) -> Any:
     if (module, name) in ALLOWED:
         return ALLOWED[module, name]
     fix = WAYS_OUT.get(module.split(".")[0], "Save dicts, lists and numpy arrays, np.asarray(value).")
-    raise UnsafePickleError(f"this pickle asks for {module}.{name}, which is not plain data, so nothing was loaded. {fix}")
+    raise UnsafePickleError(
+        f"this pickle asks for {module}.{name}, which is not plain data, so nothing was loaded. {fix}"
+    )

@@ -1,10 +1,10 @@
 """Safe reading of pickles of plain data: nothing in the file is executed.
 
 A pickle is a program that may import and call any function. Here a file can reach only the names in
-`pickled_types.ALLOWED`, and each of them stands for a constructor of that module, never for the real object. numpy's own
-code for arrays and dtypes is not used either, because it trusts shapes and flags that a file can forge. A small file
-cannot take much memory: its instructions are scanned first, and shared values are counted. A hostile file can still take
-time.
+`pickled_types.ALLOWED`, and each of them stands for a constructor of that module, never for the real object. numpy's
+own code for arrays and dtypes is not used either, because it trusts shapes and flags that a file can forge. A small
+file cannot take much memory: its instructions are scanned first, and shared values are counted. A hostile file can
+still take time.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
 MAX_SHARING = 100
 """Limit of values per instruction of a file; a value that is used twice counts twice."""
 OTHER_KINDS = {
-    b"PK\x03\x04": "a ZIP archive, as torch.save and np.savez write them. Load it, and write its arrays by pickle.dump.",
+    b"PK\x03\x04": "a ZIP archive, as torch.save and np.savez write them. Load it, and write its arrays by "
+    "pickle.dump.",
     b"\x93NUMPY": "an array of np.save. Write the data by pickle.dump.",
     b"\x89HDF": "an HDF5 file. Load it, and write its arrays by pickle.dump.",
     b"\x1f\x8b": "compressed by gzip. Run gunzip.",
@@ -71,11 +72,14 @@ def load_pickle(path: str | PathLike[str], open_input: Callable[[str | PathLike[
     return value
 
 
-def load_pickles(path: str | PathLike[str], open_input: Callable[[str | PathLike[str]], BinaryIO] = open_local) -> Iterator[Any]:
+def load_pickles(
+    path: str | PathLike[str], open_input: Callable[[str | PathLike[str]], BinaryIO] = open_local
+) -> Iterator[Any]:
     """Plain data from the pickles of any protocol in a file: one, or several that were appended one by one.
 
-    Numbers, strings, lists, tuples, sets, dicts and numpy arrays come back unchanged, ordered, default and flax dicts as
-    dicts, and jax arrays as numpy arrays. Arrays share the bytes of the file, so they are read-only. The file is read twice.
+    Numbers, strings, lists, tuples, sets, dicts and numpy arrays come back unchanged, ordered, default and flax dicts
+    as dicts, and jax arrays as numpy arrays. Arrays share the bytes of the file, so they are read-only. The file is
+    read twice.
 
     Args:
         path: path of the file.

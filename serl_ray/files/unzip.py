@@ -18,7 +18,8 @@ CHUNK = 2**20
 
 
 def open_unzipped(path: str | PathLike[str]) -> BinaryIO:
-    """A seekable file opened for reading; one that is compressed by gzip, whatever its name, as a temporary file on disk.
+    """A seekable file opened for reading; one that is compressed by gzip, whatever its name, as a temporary file on
+    disk.
 
     Raises:
         ValueError: it is cut off, or holds more than the free memory.
@@ -36,7 +37,9 @@ def open_unzipped(path: str | PathLike[str]) -> BinaryIO:
                     check_memory(target.tell() + len(chunk), str(path))
                     target.write(chunk)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise ValueError(f"{path}: cut off, or damaged ({type(error).__name__}: {error}). Copy the file again.") from error
+            raise ValueError(
+                f"{path}: cut off, or damaged ({type(error).__name__}: {error}). Copy the file again."
+            ) from error
         target.seek(0)
         on_error.pop_all()
         return target

@@ -118,7 +118,9 @@ class AgentNetworks(nn.Module):
         trunk: image trunk; by default the one that `config` names, if there are cameras.
     """
 
-    def __init__(self, config: NetworkConfig, layout: ActionLayout, spec: ObservationSpec, trunk: Trunk | None = None) -> None:
+    def __init__(
+        self, config: NetworkConfig, layout: ActionLayout, spec: ObservationSpec, trunk: Trunk | None = None
+    ) -> None:
         super().__init__()
         if spec.image_keys and trunk is None:
             trunk = build_trunk(config.encoder.trunk, config.encoder.trunk_width)
@@ -149,7 +151,8 @@ class AgentNetworks(nn.Module):
 
     @torch.no_grad()
     def zero_values(self) -> None:
-        """Sets all values to 0, where sparse rewards begin: a random start of +-1 would take thousands of updates to forget."""
+        """Sets all values to 0, where sparse rewards begin: a random start of +-1 would take thousands of updates to
+        forget."""
         for critic in (self.critic, self.grasp_critic):
             if critic is not None:
                 critic.value.weight.zero_()

@@ -39,7 +39,9 @@ def crop(images: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
     return flat[each, rows[:, :, None], columns[:, None, :]].reshape(images.shape)
 
 
-def crop_images(observations: Tensors, offsets: torch.Tensor, image_keys: Collection[str], size: tuple[int, int]) -> Tensors:
+def crop_images(
+    observations: Tensors, offsets: torch.Tensor, image_keys: Collection[str], size: tuple[int, int]
+) -> Tensors:
     """Observations with images at the trunk's size, cropped; stored maps stay.
 
     Args:

@@ -33,7 +33,9 @@ class ClassifierNetwork(nn.Module):
     Logits are (B, 1) for two classes, and (B, num_classes) for more.
     """
 
-    def __init__(self, config: EncoderConfig, spec: ObservationSpec, num_classes: int, hidden_dim: int, trunk: Trunk) -> None:
+    def __init__(
+        self, config: EncoderConfig, spec: ObservationSpec, num_classes: int, hidden_dim: int, trunk: Trunk
+    ) -> None:
         super().__init__()
         self.encoder = Encoder(config, spec, trunk)
         self.hidden = nn.Linear(self.encoder.latent_dim, hidden_dim)
@@ -132,7 +134,9 @@ class RewardClassifier:
         }
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
         save_file(tensors, Path(path) / TENSORS_FILE)
-        write_sealed(Path(path) / CONFIG_FILE, {**description, "sha256": {TENSORS_FILE: sha256_of(Path(path) / TENSORS_FILE)}})
+        write_sealed(
+            Path(path) / CONFIG_FILE, {**description, "sha256": {TENSORS_FILE: sha256_of(Path(path) / TENSORS_FILE)}}
+        )
 
     @classmethod
     def load(cls, path: str | Path, device: torch.device | str = DEVICE) -> Self:
@@ -150,7 +154,9 @@ class RewardClassifier:
             classifier = cls(**options, encoder=encoder, device=device, trunk=trunk)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             fault = f"{type(error).__name__}: {error}"
-            raise ValueError(f"{path}: {CONFIG_FILE} does not describe a classifier ({fault}). Train it anew.") from error
+            raise ValueError(
+                f"{path}: {CONFIG_FILE} does not describe a classifier ({fault}). Train it anew."
+            ) from error
         if sha256_of(Path(path) / TENSORS_FILE) != description.get("sha256", {}).get(TENSORS_FILE):
             raise ValueError(
                 f"{path}: {TENSORS_FILE} is not what {CONFIG_FILE} describes, by its SHA-256. Copy the folder again."
@@ -158,7 +164,9 @@ class RewardClassifier:
         try:
             classifier.network.load_state_dict(load_file(Path(path) / TENSORS_FILE))
         except (RuntimeError, SafetensorError) as error:
-            raise ValueError(f"{path}: {TENSORS_FILE} is not what {CONFIG_FILE} describes. Train it anew. ({error})") from error
+            raise ValueError(
+                f"{path}: {TENSORS_FILE} is not what {CONFIG_FILE} describes. Train it anew. ({error})"
+            ) from error
         return classifier
 
 
@@ -176,14 +184,22 @@ def classifier_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 def _describe(path: Path) -> dict[str, Any]:
     if not (path / CONFIG_FILE).is_file() or not (path / TENSORS_FILE).is_file():
-        raise FileNotFoundError(f"{path} holds no reward classifier: {CONFIG_FILE} and {TENSORS_FILE} are not both there.")
+        raise FileNotFoundError(
+            f"{path} holds no reward classifier: {CONFIG_FILE} and {TENSORS_FILE} are not both there."
+        )
     try:
         description = json.loads((path / CONFIG_FILE).read_text())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path / CONFIG_FILE}: not JSON ({error}). Copy the folder again, or train it anew.") from error
+        raise ValueError(
+            f"{path / CONFIG_FILE}: not JSON ({error}). Copy the folder again, or train it anew."
+        ) from error
     if not isinstance(description, dict) or "format_version" not in description:
-        raise ValueError(f"{path / CONFIG_FILE}: no format_version, so no reward classifier. Train one with train_classifier.py.")
+        raise ValueError(
+            f"{path / CONFIG_FILE}: no format_version, so no reward classifier. Train one with train_classifier.py."
+        )
     if description["format_version"] != FORMAT_VERSION:
-        raise ValueError(f"{path} has format version {description['format_version']}; this release reads {FORMAT_VERSION}.")
+        raise ValueError(
+            f"{path} has format version {description['format_version']}; this release reads {FORMAT_VERSION}."
+        )
     check_seal(path / CONFIG_FILE, description)
     return description

@@ -145,7 +145,9 @@ class Encoder(nn.Module):
             return embedded["state"]
         masks = keep if keep is not None else [None] * len(self.heads)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not stop_image_gradient):
-            latents = [head.latent(embedded[key], mask) for (key, head), mask in zip(self.image_heads(), masks, strict=True)]
+            latents = [
+                head.latent(embedded[key], mask) for (key, head), mask in zip(self.image_heads(), masks, strict=True)
+            ]
         if self.proprio is not None:
             latents.append(self.proprio(embedded["state"]))
         return torch.cat(latents, dim=-1)

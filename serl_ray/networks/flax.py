@@ -53,7 +53,9 @@ def classifier_state_dict(params: Mapping[str, Any], image_keys: Sequence[str]) 
 
 def resnet_state_dict(params: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """The original's ResNet-10 parameters under our names; other modules, such as an ImageNet head, are ignored."""
-    backbone = {path: leaf for path, leaf in _flatten(params).items() if re.match(r"conv_init|norm_init|ResNetBlock_", path)}
+    backbone = {
+        path: leaf for path, leaf in _flatten(params).items() if re.match(r"conv_init|norm_init|ResNetBlock_", path)
+    }
     return _rename(backbone, RESNET)
 
 
@@ -94,7 +96,9 @@ def _module_name(path: str, renaming: Renaming) -> str:
     for pattern, name in renaming:
         if match := re.fullmatch(pattern, path):
             return re.sub(r"\{(\d)(?:\*(\d))?(?:\+(\d))?\}", partial(_index, match.groups()), name)
-    raise ValueError(f"The flax parameters hold {path!r}, which our networks lack. Check their cameras and their set-up.")
+    raise ValueError(
+        f"The flax parameters hold {path!r}, which our networks lack. Check their cameras and their set-up."
+    )
 
 
 def _index(digits: Sequence[str], placeholder: re.Match[str]) -> str:

@@ -27,11 +27,15 @@ class ObservationSpec:
     state_dim: int = 0
 
     @classmethod
-    def from_observation(cls, observation: Mapping[str, Any], image_keys: Sequence[str], frame_stack: int = 1) -> ObservationSpec:
+    def from_observation(
+        cls, observation: Mapping[str, Any], image_keys: Sequence[str], frame_stack: int = 1
+    ) -> ObservationSpec:
         """The spec of one observation or of a batch of observations."""
         state = observation.get("state")
         if state is None and not image_keys:
-            raise ValueError(f"Without cameras an agent needs 'state' in its observations, which hold {sorted(observation)}.")
+            raise ValueError(
+                f"Without cameras an agent needs 'state' in its observations, which hold {sorted(observation)}."
+            )
         return cls(tuple(image_keys), frame_stack, 0 if state is None else int(np.shape(state)[-1]))
 
 
@@ -58,13 +62,17 @@ def to_tensors(observations: Mapping[str, Any], spec: ObservationSpec, device: t
         images = _tensor(observations, key, device)
         is_stored = is_stored_map(images)
         if not is_stored and (images.dtype != torch.uint8 or images.ndim < 3 or images.shape[-1] != 3):
-            raise ValueError(f"Camera {key!r} is {tuple(images.shape)} {_dtype_name(images)}; expected uint8 images (H, W, 3).")
+            raise ValueError(
+                f"Camera {key!r} is {tuple(images.shape)} {_dtype_name(images)}; expected uint8 images (H, W, 3)."
+            )
         tensors[key], is_single = _with_batch_and_time(key, images, 4 if is_stored else 3, spec.frame_stack)
         singles.add(is_single)
     if spec.state_dim:
         state = _tensor(observations, "state", device)
         if state.shape[-1:] != (spec.state_dim,):
-            raise ValueError(f"'state' is {tuple(state.shape)}; this agent reads {spec.state_dim} numbers on the last axis.")
+            raise ValueError(
+                f"'state' is {tuple(state.shape)}; this agent reads {spec.state_dim} numbers on the last axis."
+            )
         tensors["state"], is_single = _with_batch_and_time("state", state, 1, spec.frame_stack)
         singles.add(is_single)
     if len(singles) > 1 or len({len(tensor) for tensor in tensors.values()}) > 1:
@@ -86,7 +94,8 @@ def float_tensor(values: Any, device: torch.device) -> torch.Tensor:
 
 
 def as_tensor(values: Any) -> torch.Tensor:
-    """A tensor that shares the memory of its array; read-only arrays, such as those in Ray's object store, are copied."""
+    """A tensor that shares the memory of its array; read-only arrays, such as those in Ray's object store, are
+    copied."""
     if isinstance(values, np.ndarray) and not values.flags.writeable:
         values = values.copy()
     return torch.as_tensor(values)

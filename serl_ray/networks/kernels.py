@@ -40,10 +40,11 @@ def dropout_mask(batch_size: int, dim: int, dropout: float, generator: torch.Gen
 
 
 def embed_maps(maps: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
-    """Maps (B, h, w, C) weighted by spatial embeddings (h, w, C, F) and summed over the cells: (B, C * F), channel-major.
+    """Maps (B, h, w, C) weighted by spatial embeddings (h, w, C, F) and summed over the cells: (B, C * F),
+    channel-major.
 
-    One matrix product per channel: with the layout of `batch_innermost`, the forward and backward pass of stored maps of
-    4x4x512 with F = 8 take a fifth of the time of `einsum("bhwc,hwcf->bcf")`, 9.3 ms instead of 46 ms.
+    One matrix product per channel: with the layout of `batch_innermost`, the forward and backward pass of stored maps
+    of 4x4x512 with F = 8 take a fifth of the time of `einsum("bhwc,hwcf->bcf")`, 9.3 ms instead of 46 ms.
     """
     by_channel = maps.flatten(1, 2).permute(2, 1, 0).contiguous()  # (C, h * w, B)
     weights = embedding.flatten(0, 1).permute(1, 2, 0).contiguous()  # (C, F, h * w)
@@ -59,8 +60,9 @@ class Adam:
     """Adam with torch's defaults and one fused kernel per step.
 
     Its moments exist at once, so all checkpoints have the same tensors.
-    A step of the critic of two cameras (2.7 million numbers) takes half the time of PyTorch's default: 7.4 ms instead of 15.5 ms.
-    `torch.optim.Adam` itself imports torch's compiler, which takes two seconds at the start of every process.
+    A step of the critic of two cameras (2.7 million numbers) takes half the time of PyTorch's default: 7.4 ms instead
+    of 15.5 ms. `torch.optim.Adam` itself imports torch's compiler, which takes two seconds at the start of every
+    process.
 
     Attributes:
         state: `step`, `exp_avg` and `exp_avg_sq` of each parameter, under torch's names.
@@ -82,7 +84,9 @@ class Adam:
     def step(self, gradients: Sequence[torch.Tensor | None]) -> None:
         """One step; parameters without a gradient stay as they are."""
         moved = [index for index, gradient in enumerate(gradients) if gradient is not None]
-        step, exp_avg, exp_avg_sq = ([self.state[index][name] for index in moved] for name in ("step", "exp_avg", "exp_avg_sq"))
+        step, exp_avg, exp_avg_sq = (
+            [self.state[index][name] for index in moved] for name in ("step", "exp_avg", "exp_avg_sq")
+        )
         adam(
             [self.parameters[index] for index in moved],
             [gradient for gradient in gradients if gradient is not None],

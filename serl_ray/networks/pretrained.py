@@ -71,9 +71,13 @@ def fingerprint(trunk: nn.Module) -> str:
 def load_trunk(trunk: ResNet10, path: Path) -> None:
     """Loads a weights file into a ResNet10; it must hold every tensor of the trunk in its shape."""
     if not path.is_file():
-        raise FileNotFoundError(f"There is no trunk weights file {path}. Give the path of one, or 'random' or 'imagenet'.")
+        raise FileNotFoundError(
+            f"There is no trunk weights file {path}. Give the path of one, or 'random' or 'imagenet'."
+        )
     if path.suffix not in (".pkl", ".pickle", ".safetensors", ".pt", ".pth"):
-        raise ValueError(f"{path}: trunk weights are .pkl (the original's), .safetensors, .pt or .pth, not {path.suffix!r}.")
+        raise ValueError(
+            f"{path}: trunk weights are .pkl (the original's), .safetensors, .pt or .pth, not {path.suffix!r}."
+        )
     try:
         trunk.load_state_dict(_read_state(path))
     except (RuntimeError, TypeError) as error:
@@ -98,7 +102,9 @@ def _read_state(path: Path) -> Mapping[str, Any]:
         reason = f"it asks for {asked[1]}" if asked else type(error).__name__
         raise ValueError(f"{path}: cut off, or not a file of tensors alone ({reason}).") from None
     if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
-        raise ValueError(f"{path}: expected a dict of tensors by name, found a {type(state).__name__}. Save a state_dict().")
+        raise ValueError(
+            f"{path}: expected a dict of tensors by name, found a {type(state).__name__}. Save a state_dict()."
+        )
     return state
 
 

@@ -69,19 +69,23 @@ def resize(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """
     if images.shape[1:3] == size:
         return images
-    scaled = F.interpolate(images.permute(0, 3, 1, 2).float(), size, mode="bilinear", antialias=True, align_corners=False)
+    scaled = F.interpolate(
+        images.permute(0, 3, 1, 2).float(), size, mode="bilinear", antialias=True, align_corners=False
+    )
     return scaled.permute(0, 2, 3, 1)
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions beside a shortcut. The weights have the names of torchvision's BasicBlock, whose import takes seconds.
+    """Two 3x3 convolutions beside a shortcut. The weights have the names of torchvision's BasicBlock, whose import
+    takes seconds.
 
     Args:
         in_channels: channels of the maps that come in.
         channels: channels of the maps that go out.
         stride: factor by which the maps shrink.
         norm: makes a normalisation for a number of channels.
-        convolution: makes the first convolution where the maps shrink: (channels in, channels out, kernel size, stride).
+        convolution: makes the first convolution where the maps shrink: (channels in, channels out, kernel size,
+            stride).
     """
 
     def __init__(

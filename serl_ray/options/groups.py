@@ -50,7 +50,8 @@ class DemoOptions(Options):
     demo_paths: Annotated[tuple[str, ...], Role.PATH] = ()
     """Demonstrations: HIL-SERL pickles, Parquet files, LeRobot data sets, folders, patterns or URIs of these."""
     skip_bad: Annotated[bool, Role.DATA] = False
-    """Leave out and count episodes that cannot be read, in place of an error; returns above max_return still end a run."""
+    """Leave out and count episodes that cannot be read, in place of an error; returns above max_return still end a
+    run."""
 
 
 class HybridDemoOptions(DemoOptions):
@@ -81,8 +82,8 @@ class RewardOptions(Options):
     title: ClassVar[str] = "reward"
 
     reward: RewardKind = "sparse"
-    """Kind of reward: sparse (1 at success, which ends the episode, else 0), or dense (at every step), which changes the defaults
-    of max_return, success_return and discount."""
+    """Kind of reward: sparse (1 at success, which ends the episode, else 0), or dense (at every step), which changes
+    the defaults of max_return, success_return and discount."""
     success_return: FiniteFloat | None = SUCCESS_RETURN
     """Sum of rewards from which an episode counts as a success; None if the env's info["success"] decides."""
     classifier: Annotated[str | None, Role.PATH] = None
@@ -110,8 +111,8 @@ class LearningOptions(Options):
     cta_ratio: Annotated[int, Ge(1)] = 2
     """Critic updates per learner step; the last of them also updates actor and temperature."""
     augment_crops: Annotated[int, Ge(0), Role.DATA] = 4
-    """Random crops of each image that a frozen trunk encodes once and the replay stores; 1 for the whole image alone, 0 to
-    store images and to crop and encode them in every update."""
+    """Random crops of each image that a frozen trunk encodes once and the replay stores; 1 for the whole image alone, 0
+    to store images and to crop and encode them in every update."""
 
 
 class HybridLearningOptions(LearningOptions):
@@ -124,8 +125,8 @@ class HybridLearningOptions(LearningOptions):
     random_steps: Annotated[int, Ge(0)] = 1000
     """Env steps with uniformly random actions at the start; none where there is a policy to start from."""
     warmup_steps: Annotated[int, Ge(1)] = 3000
-    """Env steps from the start of training over which imitation fades and SAC takes its place; imitation comes back while
-    success without interventions falls."""
+    """Env steps from the start of training over which imitation fades and SAC takes its place; imitation comes back
+    while success without interventions falls."""
     capacity: Annotated[int, Ge(2), Role.FIXED] = 200_000
     """Greatest number of observations in the online replay."""
 
@@ -167,10 +168,11 @@ class CollectingOptions(Options):
     fragment_length: Annotated[int, Ge(1)] = 10
     """Steps of each of its envs that a remote rollout worker hands over at once."""
     max_lead: Annotated[int, Ge(0)] | None = 100
-    """Env steps by which rollout workers may be ahead of the learner before they wait for it; None, and with control_hz, for no
-    limit, since a robot must not wait."""
+    """Env steps by which rollout workers may be ahead of the learner before they wait for it; None, and with
+    control_hz, for no limit, since a robot must not wait."""
     max_faults: Annotated[int, Ge(0)] = 5
-    """Consecutive episodes that an env may spoil (an exception, a missed deadline, NaN, a wrong shape) before the run ends."""
+    """Consecutive episodes that an env may spoil (an exception, a missed deadline, NaN, a wrong shape) before the run
+    ends."""
     episodes_dir: Annotated[str | None, Role.PATH] = None
     """Folder that keeps every episode as Parquet with all observations of the env, seen by every rollout worker."""
     expert_interventions: Share = 0.0

@@ -25,9 +25,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "fragment_length": 30,
     },
 }
-"""Options by preset. `hil-serl` has the original's hyper-parameters (REFERENCE section 7). `tabletop` is for the simulator's
-short tasks and fast steps: more critics against overestimation, values that travel faster, images condensed as much as in DrQ-v2
-(arXiv 2107.09645) so that critics do not overlook the action beside them, crops that one core can encode, fewer requests."""
+"""Options by preset. `hil-serl` has the original's hyper-parameters (REFERENCE section 7). `tabletop` is for the
+simulator's short tasks and fast steps: more critics against overestimation, values that travel faster, images condensed
+as much as in DrQ-v2 (arXiv 2107.09645) so that critics do not overlook the action beside them, crops that one core can
+encode, fewer requests."""
 
 REWARD_DEFAULTS: dict[RewardKind, dict[str, Any]] = {
     "sparse": {"max_return": 1.0, "success_return": SUCCESS_RETURN, "discount": 0.95},

@@ -90,7 +90,11 @@ class TrainingOptions(Options):
         reward = self.reward
         if reward.classifier is None:
             return None
-        return {"classifier": absolute(reward.classifier), "success_frames": reward.success_frames, "gate": reward.success_gate}
+        return {
+            "classifier": absolute(reward.classifier),
+            "success_frames": reward.success_frames,
+            "gate": reward.success_gate,
+        }
 
 
 class HybridOptions(TrainingOptions):
@@ -111,7 +115,9 @@ class HybridOptions(TrainingOptions):
 class OfflineOptions(TrainingOptions):
     """Options of offline training: the same algorithm without rollout workers, and by default without an env."""
 
-    schedule: ScheduleOptions = Field(default_factory=lambda: ScheduleOptions(max_steps=50_000, steps_per_iteration=500))
+    schedule: ScheduleOptions = Field(
+        default_factory=lambda: ScheduleOptions(max_steps=50_000, steps_per_iteration=500)
+    )
     env: EnvOptions = Field(default_factory=lambda: EnvOptions(env_name=None))
     demos: OfflineDemoOptions = Field(default_factory=OfflineDemoOptions)
     learning: LearningOptions = Field(default_factory=lambda: LearningOptions(cta_ratio=1))

@@ -31,8 +31,8 @@ def scale_of_run(options: TrainingOptions, demos_are_shared: bool = False) -> Ac
     inherited = saved_scale(Path(start)) if start else None
     if scale and inherited and scale != inherited:
         raise ValueError(
-            f"{start}: its actions were divided by {inherited.limits}, those of --demo_paths by {scale.limits}. Start from a "
-            "policy that was trained on the same conversion."
+            f"{start}: its actions were divided by {inherited.limits}, those of --demo_paths by {scale.limits}. Start "
+            "from a policy that was trained on the same conversion."
         )
     if inherited and options.demos.demo_paths and not scale and not demos_are_shared:
         text = "%s: its actions were divided by %s, those of --demo_paths by nothing, so 1 means two motions."
@@ -48,7 +48,9 @@ def _of_demonstrations(options: TrainingOptions, are_shared: bool) -> ActionScal
     except FileNotFoundError:
         if not are_shared:
             raise
-        logger.warning("The files of the demonstrations are not here, so that a scale of their actions is not in checkpoints.")
+        logger.warning(
+            "The files of the demonstrations are not here, so that a scale of their actions is not in checkpoints."
+        )
         return None
 
 
@@ -80,6 +82,7 @@ def to_contract(scale: ActionScale | None) -> dict[str, Any]:
 def explanation(scale: ActionScale) -> str:
     """Explanation of a scale for a user."""
     return (
-        f"The actions of the demonstrations were scaled by a conversion ({'; '.join(scale.lines())}). An env whose action space "
-        "has these limits is given actions in its own units; one of -1 to 1 multiplies them itself, before they go to the robot."
+        f"The actions of the demonstrations were scaled by a conversion ({'; '.join(scale.lines())}). An env whose "
+        "action space has these limits is given actions in its own units; one of -1 to 1 multiplies them itself, "
+        "before they go to the robot."
     )

@@ -25,11 +25,12 @@ from serl_ray.types import Batch
 
 
 class SERL(TrainingAlgorithm):
-    """SAC, hybrid where grippers are learned, on half demonstrations and half online experience (RLPD, arXiv 2302.02948).
+    """SAC, hybrid where grippers are learned, on half demonstrations and half online experience (RLPD, arXiv
+    2302.02948).
 
-    `train()` runs `steps_per_iteration` env steps and returns every metric of `metrics.METRICS`. Without remote rollout workers
-    the env steps in this process, and the learner makes exactly `utd_ratio` steps an env step; remote workers sample while it
-    learns, at most `max_lead` env steps ahead.
+    `train()` runs `steps_per_iteration` env steps and returns every metric of `metrics.METRICS`. Without remote rollout
+    workers the env steps in this process, and the learner makes exactly `utd_ratio` steps an env step; remote workers
+    sample while it learns, at most `max_lead` env steps ahead.
     """
 
     steps_metric = "env/steps"
@@ -74,7 +75,8 @@ class SERL(TrainingAlgorithm):
         self._learn(min(due, 1) if self.sampler.is_remote else due)
 
     def wait_for_requests(self, seconds: float = 10.0) -> None:
-        """Stores what remote rollout workers have been asked for and bring within some seconds, and asks for no more."""
+        """Stores what remote rollout workers have been asked for and bring within some seconds, and asks for no
+        more."""
         ends = time.monotonic() + seconds
         while self.sampler.in_flight and time.monotonic() < ends:
             self._fetch(wait=True)
@@ -140,7 +142,9 @@ class SERL(TrainingAlgorithm):
         return self.fade.share(self.options.learning.warmup_steps)
 
     def _sample_batch(self) -> Batch:
-        return sample_mixed(self.online, self.demos, self.options.learning.batch_size, self.options.demos.demo_fraction, self.rng)
+        return sample_mixed(
+            self.online, self.demos, self.options.learning.batch_size, self.options.demos.demo_fraction, self.rng
+        )
 
     def _counts(self) -> dict[str, float]:
         learning_steps = max(self.env_steps - self.options.learning.training_starts, 0)

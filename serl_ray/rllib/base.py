@@ -115,13 +115,19 @@ class TrainingAlgorithm(PublicMethods):
         self._prepare()
         self.log_writer = LogWriter(self.logs.values())
         self.feed = BatchFeed(self._sample_batch, self.agent.device, self._reads_batches)
-        workers, episodes, films = self.eval_env_runner_group, self.options.evaluation.evaluation_episodes, self.config.films
+        workers, episodes, films = (
+            self.eval_env_runner_group,
+            self.options.evaluation.evaluation_episodes,
+            self.config.films,
+        )
         success_return = self.options.reward.success_return
         self.evaluator = Evaluator(workers, episodes, self.faults, films, lambda: self.should_stop, success_return)
         self.metrics_log = MetricsLog()
         replay_dir = self.config.replay_dir
         self.gauges = Gauges(run=Path(replay_dir).parent.name if replay_dir else Path(self.logdir).name)
-        self.results = RunResults(self.config.metrics_num_episodes_for_smoothing, self.config.keep_per_episode_custom_metrics)
+        self.results = RunResults(
+            self.config.metrics_num_episodes_for_smoothing, self.config.keep_per_episode_custom_metrics
+        )
         self.metrics = NO_LOGGER
         self.evaluated: dict[str, Any] = {}
         self._has_evaluated = False
@@ -217,10 +223,13 @@ class TrainingAlgorithm(PublicMethods):
                 return []
             time.sleep(RETRY_SECONDS)
             self.evaluator.start(self.policy.get_weights(), self.steps)
-        raise WorkerError("The evaluation has failed again and again; the messages above say why. The run itself is saved.")
+        raise WorkerError(
+            "The evaluation has failed again and again; the messages above say why. The run itself is saved."
+        )
 
     def _learn(self, learner_steps: int) -> None:
-        """Each is `cta_ratio - 1` updates of the critics and then a full one, on batches of their own (REFERENCE section 4)."""
+        """Each is `cta_ratio - 1` updates of the critics and then a full one, on batches of their own (REFERENCE
+        section 4)."""
         cta_ratio = self.options.learning.cta_ratio
         self.agent.imitation_share = self.imitation_share()
         updates = learner_steps * cta_ratio
@@ -265,7 +274,11 @@ class TrainingAlgorithm(PublicMethods):
         """Everything that makes the run what it is; the parts are the run's own."""
         space, layout = self.policy.observation_space, self.policy.layout
         observations = {key: f"{part.dtype} of shape {tuple(part.shape)}" for key, part in space.items()}
-        contract = {"observations": observations, "action_dim": layout.action_dim, "control_hz": self.options.env.control_hz}
+        contract = {
+            "observations": observations,
+            "action_dim": layout.action_dim,
+            "control_hz": self.options.env.control_hz,
+        }
         contract |= to_contract(self.action_scale)
         counters = {name: getattr(self.fade if name in FADE_COUNTERS else self, name) for name in COUNTERS}
         generators = {"batches": self.rng, "random_actions": self.policy.rng}

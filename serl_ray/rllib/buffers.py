@@ -48,10 +48,11 @@ def demo_buffer(
     shared: Shared | None = None,
     promised: int = 0,
 ) -> ReplayBuffer:
-    """A ring with the demonstrations, which are logged, and room for `demo_capacity` rows of interventions before one is
-    overwritten; `promised` as for `ReplayBuffer`.
+    """A ring with the demonstrations, which are logged, and room for `demo_capacity` rows of interventions before one
+    is overwritten; `promised` as for `ReplayBuffer`.
 
-    The demonstrations are counted first, so that a lack of memory is found before they are read into the ring one by one.
+    The demonstrations are counted first, so that a lack of memory is found before they are read into the ring one by
+    one.
     """
     num_spare = min(options.demos.demo_capacity, 2 * options.schedule.max_steps)
     make = partial(make_buffer, options, space, action_dim, name="demo replay", promised=promised)
@@ -93,8 +94,8 @@ def demos_key(options: TrainingOptions) -> str:
 def read_demos(options: TrainingOptions, space: gymnasium.spaces.Dict, action_dim: int) -> ray.data.Dataset:
     """Segments as the agent sees them: its cameras, and its state vectors joined; the rest is left where it was read.
 
-    Iterating over `demos.segments` of it raises a DemoError where a file cannot be read, or where its observations are not those
-    of the space.
+    Iterating over `demos.segments` of it raises a DemoError where a file cannot be read, or where its observations are
+    not those of the space.
     """
     check_demonstrations(options, space, action_dim)
     select = partial(select_observations, image_keys=options.env.image_keys, state_keys=options.env.state_keys)
@@ -107,8 +108,8 @@ def read_demos(options: TrainingOptions, space: gymnasium.spaces.Dict, action_di
 
 
 def read_dataset(options: TrainingOptions, space: gymnasium.spaces.Dict, action_dim: int) -> ray.data.Dataset:
-    """All demonstrations, read, checked and encoded into Ray's object store; DemoError for one that does not fit, warnings for
-    what is odd."""
+    """All demonstrations, read, checked and encoded into Ray's object store; DemoError for one that does not fit,
+    warnings for what is odd."""
     with plain_errors(DemoError):
         dataset = keep_good(read_demos(options, space, action_dim).materialize())
     images = {f"observations.{key}" for key in options.env.image_keys}

@@ -26,8 +26,8 @@ Outcome = Any
 AGENT = "agent0"
 """RLlib's name of the only agent."""
 NO_LOGGER = Refusal(
-    "metrics_logger belongs to RLlib's new API stack. Write into episode.custom_metrics in the hooks of an episode, and into "
-    "the result in on_train_result."
+    "metrics_logger belongs to RLlib's new API stack. Write into episode.custom_metrics in the hooks of an episode, "
+    "and into the result in on_train_result."
 )
 REFUSED_HOOKS = {
     "on_environment_created": "Define on_sub_environment_created.",
@@ -107,7 +107,8 @@ class PlayedEpisode(EpisodeV2):
 
 
 class HookedEnv(gymnasium.Wrapper):
-    """An env of a rollout worker; its resets and steps call the hooks of an episode, and its whole episodes are kept until taken.
+    """An env of a rollout worker; its resets and steps call the hooks of an episode, and its whole episodes are kept
+    until taken.
 
     An episode that is given up, as after a fault of the env, has no end: its hooks are not called any more.
     """
@@ -128,7 +129,9 @@ class HookedEnv(gymnasium.Wrapper):
         played, self._played = self._played, []
         return played
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
         """Begins an episode."""
         self._episode = PlayedEpisode(self._worker, self._index) if self._worker else None
         self._call("on_episode_created")
@@ -177,8 +180,12 @@ def sample_batch(segments: Sequence[Segment]) -> SampleBatch:
     """Transitions under RLlib's names, whose arrays cannot be written to: what is stored is what was executed."""
     keys = segments[0].observations
     columns = {
-        SampleBatch.OBS: {key: np.concatenate([segment.observations[key][:-1] for segment in segments]) for key in keys},
-        SampleBatch.NEXT_OBS: {key: np.concatenate([segment.observations[key][1:] for segment in segments]) for key in keys},
+        SampleBatch.OBS: {
+            key: np.concatenate([segment.observations[key][:-1] for segment in segments]) for key in keys
+        },
+        SampleBatch.NEXT_OBS: {
+            key: np.concatenate([segment.observations[key][1:] for segment in segments]) for key in keys
+        },
         SampleBatch.ACTIONS: np.concatenate([segment.actions for segment in segments]),
         SampleBatch.REWARDS: np.concatenate([segment.rewards for segment in segments]),
         SampleBatch.TERMINATEDS: np.concatenate([segment.dones & ~segment.truncateds for segment in segments]),

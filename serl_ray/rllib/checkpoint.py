@@ -4,7 +4,8 @@ CHECKPOINT/agent/             networks, targets, temperature, optimisers, noise;
 CHECKPOINT/replay/online/     what the run has experienced: links to the shards of the run
 CHECKPOINT/replay/demos/      demonstrations and interventions, likewise
 CHECKPOINT/rllib_checkpoint.json  tells RLlib's own classes who loads this
-CHECKPOINT/run.json           the rest, the order of the shards, and the SHA-256 of each file of the agent and the replay
+CHECKPOINT/run.json           the rest, the order of the shards, and the SHA-256 of each file of the agent and the
+replay
 """
 
 from __future__ import annotations
@@ -117,7 +118,8 @@ def save(state: RunState, directory: str) -> None:
 
 
 def load(state: RunState, directory: str) -> RunState:
-    """Brings a run's agent, replay and generators to where `save` left off, and returns the state with the saved counts.
+    """Brings a run's agent, replay and generators to where `save` left off, and returns the state with the saved
+    counts.
 
     What is wrong is found before anything is changed.
 
@@ -132,7 +134,9 @@ def load(state: RunState, directory: str) -> RunState:
     if saved.get("classifier") != classifier_id(state.options.reward.classifier):
         logger.warning("The rewards in %s are of another classifier than those to come.", path)
     _check_demonstrations(path, saved["counters"]["demonstrations"], state.counters["demonstrations"])
-    shards = {name: [path / REPLAY_DIR / name / shard for shard in saved["replay"].get(name, [])] for name in state.logs}
+    shards = {
+        name: [path / REPLAY_DIR / name / shard for shard in saved["replay"].get(name, [])] for name in state.logs
+    }
     _check_shards(path, shards, saved["counters"])
     tensors = read_tensors(path / AGENT_DIR)
     files = [path / AGENT_DIR / TENSORS_FILE, path / AGENT_DIR / CONFIG_FILE, *chain.from_iterable(shards.values())]
@@ -159,7 +163,9 @@ def _load_replay(state: RunState, shards: dict[str, list[Path]], digests: dict[s
         state.buffers[name].clear()
         for segment in read_shards(shards[name], log.state_name):
             add_in_pieces(state.buffers[name], segment)
-        log.take_over(shards[name], {shard.name: digests[f"{REPLAY_DIR}/{name}/{shard.name}"] for shard in shards[name]})
+        log.take_over(
+            shards[name], {shard.name: digests[f"{REPLAY_DIR}/{name}/{shard.name}"] for shard in shards[name]}
+        )
 
 
 def start_from(agent: Agent, run: Path) -> None:
@@ -174,11 +180,14 @@ def check_finite(agent: Agent) -> None:
     """Raises LearnerError where a network holds NaN or infinite numbers."""
     for name, tensor in agent.networks.state_dict().items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise LearnerError(f"{name} holds NaN or infinite numbers, so nothing is saved. Go on from an earlier checkpoint.")
+            raise LearnerError(
+                f"{name} holds NaN or infinite numbers, so nothing is saved. Go on from an earlier checkpoint."
+            )
 
 
 def _check_trunk(path: Path, tensors: dict[str, torch.Tensor], agent: Agent, trunk: str) -> None:
-    """Raises ValueError where a frozen trunk, which also encodes what is to come, is not the one that was trained with."""
+    """Raises ValueError where a frozen trunk, which also encodes what is to come, is not the one that was trained
+    with."""
     if not agent.config.networks.encoder.frozen:
         return
     for name, ours in agent.networks.state_dict().items():
@@ -193,11 +202,14 @@ def check_match(path: Path, saved: dict[str, Any], options: TrainingOptions) -> 
     for name in names_of(type(options), Role.MUST_MATCH):
         ours = json.loads(json.dumps(values[name]))
         if saved.get(name) != ours:
-            raise ValueError(f"{path} was trained with {name} {saved.get(name)!r}, this run has {ours!r}: choose the same.")
+            raise ValueError(
+                f"{path} was trained with {name} {saved.get(name)!r}, this run has {ours!r}: choose the same."
+            )
 
 
 def checked_env(path: Path, saved: dict[str, Any], env_name: str | None) -> str | None:
-    """The env to make for a checkpoint: the one that is named, or the one that it was trained in, if that comes with serl_ray.
+    """The env to make for a checkpoint: the one that is named, or the one that it was trained in, if that comes with
+    serl_ray.
 
     Raises:
         ValueError: it is somebody's own, whose code would run because a file says so.
@@ -214,14 +226,16 @@ def _check_contract(path: Path, saved: dict[str, Any], ours: dict[str, Any]) -> 
     for name, theirs in ours.items():
         is_left_open = name == ACTION_SCALE and None in (theirs, saved.get(name))
         if saved.get(name) != theirs and not is_left_open:
-            raise ValueError(f"{path} was trained with an env whose {name} are {saved.get(name)!r}; this env has {theirs!r}.")
+            raise ValueError(
+                f"{path} was trained with an env whose {name} are {saved.get(name)!r}; this env has {theirs!r}."
+            )
 
 
 def _check_demonstrations(path: Path, saved: int, ours: int) -> None:
     if saved != ours:
         raise ValueError(
-            f"{path} began with {saved} transitions of demonstrations, and has them; those of --demo_paths are now {ours}. "
-            "Name the same, or begin another run: --init_from takes over its policy."
+            f"{path} began with {saved} transitions of demonstrations, and has them; those of --demo_paths are now "
+            f"{ours}. Name the same, or begin another run: --init_from takes over its policy."
         )
 
 
@@ -229,9 +243,13 @@ def _check_shards(path: Path, shards: dict[str, list[Path]], counters: dict[str,
     """Finds what is missing or cut off before anything is taken over."""
     for files in shards.values():
         if missing := [file.name for file in files if not file.is_file()]:
-            raise FileNotFoundError(f"{path} is incomplete: {', '.join(missing[:3])} is not in {files[0].parent}. Copy it again.")
+            raise FileNotFoundError(
+                f"{path} is incomplete: {', '.join(missing[:3])} is not in {files[0].parent}. Copy it again."
+            )
     if "online" in shards and (found := num_transitions(shards["online"])) != counters.get("env_steps"):
-        raise ValueError(f"{path} counts {counters.get('env_steps')} env steps, but its replay has {found}: it is damaged.")
+        raise ValueError(
+            f"{path} counts {counters.get('env_steps')} env steps, but its replay has {found}: it is damaged."
+        )
 
 
 def classifier_id(folder: str | None) -> str | None:
@@ -271,14 +289,19 @@ def read_run(path: Path) -> dict[str, Any]:
     """
     state = read_json(path / RUN_FILE, "checkpoint")
     if state.get("format_version") != FORMAT_VERSION:
-        raise ValueError(f"{path} has format version {state.get('format_version')!r}; this release reads {FORMAT_VERSION}.")
+        raise ValueError(
+            f"{path} has format version {state.get('format_version')!r}; this release reads {FORMAT_VERSION}."
+        )
     check_seal(path / RUN_FILE, state)
     wrong = [name for name, kind in PARTS.items() if not isinstance(state.get(name), kind)]
     wrong += _wrong_counts(state) if not wrong else []
-    wrong += [f"replay.{name}" for name, shards in state["replay"].items() if not _is_log(name, shards)] if not wrong else []
+    wrong += (
+        [f"replay.{name}" for name, shards in state["replay"].items() if not _is_log(name, shards)] if not wrong else []
+    )
     if wrong:
         raise ValueError(
-            f"{path / RUN_FILE} is damaged: {', '.join(wrong)} is missing or wrong. Take another copy of the checkpoint."
+            f"{path / RUN_FILE} is damaged: {', '.join(wrong)} is missing or wrong. Take another copy of the "
+            "checkpoint."
         )
     return state
 

@@ -29,7 +29,9 @@ class CountedEnv(gymnasium.Wrapper):
         super().__init__(env)
         self.calls = 0
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
         """Begins an episode."""
         self.calls += 1
         return self.env.reset(seed=seed, options=options)
@@ -41,8 +43,8 @@ class CountedEnv(gymnasium.Wrapper):
 
 
 class Collector:
-    """Steps the envs of a rollout worker. Their frames are one batch of the trunk, whose maps are acted on and stored, and their
-    actions are chosen at once.
+    """Steps the envs of a rollout worker. Their frames are one batch of the trunk, whose maps are acted on and stored,
+    and their actions are chosen at once.
 
     RLlib's own sampler builds batches of what a policy was told to do; here the replay gets what was executed.
     """
@@ -52,7 +54,9 @@ class Collector:
         self._name = f"worker-{worker.worker_index}"
         options = self._policy.options
         encoding = options.encoding()
-        steps = self._policy.global_timestep  # a worker that joins a run on its way has other episodes than its predecessor had
+        steps = (
+            self._policy.global_timestep
+        )  # a worker that joins a run on its way has other episodes than its predecessor had
         seed = 1000 * (steps + worker.worker_index)
         self._encoder = FrameEncoder(**encoding, seed=self._policy.agent.seed + seed) if encoding else None
         self._envs: list[CountedEnv] = worker.async_env.get_sub_environments()
@@ -65,7 +69,8 @@ class Collector:
             self._begin(index, seed=seed + index if steps else None)
 
     def collect(self, steps: int) -> tuple[list[Segment], list[Fault]]:
-        """The next `steps` steps of every env, a segment an episode; where a person intervened, with the person's actions.
+        """The next `steps` steps of every env, a segment an episode; where a person intervened, with the person's
+        actions.
 
         Where an env is at fault, what is in hand of its episode is dropped, and it begins another.
 
@@ -93,9 +98,9 @@ class Collector:
         env = self._envs[index]
         if env.calls != self._calls[index]:
             raise WorkerError(
-                f"Somebody else has stepped or reset the env of {self._name} ({env.calls - self._calls[index]} times) between two"
-                " steps of the run, so its next transition would be one that never happened. Go on from a checkpoint, and leave"
-                " this env to train(): evaluate() plays in another."
+                f"Somebody else has stepped or reset the env of {self._name} ({env.calls - self._calls[index]} times) "
+                "between two steps of the run, so its next transition would be one that never happened. Go on from a "
+                "checkpoint, and leave this env to train(): evaluate() plays in another."
             )
         self._calls[index] += 1
         try:
@@ -134,4 +139,6 @@ class Collector:
 
     def _stacked(self) -> Observation:
         """The newest observations of all envs: (B, ...), or with a frame stack (B, T, ...)."""
-        return stack_observations([stack_observations(newest) if newest.maxlen > 1 else newest[0] for newest in self._newest])
+        return stack_observations(
+            [stack_observations(newest) if newest.maxlen > 1 else newest[0] for newest in self._newest]
+        )

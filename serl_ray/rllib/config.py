@@ -39,12 +39,12 @@ class WorkerEnvConfig(dict[str, Any]):
 class SERLConfig(AlgorithmConfig):
     """`HybridOptions` as attributes beside RLlib's own.
 
-        config = SERLConfig().training(setup_mode="single-arm-learned-gripper", demo_paths=("demos.pkl",)).debugging(seed=1)
-        algorithm = config.build_algo()
+        config = SERLConfig().training(setup_mode="single-arm-learned-gripper",
+        demo_paths=("demos.pkl",)).debugging(seed=1) algorithm = config.build_algo()
 
-    Rollout workers are RLlib's (`.env_runners(num_env_runners=2)`); with none, the env steps in this process, and runs of one
-    seed are equal. RLlib's keys that this algorithm does not read are refused where they differ from their defaults:
-    `config_keys.INSTEAD` says what to set in their place.
+    Rollout workers are RLlib's (`.env_runners(num_env_runners=2)`); with none, the env steps in this process, and runs
+    of one seed are equal. RLlib's keys that this algorithm does not read are refused where they differ from their
+    defaults: `config_keys.INSTEAD` says what to set in their place.
     """
 
     options_class: type[TrainingOptions] = HybridOptions
@@ -64,13 +64,18 @@ class SERLConfig(AlgorithmConfig):
         self.framework("torch").debugging(log_sys_usage=False)
         super().environment(env=RolloutEnv, disable_env_checking=True)
         self.env_runners(num_env_runners=0, max_requests_in_flight_per_env_runner=MAX_IN_FLIGHT)
-        self.env_runners(validate_env_runners_after_construction=False)  # a worker may wait for its node while others work
+        self.env_runners(
+            validate_env_runners_after_construction=False
+        )  # a worker may wait for its node while others work
         self.env_runners(env_runner_cls=SERLWorker)
         self.env_runners(create_local_env_runner=False)  # where there are workers, the robot is theirs alone
         self.fault_tolerance(restart_failed_env_runners=True, delay_between_env_runner_restarts_s=0.0)
         self.evaluation(evaluation_interval=None, evaluation_num_env_runners=0)
         self.experimental(_disable_preprocessor_api=True)
-        self.model["_disable_preprocessor_api"], self.simple_optimizer = True, False  # as RLlib's validate() would set them
+        self.model["_disable_preprocessor_api"], self.simple_optimizer = (
+            True,
+            False,
+        )  # as RLlib's validate() would set them
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Sets an attribute; `num_gpus=0` puts the learner on the CPU, more on the best device (see `learn_on`)."""
@@ -114,7 +119,8 @@ class SERLConfig(AlgorithmConfig):
 
     @override(AlgorithmConfig)
     def environment(self, *args: Any, env_config: Mapping[str, Any] | None = None, **settings: Any) -> Self:
-        """Sets the env in RLlib's way: a class, its path or a gym id, and its arguments; they become options by `env_options`."""
+        """Sets the env in RLlib's way: a class, its path or a gym id, and its arguments; they become options by
+        `env_options`."""
         if env_config is not None and not isinstance(env_config, WorkerEnvConfig):
             earlier = {} if isinstance(self.env_config, WorkerEnvConfig) else self.env_config
             self.env_config = {**earlier, **env_config}
@@ -126,14 +132,17 @@ class SERLConfig(AlgorithmConfig):
         return self
 
     def share_demos(self, shared: dict[str, ray.ObjectRef]) -> Self:
-        """Demonstrations that lie in the object store, read and encoded, so that the run does not read them: `buffers.Shared`."""
+        """Demonstrations that lie in the object store, read and encoded, so that the run does not read them:
+        `buffers.Shared`."""
         self.shared_demos = shared
         return self
 
     @override(AlgorithmConfig)
     def update_from_dict(self, config_dict: Mapping[str, Any]) -> Self:
         """Updates from a dict; unlike with RLlib's method, an unknown key is a ValueError with the nearest name."""
-        given = {name: value for name, value in config_dict.items() if not name.startswith("__") and name != "trial_info"}
+        given = {
+            name: value for name, value in config_dict.items() if not name.startswith("__") and name != "trial_info"
+        }
         names = names_of(self.options_class)
         read = check_given(given, names, default_of(type(self)))
         ours = {name: read.pop(name) for name in names if name in read}
@@ -172,13 +181,17 @@ class SERLConfig(AlgorithmConfig):
         check_attributes(self, names_of(self.options_class), default_of(type(self)))
         check_callbacks(self.callbacks_class)
         if self.num_gpus > 1:
-            raise RefusedError(f"num_gpus is {self.num_gpus}, and is refused. The learner is on one device: set at most 1.")
+            raise RefusedError(
+                f"num_gpus is {self.num_gpus}, and is refused. The learner is on one device: set at most 1."
+            )
         allowed = {**EVALUATION, "env": self.env}  # RLlib's build_algo(env) adds the env
         given = self.evaluation_config or {}
-        if not isinstance(given, dict) or any(name not in allowed or not same(given[name], allowed[name]) for name in given):
+        if not isinstance(given, dict) or any(
+            name not in allowed or not same(given[name], allowed[name]) for name in given
+        ):
             raise RefusedError(
-                f"evaluation_config is {given!r:.200}, and is refused. Evaluations are of the policy's mode, in the run's env, "
-                "one in each worker: set evaluate_every, evaluation_episodes and evaluation_num_env_runners."
+                f"evaluation_config is {given!r:.200}, and is refused. Evaluations are of the policy's mode, in the "
+                "run's env, one in each worker: set evaluate_every, evaluation_episodes and evaluation_num_env_runners."
             )
 
     def _take_env(self) -> None:
@@ -212,16 +225,22 @@ class SERLConfig(AlgorithmConfig):
         """Raises RefusedError for spaces that are given and not these."""
         for name, known in (("observation_space", observation_space), ("action_space", action_space)):
             if (given := getattr(self, name)) is not None and given != known:
-                raise RefusedError(f"{name} is {given!r:.100}, and is refused. Spaces are the env's or the demonstrations'.")
+                raise RefusedError(
+                    f"{name} is {given!r:.100}, and is refused. Spaces are the env's or the demonstrations'."
+                )
 
     def _collecting(self, options: HybridOptions) -> dict[str, Any]:
         """The part of `env_config` for workers that gather experience."""
-        interventions = {"probability": options.collecting.expert_interventions, "noise": options.collecting.expert_noise}
+        interventions = {
+            "probability": options.collecting.expert_interventions,
+            "noise": options.collecting.expert_noise,
+        }
         learned_reward, positives_dir = self.env_config["learned_reward"], options.reward.positives_dir
         episodes_dir = options.collecting.episodes_dir
         return {
             "interventions": interventions if options.collecting.expert_interventions else None,
-            "learned_reward": learned_reward and learned_reward | {"positives_dir": positives_dir and absolute(positives_dir)},
+            "learned_reward": learned_reward
+            and learned_reward | {"positives_dir": positives_dir and absolute(positives_dir)},
             "episodes_dir": episodes_dir and absolute(episodes_dir),
             "frame_stack": 1,  # the collector stacks what it has encoded
         }

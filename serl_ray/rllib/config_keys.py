@@ -14,8 +14,9 @@ from serl_ray.rllib.refusals import RefusedError
 from serl_ray.utils.options import check_names
 
 _READ = """algo_class extra_python_environs_for_driver extra_python_environs_for_worker placement_strategy num_gpus
-    num_cpus_for_main_process custom_resources_for_main_process num_env_runners num_envs_per_env_runner num_cpus_per_env_runner
-    custom_resources_per_env_runner callbacks_class explore env env_config evaluation_num_env_runners evaluation_config
+    num_cpus_for_main_process custom_resources_for_main_process num_env_runners num_envs_per_env_runner
+    num_cpus_per_env_runner custom_resources_per_env_runner callbacks_class explore env env_config
+    evaluation_num_env_runners evaluation_config
     metrics_num_episodes_for_smoothing keep_per_episode_custom_metrics log_level log_sys_usage seed lr in_evaluation
     observation_space action_space options_class replay_dir films device shared_demos"""
 READ = frozenset(_READ.split())
@@ -41,7 +42,8 @@ _ROWS = {
     "learner_config_dict _learner_class num_learners num_gpus_per_learner num_cpus_per_learner local_gpu_idx": (
         "There is one learner, in the algorithm's process: call learn_on(device)."
     ),
-    "num_gpus_per_env_runner num_gpus_per_worker": "Rollout workers act on the CPU: call learn_on(device) for the learner.",
+    "num_gpus_per_env_runner num_gpus_per_worker": "Rollout workers act on the CPU: call learn_on(device) for the "
+    "learner.",
     "clip_rewards": "Rewards are not clipped: set max_return, or scale them in the env.",
     "normalize_actions clip_actions": "Actions lie in [-1, 1]: scale them in the env.",
     "observation_filter preprocessor_pref": "Observations reach the networks as the env gives them: scale them there.",
@@ -53,18 +55,20 @@ _ROWS = {
     "max_requests_in_flight_per_env_runner": "Set max_lead.",
     "remote_worker_envs": "Set num_env_runners.",
     "create_env_on_local_worker create_local_env_runner": "Where there are remote workers, the env is theirs alone.",
-    "env_runner_cls worker_cls sample_collector": "The worker stores what was executed; RLlib's would store what was chosen.",
-    "restart_failed_env_runners ignore_env_runner_failures max_num_env_runner_restarts delay_between_env_runner_restarts_s": (
+    "env_runner_cls worker_cls sample_collector": "The worker stores what was executed; RLlib's would store what was "
+    "chosen.",
+    "restart_failed_env_runners ignore_env_runner_failures max_num_env_runner_restarts "
+    "delay_between_env_runner_restarts_s": (
         "Lost workers are replaced as long as the run lasts: set max_faults for episodes that an env spoils."
     ),
     "evaluation_interval": "Set evaluate_every, in steps.",
     "evaluation_duration evaluation_duration_unit": "Set evaluation_episodes.",
-    "evaluation_parallel_to_training": "Set evaluation_num_env_runners: remote workers always play beside the training.",
+    "evaluation_parallel_to_training": "Set evaluation_num_env_runners: remote workers always play beside the "
+    "training.",
     "custom_evaluation_function": "Define on_evaluate_start or on_evaluate_end in callbacks_class.",
     "offline_evaluation_interval num_offline_eval_runners": "Set held_out and evaluate_every of OfflineConfig.",
-    "min_time_s_per_iteration min_train_timesteps_per_iteration min_sample_timesteps_per_iteration timesteps_per_iteration": (
-        "Set steps_per_iteration."
-    ),
+    "min_time_s_per_iteration min_train_timesteps_per_iteration min_sample_timesteps_per_iteration "
+    "timesteps_per_iteration": ("Set steps_per_iteration."),
     "input_ input_config offline_data_class": "Set demo_paths; OfflineConfig learns from them alone.",
     "output output_config": "Set episodes_dir: it keeps every episode as Parquet.",
     "policies policy_mapping_fn policies_to_train count_steps_by multiagent": "A run has one policy.",

@@ -36,5 +36,9 @@ class DemoRewards:
 
     def warn_if_hidden(self) -> None:
         """Logs a warning if the discount hides a success from the first step of most episodes."""
-        if self._is_sparse and self.lengths and (hidden := invisible_success(median(self.lengths.values()), self._discount)):
+        if (
+            self._is_sparse
+            and self.lengths
+            and (hidden := invisible_success(median(self.lengths.values()), self._discount))
+        ):
             logger.warning("The demonstrations are long. %s", hidden)

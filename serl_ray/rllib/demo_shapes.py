@@ -75,9 +75,9 @@ def check_same(path: str, demos: Shapes, env: Shapes, options: TrainingOptions) 
     """Raises DemoError where demonstrations at a path differ from an env."""
     if found := differences(demos, env, options, "the env's"):
         raise DemoError(
-            f"{path}: these are not demonstrations of the env {options.env.env_name} with these options: {'; '.join(found)}. "
-            "Name the env in which they were recorded, --env_name your_package.module:Class, with its --setup_mode, --image_keys "
-            "and --state_keys; or learn from them without an env: serl train-offline."
+            f"{path}: these are not demonstrations of the env {options.env.env_name} with these options: "
+            f"{'; '.join(found)}. Name the env in which they were recorded, --env_name your_package.module:Class, with "
+            "its --setup_mode, --image_keys and --state_keys; or learn from them without an env: serl train-offline."
         )
 
 
@@ -90,7 +90,9 @@ def differences(ours: Shapes, theirs: Shapes, options: TrainingOptions, whose: s
         shapes = [side.observations.get(key) for side in (ours, theirs)]
         if None in shapes:
             found.append(f"for camera {key} there are {ours.cameras()}, {whose} are {theirs.cameras()}")
-        elif len({len(shape) for shape in shapes}) == 1 and shapes[0] != shapes[1]:  # maps are compared when they are read
+        elif (
+            len({len(shape) for shape in shapes}) == 1 and shapes[0] != shapes[1]
+        ):  # maps are compared when they are read
             found.append(f"images of {key} {_text(shapes[0])}, {whose} are {_text(shapes[1])}")
     states = [side.state_dim(options) for side in (ours, theirs)]
     if states[0] != states[1]:

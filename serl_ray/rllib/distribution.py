@@ -27,10 +27,12 @@ INSIDE = 1.0 - torch.finfo(torch.float32).eps / 2
     )
 )
 class TanhGaussianWithGrippers(TorchDistributionWrapper):
-    """A tanh-Gaussian over the continuous dimensions, and for the grippers the choice of greatest value, which is certain.
+    """A tanh-Gaussian over the continuous dimensions, and for the grippers the choice of greatest value, which is
+    certain.
 
     Args:
-        inputs: `SERLModel`'s output (B, 2 A + K): means, log standard deviations, values of the grippers' joint choices.
+        inputs: `SERLModel`'s output (B, 2 A + K): means, log standard deviations, values of the grippers' joint
+            choices.
         model: the model, whose `layout` says which dimensions are grippers.
     """
 

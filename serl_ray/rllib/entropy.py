@@ -8,7 +8,8 @@ import math
 logger = logging.getLogger(__name__)
 
 RISE = 0.5
-"""Rise of the entropy per action dimension from which a warning says so: the policy's deviation has grown by two thirds."""
+"""Rise of the entropy per action dimension from which a warning says so: the policy's deviation has grown by two
+thirds."""
 
 
 class EntropyWatch:
@@ -31,7 +32,8 @@ class EntropyWatch:
         if entropy > max(self._least, self._target) + self._rise and not self._has_warned:
             self._has_warned = True
             logger.warning(
-                "The policy's entropy has risen to %.1f from %.1f, its target is %.1f: it acts more and more at random, because "
-                "the critics' values hardly differ. More demonstrations or interventions, or a lower --init_temperature, help.",
+                "The policy's entropy has risen to %.1f from %.1f, its target is %.1f: it acts more and more at "
+                "random, because the critics' values hardly differ. More demonstrations or interventions, or a lower "
+                "--init_temperature, help.",
                 entropy, self._least, self._target,
             )  # fmt: skip

@@ -81,7 +81,9 @@ class Evaluator:
         self.last_outcomes: list[Outcome] = []
         ids = remote_workers(workers)
         ends = np.linspace(0, episodes, len(ids) + 1).astype(int).tolist()
-        self._shares = {worker: range(*share) for worker, share in zip(ids, pairwise(ends), strict=True) if share[0] < share[1]}
+        self._shares = {
+            worker: range(*share) for worker, share in zip(ids, pairwise(ends), strict=True) if share[0] < share[1]
+        }
         self._playing: set[int] = set()
         self._played: dict[int, Played | None] = {}
         self._env_steps = 0
@@ -105,7 +107,9 @@ class Evaluator:
         if self._shares:
             play = partial(_play, weights=weights, films=self._films, success_return=self._success_return)
             plays = [partial(play, episodes=share) for share in self._shares.values()]
-            self._workers.foreach_env_runner_async(plays, tag=TAG, remote_worker_ids=list(self._shares), healthy_only=False)
+            self._workers.foreach_env_runner_async(
+                plays, tag=TAG, remote_worker_ids=list(self._shares), healthy_only=False
+            )
             self._playing = set(self._shares)
         else:
             worker, episodes = self._workers.local_env_runner, range(self._episodes)

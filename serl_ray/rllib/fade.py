@@ -15,9 +15,11 @@ RECENT, USUAL = 8, 40
 WAITING, FALL = 1_000, 1_500
 """Least falls of the recent success below the best usual one, in `UNIT`, from which the fade waits and turns back."""
 CHANCE = 2.5
-"""Deviations by which the recent success must fall to turn back, so that a policy that often fails is weaned as well."""
+"""Deviations by which the recent success must fall to turn back, so that a policy that often fails is weaned as
+well."""
 KEPT, GOOD = 0.1, 9_000
-"""Share of imitation that is kept until the recent success, in `UNIT`, is this good: without any, young critics mislead."""
+"""Share of imitation that is kept until the recent success, in `UNIT`, is this good: without any, young critics
+mislead."""
 RETURN_SPEED = 2
 """Factor by which imitation comes back faster than it fades, because a failing policy costs robot time."""
 
@@ -26,9 +28,9 @@ RETURN_SPEED = 2
 class Fade:
     """Progress of the fade in env steps, and autonomous success since it began.
 
-    An episode counts as a success if it succeeds without an intervention. Progress grows by every env step, waits while the
-    recent success is somewhat below the best, and shrinks while it is far below: the critics learn on in that time, and
-    imitation brings the policy back. The last part of imitation goes only while the policy is good
+    An episode counts as a success if it succeeds without an intervention. Progress grows by every env step, waits while
+    the recent success is somewhat below the best, and shrinks while it is far below: the critics learn on in that time,
+    and imitation brings the policy back. The last part of imitation goes only while the policy is good
     alone. Both averages start at the first episode's outcome.
 
     Attributes:
@@ -71,9 +73,9 @@ class Fade:
             self.fade_best = max(self.fade_best, self.fade_usual)
         if self.turns_back and not turned_back:
             logger.warning(
-                "Success without interventions has fallen to %.2f from %.2f, so imitation comes back until it recovers. "
-                "Where this lasts, the critics mislead the actor: see actor/entropy and critic/q_over_bound, add "
-                "demonstrations or interventions, or fade more slowly with a greater --warmup_steps.",
+                "Success without interventions has fallen to %.2f from %.2f, so imitation comes back until it "
+                "recovers. Where this lasts, the critics mislead the actor: see actor/entropy and critic/q_over_bound, "
+                "add demonstrations or interventions, or fade more slowly with a greater --warmup_steps.",
                 self.fade_recent / UNIT,
                 self.fade_best / UNIT,
             )

@@ -1,6 +1,7 @@
 """Failures of a run: those that it survives, counted by name, and those that end it.
 
-RLlib writes a remote worker's exception into that worker's log and ends the process; so it is carried over as a value instead.
+RLlib writes a remote worker's exception into that worker's log and ends the process; so it is carried over as a value
+instead.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ class LearnerError(RuntimeError):
 def diverged(what: str, learner_steps: int) -> LearnerError:
     """The error of metrics that are no numbers any more."""
     return LearnerError(
-        f"{what} is NaN or infinite after {learner_steps} learner steps. The run ends here; its last checkpoint is from "
-        "before. Go on from it with a smaller --lr, or look for odd values in the data."
+        f"{what} is NaN or infinite after {learner_steps} learner steps. The run ends here; its last checkpoint is "
+        "from before. Go on from it with a smaller --lr, or look for odd values in the data."
     )
 
 
@@ -122,7 +123,9 @@ def raise_failure(result: T | Failure) -> T:
         WorkerError: the task has failed otherwise.
     """
     if isinstance(result, Failure) and result.breaks_contract:
-        raise BrokenEnvError(f"The env of rollout worker {result.worker} breaks the contract again and again. {result.text}")
+        raise BrokenEnvError(
+            f"The env of rollout worker {result.worker} breaks the contract again and again. {result.text}"
+        )
     if isinstance(result, Failure):
         raise WorkerError(f"Rollout worker {result.worker} has failed:\n{result.text}")
     return result

@@ -1,4 +1,5 @@
-"""The thread that stores what arrives in the replay buffers, and samples batches ahead of the learner where that takes long."""
+"""The thread that stores what arrives in the replay buffers, and samples batches ahead of the learner where that takes
+long."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ thread is woken for it."""
 
 
 class BatchFeed:
-    """Does one thing after the other, in the order in which they are asked for: what is sampled never depends on timing. Small
-    batches are made by who wants them: nothing else is under way then.
+    """Does one thing after the other, in the order in which they are asked for: what is sampled never depends on
+    timing. Small batches are made by who wants them: nothing else is under way then.
 
     Args:
         sample: makes a batch.
@@ -39,8 +40,8 @@ class BatchFeed:
         self.seconds_waited = 0.0
 
     def next(self, prepare_another: bool) -> Batch:
-        """A batch. With `prepare_another` the one after it is sampled at once, from the buffers as they are now, where that takes
-        long."""
+        """A batch. With `prepare_another` the one after it is sampled at once, from the buffers as they are now, where
+        that takes long."""
         started = time.monotonic()
         made = self._make() if self._is_small else (self._next or self._thread.submit(self._make)).result()
         self.seconds_waited += time.monotonic() - started

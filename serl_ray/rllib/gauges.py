@@ -1,4 +1,5 @@
-"""The metrics of a run as gauges in Ray's own metrics: in its dashboard, and for Prometheus at every node's metrics port."""
+"""The metrics of a run as gauges in Ray's own metrics: in its dashboard, and for Prometheus at every node's metrics
+port."""
 
 from __future__ import annotations
 
@@ -23,11 +24,14 @@ class Gauges:
     """One gauge a metric.
 
     Args:
-        run: the tag that tells the runs of a cluster apart. Ray takes ASCII alone, so other letters are percent-encoded.
+        run: the tag that tells the runs of a cluster apart. Ray takes ASCII alone, so other letters are
+            percent-encoded.
     """
 
     def __init__(self, run: str) -> None:
-        self._gauges = {name: Gauge(gauge_name(name), description=f"{name} of a run", tag_keys=("run",)) for name in METRICS}
+        self._gauges = {
+            name: Gauge(gauge_name(name), description=f"{name} of a run", tag_keys=("run",)) for name in METRICS
+        }
         for gauge in self._gauges.values():
             gauge.set_default_tags({"run": quote(run, safe=PRINTABLE)})
 

@@ -102,7 +102,11 @@ class MetricsLog:
 
     def known(self, *groups: str) -> dict[str, float]:
         """The latest values of these groups of metrics, without those that are not known yet."""
-        return {name: value for name, value in self._latest.items() if name.split("/")[0] in groups and not math.isnan(value)}
+        return {
+            name: value
+            for name, value in self._latest.items()
+            if name.split("/")[0] in groups and not math.isnan(value)
+        }
 
     @staticmethod
     def _check(values: Mapping[str, float]) -> None:
@@ -125,8 +129,8 @@ class EpisodeLog:
         self._running: dict[str, tuple[float, int, int]] = {}
 
     def add(self, segment: Segment) -> Episode | None:
-        """Adds a segment and returns the episode that ends with it; rewards other than 0 and 1 are named once, with the rule
-        by which episodes count as a success."""
+        """Adds a segment and returns the episode that ends with it; rewards other than 0 and 1 are named once, with the
+        rule by which episodes count as a success."""
         if not self._has_said_rule and (unusual := unusual_reward(segment.rewards, self._success_return)):
             logger.warning(unusual)
             self._has_said_rule = True
@@ -183,7 +187,11 @@ def _episode(described: dict[str, Any]) -> Episode:
     """The reverse of `vars(episode)`."""
     episode = Episode(**described)
     if not {type(episode.success), type(episode.true_success)} <= {bool, type(None)}:
-        raise ValueError(f"success is {episode.success!r:.200} and {episode.true_success!r:.200}; it must be true, false or null")
+        raise ValueError(
+            f"success is {episode.success!r:.200} and {episode.true_success!r:.200}; it must be true, false or null"
+        )
     if not (is_count(episode.steps) and episode.steps >= 1 and is_count(episode.interventions)):
-        raise ValueError(f"an episode has {episode.steps!r:.200} steps and {episode.interventions!r:.200} interventions")
+        raise ValueError(
+            f"an episode has {episode.steps!r:.200} steps and {episode.interventions!r:.200} interventions"
+        )
     return episode

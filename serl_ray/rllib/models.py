@@ -22,8 +22,8 @@ MODEL_NAME = "serl_ray"
 
 
 class SERLModel(TorchModelV2, nn.Module):
-    """Holds `AgentNetworks`; its output (B, 2 A + K) is what `TanhGaussianWithGrippers` reads: the Gaussian's means and log
-    standard deviations, and the grasp critic's values where grippers are learned.
+    """Holds `AgentNetworks`; its output (B, 2 A + K) is what `TanhGaussianWithGrippers` reads: the Gaussian's means and
+    log standard deviations, and the grasp critic's values where grippers are learned.
 
     Observations are read by key, never by their order in the space.
 
@@ -70,7 +70,7 @@ def observation_spec(space: gymnasium.spaces.Dict, env: EnvOptions) -> Observati
 
 
 def register_model() -> None:
-    """Tells RLlib's catalog of the model and its action distribution, for each policy anew: it forgets them when Ray is restarted
-    in a process."""
+    """Tells RLlib's catalog of the model and its action distribution, for each policy anew: it forgets them when Ray is
+    restarted in a process."""
     ModelCatalog.register_custom_model(MODEL_NAME, SERLModel)
     ModelCatalog.register_custom_action_dist(DIST_NAME, TanhGaussianWithGrippers)

@@ -39,6 +39,6 @@ def check_has_scale(options: HybridOptions) -> None:
     """Raises ValueError where states are to be normalised and nothing gives their scale."""
     if options.agent.networks.encoder.normalise_state and not (options.demos.demo_paths or options.schedule.init_from):
         raise ValueError(
-            "normalise_state takes the scale of the state from demonstrations, and there are none: name them in demo_paths, "
-            "or leave normalise_state off."
+            "normalise_state takes the scale of the state from demonstrations, and there are none: name them in "
+            "demo_paths, or leave normalise_state off."
         )

@@ -39,8 +39,8 @@ class OfflineConfig(SERLConfig):
 class OfflineSERL(TrainingAlgorithm):
     """`objective` on demonstrations, until `max_steps` learner steps are made.
 
-    `train()` makes `steps_per_iteration` learner steps. An evaluation judges actions and values on the episodes that were held
-    out and, where there is an env, plays it.
+    `train()` makes `steps_per_iteration` learner steps. An evaluation judges actions and values on the episodes that
+    were held out and, where there is an env, plays it.
     """
 
     steps_metric = "learner/steps"
@@ -63,7 +63,8 @@ class OfflineSERL(TrainingAlgorithm):
 
     @override(TrainingAlgorithm)
     def training_step(self) -> None:
-        """Some learner steps, none beyond a result: no batch lies ready then, and a restored run goes on as it would have."""
+        """Some learner steps, none beyond a result: no batch lies ready then, and a restored run goes on as it would
+        have."""
         per_iteration = self.options.schedule.steps_per_iteration
         left = min(per_iteration - self.steps % per_iteration, max(self.options.schedule.max_steps - self.steps, 1))
         self._learn(min(left, STEPS_AT_ONCE))

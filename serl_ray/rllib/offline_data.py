@@ -1,4 +1,5 @@
-"""Demonstrations for offline training: read and encoded once by Ray Data, held out in part, in memory or as a stream."""
+"""Demonstrations for offline training: read and encoded once by Ray Data, held out in part, in memory or as a
+stream."""
 
 from __future__ import annotations
 

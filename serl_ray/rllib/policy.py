@@ -70,7 +70,12 @@ class SERLPolicy(TorchPolicyV2):
     @override(TorchPolicyV2)
     def make_model_and_action_dist(self) -> tuple[ModelV2, type[ActionDistribution]]:
         spec = observation_spec(self.observation_space, self.options.env)
-        custom = {"config": self.options.agent.networks, "layout": self.layout, "spec": spec, "seed": self.config["seed"] or 0}
+        custom = {
+            "config": self.options.agent.networks,
+            "layout": self.layout,
+            "spec": spec,
+            "seed": self.config["seed"] or 0,
+        }
         register_model()
         described = {"custom_model": MODEL_NAME, "custom_model_config": custom, "custom_action_dist": DIST_NAME}
         model = {**self.config["model"], **described}
@@ -84,7 +89,8 @@ class SERLPolicy(TorchPolicyV2):
         return []
 
     def act(self, observations: Observation) -> np.ndarray:
-        """The run's next env actions (B, A + G): random ones for its first `random_steps` env steps, then the agent's."""
+        """The run's next env actions (B, A + G): random ones for its first `random_steps` env steps, then the
+        agent's."""
         batch_size = len(next(iter(observations.values())))
         explore = self.config["explore"]
         if explore and self.global_timestep < self.options.learning.random_steps:
@@ -130,7 +136,12 @@ class SERLPolicy(TorchPolicyV2):
 
     @override(Policy)
     def compute_single_action(
-        self, obs: Observation | None = None, state: Any = None, *, input_dict: Mapping[str, Any] | None = None, **others: Any
+        self,
+        obs: Observation | None = None,
+        state: Any = None,
+        *,
+        input_dict: Mapping[str, Any] | None = None,
+        **others: Any,
     ) -> tuple[np.ndarray, list[Any], dict[str, Any]]:
         """Action (A + G,) for one observation without a batch axis; see `compute_actions`."""
         return self.compute_actions(obs if input_dict is None else input_dict["obs"], state, **others)
@@ -149,7 +160,9 @@ class SERLPolicy(TorchPolicyV2):
         """
         weights = {name: tensor.cpu().numpy() for name, tensor in self.agent.state.acting_tensors().items()}
         if bad := [name for name, array in weights.items() if not np.isfinite(array).all()]:
-            raise LearnerError(f"{bad[0]} holds NaN or infinite numbers, so nobody acts with it. Go on from a checkpoint.")
+            raise LearnerError(
+                f"{bad[0]} holds NaN or infinite numbers, so nobody acts with it. Go on from a checkpoint."
+            )
         return weights
 
     @override(TorchPolicyV2)

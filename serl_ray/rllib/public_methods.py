@@ -1,4 +1,5 @@
-"""RLlib's public methods of an algorithm: those that play and act, made of a run's own parts, and those that are refused."""
+"""RLlib's public methods of an algorithm: those that play and act, made of a run's own parts, and those that are
+refused."""
 
 from __future__ import annotations
 
@@ -49,8 +50,8 @@ class PublicMethods(SavedAlgorithm):
         """Plays `evaluation_episodes` deterministic episodes with the weights as they are, on the evaluation workers.
 
         Returns:
-            RLlib's results: `env_runners` with `episode_return_mean`, `episode_len_mean`, `num_episodes` and the like, where
-            episodes were played; and the metrics `evaluation/...` and `held_out/...` that are known.
+            RLlib's results: `env_runners` with `episode_return_mean`, `episode_len_mean`, `num_episodes` and the like,
+            where episodes were played; and the metrics `evaluation/...` and `held_out/...` that are known.
 
         Raises:
             RefusedError: the only env is the one that the run gathers its experience in.
@@ -66,7 +67,9 @@ class PublicMethods(SavedAlgorithm):
             )
         episodes = self.play_evaluation()
         if not episodes and self.eval_env_runner_group is not None:
-            raise WorkerError("The run has been told to stop (should_stop), and so its evaluation did not come to its end.")
+            raise WorkerError(
+                "The run has been told to stop (should_stop), and so its evaluation did not come to its end."
+            )
         return self.evaluated
 
     @override(Algorithm)
@@ -81,7 +84,8 @@ class PublicMethods(SavedAlgorithm):
         explore: bool | None = None,
         **others: Any,
     ) -> np.ndarray | Acted:
-        """The env action (A + G,) for an observation, or (B, A + G) for a batch; the run goes on as if it had not been asked.
+        """The env action (A + G,) for an observation, or (B, A + G) for a batch; the run goes on as if it had not been
+        asked.
 
         Args:
             observation: as the env returns it; with a frame stack (T, ...).
@@ -107,7 +111,9 @@ class PublicMethods(SavedAlgorithm):
     ) -> dict[Any, np.ndarray] | Acted:
         """Env actions (A + G,) by the names under which the observations are given; see `compute_single_action`."""
         _check_one_policy(policy_id)
-        actions, states, extras = self.policy.compute_actions(list(observations.values()), state, explore=explore, **others)
+        actions, states, extras = self.policy.compute_actions(
+            list(observations.values()), state, explore=explore, **others
+        )
         named = dict(zip(observations, actions, strict=True))
         return (named, states, extras) if full_fetch else named
 
@@ -124,4 +130,6 @@ class PublicMethods(SavedAlgorithm):
 
 def _check_one_policy(policy_id: str) -> None:
     if policy_id != DEFAULT_POLICY_ID:
-        raise RefusedError(f"policy_id is {policy_id!r}, and a run has the one policy {DEFAULT_POLICY_ID!r}. Leave it out.")
+        raise RefusedError(
+            f"policy_id is {policy_id!r}, and a run has the one policy {DEFAULT_POLICY_ID!r}. Leave it out."
+        )

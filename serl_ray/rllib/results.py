@@ -30,7 +30,8 @@ class RunResults:
 
     Args:
         window: episodes that a result is about, where fewer have ended since the one before.
-        keep_custom: whether each episode's custom metrics are reported, in place of their mean, least and greatest value.
+        keep_custom: whether each episode's custom metrics are reported, in place of their mean, least and greatest
+            value.
     """
 
     def __init__(self, window: int, keep_custom: bool) -> None:

@@ -119,8 +119,8 @@ class _Requests:
     seconds: float = math.inf
 
     def wanting(self, pause: float) -> int:
-        """Requests it may have beside those it has, to have work for `pause` seconds; one at a time, and not at once, while it is
-        being replaced."""
+        """Requests it may have beside those it has, to have work for `pause` seconds; one at a time, and not at once,
+        while it is being replaced."""
         if self.lost is None:
             in_flight = 1 + math.ceil(pause / self.seconds)
             return min(max(in_flight, IN_FLIGHT), MAX_IN_FLIGHT) - (self.asked - self.delivered)
@@ -130,14 +130,14 @@ class _Requests:
 class Sampler:
     """Keeps requests with every rollout worker, so that none waits for the learner, and hands over what they bring.
 
-    Each request carries the acting weights of its time: a worker swaps them between two steps, and one that has been replaced has
-    them before its first. Without remote workers a fetch steps the local one.
+    Each request carries the acting weights of its time: a worker swaps them between two steps, and one that has been
+    replaced has them before its first. Without remote workers a fetch steps the local one.
 
     Args:
         workers: RLlib's rollout workers.
         faults: log of lost workers and dropped episodes.
-        may_wait: whether workers may be out of work while the learner makes a step; otherwise they have as many more requests as
-            that takes.
+        may_wait: whether workers may be out of work while the learner makes a step; otherwise they have as many more
+            requests as that takes.
     """
 
     def __init__(self, workers: EnvRunnerGroup, faults: FaultLog, may_wait: bool = True) -> None:
@@ -189,7 +189,8 @@ class Sampler:
             wait: for a moment, where not all requests are answered yet.
 
         Raises:
-            WorkerError: something has failed in a worker that is no fault of its env, or its env is at fault all the time.
+            WorkerError: something has failed in a worker that is no fault of its env, or its env is at fault all the
+                time.
         """
         if not self.is_remote:
             segments, faults = raise_failure(_collect_reporting(self._workers.local_env_runner, 1))
@@ -253,7 +254,9 @@ class Sampler:
 
 
 @reporting
-def _collect_remotely(worker: SERLWorker, weights: ray.ObjectRef, env_steps: int, number: int, learner_steps: int) -> Fragment:
+def _collect_remotely(
+    worker: SERLWorker, weights: ray.ObjectRef, env_steps: int, number: int, learner_steps: int
+) -> Fragment:
     policy = worker.get_policy()
     policy.set_weights(ray.get(weights))
     policy.global_timestep = env_steps

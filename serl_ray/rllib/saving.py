@@ -28,9 +28,11 @@ class SavedAlgorithm(Algorithm):
 
         Args:
             path: the checkpoint's folder, or what `save` returned.
-            env_name: an env of your own, whose code will run. A checkpoint, which may be anybody's, does not decide that.
-            options: others than the checkpoint's. Those that name files and folders (`demo_paths`, `classifier`, `init_from`,
-                `episodes_dir`, `positives_dir`, a file as `trunk`) count only where they are given here; None or () for none.
+            env_name: an env of your own, whose code will run. A checkpoint, which may be anybody's, does not decide
+                that.
+            options: others than the checkpoint's. Those that name files and folders (`demo_paths`, `classifier`,
+                `init_from`, `episodes_dir`, `positives_dir`, a file as `trunk`) count only where they are given here;
+                None or () for none.
 
         Raises:
             ValueError: the checkpoint names an env, a file or a folder, and the caller does not.

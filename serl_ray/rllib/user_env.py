@@ -18,7 +18,8 @@ def env_options(env: Any, env_config: Mapping[str, Any]) -> dict[str, Any]:
     """The options for `.environment(env, env_config=env_config)`.
 
     Args:
-        env: a class, its path as package.module:Class or package.module.Class, a gym id, or the name of an env of serl_ray.
+        env: a class, its path as package.module:Class or package.module.Class, a gym id, or the name of an env of
+            serl_ray.
         env_config: arguments of the constructor, or of `gymnasium.make`.
 
     Raises:
@@ -38,8 +39,8 @@ def _path_of(env: Any) -> str:
         raise RefusedError(f"env is {env!r:.100}: give a class, or its path as package.module:Class.")
     if env.__module__ == "__main__" or env.__qualname__ != env.__name__:
         raise RefusedError(
-            f"env is the class {env.__qualname__} of {env.__module__}, which workers and evaluate cannot import: move it to the "
-            "top level of a module."
+            f"env is the class {env.__qualname__} of {env.__module__}, which workers and evaluate cannot import: move "
+            "it to the top level of a module."
         )
     return f"{env.__module__}:{env.__name__}"
 
@@ -47,8 +48,8 @@ def _path_of(env: Any) -> str:
 def _path_in(env: str) -> str:
     if is_registered_env(env):
         raise RefusedError(
-            f"env is {env!r}, a name that is registered in this process alone, and a checkpoint could not be evaluated from it: "
-            "give the class, or its path as package.module:Class."
+            f"env is {env!r}, a name that is registered in this process alone, and a checkpoint could not be evaluated "
+            "from it: give the class, or its path as package.module:Class."
         )
     module, colon, name = env.partition(":")
     if env in BUNDLED_ENVS or (colon and name.isidentifier()):
@@ -58,7 +59,8 @@ def _path_in(env: str) -> str:
 
 
 def _arguments(path: str, env_config: dict[str, Any]) -> dict[str, Any]:
-    """The constructor's arguments: the keys of `env_config`, or `env_config` itself where the constructor takes it whole."""
+    """The constructor's arguments: the keys of `env_config`, or `env_config` itself where the constructor takes it
+    whole."""
     try:
         factory = import_factory(path)
     except ValueError:  # which make_env raises again

@@ -19,7 +19,9 @@ from serl_ray.rllib.refusals import Refusal, RefusedError, refuses
 
 logger = logging.getLogger(__name__)
 
-STEPS = "it would step the env of the run. Call train() to gather experience, evaluate() to play episodes in another env."
+STEPS = (
+    "it would step the env of the run. Call train() to gather experience, evaluate() to play episodes in another env."
+)
 LEARNS = "learner steps are counted, and made by train() alone."
 ONE_POLICY = "a run has one policy."
 STATE = "a worker's state is a part of the run's. Call the algorithm's save() and restore()."
@@ -60,7 +62,8 @@ class SERLWorker(RolloutWorker):
 
     @override(RolloutWorker)
     def apply(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Calls `func` with this worker; where it is refused or raises, the answer is a `Refusal`, and the worker works on."""
+        """Calls `func` with this worker; where it is refused or raises, the answer is a `Refusal`, and the worker works
+        on."""
 
         def call(worker: SERLWorker, *args: Any, **kwargs: Any) -> Any:
             try:
@@ -68,7 +71,10 @@ class SERLWorker(RolloutWorker):
             except RefusedError as error:
                 return Refusal(str(error))
             except Exception:
-                text = f"A function that was called on rollout worker {worker.worker_index} has failed:\n{traceback.format_exc()}"
+                text = (
+                    f"A function that was called on rollout worker {worker.worker_index} has "
+                    f"failed:\n{traceback.format_exc()}"
+                )
                 logger.error(text)
                 return Refusal(text, WorkerError)
 

@@ -53,25 +53,34 @@ class RunFolder:
             yield
 
     def check(self, resume: bool) -> None:
-        """Neither overwrites a run nor resumes one that is not there, or went on elsewhere; one that is only at the mirror is
-        fetched."""
+        """Neither overwrites a run nor resumes one that is not there, or went on elsewhere; one that is only at the
+        mirror is fetched."""
         self._put_back()
-        exists, experience = bool(checkpoints_of(self.path)), next(self.path.glob(f"{REPLAY_DIR}/online/*.parquet"), None)
+        exists, experience = (
+            bool(checkpoints_of(self.path)),
+            next(self.path.glob(f"{REPLAY_DIR}/online/*.parquet"), None),
+        )
         if exists and not resume:
-            raise FileExistsError(f"{self.path} holds a run already. Choose another --save_dir, or go on with it by --resume.")
+            raise FileExistsError(
+                f"{self.path} holds a run already. Choose another --save_dir, or go on with it by --resume."
+            )
         if experience and not exists and not resume:
             raise FileExistsError(
-                f"{self.path} has no checkpoint, but experience of another run ({experience.name}), which this one would take "
-                "for its own. Choose another --save_dir, or move its replay folder away."
+                f"{self.path} has no checkpoint, but experience of another run ({experience.name}), which this one "
+                "would take for its own. Choose another --save_dir, or move its replay folder away."
             )
         if self.mirror and not resume and self.mirror.checkpoints():
-            raise FileExistsError(f"{self.mirror} holds a run already. Choose another --mirror, or go on with it by --resume.")
+            raise FileExistsError(
+                f"{self.mirror} holds a run already. Choose another --mirror, or go on with it by --resume."
+            )
         if self.mirror and exists:
             self.mirror.check(self.path)
         elif self.mirror and resume and self.mirror.newest():
             self.mirror.fetch(self.path)
         elif resume and not exists:
-            raise FileNotFoundError(f"There is no checkpoint in {self.path} to resume. Check --save_dir, or leave --resume out.")
+            raise FileNotFoundError(
+                f"There is no checkpoint in {self.path} to resume. Check --save_dir, or leave --resume out."
+            )
         self._remove_parts()
 
     def _put_back(self) -> None:
@@ -107,7 +116,9 @@ class RunFolder:
             self.mirror.push(self.path)
         except OSError as error:
             logger.warning(
-                "%s could not be reached: %s. The run goes on, and tries again with its next checkpoint.", self.mirror, error
+                "%s could not be reached: %s. The run goes on, and tries again with its next checkpoint.",
+                self.mirror,
+                error,
             )
 
     def try_to_save(self, algorithm: TrainingAlgorithm) -> None:
@@ -115,14 +126,18 @@ class RunFolder:
         try:
             self.save(algorithm)
         except OSError as error:
-            logger.warning("No checkpoint could be written: %s. Those that there are stay; make room, the run goes on.", error)
+            logger.warning(
+                "No checkpoint could be written: %s. Those that there are stay; make room, the run goes on.", error
+            )
 
 
 def best_checkpoint(run: Path) -> tuple[Path, float] | None:
     """The checkpoint with the best evaluation and its score, the newest of equals; None where none was evaluated."""
     scores = scores_by_step(read_results(run / LOGS))
     judged = [
-        (scores[step_of(path.name)], step_of(path.name), path) for path in checkpoints_of(run) if step_of(path.name) in scores
+        (scores[step_of(path.name)], step_of(path.name), path)
+        for path in checkpoints_of(run)
+        if step_of(path.name) in scores
     ]
     if not judged:
         return None
@@ -145,6 +160,9 @@ def choose_checkpoint(run: Path, newest: bool = False) -> tuple[Path, str]:
         return run, f"Playing the checkpoint {run}."
     if not newest and (best := best_checkpoint(run)):
         path, rate = best
-        return path, f"Playing the checkpoint of step {step_of(path.name):,}, which had the best evaluation: {rate:.2f}."
+        return (
+            path,
+            f"Playing the checkpoint of step {step_of(path.name):,}, which had the best evaluation: {rate:.2f}.",
+        )
     why = "the newest" if newest else "the newest, as none was evaluated"
     return checkpoints[-1], f"Playing the checkpoint of step {step_of(checkpoints[-1].name):,}, {why}."

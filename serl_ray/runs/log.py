@@ -29,7 +29,8 @@ VIDEOS = "videos"
 
 
 class RunLog:
-    """Appends results to the logs of a run; a resumed run goes on in the same ones. Where there is no room, the run goes on.
+    """Appends results to the logs of a run; a resumed run goes on in the same ones. Where there is no room, the run
+    goes on.
 
     Args:
         directory: folder of the JSON lines and of TensorBoard's events.
@@ -102,7 +103,12 @@ def read_results(directory: Path) -> list[dict[str, float]]:
 
 
 def scores_by_step(results: Sequence[Mapping[str, float]]) -> dict[int, float]:
-    """The success rate of each evaluation, by the step whose policy was evaluated; where success is unknown, the mean return."""
-    rates = {int(r["evaluation/at_step"]): r["evaluation/success_rate"] for r in results if "evaluation/success_rate" in r}
-    returns = {int(r["evaluation/at_step"]): r["evaluation/mean_return"] for r in results if "evaluation/mean_return" in r}
+    """The success rate of each evaluation, by the step whose policy was evaluated; where success is unknown, the mean
+    return."""
+    rates = {
+        int(r["evaluation/at_step"]): r["evaluation/success_rate"] for r in results if "evaluation/success_rate" in r
+    }
+    returns = {
+        int(r["evaluation/at_step"]): r["evaluation/mean_return"] for r in results if "evaluation/mean_return" in r
+    }
     return rates or returns

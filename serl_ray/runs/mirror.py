@@ -21,7 +21,16 @@ from serl_ray.agents.checkpoint import CONFIG_FILE, TENSORS_FILE
 from serl_ray.files.atomic import new_folder
 from serl_ray.files.paths import is_uri
 from serl_ray.files.uris import locate
-from serl_ray.rllib.checkpoint import AGENT_DIR, CHECKPOINTS, NAME, REPLAY_DIR, RUN_FILE, checkpoints_of, read_run, step_of
+from serl_ray.rllib.checkpoint import (
+    AGENT_DIR,
+    CHECKPOINTS,
+    NAME,
+    REPLAY_DIR,
+    RUN_FILE,
+    checkpoints_of,
+    read_run,
+    step_of,
+)
 from serl_ray.runs.log import LOGS, RESULTS, read_results, scores_by_step
 from serl_ray.runs.tracking import TRACKS
 
@@ -60,12 +69,13 @@ class Mirror:
         goes_on = all(parts.get(part, [])[: len(shards)] == shards for part, shards in theirs.items())
         if step_of(name) > step_of(ours.name) or not goes_on:
             raise FileExistsError(
-                f"{self} has {name}, of another run or from another machine, and {run} has {ours.name} without what led there. "
-                f"Remove {run}, so that what is at the mirror is fetched, or name another --mirror."
+                f"{self} has {name}, of another run or from another machine, and {run} has {ours.name} without what "
+                f"led there. Remove {run}, so that what is at the mirror is fetched, or name another --mirror."
             )
 
     def push(self, run: Path) -> None:
-        """Copies what is new in a run's folder, and deletes the checkpoints that it had at an earlier push and has no more."""
+        """Copies what is new in a run's folder, and deletes the checkpoints that it had at an earlier push and has no
+        more."""
         kept = checkpoints_of(run)
         names = {checkpoint.name for checkpoint in kept}
         self._kept_here |= names
@@ -129,7 +139,8 @@ class Mirror:
             return read_run(Path(folder))
 
     def best(self, run: Path) -> str | None:
-        """The name of the whole checkpoint with the best evaluation; None where none was evaluated. Fetches the results."""
+        """The name of the whole checkpoint with the best evaluation; None where none was evaluated. Fetches the
+        results."""
         self._fetch_small_files(run)
         scores = scores_by_step(read_results(run / LOGS))
         judged = [name for name in self.checkpoints() if step_of(name) in scores]

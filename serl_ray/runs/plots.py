@@ -37,10 +37,11 @@ PANELS: tuple[Panel, ...] = (
 def plot_learning_curve(
     results: Sequence[dict[str, Any]], path: Path, steps: str = "env/steps", max_return: float | None = None
 ) -> None:
-    """Success, returns, lengths, Q, entropy and what is held out, as far as there are such, over a count of steps, as a PNG.
+    """Success, returns, lengths, Q, entropy and what is held out, as far as there are such, over a count of steps, as a
+    PNG.
 
-    Steps in which somebody intervened have another background, the deeper the more of them there were. A line in the panel of Q
-    marks `max_return`, its upper bound.
+    Steps in which somebody intervened have another background, the deeper the more of them there were. A line in the
+    panel of Q marks `max_return`, its upper bound.
     """
     panels = [panel for panel in PANELS if _has_news(panel, results)]
     rows = max(-(-len(panels) // 2), 1)
@@ -65,12 +66,17 @@ def plot_learning_curve(
 def _has_news(panel: Panel, results: Sequence[dict[str, Any]]) -> bool:
     """True if some number of a panel is known; of the returns, one that is not the success rate."""
     known = ((key, r) for r in results for key, _ in panel[1] if _is_number(r.get(key)))
-    return any(r[key] != r.get(key.replace("mean_return", "success_rate")) or "mean_return" not in key for key, r in known)
+    return any(
+        r[key] != r.get(key.replace("mean_return", "success_rate")) or "mean_return" not in key for key, r in known
+    )
 
 
 def interventions(results: Sequence[dict[str, Any]], steps: str) -> list[tuple[float, float, float]]:
     """Intervals of steps with interventions: first step, last step, share of steps with an intervention."""
-    known = [(0.0, 0.0), *((r[steps], r["buffer/interventions"]) for r in results if _is_number(r.get("buffer/interventions")))]
+    known = [
+        (0.0, 0.0),
+        *((r[steps], r["buffer/interventions"]) for r in results if _is_number(r.get("buffer/interventions"))),
+    ]
     pieces = ((x0, x1, y1 - y0) for (x0, y0), (x1, y1) in pairwise(known))
     return [(x0, x1, min(more / (x1 - x0), 1.0)) for x0, x1, more in pieces if more > 0 and x1 > x0]
 
@@ -82,7 +88,9 @@ def plot_value_curves(curves: Sequence[ValueCurve], path: Path, most: int = 12) 
     for index, curve in enumerate(curves[:most]):
         steps_left = np.arange(len(curve.q))[::-1]
         axes.plot(steps_left, curve.q, color="C0", alpha=0.6, label=None if index else "Q of what was done")
-        axes.plot(steps_left, curve.returns, color="black", linestyle="--", label=None if index else "discounted return")
+        axes.plot(
+            steps_left, curve.returns, color="black", linestyle="--", label=None if index else "discounted return"
+        )
     axes.invert_xaxis()
     axes.set(title="values along held-out demonstrations", xlabel="steps to the end of the episode")
     axes.grid(alpha=0.3)

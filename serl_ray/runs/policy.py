@@ -26,8 +26,8 @@ def load_policy(run: Path, device: torch.device | str = "cpu", **options: Any) -
     Args:
         run: the run folder, or a checkpoint; `runs.folder.choose_checkpoint` finds the best one.
         device: device on which the agent acts.
-        options: options in which the env differs. A checkpoint may come from anybody: an env of your own, whose code runs, must
-            be named here.
+        options: options in which the env differs. A checkpoint may come from anybody: an env of your own, whose code
+            runs, must be named here.
 
     Raises:
         ValueError: no env is named that may be made, or its actions are in other units than the policy's.
@@ -46,7 +46,8 @@ def load_policy(run: Path, device: torch.device | str = "cpu", **options: Any) -
 
 
 def find_classifier(checkpoint: Path, named: str, identity: str | None) -> str:
-    """The classifier that a policy was trained with: where it was then, or where it is now if it was moved with the run.
+    """The classifier that a policy was trained with: where it was then, or where it is now if it was moved with the
+    run.
 
     Args:
         checkpoint: the policy's checkpoint.

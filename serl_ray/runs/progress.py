@@ -40,7 +40,9 @@ class Progress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._bar.close()
 
     def show(self, steps: int, result: Mapping[str, Any]) -> None:
@@ -56,12 +58,16 @@ class Progress:
 def described(result: Mapping[str, Any]) -> str:
     """The known numbers of a result in one line; those of an evaluation name its step."""
     keys = {
-        name: key for name, key in SHOWN.items() if not math.isnan(result[key]) and result[key] != result.get(SAME.get(key, ""))
+        name: key
+        for name, key in SHOWN.items()
+        if not math.isnan(result[key]) and result[key] != result.get(SAME.get(key, ""))
     }
     if not result["env/intervention_rate"]:
         keys.pop("autonomous", None)
     at_step = {
-        name: f"{name} (step {result['evaluation/at_step']:.0f})" for name, key in keys.items() if key.startswith("evaluation/")
+        name: f"{name} (step {result['evaluation/at_step']:.0f})"
+        for name, key in keys.items()
+        if key.startswith("evaluation/")
     }
     return " ".join(f"{at_step.get(name, name)} {result[key]:.2f}" for name, key in keys.items())
 

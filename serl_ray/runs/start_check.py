@@ -17,10 +17,11 @@ from serl_ray.types import ActionLayout
 
 
 def check_start(options: TrainingOptions) -> None:
-    """Looks at the first transition of the first demonstration, the env where it is one of ours, and the policy to start from.
+    """Looks at the first transition of the first demonstration, the env where it is one of ours, and the policy to
+    start from.
 
-    An env of somebody's own may be a robot, which is not opened twice: `rllib.demo_shapes.check_demonstrations` looks at it when
-    its spaces are known.
+    An env of somebody's own may be a robot, which is not opened twice: `rllib.demo_shapes.check_demonstrations` looks
+    at it when its spaces are known.
 
     Raises:
         FileNotFoundError: there are no demonstrations, no policy or no classifier where the options name them.
@@ -77,12 +78,13 @@ def _check_policy(run: Path, other: Shapes | None, options: TrainingOptions) -> 
     name = options.env.env_name if options.env.env_name in BUNDLED_ENVS else "the demonstrations"
     if found := differences(policy, other, options, f"those of {name}"):
         raise ValueError(
-            f"{path}: its policy does not fit {name}: {'; '.join(found)}. Name the env in which its demonstrations were "
-            "recorded, --env_name your_package.module:Class, or another run to start from."
+            f"{path}: its policy does not fit {name}: {'; '.join(found)}. Name the env in which its demonstrations "
+            "were recorded, --env_name your_package.module:Class, or another run to start from."
         )
 
 
 def _shape_in(text: str) -> Shape:
-    """The shape of one observation in a checkpoint's words, such as float32 of shape (19,); of a camera, its last three axes."""
+    """The shape of one observation in a checkpoint's words, such as float32 of shape (19,); of a camera, its last three
+    axes."""
     sizes = tuple(int(size) for size in re.findall(r"\d+", text.partition("shape")[2]))
     return sizes[-3:] if "uint8" in text else sizes[-1:]

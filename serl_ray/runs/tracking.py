@@ -21,7 +21,10 @@ from serl_ray.files.atomic import read_json, write_json
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-EXAMPLES = {"wandb": "wandb:PROJECT or wandb:TEAM/PROJECT", "mlflow": "mlflow:http://HOST:5000 or mlflow:sqlite:///mlflow.db"}
+EXAMPLES = {
+    "wandb": "wandb:PROJECT or wandb:TEAM/PROJECT",
+    "mlflow": "mlflow:http://HOST:5000 or mlflow:sqlite:///mlflow.db",
+}
 TARGETS = {"wandb": r"([^/\\#?%:]+/)?[^/\\#?%:]{1,128}", "mlflow": r"[\w+]+://.+|databricks"}
 TRACKS = "tracks.json"
 """File in the folder of a run with its name at each tracker, for when it is resumed."""
@@ -42,13 +45,16 @@ def check_tracks(tracks: Sequence[str]) -> None:
         if not re.fullmatch(TARGETS[kind], track.partition(":")[2]):
             raise ValueError(f"track is {track!r}; it must be {EXAMPLES[kind]}.")
         if kinds.count(kind) > 1:
-            raise ValueError(f"track names {kind} {kinds.count(kind)} times; it must name it once: leave the others out.")
+            raise ValueError(
+                f"track names {kind} {kinds.count(kind)} times; it must name it once: leave the others out."
+            )
         if importlib.util.find_spec(kind) is None:
             raise ValueError(f"track is {track!r}, and {kind} is not installed: pip install -e .[{kind}]")
 
 
 class Lane(Generic[T]):
-    """A tracker in a thread of its own, where it is asked one thing after the other: no server holds up what goes on here.
+    """A tracker in a thread of its own, where it is asked one thing after the other: no server holds up what goes on
+    here.
 
     What fails there is said when it begins, and when it is over.
 
@@ -77,7 +83,9 @@ class Lane(Generic[T]):
         self._tasks.put(None)
         self._thread.join(seconds)
         if self._thread.is_alive():
-            logger.warning("%s has not taken everything within %.0f s; the results are in the run's folder.", self._name, seconds)
+            logger.warning(
+                "%s has not taken everything within %.0f s; the results are in the run's folder.", self._name, seconds
+            )
 
     def _work(self, begin: Callable[[], T], begun: Future[T]) -> None:
         try:
@@ -91,7 +99,9 @@ class Lane(Generic[T]):
                 task(tracker)
             except Exception as error:
                 if not self._fails:
-                    text = "%s fails: %s. The run goes on, with its results in its folder, and tries again with the next."
+                    text = (
+                        "%s fails: %s. The run goes on, with its results in its folder, and tries again with the next."
+                    )
                     logger.warning(text, self._name, error)
                 self._fails = True
             else:

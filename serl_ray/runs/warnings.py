@@ -44,15 +44,19 @@ class RunWarnings:
         share = result["critic/q_over_bound"]
         if not share > FAULTY_SHARE:
             return None
-        return f"{share:.0%} of the values are above max_return, {self._options.agent.max_return:g}: the critics overestimate."
+        return (
+            f"{share:.0%} of the values are above max_return, {self._options.agent.max_return:g}: the critics "
+            "overestimate."
+        )
 
     def _unknown_success(self, result: Result) -> str | None:
         pairs = [(result[f"{group}/mean_return"], result[f"{group}/success_rate"]) for group in ("env", "evaluation")]
         if not any(math.isnan(success) and not math.isnan(earned) for earned, success in pairs):
             return None
         return (
-            "The env does not report info['success'], so success is unknown: returns are logged, and the best checkpoint is that "
-            "of the best return. Report it, or name the sum of rewards that is a success: --success_return."
+            "The env does not report info['success'], so success is unknown: returns are logged, and the best "
+            "checkpoint is that of the best return. Report it, or name the sum of rewards that is a success: "
+            "--success_return."
         )
 
     def _autonomy(self, result: Result) -> str | None:
@@ -60,13 +64,13 @@ class RunWarnings:
         episodes, recent = result["env/autonomous_episodes"], min(result["env/episodes"], RECENT_EPISODES)
         if not episodes and recent == RECENT_EPISODES and success >= LARGE_GAP:
             return (
-                f"Success is {success:.2f}, but somebody intervened in each of the last {recent:.0f} episodes: what the policy "
-                "does alone is not known. Let it try some episodes."
+                f"Success is {success:.2f}, but somebody intervened in each of the last {recent:.0f} episodes: what "
+                "the policy does alone is not known. Let it try some episodes."
             )
         if episodes >= FEW_EPISODES and success - alone >= LARGE_GAP:
             return (
-                f"Success is {success:.2f}, but {alone:.2f} in the {episodes:.0f} of the last {recent:.0f} episodes in which "
-                f"nobody intervened: the policy alone is {success - alone:.2f} worse."
+                f"Success is {success:.2f}, but {alone:.2f} in the {episodes:.0f} of the last {recent:.0f} episodes in "
+                f"which nobody intervened: the policy alone is {success - alone:.2f} worse."
             )
         return None
 
@@ -76,8 +80,9 @@ class RunWarnings:
         if not every or not total > every:
             return None
         return (
-            f"An evaluation takes {total:,.0f} env steps, {steps:.0f} in each episode: more than the {every:,} of training "
-            f"between two of them. Choose --evaluation_episodes {max(int(every / steps), 1)}, or a greater --evaluate_every."
+            f"An evaluation takes {total:,.0f} env steps, {steps:.0f} in each episode: more than the {every:,} of "
+            f"training between two of them. Choose --evaluation_episodes {max(int(every / steps), 1)}, or a greater "
+            "--evaluate_every."
         )
 
     def _horizon(self, result: Result) -> str | None:

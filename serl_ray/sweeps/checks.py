@@ -85,10 +85,14 @@ def _check_search(sweep: Sweep) -> None:
             f"trials is {sweep.trials}, but {', '.join(grids)} are a grid, with its own number of trials: leave it out."
         )
     if sweep.searcher == "optuna" and grids:
-        raise OptionError(f"searcher is optuna, which has no grid for {grids[0]}: make it a choice, or the searcher random.")
+        raise OptionError(
+            f"searcher is optuna, which has no grid for {grids[0]}: make it a choice, or the searcher random."
+        )
     for name in sweep.names(Role.DATA):
         if name in sweep.search and not set(sweep.search[name]) & set(LISTS):
-            raise OptionError(f"search: {name} decides what is read and shared by the trials: list its values by choice or grid.")
+            raise OptionError(
+                f"search: {name} decides what is read and shared by the trials: list its values by choice or grid."
+            )
 
 
 def _check_scheduler(sweep: Sweep) -> None:
@@ -96,12 +100,16 @@ def _check_scheduler(sweep: Sweep) -> None:
     if sweep.scheduler.pbt is None:
         return
     if sweep.drawn != list(sweep.search) or sweep.searcher == "optuna":
-        raise OptionError("pbt changes options as trials go on: it needs a search without grids, and the searcher random.")
+        raise OptionError(
+            "pbt changes options as trials go on: it needs a search without grids, and the searcher random."
+        )
     if sweep.confirm:
         raise OptionError("pbt ends with options that no trial had from the start: leave confirm out.")
     fixed = {*sweep.names(Role.MUST_MATCH), *sweep.names(Role.DATA), *sweep.names(Role.FIXED), "seed"}
     if wrong := [name for name in sweep.search if name in fixed]:
-        raise OptionError(f"search: {wrong[0]} cannot be changed in a run that goes on, as pbt does: search it by asha.")
+        raise OptionError(
+            f"search: {wrong[0]} cannot be changed in a run that goes on, as pbt does: search it by asha."
+        )
 
 
 def _check_metrics(sweep: Sweep) -> None:
@@ -123,7 +131,9 @@ def _check_data(sweep: Sweep) -> None:
     own = ("success_dir", "failure_dir") if is_classifier else ("demo_paths",)
     if sweep.record is None:
         if is_classifier and (missing := [name for name in own if name not in sweep.fixed]):
-            raise OptionError(f"settings: {missing[0]} is missing. Name the images, or record some: record: {{episodes: 40}}.")
+            raise OptionError(
+                f"settings: {missing[0]} is missing. Name the images, or record some: record: {{episodes: 40}}."
+            )
     elif given := [name for name in own if name in sweep.fixed or name in sweep.search]:
         raise OptionError(f"{given[0]} is given, and record too: leave one of them out.")
     if "demo_paths" in sweep.search:
@@ -137,13 +147,15 @@ def _check_steps(sweep: Sweep, options: Any) -> None:
     max_steps = options.schedule.max_steps
     first = options.evaluation.evaluate_every if sweep.metric.startswith(("evaluation/", "held_out/")) else 1
     if not first or first > max_steps:
-        raise OptionError(f"metric {sweep.metric} is known after an evaluation only, and there is none: set evaluate_every.")
+        raise OptionError(
+            f"metric {sweep.metric} is known after an evaluation only, and there is none: set evaluate_every."
+        )
     if sweep.metric.startswith("evaluation/") and options.env.env_name is None:
         raise OptionError(f"metric {sweep.metric} needs an env to evaluate in: set env_name.")
     asha, pbt = sweep.scheduler.asha, sweep.scheduler.pbt
     for name, steps in (("grace", asha and asha.grace), ("every", pbt and pbt.every)):
         if steps is not None and not first <= steps <= max_steps:
             raise OptionError(
-                f"scheduler: {name} is {steps}; it must be at least {first}, when {sweep.metric} is known first, and at "
-                f"most max_steps, {max_steps}."
+                f"scheduler: {name} is {steps}; it must be at least {first}, when {sweep.metric} is known first, and "
+                f"at most max_steps, {max_steps}."
             )

@@ -17,7 +17,11 @@ from serl_ray.sweeps.draws import holds
 from serl_ray.sweeps.parts import Recording, Resources, Scheduler
 from serl_ray.utils.options import Options, Role, names_of, options_of
 
-OPTIONS: dict[str, type[Options]] = {"hybrid": HybridOptions, "offline": OfflineOptions, "classifier": ClassifierOptions}
+OPTIONS: dict[str, type[Options]] = {
+    "hybrid": HybridOptions,
+    "offline": OfflineOptions,
+    "classifier": ClassifierOptions,
+}
 STEPS = {"hybrid": "env/steps", "offline": "learner/steps"}
 """The metric that counts what `max_steps` counts."""
 CONFIRMING_SEED = 1000
@@ -53,12 +57,13 @@ class Sweep(Options):
     stop: dict[str, Any] = Field(default_factory=dict)
     """Metrics that end a trial once one of them reaches its value; max_steps ends it in any case."""
     confirm: Annotated[int, Ge(0)] = 0
-    """Other seeds with which the default and the best of the others run again, since the best of many is partly luck."""
+    """Other seeds with which the default and the best of the others run again, since the best of many is partly
+    luck."""
     checkpoint_every: Annotated[int, Ge(1)] = 1000
     """Steps between the checkpoints of a trial, from which it can be resumed."""
     storage: str | None = None
-    """Folder that all nodes see, or URI such as s3://bucket/sweep, for the checkpoints and logs of trials on several nodes; by
-    default the folder of the sweep."""
+    """Folder that all nodes see, or URI such as s3://bucket/sweep, for the checkpoints and logs of trials on several
+    nodes; by default the folder of the sweep."""
     record: Recording | None = None
     """Demonstrations or images to record first; by default the settings name them."""
     seed: Annotated[int, Ge(0)] = 0
@@ -99,7 +104,9 @@ class Sweep(Options):
         plain = {option.name: option.default for option in options_of(OPTIONS[self.trains])}
         plain |= preset(self.preset, OPTIONS[self.trains])
         default = {name: plain[name] for name in self.drawn if name in plain}
-        is_in = len(default) == len(self.drawn) and all(holds(self.search[name], value) for name, value in default.items())
+        is_in = len(default) == len(self.drawn) and all(
+            holds(self.search[name], value) for name, value in default.items()
+        )
         return default if is_in else None
 
     def combinations(self) -> list[dict[str, Any]]:
@@ -121,11 +128,21 @@ class Sweep(Options):
             values = [one[name] for one in configurations]
             search[name] = {"choice": [value for index, value in enumerate(values) if value not in values[:index]]}
         trials = len(configurations) * self.confirm
-        whole = {"search": search, "trials": trials, "scheduler": Scheduler(), "stop": {}, "searcher": "random", "confirm": 0}
+        whole = {
+            "search": search,
+            "trials": trials,
+            "scheduler": Scheduler(),
+            "stop": {},
+            "searcher": "random",
+            "confirm": 0,
+        }
         return type(self)(**{**dict(self), **whole})
 
     def recorded_in(self, values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         """The options that say where the recorded demonstrations or images are."""
         if self.trains == "classifier":
-            return {"success_dir": str(folder / "frames" / "success"), "failure_dir": str(folder / "frames" / "failure")}
+            return {
+                "success_dir": str(folder / "frames" / "success"),
+                "failure_dir": str(folder / "frames" / "failure"),
+            }
         return {"demo_paths": (str(folder / "demos" / f"{self.trial_options(values).env.setup_mode}.pkl"),)}

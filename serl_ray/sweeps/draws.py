@@ -17,7 +17,9 @@ LISTS = ("choice", "grid")
 def check_draw(how: Any) -> None:
     """Raises OptionError where `how` is not such as {choice: [1, 2]}, {grid: [1, 2]} or {loguniform: [1e-4, 1e-3]}."""
     if not isinstance(how, dict) or len(how) != 1:
-        raise OptionError(f"{how!r} is no way to draw: write one of {', '.join((*LISTS, *DRAWS))}, such as {{choice: [1, 2]}}.")
+        raise OptionError(
+            f"{how!r} is no way to draw: write one of {', '.join((*LISTS, *DRAWS))}, such as {{choice: [1, 2]}}."
+        )
     [(kind, values)] = how.items()
     check_names([kind], (*LISTS, *DRAWS), "way to draw")
     if not isinstance(values, list) or not values:
@@ -29,10 +31,13 @@ def check_draw(how: Any) -> None:
     numbers = int if kind == "randint" else int | float
     if len(values) != 2 or not all(isinstance(value, numbers) and not isinstance(value, bool) for value in values):
         raise OptionError(
-            f"{kind} is {values}; it must be two {'whole ' if kind == 'randint' else ''}numbers, the least and the greatest."
+            f"{kind} is {values}; it must be two {'whole ' if kind == 'randint' else ''}numbers, the least and the "
+            "greatest."
         )
     if values[0] >= values[1] or (kind == "loguniform" and values[0] <= 0):
-        raise OptionError(f"{kind} is {values}; the least comes first{', and is above 0' if kind == 'loguniform' else ''}.")
+        raise OptionError(
+            f"{kind} is {values}; the least comes first{', and is above 0' if kind == 'loguniform' else ''}."
+        )
     if kind != "randint":
         how[kind] = [float(value) for value in values]  # what is drawn is no whole number
 

@@ -57,9 +57,10 @@ class Outcome:
         trials: all trials.
         ranked: the configurations whose every trial has a score, the best first.
         default: the configuration among them that is used without a sweep; None where it was not tried.
-        overhead: greatest number of seconds that a trial took beside training, for its start, data, checkpoints and idle cores at
-            the end; None where the sweep was resumed.
-        confirmed: the `rivals` with other seeds, the better first; empty where that was not asked for or there was no default.
+        overhead: greatest number of seconds that a trial took beside training, for its start, data, checkpoints and
+            idle cores at the end; None where the sweep was resumed.
+        confirmed: the `rivals` with other seeds, the better first; empty where that was not asked for or there was no
+            default.
     """
 
     trials: list[Trial]

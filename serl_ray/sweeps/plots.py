@@ -44,7 +44,9 @@ def _column(values: list[Any], how: dict[str, list[Any]]) -> tuple[list[float], 
     [(kind, ends)] = how.items()
     if kind in LISTS:
         places = np.linspace(0, 1, len(ends)) if len(ends) > 1 else [0.5]
-        return [float(places[ends.index(value)]) for value in values], [(p, str(v)) for p, v in zip(places, ends, strict=True)]
+        return [float(places[ends.index(value)]) for value in values], [
+            (p, str(v)) for p, v in zip(places, ends, strict=True)
+        ]
     scale = np.log if kind == "loguniform" else np.asarray
     low, high = float(scale(ends[0])), float(scale(ends[1]))
     places = [float((scale(value) - low) / ((high - low) or 1)) for value in values]

@@ -69,7 +69,9 @@ def _ranked(sweep: Sweep, trials: Sequence[Trial]) -> list[Configuration]:
     for trial in trials:
         values = {name: value for name, value in trial.values.items() if name != "seed"}
         groups.setdefault(json.dumps(values), Configuration(values, [])).trials.append(trial)
-    whole = [group for group in groups.values() if all(_is_number(trial.score) and trial.curve for trial in group.trials)]
+    whole = [
+        group for group in groups.values() if all(_is_number(trial.score) and trial.curve for trial in group.trials)
+    ]
     return sorted(whole, key=lambda group: group.rank(sweep.mode), reverse=True)
 
 

@@ -41,11 +41,13 @@ SWEEP = "sweep.yaml"
 TUNE, CONFIRM = "tune", "confirm"
 """Names in the folder of a sweep."""
 SLOT = "trial"
-"""A resource of which there are as many as trials of a population may run at a time; the others pause. Where Ray was started by
-somebody else and has none, as many run as there are cores for."""
+"""A resource of which there are as many as trials of a population may run at a time; the others pause. Where Ray was
+started by somebody else and has none, as many run as there are cores for."""
 
 
-def run_sweep(file: Path, output: Path, smoke: bool = False, resume: bool = False, track: Sequence[str] = ()) -> Outcome:
+def run_sweep(
+    file: Path, output: Path, smoke: bool = False, resume: bool = False, track: Sequence[str] = ()
+) -> Outcome:
     """Runs what is left of a sweep, and writes its table, its plots and its best configuration to a folder.
 
     Args:
@@ -82,7 +84,12 @@ def run_sweep(file: Path, output: Path, smoke: bool = False, resume: bool = Fals
 
 
 def _fit(
-    sweep: Sweep, space: dict[str, Any], name: str, first: list[dict[str, Any]] | None, output: Path, track: Sequence[str]
+    sweep: Sweep,
+    space: dict[str, Any],
+    name: str,
+    first: list[dict[str, Any]] | None,
+    output: Path,
+    track: Sequence[str],
 ) -> tune.ResultGrid:
     """Runs the trials of a folder in the output or storage, the `first` before others; goes on where there are some."""
     trainable, (files, folder) = _trainable(sweep), locate(sweep.storage or output)
@@ -146,7 +153,9 @@ def _enter(sweep: Sweep, output: Path, given: Mapping[str, Any], resume: bool) -
         raise FileNotFoundError(f"There is no sweep in {output} to resume. Check --save_dir, or leave --resume out.")
     elif (before := read_yaml(file)) != given:
         changed = sorted(name for name in {*before, *given} if before.get(name) != given.get(name))
-        raise ValueError(f"The sweep in {output} began with another {', '.join(changed)}: take {file}, or another --save_dir.")
+        raise ValueError(
+            f"The sweep in {output} began with another {', '.join(changed)}: take {file}, or another --save_dir."
+        )
 
 
 def _trainable(sweep: Sweep) -> Any:
@@ -171,11 +180,18 @@ class _Progress(tune.Callback):
     """A line for each trial that ends."""
 
     def __init__(self, sweep: Sweep) -> None:
-        self._search, self._metric, self._steps, self._ended = list(sweep.search), sweep.metric, STEPS.get(sweep.trains), 0
+        self._search, self._metric, self._steps, self._ended = (
+            list(sweep.search),
+            sweep.metric,
+            STEPS.get(sweep.trains),
+            0,
+        )
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         result = trial.last_result
-        self._say(trial, f"{self._metric} {result.get(self._metric, math.nan):.3g} after {result.get(self._steps, 1):g} steps")
+        self._say(
+            trial, f"{self._metric} {result.get(self._metric, math.nan):.3g} after {result.get(self._steps, 1):g} steps"
+        )
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._say(trial, f"failed, see {trial.error_file}")
@@ -208,7 +224,9 @@ def _searcher(sweep: Sweep, first: list[dict[str, Any]] | None) -> Any:
 def _scheduler(sweep: Sweep) -> TrialScheduler | None:
     if asha := sweep.scheduler.asha:
         longest = max(sweep.trial_options(values).schedule.max_steps for values in sweep.combinations())
-        return ASHAScheduler(STEPS[sweep.trains], max_t=longest, grace_period=asha.grace, reduction_factor=asha.reduction)
+        return ASHAScheduler(
+            STEPS[sweep.trains], max_t=longest, grace_period=asha.grace, reduction_factor=asha.reduction
+        )
     if pbt := sweep.scheduler.pbt:
         return PopulationBasedTraining(
             STEPS[sweep.trains],
@@ -231,7 +249,9 @@ def _run_config(sweep: Sweep) -> tune.RunConfig:
         checkpoints = tune.CheckpointConfig(
             checkpoint_frequency=math.ceil(sweep.checkpoint_every / schedule.steps_per_iteration),
             checkpoint_at_end=True,
-            num_to_keep=3 if sweep.scheduler.pbt else 1,  # a checkpoint that another trial takes over must still be there
+            num_to_keep=3
+            if sweep.scheduler.pbt
+            else 1,  # a checkpoint that another trial takes over must still be there
         )
         stop = partial(_is_over, steps=STEPS[sweep.trains], limits=sweep.stop)
     return tune.RunConfig(stop=stop, checkpoint_config=checkpoints, verbose=0)

@@ -33,7 +33,8 @@ RECORD_MODE = EnvOptions().setup_mode
 
 
 def share(sweep: Sweep, folder: Path) -> Shared:
-    """Puts into the object store what the trials learn from; what is to be recorded is written to a folder first, once."""
+    """Puts into the object store what the trials learn from; what is to be recorded is written to a folder first,
+    once."""
     shared: Shared = {}
     for values in sweep.shared_by():
         if sweep.record:
@@ -70,7 +71,9 @@ def _spaces(options: TrainingOptions) -> tuple[gymnasium.spaces.Dict, int]:
 def _record_demos(options: TrainingOptions, recording: Recording, path: Path) -> None:
     if path.exists():
         return
-    env, layout = _env(options.env.env_name or "tabletop", options.env.setup_mode, options.env.image_keys, options.env.env_kwargs)
+    env, layout = _env(
+        options.env.env_name or "tabletop", options.env.setup_mode, options.env.image_keys, options.env.env_kwargs
+    )
     expert = ScriptedExpert(env, layout, recording.noise, recording.seed)
     write_demos(path, record_successes(env, expert.act, recording.episodes, recording.seed))
     env.close()

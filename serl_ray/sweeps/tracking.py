@@ -53,10 +53,14 @@ class Tracked(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         options = {name: value for name, value in trial.config.items() if name in self._options}
         new = TrackedTrial(trial.trial_id, options, trial.local_path)
-        shown = self._trials.setdefault(trial.trial_id, new)  # PBT starts one again with others, which MLflow would refuse
+        shown = self._trials.setdefault(
+            trial.trial_id, new
+        )  # PBT starts one again with others, which MLflow would refuse
         self._lane.ask(lambda logger: logger.log_trial_start(shown))
 
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
         shown = self._trials[trial.trial_id]
         known = {name: result[name] for name in self._metrics if not math.isnan(result.get(name, math.nan))}
         known[TRAINING_ITERATION] = int(result[self._steps])  # where the callbacks look for the place on the axis
@@ -101,7 +105,10 @@ def _mlflow(target: str, output: Path) -> LoggerCallback:
         """Finds the runs of a sweep that goes on, and sends a result as one."""
 
         def log_trial_start(self, trial: TrackedTrial) -> None:
-            query = {"experiment_ids": [self.mlflow_util.experiment_id], "filter_string": f"tags.trial_name = '{trial}'"}
+            query = {
+                "experiment_ids": [self.mlflow_util.experiment_id],
+                "filter_string": f"tags.trial_name = '{trial}'",
+            }
             found = mlflow.search_runs(**query, output_format="list")
             if found:
                 self._trial_runs[trial] = found[0].info.run_id

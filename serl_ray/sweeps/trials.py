@@ -19,7 +19,8 @@ from serl_ray.sweeps.shared import frames_key
 
 
 class _TidyTrial:
-    """Keeps of a trial's replay what its checkpoints have; Tune stops trials, and starts them again from others' checkpoints."""
+    """Keeps of a trial's replay what its checkpoints have; Tune stops trials, and starts them again from others'
+    checkpoints."""
 
     def setup(self, config: Any) -> None:
         ray.data.DataContext.get_current().enable_progress_bars = False  # the sweep has one

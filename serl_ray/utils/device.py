@@ -30,7 +30,9 @@ def device_named(name: str) -> torch.device:
     if kind not in counts or (":" in name and not (number.isascii() and number.isdecimal())):
         raise ValueError(f"device is {name!r}; choose auto, cpu, cuda, the number of a GPU as in cuda:1, or mps.")
     if int(number or 0) >= counts[kind]:
-        found = [f"{each}:{index}" if each == "cuda" else each for each, count in counts.items() for index in range(count)]
+        found = [
+            f"{each}:{index}" if each == "cuda" else each for each, count in counts.items() for index in range(count)
+        ]
         raise ValueError(
             f"device is {name!r}, which PyTorch does not find here; it finds {', '.join(found)}. Choose one of these."
         )

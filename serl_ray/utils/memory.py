@@ -1,4 +1,5 @@
-"""Memory and cores of this process: what its container leaves of the machine's, and what glibc does with freed pages."""
+"""Memory and cores of this process: what its container leaves of the machine's, and what glibc does with freed
+pages."""
 
 from __future__ import annotations
 
@@ -17,20 +18,23 @@ FILES = {
     "cgroup": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_active_file", "total_inactive_file"),
     "cgroup2": ("memory.max", "memory.current", "active_file", "inactive_file"),
 }
-"""By kind of control group: the files of limit and usage, and the names in `memory.stat` of pages that can be dropped."""
+"""By kind of control group: the files of limit and usage, and the names in `memory.stat` of pages that can be
+dropped."""
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # mallopt(3)
 KEPT = ((M_MMAP_THRESHOLD, 2**25), (M_TRIM_THRESHOLD, 2**28), (M_TOP_PAD, 2**26))
 
 
 def free_memory() -> int:
-    """Bytes that this process can still take: the least of the machine's free memory and of what its containers leave."""
+    """Bytes that this process can still take: the least of the machine's free memory and of what its containers
+    leave."""
     left = [_memory_left(kind, group) for kind, group in _control_groups("memory")]
     return max(min([int(psutil.virtual_memory().available), *(number for number in left if number is not None)]), 0)
 
 
 def num_cores() -> int:
-    """Number of cores that this process can use: the least of the machine's, its affinity, and its containers' shares."""
+    """Number of cores that this process can use: the least of the machine's, its affinity, and its containers'
+    shares."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else math.inf
     shares = [_core_share(kind, group) for kind, group in _control_groups("cpu")]
     return max(math.ceil(min([os.cpu_count() or 1, affinity, *(share for share in shares if share is not None)])), 1)

@@ -76,7 +76,9 @@ class Options(BaseModel):
         """The defaults with some options changed by name, in whichever group they are."""
         check_names(values, names_of(cls))
         defaults = {name: field.get_default(call_default_factory=True) for name, field in cls.model_fields.items()}
-        return cls(**_changed({name: default for name, default in defaults.items() if isinstance(default, Options)}, values))
+        return cls(
+            **_changed({name: default for name, default in defaults.items() if isinstance(default, Options)}, values)
+        )
 
     def replace(self, **values: Any) -> Self:
         """A copy with some options changed by name, in whichever group they are."""
@@ -121,7 +123,9 @@ def options_of(options: type[Options] | Options) -> Iterator[Option]:
     """All options of a group or set in the order of declaration; an instance gives its values as the defaults."""
     cls = options if isinstance(options, type) else type(options)
     for name, field in cls.model_fields.items():
-        default = getattr(options, name) if isinstance(options, Options) else field.get_default(call_default_factory=True)
+        default = (
+            getattr(options, name) if isinstance(options, Options) else field.get_default(call_default_factory=True)
+        )
         if isinstance(default, Options):
             yield from options_of(default)
         else:
@@ -219,7 +223,9 @@ def _limit(field: FieldInfo, error_type: str) -> str | None:
     if not error_type.startswith(("greater_than", "less_than")):
         return None
     words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-    bounds = {key: limit for part in _metadata(field) for key in words if (limit := getattr(part, key, None)) is not None}
+    bounds = {
+        key: limit for part in _metadata(field) for key in words if (limit := getattr(part, key, None)) is not None
+    }
     if bounds.keys() == {"ge", "le"}:
         return f"lie in [{bounds['ge']:g}, {bounds['le']:g}]"
     return "be " + " and ".join(f"{words[key]} {bounds[key]:g}" for key in words if key in bounds)

@@ -16,9 +16,13 @@ from serl_ray.networks.classifier import RewardClassifier
 
 SETUPS = {
     "single-arm-fixed-gripper": lambda **keywords: SACAgent(action_dim=6, **keywords),
-    "single-arm-learned-gripper": lambda **keywords: SACHybridAgent(continuous_action_dim=6, grasp_action_dim=3, **keywords),
+    "single-arm-learned-gripper": lambda **keywords: SACHybridAgent(
+        continuous_action_dim=6, grasp_action_dim=3, **keywords
+    ),
     "dual-arm-fixed-gripper": lambda **keywords: SACAgent(action_dim=12, **keywords),
-    "dual-arm-learned-gripper": lambda **keywords: SACHybridAgent(continuous_action_dim=12, grasp_action_dim=9, **keywords),
+    "dual-arm-learned-gripper": lambda **keywords: SACHybridAgent(
+        continuous_action_dim=12, grasp_action_dim=9, **keywords
+    ),
 }
 
 
@@ -42,7 +46,9 @@ def test_observations_are_read_by_key_not_by_order():
     agent = SACAgent(image_keys=("a", "b"), action_dim=6, config=small_config(), device="cpu")
     observation = observations(rng, 3, ("a", "b"))
     backwards = dict(reversed(list(observation.items())))
-    np.testing.assert_array_equal(agent.sample_actions(observation, argmax=True), agent.sample_actions(backwards, argmax=True))
+    np.testing.assert_array_equal(
+        agent.sample_actions(observation, argmax=True), agent.sample_actions(backwards, argmax=True)
+    )
 
 
 @pytest.mark.parametrize("setup_mode", SETUPS)
@@ -92,12 +98,15 @@ def test_a_frozen_trunk_runs_twice_an_update(cameras):
     assert len(passes) == 2
 
 
-@pytest.mark.parametrize(("option", "tolerance"), [pytest.param("compile", 1e-4, marks=pytest.mark.slow), ("bfloat16", 0.05)])
+@pytest.mark.parametrize(
+    ("option", "tolerance"), [pytest.param("compile", 1e-4, marks=pytest.mark.slow), ("bfloat16", 0.05)]
+)
 @pytest.mark.parametrize("cameras", [(), ("a", "b")], ids=["state", "maps"])
 def test_a_faster_update_is_the_same_update(option, tolerance, cameras):
     rng = np.random.default_rng(7)
     plain, fast = (
-        SACHybridAgent(cameras, 6, 3, config=small_config().replace(**options), device="cpu") for options in ({}, {option: True})
+        SACHybridAgent(cameras, 6, 3, config=small_config().replace(**options), device="cpu")
+        for options in ({}, {option: True})
     )
     for same_batch in [with_maps(batch(rng, plain, cameras), cameras) for _ in range(3)]:
         ours, theirs = plain.update(same_batch), fast.update(same_batch)
@@ -122,7 +131,9 @@ def test_what_acts_has_neither_critics_nor_a_frozen_trunk_and_acts_as_the_learne
     assert not np.array_equal(before, after) and np.array_equal(after, learner.sample_actions(seen, argmax=True))
     trained = SACAgent(("a",), 6, config=small_config(frozen=False), device="cpu")
     trained.sample_actions(seen)
-    assert any(name.startswith("encoder.trunk.") for name in trained.state.acting_tensors()), "a trunk that is trained changes"
+    assert any(name.startswith("encoder.trunk.") for name in trained.state.acting_tensors()), (
+        "a trunk that is trained changes"
+    )
 
 
 def test_every_target_follows_by_tau_a_trained_trunk_too():
@@ -154,7 +165,9 @@ def test_a_target_is_at_most_the_greatest_return_and_a_time_out_bootstraps():
         torch.tensor([-5.0, 5.0, 5.0, 5.0]),
     )
     torch.testing.assert_close(td_target(rewards, masks, values, discount=0.9), torch.tensor([-4.5, 4.5, 1.0, 0.0]))
-    torch.testing.assert_close(td_target(rewards, masks, values, 0.9, max_return=1.0), torch.tensor([-4.5, 1.0, 1.0, 0.0]))
+    torch.testing.assert_close(
+        td_target(rewards, masks, values, 0.9, max_return=1.0), torch.tensor([-4.5, 1.0, 1.0, 0.0])
+    )
 
 
 def test_no_robot_is_given_what_is_no_number():
@@ -225,6 +238,8 @@ def test_an_agent_that_was_saved_on_another_kind_of_device_goes_on_with_a_new_se
     assert "another kind of device" in caplog.text
     first = agent.state.generator.get_state()
     agent.state.load(on_a_gpu)
-    assert torch.equal(first, agent.state.generator.get_state()) and not torch.equal(first, own), "seeded anew, and alike"
+    assert torch.equal(first, agent.state.generator.get_state()) and not torch.equal(first, own), (
+        "seeded anew, and alike"
+    )
     agent.state.load({**tensors, "generator.cpu": own})
     assert torch.equal(agent.state.generator.get_state(), own)

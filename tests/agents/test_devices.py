@@ -1,4 +1,5 @@
-"""What a GPU does, on a device that refuses what a GPU refuses; and how a checkpoint goes from one kind of device to another."""
+"""What a GPU does, on a device that refuses what a GPU refuses; and how a checkpoint goes from one kind of device to
+another."""
 
 from __future__ import annotations
 
@@ -182,7 +183,9 @@ def test_a_classifier_is_trained_on_a_gpu_and_read_on_the_cpu(gpu, monkeypatch, 
     devices, reports = [], []
     monkeypatch.setattr(ray.train, "get_context", lambda: context)
     monkeypatch.setattr(ray.train, "get_dataset_shard", lambda name: Shard(maps))
-    monkeypatch.setattr(ray.train.torch, "prepare_model", lambda model, move_to_device: devices.append(move_to_device) or model)
+    monkeypatch.setattr(
+        ray.train.torch, "prepare_model", lambda model, move_to_device: devices.append(move_to_device) or model
+    )
 
     def report(metrics, checkpoint):
         with checkpoint.as_directory() as folder:
@@ -193,10 +196,14 @@ def test_a_classifier_is_trained_on_a_gpu_and_read_on_the_cpu(gpu, monkeypatch, 
     monkeypatch.setattr(ray.train, "report", report)
     encoder = SMALL
     threads = torch.get_num_threads()
-    train_loop(LoopConfig(gpu, ("image",), SMALL, 2, num_frames=8, batch_size=4, num_epochs=2, lr=1e-3, patience=2, seed=0))
+    train_loop(
+        LoopConfig(gpu, ("image",), SMALL, 2, num_frames=8, batch_size=4, num_epochs=2, lr=1e-3, patience=2, seed=0)
+    )
     torch.set_num_threads(threads)
     [(history, tensors)] = reports
-    assert [device.type for device in devices] == [NAME] and np.isfinite([list(losses.values()) for losses in history]).all()
+    assert [device.type for device in devices] == [NAME] and np.isfinite(
+        [list(losses.values()) for losses in history]
+    ).all()
     there, here = (RewardClassifier(["image"], encoder=encoder, device=device) for device in (gpu, "cpu"))
     for classifier in (there, here):
         classifier.network.load_state_dict(tensors)

@@ -12,7 +12,13 @@ from small_agents import batch, small_config
 from serl_ray.agents import losses
 from serl_ray.agents.agent import TEMPERATURE_SPEED
 from serl_ray.agents.config import SACConfig
-from serl_ray.agents.imitation import CHOICE_TEMPERATURE, CHOICE_WEIGHT, FULL_SCALE, actor_imitation_loss, choice_imitation_loss
+from serl_ray.agents.imitation import (
+    CHOICE_TEMPERATURE,
+    CHOICE_WEIGHT,
+    FULL_SCALE,
+    actor_imitation_loss,
+    choice_imitation_loss,
+)
 from serl_ray.agents.make import make_agent
 from serl_ray.agents.noise import HALVED_SIZE
 from serl_ray.agents.sac import SACAgent

@@ -1,12 +1,17 @@
-"""Our networks, losses and updates against recordings of the original; SERL_PARITY_DIR names another folder of recordings.
+"""Our networks, losses and updates against recordings of the original; SERL_PARITY_DIR names another folder of
+recordings.
 
 Excluded, because ours decides differently (DESIGN section 6) or the original itself never uses it:
-- idle networks: in a critics-only update the original still moves actor, temperature and proprio branch by Adam's momentum; ours
+- idle networks: in a critics-only update the original still moves actor, temperature and proprio branch by Adam's
+    momentum; ours
   leaves actor and temperature as they are (asserted), so the moved branch is not compared after such a step.
-- sac_state_redq_entropy: the entropy back-up, which ours discounts and masks. Its loss and gradient are compared with the
+- sac_state_redq_entropy: the entropy back-up, which ours discounts and masks. Its loss and gradient are compared with
+    the
   original's own target put together from our parts; the critic's parameters after the step are not.
-- networks_state: `softplus` and `uniform` standard deviations and a policy temperature, which its launchers never select.
-- bc_small: its gradient step, in which the image heads never learn (REFERENCE section 10.10). Forward and loss are compared.
+- networks_state: `softplus` and `uniform` standard deviations and a policy temperature, which its launchers never
+    select.
+- bc_small: its gradient step, in which the image heads never learn (REFERENCE section 10.10). Forward and loss are
+    compared.
 - replay_*: see tests/data/test_replay_parity.py.
 """
 
@@ -39,7 +44,8 @@ AGENTS = (
     "hybrid_single_pixel_small.npz",
 )
 NEGLIGIBLE_GRADIENT = 1e-7
-"""Adam's first steps have the size of the learning rate whatever the gradient's, so rounding decides where one is this small."""
+"""Adam's first steps have the size of the learning rate whatever the gradient's, so rounding decides where one is this
+small."""
 
 
 def agent_steps() -> list[tuple[str, int]]:
@@ -83,10 +89,14 @@ def test_losses_and_gradients(recorded_step):
 def critic_loss_with_the_originals_entropy(agent, transitions, encoded, noise):
     with torch.no_grad():
         next_actions, log_prob = agent.policy(encoded.next_embedded, noise.critic.keep).sample(noise.critic.eps)
-        value = losses.soft_min_value(agent.target.critic(encoded.next_target_latents, next_actions), noise.critic_subset)
+        value = losses.soft_min_value(
+            agent.target.critic(encoded.next_target_latents, next_actions), noise.critic_subset
+        )
         target = losses.td_target(transitions["rewards"], transitions["masks"], value, agent.config.discount)
         target = target - agent.networks.temperature() * log_prob
-    return losses.critic_loss(agent.networks.critic(encoded.latents, agent.layout.continuous(transitions["actions"])), target)
+    return losses.critic_loss(
+        agent.networks.critic(encoded.latents, agent.layout.continuous(transitions["actions"])), target
+    )
 
 
 def test_each_loss_trains_what_the_originals_gradient_reaches(recorded_step):
@@ -116,7 +126,9 @@ def test_update_moves_parameters_and_targets(recorded_step):
             assert_close(ours.state_dict()[name][keep], theirs[name][keep], 2e-6, f"{kind} {name}")
     if critics_only:
         assert all(
-            torch.equal(p, before[n]) for n, p in agent.networks.named_parameters() if n.startswith(("actor.", "temperature."))
+            torch.equal(p, before[n])
+            for n, p in agent.networks.named_parameters()
+            if n.startswith(("actor.", "temperature."))
         )
     else:
         assert_close(agent.networks.temperature(), recording[f"out/step{step}/temperature_after"], 1e-6)
@@ -146,7 +158,9 @@ def test_actions(name):
     if "in/sample" in recording:
         observation = {"state": recording["in/sample/state"]}
         assert_close(
-            agent.sample_actions(observation, eps=recording.tensor("in/sample/eps")), recording["out/sample/actions"], 1e-5
+            agent.sample_actions(observation, eps=recording.tensor("in/sample/eps")),
+            recording["out/sample/actions"],
+            1e-5,
         )
         assert_close(agent.sample_actions(observation, argmax=True), recording["out/sample/actions_argmax"], 1e-5)
     if "in/sample_unbatched" in recording:
@@ -165,7 +179,9 @@ def test_heads_alone(name):
         case = f"critic_E{size}_A{action_dim}"
         load(critic, recording, case, "modules_critic", "critic.")
         assert_close(critic(state, recording.tensor(f"in/{case}/actions")), recording[f"out/{case}/q"], 1e-5)
-        assert_close(critic(state, recording.tensor(f"in/{case}/actions_multi")), recording[f"out/{case}/q_multi"], 1e-5)
+        assert_close(
+            critic(state, recording.tensor(f"in/{case}/actions_multi")), recording[f"out/{case}/q_multi"], 1e-5
+        )
     for choices in (3, 9):
         grasp_critic = GraspCritic(10, choices, config)
         load(grasp_critic, recording, f"grasp_{choices}", "modules_grasp_critic", "grasp_critic.")
@@ -200,7 +216,9 @@ def test_policy_and_its_gradient(name):
 
 def load(module, recording, case, flax_name, our_prefix):
     tree = {f"{flax_name}/{path}": array for path, array in recording.below(f"params/{case}").items()}
-    module.load_state_dict({name.removeprefix(our_prefix): tensor for name, tensor in agent_state_dict(tree, ()).items()})
+    module.load_state_dict(
+        {name.removeprefix(our_prefix): tensor for name, tensor in agent_state_dict(tree, ()).items()}
+    )
 
 
 def resnet(recording, prefix, width):
@@ -293,7 +311,9 @@ def classifier_of(recording, case, num_classes):
         image_latent_dim=c["bottleneck_dim"],
     )
     cameras = [path.removeprefix("in/obs/") for path in recording.arrays if path.startswith("in/obs/")]
-    classifier = RewardClassifier(cameras, num_classes=num_classes, hidden_dim=c["hidden_dim"], encoder=encoder, device="cpu")
+    classifier = RewardClassifier(
+        cameras, num_classes=num_classes, hidden_dim=c["hidden_dim"], encoder=encoder, device="cpu"
+    )
     load_flax_classifier(classifier, recording.below(f"params/{case}"))
     return classifier
 
@@ -357,7 +377,9 @@ def test_behaviour_cloning_forward_and_loss(name):
     assert_close(policy.mean, recording["out/mode_eval"], 1e-5)
     assert_close(policy.std, recording["out/std_eval"], 1e-5)
     assert_close(
-        torch.distributions.Normal(policy.mean, policy.std).log_prob(actions).sum(-1), recording["out/log_prob_eval"], 1e-5
+        torch.distributions.Normal(policy.mean, policy.std).log_prob(actions).sum(-1),
+        recording["out/log_prob_eval"],
+        1e-5,
     )
     keep = [torch.from_numpy(recording[f"in/dropout_keep/{i}"]) for i in range(4)]
     hidden = encoder(features, keep[:1])

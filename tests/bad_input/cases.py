@@ -17,7 +17,8 @@ from serl_ray.data.schema import Segment
 
 
 class Case(NamedTuple):
-    """A wrong input: what is done with it in a folder, and the error with a piece of its message (a regular expression)."""
+    """A wrong input: what is done with it in a folder, and the error with a piece of its message (a regular
+    expression)."""
 
     name: str
     do: Callable[[Path], Any]

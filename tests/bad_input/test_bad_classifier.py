@@ -33,7 +33,9 @@ def sound(tmp_path_factory) -> Path:
 def described(**changes: Any) -> Callable[[Path], Any]:
     def change(folder: Path) -> None:
         path = folder / CONFIG_FILE
-        path.write_text(json.dumps({k: v for k, v in {**json.loads(path.read_text()), **changes}.items() if v is not None}))
+        path.write_text(
+            json.dumps({k: v for k, v in {**json.loads(path.read_text()), **changes}.items() if v is not None})
+        )
         reseal(folder)
 
     return change
@@ -56,20 +58,47 @@ def unsealed(folder: Path) -> None:
 
 
 FOLDERS = [
-    Case("no description", lambda folder: (folder / CONFIG_FILE).unlink(), FileNotFoundError, "holds no reward classifier"),
+    Case(
+        "no description",
+        lambda folder: (folder / CONFIG_FILE).unlink(),
+        FileNotFoundError,
+        "holds no reward classifier",
+    ),
     Case("no tensors", lambda folder: (folder / TENSORS_FILE).unlink(), FileNotFoundError, "are not both there"),
     Case("no JSON", lambda folder: (folder / CONFIG_FILE).write_text("{"), ValueError, r"classifier\.json: not JSON"),
-    Case("a list", lambda folder: (folder / CONFIG_FILE).write_text("[]"), ValueError, r"classifier\.json: no format_version"),
+    Case(
+        "a list",
+        lambda folder: (folder / CONFIG_FILE).write_text("[]"),
+        ValueError,
+        r"classifier\.json: no format_version",
+    ),
     Case("newer", described(format_version=9), ValueError, "has format version 9; this release reads 3"),
-    Case("no threshold", described(threshold=None), ValueError, "does not describe a classifier .KeyError: 'threshold'"),
+    Case(
+        "no threshold", described(threshold=None), ValueError, "does not describe a classifier .KeyError: 'threshold'"
+    ),
     Case("a threshold of words", described(threshold="high"), ValueError, "does not describe a classifier"),
     Case("no cameras", described(image_keys=[]), ValueError, "needs at least one camera: image_keys is empty"),
     Case("unknown sizes", described(encoder={"depth": 3}), ValueError, "does not describe a classifier .*'depth'"),
-    Case("other sizes", described(hidden_dim=7), ValueError, "classifier.safetensors is not what classifier.json describes"),
+    Case(
+        "other sizes",
+        described(hidden_dim=7),
+        ValueError,
+        "classifier.safetensors is not what classifier.json describes",
+    ),
     Case("no tensor", emptied, ValueError, "classifier.safetensors is not what classifier.json describes"),
-    Case("a flipped bit", flipped, ValueError, "classifier.safetensors is not what classifier.json describes, by its SHA-256"),
+    Case(
+        "a flipped bit",
+        flipped,
+        ValueError,
+        "classifier.safetensors is not what classifier.json describes, by its SHA-256",
+    ),
     Case("a threshold of somebody", unsealed, ValueError, r"classifier\.json is damaged: it is not what was written"),
-    Case("cut off", lambda folder: (folder / TENSORS_FILE).write_bytes(b"\0" * 9), ValueError, "classifier.safetensors is not"),
+    Case(
+        "cut off",
+        lambda folder: (folder / TENSORS_FILE).write_bytes(b"\0" * 9),
+        ValueError,
+        "classifier.safetensors is not",
+    ),
 ]
 
 
@@ -92,7 +121,12 @@ def weights(name: str, file: str, write: Callable[[Path], Any], says: str) -> Ca
 
 
 TRUNKS = [
-    Case("no file", lambda _: build_trunk("resnet10"), FileNotFoundError, "no trunk weights file resnet10. Give .* or 'random'"),
+    Case(
+        "no file",
+        lambda _: build_trunk("resnet10"),
+        FileNotFoundError,
+        "no trunk weights file resnet10. Give .* or 'random'",
+    ),
     Case("a folder", lambda folder: build_trunk(str(folder)), FileNotFoundError, "There is no trunk weights file"),
     weights("of numpy", "a.npz", lambda path: path.write_bytes(b""), r"trunk weights are \.pkl .*, not '\.npz'"),
     weights(
@@ -101,13 +135,24 @@ TRUNKS = [
         lambda path: path.write_bytes(b"hello"),
         r"a\.safetensors: cut off",
     ),
-    weights("no torch file", "a.pt", lambda path: path.write_bytes(b"hello"), r"a\.pt: cut off, or not a file of tensors"),
+    weights(
+        "no torch file", "a.pt", lambda path: path.write_bytes(b"hello"), r"a\.pt: cut off, or not a file of tensors"
+    ),
     weights("no pickle", "a.pkl", lambda path: path.write_bytes(b"hello"), r"a\.pkl: cut off, or not a pickle"),
     weights("a list", "a.pkl", lambda path: dump(path, [1, 2]), r"a\.pkl: expected a dict of parameters, found a list"),
-    weights("words", "a.pkl", lambda path: dump(path, {"conv_init": {"kernel": "x"}}), r"a\.pkl does not hold the weights"),
-    weights("a tensor", "a.pt", lambda path: torch.save(torch.ones(3), path), "expected a dict of tensors .*found a Tensor"),
+    weights(
+        "words", "a.pkl", lambda path: dump(path, {"conv_init": {"kernel": "x"}}), r"a\.pkl does not hold the weights"
+    ),
+    weights(
+        "a tensor", "a.pt", lambda path: torch.save(torch.ones(3), path), "expected a dict of tensors .*found a Tensor"
+    ),
     weights("numbers", "a.pt", lambda path: torch.save({"step": 3}, path), "expected a dict of tensors by name"),
-    weights("another net's", "a.pt", lambda path: torch.save({"fc": torch.ones(3)}, path), "does not hold the weights of this"),
+    weights(
+        "another net's",
+        "a.pt",
+        lambda path: torch.save({"fc": torch.ones(3)}, path),
+        "does not hold the weights of this",
+    ),
 ]
 
 
@@ -137,16 +182,29 @@ def picture(folder: Path) -> bytes:
 
 IMAGE = np.zeros((4, 4, 3), np.uint8)
 FRAMES = [
-    Case("no folder", lambda folder: find_files(str(folder / "a"), ("front",)), FileNotFoundError, "there is no such folder"),
-    Case("no frames", lambda folder: find_files(str(folder), ("front",)), FileNotFoundError, "no images there. Put .pkl"),
+    Case(
+        "no folder",
+        lambda folder: find_files(str(folder / "a"), ("front",)),
+        FileNotFoundError,
+        "there is no such folder",
+    ),
+    Case(
+        "no frames", lambda folder: find_files(str(folder), ("front",)), FileNotFoundError, "no images there. Put .pkl"
+    ),
     pickled("a dict", {"observations": {}}, "expected a list of dicts"),
     pickled("another camera", [{"observations": {"side": IMAGE}}], "image 0: there is no camera 'front'; it has side"),
-    pickled("floats", [{"observations": {"front": IMAGE / 255}}], r"image 0: camera 'front': .*found \(4, 4, 3\) float64"),
     pickled(
-        "label 7", [{"observations": {"front": IMAGE}, "labels": 7}], "image 0: label: expected a number from 0 to 1, found 7"
+        "floats", [{"observations": {"front": IMAGE / 255}}], r"image 0: camera 'front': .*found \(4, 4, 3\) float64"
+    ),
+    pickled(
+        "label 7",
+        [{"observations": {"front": IMAGE}, "labels": 7}],
+        "image 0: label: expected a number from 0 to 1, found 7",
     ),
     pickled("label of words", [{"observations": {"front": IMAGE}, "labels": "yes"}], "image 0: label: .*found 'yes'"),
-    pickled("wrong folder", [{"observations": {"front": IMAGE}, "labels": 0}], "image 0: label: 0 in a folder of label 1"),
+    pickled(
+        "wrong folder", [{"observations": {"front": IMAGE}, "labels": 0}], "image 0: label: 0 in a folder of label 1"
+    ),
     frames("no picture", lambda folder: (folder / "a.png").write_bytes(b"x"), r"a\.png: not a PNG or JPEG image"),
     frames("half a picture", lambda f: (f / "a.png").write_bytes(picture(f)[:-30]), r"a\.png: the image is cut off"),
     frames("no Parquet", lambda folder: (folder / "a.parquet").write_bytes(b"x" * 20), r"a\.parquet: cut off"),

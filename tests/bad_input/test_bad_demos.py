@@ -31,22 +31,38 @@ def in_file(name: str, content: bytes = b"") -> Callable[[Path], Any]:
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:6652\nsize 146946961\n"
 PLACES = [
-    Case("missing", lambda folder: read(folder / "demos.pkl"), FileNotFoundError, r"demos\.pkl: no demonstrations there\. Give"),
+    Case(
+        "missing",
+        lambda folder: read(folder / "demos.pkl"),
+        FileNotFoundError,
+        r"demos\.pkl: no demonstrations there\. Give",
+    ),
     Case("no match", lambda folder: read(folder / "*.pkl"), FileNotFoundError, r"\*\.pkl: no demonstrations there"),
     Case("empty folder", read, FileNotFoundError, "no demonstrations there"),
     Case("another ending", in_file("demos.npz"), FileNotFoundError, r"demos\.npz: no demonstrations there"),
-    Case("unknown scheme", lambda _: read("ftp://robot/demos.pkl"), ValueError, "ftp://robot.*begins with s3://, gs://"),
+    Case(
+        "unknown scheme", lambda _: read("ftp://robot/demos.pkl"), ValueError, "ftp://robot.*begins with s3://, gs://"
+    ),
     Case("an empty pickle", in_file("a.pkl"), DemoError, r"a\.pkl: cut off, or not a pickle .* Copy the file again"),
     Case("text as pickle", in_file("a.pkl", b"hello"), DemoError, r"a\.pkl: cut off, or not a pickle"),
     Case("an empty Parquet file", in_file("a.parquet"), DemoError, r"a\.parquet: cut off, or not a Parquet file"),
-    Case("LFS as Parquet", in_file("a.parquet", POINTER), DemoError, r"a\.parquet: a Git LFS pointer; .*Run `git lfs pull`"),
+    Case(
+        "LFS as Parquet",
+        in_file("a.parquet", POINTER),
+        DemoError,
+        r"a\.parquet: a Git LFS pointer; .*Run `git lfs pull`",
+    ),
     Case("LFS as pickle", in_file("a.pkl", POINTER), DemoError, r"a\.pkl: a Git LFS pointer; .*Run `git lfs pull`"),
-    Case("text as Parquet", in_file("a.parquet", b"hello" * 9), DemoError, r"a\.parquet: cut off, or not a Parquet file"),
+    Case(
+        "text as Parquet", in_file("a.parquet", b"hello" * 9), DemoError, r"a\.parquet: cut off, or not a Parquet file"
+    ),
 ]
 
 
 def pickled(name: str, value: Any, says: str) -> Case:
-    return Case(f"pickle: {name}", lambda folder: read(dump(folder / "demos.pkl", value)), DemoError, rf"demos\.pkl: {says}")
+    return Case(
+        f"pickle: {name}", lambda folder: read(dump(folder / "demos.pkl", value)), DemoError, rf"demos\.pkl: {says}"
+    )
 
 
 def changed(index: int, **fields: Any) -> list[dict[str, Any]]:
@@ -75,27 +91,53 @@ PICKLES = [
     pickled("a path", [Path("a")], "this pickle asks for pathlib.PosixPath"),
     pickled("no rewards", changed(2, rewards=None), "transition 2: rewards: expected a value, found only observations"),
     pickled("no actions", changed(0, actions=None), "transition 0: actions: expected a value"),
-    pickled("NaN as reward", changed(1, rewards=np.nan), "transition 1: rewards: expected one finite number, found nan"),
-    pickled("a list of rewards", changed(1, rewards=[[1], [1, 2]]), "transition 1: rewards: expected one finite number"),
+    pickled(
+        "NaN as reward", changed(1, rewards=np.nan), "transition 1: rewards: expected one finite number, found nan"
+    ),
+    pickled(
+        "a list of rewards", changed(1, rewards=[[1], [1, 2]]), "transition 1: rewards: expected one finite number"
+    ),
     pickled("endless rewards", changed(1, rewards=laughs()), r"this pickle of \d+ instructions has"),
     pickled("endless dones", changed(1, dones=laughs()), r"this pickle of \d+ instructions has"),
     pickled("an action outside", changed(1, actions=np.array([0, 30.0])), r"transition 1: actions\[1\]: .* found 30"),
     pickled("NaN as action", changed(1, actions=np.full(2, np.nan)), r"transition 1: actions\[0\]: .* found nan"),
-    pickled("a longer action", changed(3, actions=np.zeros(3)), "transition 3: actions: expected as many numbers as in"),
+    pickled(
+        "a longer action", changed(3, actions=np.zeros(3)), "transition 3: actions: expected as many numbers as in"
+    ),
     pickled("a word as action", changed(0, actions="left"), "transition 0: actions: expected a vector of numbers"),
     pickled("endless actions", changed(0, actions=laughs()), r"this pickle of \d+ instructions has"),
-    pickled("a dict as observation", seen(0, images={"front": 0}), r"transition 0: .*flatten it, write observations\['front'\]"),
-    pickled("no observations", changed(0, observations={}), "transition 0: observations: expected a dict of arrays"),
-    pickled("a word as observation", seen(0, state="left"), r"transition 0: observations\['state'\]: expected an array of num"),
-    pickled("an endless observation", seen(0, state=laughs()), r"this pickle of \d+ instructions has"),
-    pickled("a ragged observation", seen(0, state=[[1], [1, 2]]), r"transition 0: observations\['state'\]: expected an array"),
-    pickled("NaN in the state", seen(1, state=np.full(3, np.nan, "f4")), r"transition 1: observations\['state'\]: .* nan"),
     pickled(
-        "a longer state", seen(2, state=np.zeros(4, "f4")), r"transition 2: .*of shape \(3,\), found float32 of shape \(4,\)"
+        "a dict as observation",
+        seen(0, images={"front": 0}),
+        r"transition 0: .*flatten it, write observations\['front'\]",
+    ),
+    pickled("no observations", changed(0, observations={}), "transition 0: observations: expected a dict of arrays"),
+    pickled(
+        "a word as observation",
+        seen(0, state="left"),
+        r"transition 0: observations\['state'\]: expected an array of num",
+    ),
+    pickled("an endless observation", seen(0, state=laughs()), r"this pickle of \d+ instructions has"),
+    pickled(
+        "a ragged observation",
+        seen(0, state=[[1], [1, 2]]),
+        r"transition 0: observations\['state'\]: expected an array",
+    ),
+    pickled(
+        "NaN in the state", seen(1, state=np.full(3, np.nan, "f4")), r"transition 1: observations\['state'\]: .* nan"
+    ),
+    pickled(
+        "a longer state",
+        seen(2, state=np.zeros(4, "f4")),
+        r"transition 2: .*of shape \(3,\), found float32 of shape \(4,\)",
     ),
     pickled("a whole state", seen(2, state=np.zeros(3, int)), "transition 2: .*expected float32 .*, found int64"),
     pickled("a float image", seen(0, front=np.zeros((4, 6, 3))), r"transition 0: .*expected an image .* of uint8"),
-    pickled("channels first", seen(2, front=np.zeros((3, 4, 6), np.uint8)), r"transition 2: .*found uint8 of shape \(3, 4, 6\)"),
+    pickled(
+        "channels first",
+        seen(2, front=np.zeros((3, 4, 6), np.uint8)),
+        r"transition 2: .*found uint8 of shape \(3, 4, 6\)",
+    ),
 ]
 
 
@@ -122,21 +164,47 @@ def column(name: str, values: Any) -> Callable[[pa.Table], pa.Table]:
 
 HUGE = {"state": {"shape": [10**12], "dtype": "<f4"}, "front": {"shape": [10**6, 10**6, 3], "dtype": "|u1"}}
 PARQUETS = [
-    parquet("another writer's", lambda data: data.replace_schema_metadata(None), "a Parquet file that serl_ray did not write"),
-    parquet("a newer version", described(version=2), "written in version 2 of the format; this release reads version 1"),
+    parquet(
+        "another writer's",
+        lambda data: data.replace_schema_metadata(None),
+        "a Parquet file that serl_ray did not write",
+    ),
+    parquet(
+        "a newer version", described(version=2), "written in version 2 of the format; this release reads version 1"
+    ),
     parquet("no version", lambda data: data.replace_schema_metadata({b"serl_ray": "{}"}), "its metadata are damaged"),
     parquet("no JSON", lambda data: data.replace_schema_metadata({b"serl_ray": "{"}), "its metadata are damaged"),
     parquet("objects", described(observations={"state": {"shape": [3], "dtype": "|O"}}), "its metadata .*dtype '|O'"),
     parquet("a promise", described(observations=HUGE), "its metadata are damaged .*1000000000000"),
-    parquet("another shape", described(observations={"front": {"shape": [9, 9, 3], "dtype": "|u1"}}), "column .*front: expected"),
-    parquet("a column missing", lambda data: data.drop_columns(["rewards"]), "column rewards: expected numbers, found none"),
+    parquet(
+        "another shape",
+        described(observations={"front": {"shape": [9, 9, 3], "dtype": "|u1"}}),
+        "column .*front: expected",
+    ),
+    parquet(
+        "a column missing", lambda data: data.drop_columns(["rewards"]), "column rewards: expected numbers, found none"
+    ),
     parquet("words", column("rewards", list("abcd")), "column rewards: expected numbers, found string"),
     parquet("empty places", column("dones", [False, None, False, True]), "row 0: column dones has empty places"),
-    parquet("an action outside", lambda data: column("actions", [[0.0, 2.0]] * 4)(data), "column actions: expected float32"),
-    parquet("NaN as reward", column("rewards", np.full(4, np.nan)), "transition 0: rewards: expected finite numbers, found nan"),
+    parquet(
+        "an action outside", lambda data: column("actions", [[0.0, 2.0]] * 4)(data), "column actions: expected float32"
+    ),
+    parquet(
+        "NaN as reward",
+        column("rewards", np.full(4, np.nan)),
+        "transition 0: rewards: expected finite numbers, found nan",
+    ),
     parquet("a mask of a half", column("masks", [1, 1, 0.5, 0]), "transition 2: masks: expected 0 or 1, found 0.5"),
-    parquet("a mask within", column("masks", [1, 0, 1, 0]), "transition 1: masks: expected 1 where the episode goes on, found 0"),
-    parquet("half an episode", lambda data: data.slice(0, 2), "row 0: its row group of 2 rows ends without final observations"),
+    parquet(
+        "a mask within",
+        column("masks", [1, 0, 1, 0]),
+        "transition 1: masks: expected 1 where the episode goes on, found 0",
+    ),
+    parquet(
+        "half an episode",
+        lambda data: data.slice(0, 2),
+        "row 0: its row group of 2 rows ends without final observations",
+    ),
 ]
 
 
@@ -194,15 +262,39 @@ LEROBOTS = [
     lerobot("fps missing", info(fps="-"), "fps missing; LeRobot v2.1 and v3.0 have it", ValueError),
     lerobot("fps a word", info(fps="ten"), "fps is 'ten', expected a number above 0", ValueError),
     lerobot("fps NaN", info(fps=np.nan), "fps is nan, expected a number above 0", ValueError),
-    lerobot("version 1", info(codebase_version="v1.6"), "codebase_version v1.6; this release reads v2.1 and v3.0", ValueError),
+    lerobot(
+        "version 1",
+        info(codebase_version="v1.6"),
+        "codebase_version v1.6; this release reads v2.1 and v3.0",
+        ValueError,
+    ),
     lerobot("a shape of words", feature("observation.state", shape=["x"]), "expected dtype and shape", ValueError),
     lerobot("no dtype", feature("observation.state", dtype=None), "expected dtype and shape", ValueError),
-    lerobot("a promised shape", feature("observation.state", shape=[10**12]), r"expected an array of shape \[1000000000000\]"),
-    lerobot("a picture of numbers", feature("observation.state", dtype="image"), "column observation.state: expected images"),
-    lerobot("numbers of a picture", feature(PICTURE, dtype="uint8"), "column observation.images.front: expected numbers"),
-    lerobot("a word as episode", write("meta/episodes.jsonl", '{"episode_index": "a"}'), "has the episode_index 'a'", ValueError),
-    lerobot("a column missing", rows(lambda data: data.drop_columns([PICTURE])), "no column observation.images.front; it has"),
-    lerobot("no picture", rows(column(PICTURE, [{"bytes": b"x"}] * 4)), "not a PNG or JPEG image.*Record the episode again"),
+    lerobot(
+        "a promised shape",
+        feature("observation.state", shape=[10**12]),
+        r"expected an array of shape \[1000000000000\]",
+    ),
+    lerobot(
+        "a picture of numbers", feature("observation.state", dtype="image"), "column observation.state: expected images"
+    ),
+    lerobot(
+        "numbers of a picture", feature(PICTURE, dtype="uint8"), "column observation.images.front: expected numbers"
+    ),
+    lerobot(
+        "a word as episode",
+        write("meta/episodes.jsonl", '{"episode_index": "a"}'),
+        "has the episode_index 'a'",
+        ValueError,
+    ),
+    lerobot(
+        "a column missing",
+        rows(lambda data: data.drop_columns([PICTURE])),
+        "no column observation.images.front; it has",
+    ),
+    lerobot(
+        "no picture", rows(column(PICTURE, [{"bytes": b"x"}] * 4)), "not a PNG or JPEG image.*Record the episode again"
+    ),
     lerobot("pictures beside", rows(column(PICTURE, [{"bytes": None}] * 4)), "an image is in a separate file"),
     lerobot("words as actions", rows(column("action", list("abcd"))), "column action: expected numbers, found string"),
     lerobot("no video", feature(PICTURE, dtype="video"), r"no video_path, which locates the files"),
@@ -212,9 +304,14 @@ LEROBOTS = [
         r"action\[0\]: expected finite numbers, found nan in frame 1",
         rescale_actions=True,
     ),
-    lerobot("meta cut", lambda root: cut(next((root / "meta/episodes").rglob("*.parquet"))), "cut off", ValueError, "v3.0"),
     lerobot(
-        "data cut", lambda root: cut(next((root / "data").rglob("*.parquet"))), r"file-000\.parquet: cut off", version="v3.0"
+        "meta cut", lambda root: cut(next((root / "meta/episodes").rglob("*.parquet"))), "cut off", ValueError, "v3.0"
+    ),
+    lerobot(
+        "data cut",
+        lambda root: cut(next((root / "data").rglob("*.parquet"))),
+        r"file-000\.parquet: cut off",
+        version="v3.0",
     ),
 ]
 

@@ -36,28 +36,54 @@ NAMES = [
     made("no env", "gives a str: derive it from gymnasium.Env", env="fake_envs:not_an_env"),
     made("unknown argument", "env_kwargs do not fit env 'tabletop'.*'sizes'", env_kwargs={"sizes": 3}),
     made("unknown set-up", "setup_mode is 'one-arm'; choose one of", setup_mode="one-arm"),
-    made("unknown camera", "side not found; there are front, object_state", env="fake_envs:FakeEnv", image_keys=["side"]),
+    made(
+        "unknown camera", "side not found; there are front, object_state", env="fake_envs:FakeEnv", image_keys=["side"]
+    ),
     made("unknown vector", "force not found; there are", env="fake_envs:FakeEnv", state_keys=["force"]),
-    made("a vector as camera", "'state' is the name of the state vector", env="fake_envs:FakeEnv", image_keys=["state"]),
+    made(
+        "a vector as camera", "'state' is the name of the state vector", env="fake_envs:FakeEnv", image_keys=["state"]
+    ),
     made(
         "a camera as vector",
         r"'front' has shape \(6, 8, 3\); it must be a vector",
         env="fake_envs:FakeEnv",
         state_keys=["front"],
     ),
-    made("an odd number", "An action of 7 numbers cannot be dual", env="fake_envs:FakeEnv", setup_mode="dual-arm-fixed-gripper"),
+    made(
+        "an odd number",
+        "An action of 7 numbers cannot be dual",
+        env="fake_envs:FakeEnv",
+        setup_mode="dual-arm-fixed-gripper",
+    ),
     made("no classifier", "holds no reward classifier", FileNotFoundError, learned_reward={"classifier": "nowhere"}),
 ]
 SPACES = [
     spaced("discrete actions", r"The action space is Discrete\(3\): make it Box\(-1, 1", action_space=Discrete(3)),
     spaced(
-        "actions in metres", "ranges from -0.1 to 0.1: make it -1 to 1, and scale", action_space=Box(-0.1, 0.1, (7,), np.float32)
+        "actions in metres",
+        "ranges from -0.1 to 0.1: make it -1 to 1, and scale",
+        action_space=Box(-0.1, 0.1, (7,), np.float32),
     ),
-    spaced("endless actions", "ranges from -inf to inf: make it -1 to 1", action_space=Box(-np.inf, np.inf, (7,), np.float32)),
-    spaced("float64 actions", "The action space is float64: make it float32", action_space=Box(-1, 1, (7,), np.float64)),
-    spaced("float image", "'front' is a float32 image\. Scale values", ("front",), front=Box(0, 1, (6, 8, 3), np.float32)),
-    spaced("grey image", r"'front' has shape \(6, 8, 1\).*three colour", ("front",), front=Box(0, 255, (6, 8, 1), np.uint8)),
-    spaced("channels first", r"'front' has shape \(3, 6, 8\).*np\.moveaxis", ("front",), front=Box(0, 255, (3, 6, 8), np.uint8)),
+    spaced(
+        "endless actions",
+        "ranges from -inf to inf: make it -1 to 1",
+        action_space=Box(-np.inf, np.inf, (7,), np.float32),
+    ),
+    spaced(
+        "float64 actions", "The action space is float64: make it float32", action_space=Box(-1, 1, (7,), np.float64)
+    ),
+    spaced(
+        "float image", "'front' is a float32 image\. Scale values", ("front",), front=Box(0, 1, (6, 8, 3), np.float32)
+    ),
+    spaced(
+        "grey image", r"'front' has shape \(6, 8, 1\).*three colour", ("front",), front=Box(0, 255, (6, 8, 1), np.uint8)
+    ),
+    spaced(
+        "channels first",
+        r"'front' has shape \(3, 6, 8\).*np\.moveaxis",
+        ("front",),
+        front=Box(0, 255, (3, 6, 8), np.uint8),
+    ),
     spaced("no channel", r"'front' has shape \(6, 8\)", ("front",), front=Box(0, 255, (6, 8), np.uint8)),
     spaced(
         "nested",
@@ -69,7 +95,9 @@ SPACES = [
 
 def returned(name: str, says: str, error: type[Exception] = EnvFault, **changes: Any) -> Case:
     def do(_: Any) -> None:
-        env = FakeEnv(observe=lambda observation: {k: v for k, v in {**observation, **changes}.items() if v is not None})
+        env = FakeEnv(
+            observe=lambda observation: {k: v for k, v in {**observation, **changes}.items() if v is not None}
+        )
         Border(env, ("front", "state")).reset(seed=0)
 
     return Case(f"observation: {name}", do, error, says)
@@ -92,14 +120,20 @@ RETURNED = [
     recorded("no reward", "reward is None: return one finite number", reward=None),
     recorded("rewards", "reward is array.*: return one finite number", reward=np.zeros(2)),
     recorded("a word as penalty", r"info\['grasp_penalty'\] is 'much': return one finite number", grasp_penalty="much"),
-    recorded("a bonus as penalty", r"info\['grasp_penalty'\] is 0.1: return one finite number, 0 or less", grasp_penalty=0.1),
+    recorded(
+        "a bonus as penalty", r"info\['grasp_penalty'\] is 0.1: return one finite number, 0 or less", grasp_penalty=0.1
+    ),
     recorded("a number as end", "`terminated` is 2: return a bool", terminated=2),
     recorded("many ends", r"`terminated` is array\(\[False, .*: return a bool", terminated=np.zeros(10_000, bool)),
     recorded("a whole trajectory as action", r"\['intervene_action'\] is \[", intervene_action=np.zeros((50, 7))),
     recorded("NaN in the state", "`state` holds NaN or infinity", state=np.nan),
-    recorded("an action in metres", r"\['intervene_action'\] is \[30.* in \[-1, 1\]", intervene_action=np.full(7, 30.0)),
+    recorded(
+        "an action in metres", r"\['intervene_action'\] is \[30.* in \[-1, 1\]", intervene_action=np.full(7, 30.0)
+    ),
     recorded("NaN as action", r"\['intervene_action'\] is \[nan", intervene_action=np.full(7, np.nan)),
-    recorded("half an action", r"\['intervene_action'\] .*float64 \(6,\)\)\. Report the whole", intervene_action=np.zeros(6)),
+    recorded(
+        "half an action", r"\['intervene_action'\] .*float64 \(6,\)\)\. Report the whole", intervene_action=np.zeros(6)
+    ),
     recorded("a word as action", r"\['intervene_action'\] is left", intervene_action="left"),
 ]
 

@@ -37,7 +37,9 @@ OPTIONS = [
     option("compile", 1, "1, a int; it must be True or False"),
     option("image_keys", "wrist", r"'wrist', a str; it must be a tuple such as \('wrist',\)"),
     option("demo_paths", "demos.pkl", r"'demos.pkl', a str; it must be a tuple such as \('demos.pkl',\)"),
-    option("state_keys", ("state", 3), r"\('state', 3\), a tuple; it must be a tuple, each part of it a string or None"),
+    option(
+        "state_keys", ("state", 3), r"\('state', 3\), a tuple; it must be a tuple, each part of it a string or None"
+    ),
     option("hidden_dims", 256, r"256, a int; it must be a tuple such as \(256,\)"),
     option("hidden_dims", (256, 0), r"\(256, 0\); it must be at least 1"),
     option("setup_mode", "two-arms", "'two-arms', a str; it must be one of single-arm-fixed-gripper, single"),
@@ -52,14 +54,31 @@ OPTIONS = [
 
 CONFIGS = [
     Case("unknown preset", lambda _: SERLConfig().preset("tabeltop"), OptionError, "'tabeltop'.*mean 'tabletop'"),
-    Case("unknown option", lambda _: SERLConfig().training(utd_ration=2), OptionError, "'utd_ration'.*mean 'utd_ratio'"),
-    Case("unknown key", lambda _: SERLConfig().update_from_dict({"discuont": 0.9}), OptionError, "'discuont'.*mean 'discount'"),
-    Case("online option offline", lambda _: OfflineConfig().training(capacity=9), OptionError, "no option 'capacity'"),
-    Case("string", lambda _: SERLConfig().training(batch_size="64").validate(), OptionError, "batch_size is '64', a str"),
     Case(
-        "one camera", lambda _: SERLConfig().training(image_keys="front").validate(), OptionError, "image_keys is 'front', a str"
+        "unknown option", lambda _: SERLConfig().training(utd_ration=2), OptionError, "'utd_ration'.*mean 'utd_ratio'"
     ),
-    Case("sweep", lambda _: SERLConfig().update_from_dict({"lr": [1e-3]}).validate(), OptionError, r"lr is \[0.001\], a list"),
+    Case(
+        "unknown key",
+        lambda _: SERLConfig().update_from_dict({"discuont": 0.9}),
+        OptionError,
+        "'discuont'.*mean 'discount'",
+    ),
+    Case("online option offline", lambda _: OfflineConfig().training(capacity=9), OptionError, "no option 'capacity'"),
+    Case(
+        "string", lambda _: SERLConfig().training(batch_size="64").validate(), OptionError, "batch_size is '64', a str"
+    ),
+    Case(
+        "one camera",
+        lambda _: SERLConfig().training(image_keys="front").validate(),
+        OptionError,
+        "image_keys is 'front', a str",
+    ),
+    Case(
+        "sweep",
+        lambda _: SERLConfig().update_from_dict({"lr": [1e-3]}).validate(),
+        OptionError,
+        r"lr is \[0.001\], a list",
+    ),
 ]
 
 
@@ -96,10 +115,16 @@ def test_a_wrong_option_is_refused(case, tmp_path):
 FLAGS = {
     "text for a number": (["--lr", "abc"], "lr is 'abc', a str; it must be a finite number"),
     "a fraction for a whole number": (["--batch_size", "1.5"], "batch_size is 1.5, a float; it must be a whole number"),
-    "an unknown choice": (["--setup_mode", "one-arm"], "setup_mode is 'one-arm', a str; it must be one of single-arm-fixed"),
+    "an unknown choice": (
+        ["--setup_mode", "one-arm"],
+        "setup_mode is 'one-arm', a str; it must be one of single-arm-fixed",
+    ),
     "an unknown flag": (["--discuont", "0.9"], "There is no option '--discuont'. Did you mean '--discount'"),
     "a flag without its value": (["--lr"], "Argument --lr: expected one argument"),
-    "an unknown preset": (["--preset", "tabeltop"], "preset is 'tabeltop', a str; it must be one of none, hil-serl, tabletop"),
+    "an unknown preset": (
+        ["--preset", "tabeltop"],
+        "preset is 'tabeltop', a str; it must be one of none, hil-serl, tabletop",
+    ),
     "a stray word": (["demos.pkl"], "'demos.pkl' belongs to no flag"),
     "half a pair": (["--env_kwargs", "ip"], "env_kwargs has 1 words; give a value after each name"),
 }

@@ -35,7 +35,9 @@ def saved(shared_ray, tmp_path_factory):
         "hidden_dims": (4, 4),
         "steps_per_iteration": 30,
     }
-    config = SERLConfig().training(env_name="line_envs:LineEnv", evaluate_every=0, **options).keep_replay(folder / "replay")
+    config = (
+        SERLConfig().training(env_name="line_envs:LineEnv", evaluate_every=0, **options).keep_replay(folder / "replay")
+    )
     algorithm = config.build_algo()
     algorithm.train()
     algorithm.save_checkpoint(str(folder / "checkpoint"))
@@ -80,7 +82,9 @@ def meaning(content):
 
 
 @pytest.mark.parametrize("where", [0.0, 0.3, 0.6, 0.999])
-@pytest.mark.parametrize("relative", ["run.json", "agent/agent.json", "agent/agent.safetensors", "replay/online", "replay/demos"])
+@pytest.mark.parametrize(
+    "relative", ["run.json", "agent/agent.json", "agent/agent.safetensors", "replay/online", "replay/demos"]
+)
 def test_a_flipped_bit_is_named_with_its_file(saved, relative, where):
     good, algorithm = saved
     path = good.with_name("flipped")

@@ -1,4 +1,5 @@
-"""Demonstrations with bytes that somebody has changed: they are read, or refused by an error of ours that names the file."""
+"""Demonstrations with bytes that somebody has changed: they are read, or refused by an error of ours that names the
+file."""
 
 from __future__ import annotations
 
@@ -53,7 +54,9 @@ def good(tmp_path_factory) -> Path:
     write_lerobot(root / "v2", [segment(3)], LeRobotFormat("v2.1"))
     write_lerobot(root / "v3", [segment(3), segment(2, 1)], LeRobotFormat("v3.0"))
     frames = np.random.default_rng(0).integers(0, 256, (13, 32, 48, 3), np.uint8)
-    write_lerobot(root / "videos", [replace(segment(12), observations={"front": frames})], LeRobotFormat("v3.0", videos=True))
+    write_lerobot(
+        root / "videos", [replace(segment(12), observations={"front": frames})], LeRobotFormat("v3.0", videos=True)
+    )
     return root
 
 

@@ -109,7 +109,9 @@ PROMISES = {
 def lines(tmp_path_factory, python_path) -> dict[str, str]:
     """What a process of its own says of each file: by how many bytes it has grown at its peak, and the error."""
     paths = [str(write(tmp_path_factory.mktemp("promise"))) for write, _ in PROMISES.values()]
-    found = subprocess.run([sys.executable, "-c", READER, *paths], capture_output=True, text=True, timeout=120, check=True)
+    found = subprocess.run(
+        [sys.executable, "-c", READER, *paths], capture_output=True, text=True, timeout=120, check=True
+    )
     return dict(zip(PROMISES, found.stdout.splitlines(), strict=True))
 
 
@@ -123,5 +125,7 @@ def test_a_promise_takes_no_memory(name, lines):
 def test_what_does_not_fit_into_free_memory_is_refused(write, tmp_path, monkeypatch):
     path = write(tmp_path)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=300))
-    with pytest.raises(DemoError, match=r"(row|transition) 0: it claims to hold .* GB, but 3e-07 GB of memory are free"):
+    with pytest.raises(
+        DemoError, match=r"(row|transition) 0: it claims to hold .* GB, but 3e-07 GB of memory are free"
+    ):
         read(path)

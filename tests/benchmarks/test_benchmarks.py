@@ -36,11 +36,14 @@ def rows_of(output, section):
 
 
 def outcomes_of(output):
-    """The lines of a section of whole runs, each with machine, versions and two configurations: the section's and the run's."""
+    """The lines of a section of whole runs, each with machine, versions and two configurations: the section's and the
+    run's."""
     outcomes = [json.loads(line) for line in (output / "results.jsonl").read_text().splitlines()]
     for outcome in outcomes:
         assert outcome["machine"]["processor"] and outcome["machine"]["torch"] and outcome["machine"]["ray"]
-        assert outcome["configuration"]["save_dir"] == str(output) and outcome["success"] in (0.0, 1.0), "of one episode"
+        assert outcome["configuration"]["save_dir"] == str(output) and outcome["success"] in (0.0, 1.0), (
+            "of one episode"
+        )
         assert set(outcome["options"]) >= set(names_of(TrainingOptions))
     return outcomes
 
@@ -126,7 +129,10 @@ def test_offline_training_is_measured_in_memory_and_streaming(own_cluster, outpu
 @pytest.mark.slow
 def test_a_run_that_learns_leaves_its_success_and_its_settings(output, capsys):
     options = {"evaluate_every": "60", "batch_size": "8", "training_starts": "100"}
-    mode, sizes = "single-arm-fixed-gripper", {"seeds": (3,), "demos": 1, "max_steps": 60, "curve_episodes": 1, "episodes": 1}
+    mode, sizes = (
+        "single-arm-fixed-gripper",
+        {"seeds": (3,), "demos": 1, "max_steps": 60, "curve_episodes": 1, "episodes": 1},
+    )
     Learn(save_dir=output, setup_modes=(mode,), settings=options, **sizes).run()
     [outcome] = outcomes_of(output)
     assert outcome["options"]["batch_size"] == 8 and outcome["options"]["critic_ensemble_size"] == 4
@@ -138,7 +144,10 @@ def test_a_run_that_learns_leaves_its_success_and_its_settings(output, capsys):
 
 
 def test_stored_maps_and_raw_pixels_are_compared_over_the_same_steps(output, capsys):
-    curves = {"stored_maps": ({"10": 0.0, "20": 0.88}, {"10": 0.2, "20": 0.92}), "raw_pixels": ({"10": 0.1, "20": 0.1},) * 2}
+    curves = {
+        "stored_maps": ({"10": 0.0, "20": 0.88}, {"10": 0.2, "20": 0.92}),
+        "raw_pixels": ({"10": 0.1, "20": 0.1},) * 2,
+    }
     for name, of_seeds in curves.items():  # as `learn` leaves them, so that nothing is trained
         (output / name).mkdir(parents=True)
         (output / name / "curves.png").touch()
@@ -148,7 +157,9 @@ def test_stored_maps_and_raw_pixels_are_compared_over_the_same_steps(output, cap
     assert (output / "maps.png").stat().st_size > 1000
     table = capsys.readouterr().out
     assert "| 10 | 0.10 [0.00, 1.00] | 0.10 [0.10, 0.10] | yes |" in table
-    assert "| 20 | 0.90 [0.65, 1.00] | 0.10 [0.10, 0.10] | no |" in table, "12.7 standard errors, with one degree of freedom"
+    assert "| 20 | 0.90 [0.65, 1.00] | 0.10 [0.10, 0.10] | no |" in table, (
+        "12.7 standard errors, with one degree of freedom"
+    )
     assert "stored maps, each seed in 50 fresh episodes at last: [0.88, 0.92]" in table
 
 

@@ -94,7 +94,10 @@ def test_encoded_frames_are_maps_of_every_crop(tmp_path, rng):
         ({"observations": {}}, "expected a list of dicts"),
         ([{"frames": 1}], "expected 'observations'"),
         ([{"observations": {"side": np.zeros((4, 4, 3), np.uint8)}}], "there is no camera 'image'; it has side"),
-        ([{"observations": {"image": np.zeros((4, 4, 3))}}], "expected a uint8 array (H, W, 3), found (4, 4, 3) float64"),
+        (
+            [{"observations": {"image": np.zeros((4, 4, 3))}}],
+            "expected a uint8 array (H, W, 3), found (4, 4, 3) float64",
+        ),
         ([{"observations": {"image": np.zeros((4, 4), np.uint8)}}], "found (4, 4) uint8"),
         ([{"observations": {"image": np.zeros((4, 4, 4), np.uint8)}}], "found (4, 4, 4) uint8"),
         ([{"observations": {"image": np.zeros((0, 4, 3), np.uint8)}}], "found (0, 4, 3) uint8"),

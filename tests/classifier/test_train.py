@@ -75,7 +75,9 @@ def test_held_out_episodes_are_in_neither_loss_nor_doubt(root, outcome):
 def test_a_loaded_classifier_predicts_the_same(root, outcome):
     observations, _ = fresh()
     loaded = RewardClassifier.load(root / "one", device="cpu")
-    for mine, theirs in zip(outcome.classifier.predict_success(observations), loaded.predict_success(observations), strict=True):
+    for mine, theirs in zip(
+        outcome.classifier.predict_success(observations), loaded.predict_success(observations), strict=True
+    ):
         assert np.array_equal(mine, theirs)
 
 
@@ -106,11 +108,15 @@ def test_three_classes(tmp_path):
     rng = np.random.default_rng(1)
     for episode in range(4):
         bright = [
-            {"observations": {"image": np.full((24, 24, 3), level, np.uint8)}} for level in (20, 120, 230) for _ in range(4)
+            {"observations": {"image": np.full((24, 24, 3), level, np.uint8)}}
+            for level in (20, 120, 230)
+            for _ in range(4)
         ]
         for index, item in enumerate(bright):
             item["labels"] = index // 4
-            item["observations"]["image"] = item["observations"]["image"] + rng.integers(0, 20, (24, 24, 3), dtype=np.uint8)
+            item["observations"]["image"] = item["observations"]["image"] + rng.integers(
+                0, 20, (24, 24, 3), dtype=np.uint8
+            )
         write(tmp_path / "success" / f"{episode}.pkl", bright[8:])
         write(tmp_path / "failure" / f"{episode}.pkl", bright[:8])
         for item in bright:
@@ -129,7 +135,9 @@ def test_hard_negatives_are_trained_on_and_never_held_out(tmp_path, caplog):
         frames = read_and_split(options(root, "out", hard_negatives=(str(root / "hard"),)))
     held_out = frames.held_out.take_all()
     assert frames.num_train == 16 and len(held_out) == 6 and not any(row["_is_hard"] for row in held_out)
-    assert any("training: 16 images of 3 episodes, 10 of class 0, 6 of class 1" in record.message for record in caplog.records)
+    assert any(
+        "training: 16 images of 3 episodes, 10 of class 0, 6 of class 1" in record.message for record in caplog.records
+    )
 
 
 def test_frames_of_two_sizes_are_refused(tmp_path):
@@ -143,7 +151,9 @@ def test_frames_of_two_sizes_are_refused(tmp_path):
 def test_few_successes_and_squeezed_images_are_said_before_the_training(tmp_path, caplog):
     root = write_folders(tmp_path, episodes=3, frames=1)
     for path in root.rglob("*.pkl"):
-        write(path, [item | {"observations": {"image": item["observations"]["image"][:20]}} for item in load_pickle(path)])
+        write(
+            path, [item | {"observations": {"image": item["observations"]["image"][:20]}} for item in load_pickle(path)]
+        )
     with caplog.at_level(logging.WARNING):
         read_and_split(options(root, "out"))
     assert "2 success images to train on and 1 held out are few" in caplog.text

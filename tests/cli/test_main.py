@@ -83,7 +83,20 @@ def test_the_scripts_are_doors_to_the_commands(script):
 
 
 def test_the_promised_flags_of_a_script_are_understood(tmp_path):
-    flags = ["--success_dir", "s", "--failure_dir", "f", "--image_keys", "image", "--output_dir", "out", "--batch_size", "8"]
+    flags = [
+        "--success_dir",
+        "s",
+        "--failure_dir",
+        "f",
+        "--image_keys",
+        "image",
+        "--output_dir",
+        "out",
+        "--batch_size",
+        "8",
+    ]
     command = [sys.executable, str(SCRIPTS / "train_classifier.py"), *flags, "--num_epochs", "0"]
     run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert run.returncode == 2 and run.stderr == "serl train-classifier: error: num_epochs is 0; it must be at least 1.\n"
+    assert (
+        run.returncode == 2 and run.stderr == "serl train-classifier: error: num_epochs is 0; it must be at least 1.\n"
+    )

@@ -42,7 +42,12 @@ def test_nested_values_are_yaml():
 
 def test_options_and_flags_are_each_other_s_reverse():
     options = HybridRun.of(
-        lr=1e-3, image_keys=("a", "b"), frozen=False, skip_bad=True, max_return=None, env_kwargs={"a": [1, "x"], "b": True}
+        lr=1e-3,
+        image_keys=("a", "b"),
+        frozen=False,
+        skip_bad=True,
+        max_return=None,
+        env_kwargs={"a": [1, "x"], "b": True},
     )
     changed = {name: value for name, value in options.flat().items() if value != HybridRun().flat()[name]}
     given = given_options("serl train", as_flags(HybridRun, changed), HybridRun)
@@ -77,7 +82,9 @@ def test_a_mistake_in_a_nested_value_is_no_text():
     for word in ("[front, wrist", "('front', 'wrist')", "{ip: 1", "'front"):
         with pytest.raises(OptionError, match="env_kwargs: the value of cameras, .*, is not YAML. Write lists as"):
             given_options("serl train", ["--env_kwargs", "cameras", word], HybridRun)
-    assert given_options("serl train", ["--env_kwargs", "cameras", "'front'"], HybridRun)["env_kwargs"] == {"cameras": "front"}
+    assert given_options("serl train", ["--env_kwargs", "cameras", "'front'"], HybridRun)["env_kwargs"] == {
+        "cameras": "front"
+    }
 
 
 def test_none_is_none_in_nested_values_too():

@@ -25,7 +25,8 @@ FLAGS = ["record", "--env_name", "line_envs:LineEnv", "--image_keys"]
 
 
 class ReusingEnv(LineEnv):
-    """Fills the same arrays again and again, scales the action in place, and reports a person's action in one buffer."""
+    """Fills the same arrays again and again, scales the action in place, and reports a person's action in one
+    buffer."""
 
     def __init__(self) -> None:
         super().__init__(cameras=("image",))
@@ -150,7 +151,16 @@ class SilentEnv(DenseEnv):
 
 def test_with_dense_rewards_the_env_says_which_episodes_are_kept(tmp_path, monkeypatch, caplog, capsys):
     monkeypatch.setattr(line_envs, "DenseEnv", DenseEnv, raising=False)
-    flags = ["record", "--env_name", "line_envs:DenseEnv", "--image_keys", "--episodes", "2", "--output", str(tmp_path / "demos")]
+    flags = [
+        "record",
+        "--env_name",
+        "line_envs:DenseEnv",
+        "--image_keys",
+        "--episodes",
+        "2",
+        "--output",
+        str(tmp_path / "demos"),
+    ]
     assert main([*flags, "--reward", "dense"]) == 0
     assert [segment.success for segment in stored(tmp_path / "demos")] == [True, True] and not caplog.text
     assert main([*flags[:-1], str(tmp_path / "others"), "--success_return", "-100"]) == 0
@@ -185,10 +195,20 @@ def test_arrays_that_an_env_uses_again_are_copied():
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_a_process_that_is_ended_leaves_its_whole_episodes(python_path, signum, tmp_path):
     target = tmp_path / "demos.pkl"
-    flags = ["record", "--env_name", "test_record_envs:SlowEnv", "--image_keys", "--episodes", "500", "--output", str(target)]
+    flags = [
+        "record",
+        "--env_name",
+        "test_record_envs:SlowEnv",
+        "--image_keys",
+        "--episodes",
+        "500",
+        "--output",
+        str(target),
+    ]
     (tmp_path / "test_record_envs.py").write_text(
         "import time\nfrom line_envs import LineEnv\n"
-        "class SlowEnv(LineEnv):\n    def step(self, action):\n        time.sleep(0.02)\n        return super().step(action)\n"
+        "class SlowEnv(LineEnv):\n    def step(self, action):\n        time.sleep(0.02)\n        return "
+        "super().step(action)\n"
     )
     run = start(flags, tmp_path / "printed.txt", tmp_path)
     parts = tmp_path / "demos.pkl.recording"
@@ -221,7 +241,9 @@ class TwoCameras(LineEnv):
 def test_the_cameras_of_an_own_env_are_those_that_are_recorded_and_named(tmp_path, capsys, monkeypatch, flags, cameras):
     monkeypatch.setattr("line_envs.TwoCameras", TwoCameras, raising=False)
     target = tmp_path / "demos"
-    assert main(["record", "--env_name", "line_envs:TwoCameras", *flags, "--episodes", "1", "--output", str(target)]) == 0
+    assert (
+        main(["record", "--env_name", "line_envs:TwoCameras", *flags, "--episodes", "1", "--output", str(target)]) == 0
+    )
     assert f"cameras {cameras}." in capsys.readouterr().out
     [segment] = stored(target)
     assert set(segment.observations) - {"state"} == set(cameras.split(", ")) - {"none"}
@@ -244,7 +266,16 @@ def test_episodes_with_a_single_success_image_are_counted(tmp_path, capsys, monk
             return observation, reward, terminated, truncated, info
 
     monkeypatch.setattr("line_envs.Forgetful", Forgetful, raising=False)
-    flags = ["--env_name", "line_envs:Forgetful", "--failing_share", "0", "--episodes", "2", "--classifier_data", str(tmp_path)]
+    flags = [
+        "--env_name",
+        "line_envs:Forgetful",
+        "--failing_share",
+        "0",
+        "--episodes",
+        "2",
+        "--classifier_data",
+        str(tmp_path),
+    ]
     assert main(["record", *flags]) == 0
     text = capsys.readouterr().out
     assert "2 success and" in text and "2 episodes gave a single success image" in text

@@ -1,4 +1,5 @@
-"""The files in cloud/ against the schemas of Ray, AWS, KubeRay and Kubernetes, and the GUIDE; nothing leaves this machine."""
+"""The files in cloud/ against the schemas of Ray, AWS, KubeRay and Kubernetes, and the GUIDE; nothing leaves this
+machine."""
 
 import functools
 import json
@@ -34,7 +35,9 @@ def account(tmp_path_factory):
         patch.delenv("AWS_PROFILE", raising=False)
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))  # where Ray puts the key
         patch.setattr("time.sleep", lambda seconds: None)  # Ray gives a real account time
-        patch.setattr("ray.autoscaler._private.aws.node_provider.list_ec2_instances", functools.cache(list_ec2_instances))
+        patch.setattr(
+            "ray.autoscaler._private.aws.node_provider.list_ec2_instances", functools.cache(list_ec2_instances)
+        )
         boto3.client("iam").create_instance_profile(InstanceProfileName="serl-worker")
         yield boto3.client("ec2", "us-west-2").describe_images()["Images"][0]["ImageId"]
 
@@ -56,7 +59,9 @@ def launched(text, image):
 
 def admitted(config):
     """Ports and address ranges outside of the cluster from which its nodes may be reached; None is any port."""
-    ids = {group for kind in config["available_node_types"].values() for group in kind["node_config"]["SecurityGroupIds"]}
+    ids = {
+        group for kind in config["available_node_types"].values() for group in kind["node_config"]["SecurityGroupIds"]
+    }
     groups = boto3.client("ec2", "us-west-2").describe_security_groups(GroupIds=list(ids))["SecurityGroups"]
     rules = [rule for group in groups for rule in group["IpPermissions"]]
     assert all(pair["GroupId"] in ids for rule in rules for pair in rule["UserIdGroupPairs"])
@@ -70,7 +75,8 @@ def of_type(value, kind, where):
 
 
 def built(value, kind, where):
-    """A value as what the kubernetes package has for it; raises where a field is unknown, missing, or of another type."""
+    """A value as what the kubernetes package has for it; raises where a field is unknown, missing, or of another
+    type."""
     if items := re.fullmatch(r"list\[(.+)\]", kind):
         return [built(one, items[1], f"{where}[{i}]") for i, one in enumerate(of_type(value, list, where))]
     if items := re.fullmatch(r"dict\[str, (.+)\]", kind):
@@ -82,7 +88,9 @@ def built(value, kind, where):
     names = {name: own for own, name in model.attribute_map.items()}
     if unknown := set(of_type(value, dict, where)) - set(names):
         raise ValueError(f"{where}: {kind} has no {', '.join(sorted(unknown))}")
-    return model(**{names[key]: built(one, model.openapi_types[names[key]], f"{where}.{key}") for key, one in value.items()})
+    return model(
+        **{names[key]: built(one, model.openapi_types[names[key]], f"{where}.{key}") for key, one in value.items()}
+    )
 
 
 def applied(text):
@@ -100,7 +108,10 @@ def test_ray_up_launches_a_head_with_a_gpu_and_workers_behind_closed_ports(accou
     config = launched(RAY_UP, account)
     head, worker = (config["available_node_types"][name] for name in (config["head_node_type"], "worker"))
     assert head["resources"]["GPU"] == 1 and head["resources"]["CPU"] == 4 and "GPU" not in worker["resources"]
-    assert 1 <= worker["min_workers"] < worker["max_workers"] == config["max_workers"] and config["idle_timeout_minutes"] > 0
+    assert (
+        1 <= worker["min_workers"] < worker["max_workers"] == config["max_workers"]
+        and config["idle_timeout_minutes"] > 0
+    )
     assert admitted(config) == {(22, 22, "0.0.0.0/0")}
     assert not any("dashboard-host" in command for command in config["head_start_ray_commands"])
 
@@ -114,7 +125,10 @@ def test_ray_up_with_its_optional_lines(account):
 def test_ray_up_brings_the_token_and_what_the_project_needs():
     config = yaml.safe_load(RAY_UP)
     mounts = config["file_mounts"]
-    assert mounts["~/.ray/auth_token"] == "~/.ray/auth_token" and "-e RAY_AUTH_MODE=token" in config["docker"]["run_options"]
+    assert (
+        mounts["~/.ray/auth_token"] == "~/.ray/auth_token"
+        and "-e RAY_AUTH_MODE=token" in config["docker"]["run_options"]
+    )
     assert [local for local in mounts.values() if not local.startswith("~") and not (ROOT / local).is_file()] == []
     assert "~/pyproject.toml" in mounts and any("~/pyproject.toml" in command for command in config["setup_commands"])
 

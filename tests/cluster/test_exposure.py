@@ -47,8 +47,12 @@ def test_nothing_is_called_that_runs_data():
             assert keywords.get("allow_pickle", "False") == "False", f"{where} lets numpy unpickle"
             assert name != "torch.load" or keywords.get("weights_only") == "True", f"{where} lets torch unpickle"
             assert not name.startswith("subprocess.") or name == "subprocess.run", f"{where} calls {name}"
-            assert name not in ("pq.ParquetFile", "pq.read_table") or where.startswith("serl_ray/files/tables.py"), where
-            assert name != "YAML" or (where.startswith("serl_ray/options/yaml.py") and keywords["typ"] == "'safe'"), where
+            assert name not in ("pq.ParquetFile", "pq.read_table") or where.startswith("serl_ray/files/tables.py"), (
+                where
+            )
+            assert name != "YAML" or (where.startswith("serl_ray/options/yaml.py") and keywords["typ"] == "'safe'"), (
+                where
+            )
             assert name != "Image.open" or where.startswith("serl_ray/files/images.py"), where
 
 
@@ -61,14 +65,17 @@ def test_unpickling_and_importing_by_name_have_their_places():
         assert "pickle.Unpickler" not in bases or relative == "serl_ray/files/pickles.py"
         count = sum(name == "importlib.import_module" for name, _, _ in calls(path))
         imports |= {relative: count} if count else {}
-        assert not any(isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.path" for node in ast.walk(tree)), relative
+        assert not any(
+            isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.path" for node in ast.walk(tree)
+        ), relative
         names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names]
         assert not {"system", "loads", "Unpickler", "import_module"} & set(names), relative
     assert imports == IMPORTS
 
 
 @pytest.mark.parametrize(
-    ("name", "kwargs"), [("os:system", {"command": "touch owned"}), ("subprocess:run", {"args": "touch owned", "shell": True})]
+    ("name", "kwargs"),
+    [("os:system", {"command": "touch owned"}), ("subprocess:run", {"args": "touch owned", "shell": True})],
 )
 def test_a_checkpoint_names_no_env_to_import(tmp_path, name, kwargs):
     options = {"env_name": name, "env_kwargs": kwargs, "setup_mode": "single-arm-learned-gripper"}
@@ -87,7 +94,8 @@ from serl_ray.cluster.start import start_ray
 start_ray(1, 0.1)
 ray.get(ray.remote(lambda: 1).remote())
 me = psutil.Process()
-opened = [c.laddr.ip for p in (me, *me.children(recursive=True)) for c in p.net_connections("inet") if c.status == "LISTEN"]
+connections = [c for p in (me, *me.children(recursive=True)) for c in p.net_connections("inet")]
+opened = [c.laddr.ip for c in connections if c.status == "LISTEN"]
 print(len(opened), *{ip.removeprefix("::ffff:") for ip in opened})
 """
 

@@ -1,4 +1,5 @@
-"""A real head with its dashboard on this machine: a job is submitted, followed, stopped, resumed, and its result fetched."""
+"""A real head with its dashboard on this machine: a job is submitted, followed, stopped, resumed, and its result
+fetched."""
 
 import json
 import os
@@ -44,11 +45,15 @@ def head():
     folder = tempfile.mkdtemp(prefix="ray")  # a short path, as sockets need
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "OMP_NUM_THREADS": "1"}
-    environment["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))  # whose python a job runs
+    environment["PATH"] = os.pathsep.join(
+        (str(Path(sys.executable).parent), os.environ["PATH"])
+    )  # whose python a job runs
     flags = ["--head", f"--port={port}", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
     flags += [f"--ray-client-server-port={client}", "--num-cpus=4", "--num-gpus=1", f"--temp-dir={folder}", "--block"]
     ray = Path(sys.executable).with_name("ray")
-    process = subprocess.Popen([ray, "start", *flags], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [ray, "start", *flags], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     address = f"http://127.0.0.1:{dashboard}"
     ends = time.monotonic() + 120
     while submit((address, environment), None, "true").wait():  # it takes a while until a head takes jobs
@@ -83,7 +88,9 @@ def test_a_job_is_followed_stopped_resumed_and_its_result_fetched(head, tmp_path
         assert lines[-1], "".join(lines)
     assert re.match(r"\d+ files, [01]\.\d MiB go to http", lines[0]), "the size is said before anything travels"
     ray = Path(sys.executable).with_name("ray")
-    subprocess.run([ray, "job", "stop", "--address", address, "first"], env=environment, check=True, capture_output=True)
+    subprocess.run(
+        [ray, "job", "stop", "--address", address, "first"], env=environment, check=True, capture_output=True
+    )
     rest, _ = first.communicate()
     assert first.returncode == 1 and "The run is saved in" in rest and "Job first: stopped." in rest
     shutil.rmtree(run)  # the machine is another one
@@ -106,7 +113,9 @@ def test_a_job_that_fails_says_why_and_fails_here_too(head):
 
 @pytest.mark.slow
 def test_a_learner_has_the_gpu_that_it_asks_for(head):
-    process = submit(head, "gpu", "python", "-c", "import os; print('devices:', os.environ['CUDA_VISIBLE_DEVICES'])", gpus=1)
+    process = submit(
+        head, "gpu", "python", "-c", "import os; print('devices:', os.environ['CUDA_VISIBLE_DEVICES'])", gpus=1
+    )
     output, _ = process.communicate()
     assert process.returncode == 0 and "devices: 0" in output, output
 

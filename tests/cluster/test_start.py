@@ -19,7 +19,9 @@ def test_a_cluster_that_does_not_answer_is_named(monkeypatch):
         check_answers(address)
         check_answers(f"ray://{address}")
     monkeypatch.setenv("RAY_ADDRESS", address)
-    with pytest.raises(ConnectionError, match=f"RAY_ADDRESS is {address}, where no cluster answers .*unset RAY_ADDRESS"):
+    with pytest.raises(
+        ConnectionError, match=f"RAY_ADDRESS is {address}, where no cluster answers .*unset RAY_ADDRESS"
+    ):
         start_ray(0)
     assert not ray.is_initialized()
 
@@ -34,8 +36,9 @@ def test_a_cluster_of_other_versions_is_named_in_one_line(monkeypatch):
     with pytest.raises(ConnectionError) as caught:
         start_ray(0)
     assert str(caught.value) == (
-        "RAY_ADDRESS is auto, and this process cannot join the cluster there: Version mismatch: The cluster was started with: "
-        "Ray: 1.0 Python: 3.7 Use the cluster's versions of Ray and Python here, or unset RAY_ADDRESS to use this machine alone."
+        "RAY_ADDRESS is auto, and this process cannot join the cluster there: Version mismatch: The cluster was "
+        "started with: Ray: 1.0 Python: 3.7 Use the cluster's versions of Ray and Python here, or unset RAY_ADDRESS to "
+        "use this machine alone."
     )
 
 
@@ -54,7 +57,9 @@ def test_a_folder_for_temporary_files_with_a_long_name_is_named(monkeypatch, tmp
     folder.mkdir()
     monkeypatch.setenv("RAY_TMPDIR", str(folder))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    with pytest.raises(ValueError, match=rf"{folder}, has {len(str(folder))} bytes in its name, too many .* TMPDIR=/tmp"):
+    with pytest.raises(
+        ValueError, match=rf"{folder}, has {len(str(folder))} bytes in its name, too many .* TMPDIR=/tmp"
+    ):
         start_ray(0)
     assert not ray.is_initialized()
 

@@ -17,14 +17,19 @@ STATE = ArraySpec((3,), np.float32)
 
 
 def recorded():
-    return [stamped_segment(1, 0, 5, done=True), stamped_segment(2, 0, 1), stamped_segment(3, 0, 9, done=True, truncated=True)]
+    return [
+        stamped_segment(1, 0, 5, done=True),
+        stamped_segment(2, 0, 1),
+        stamped_segment(3, 0, 9, done=True, truncated=True),
+    ]
 
 
 def transitions(n: int = 6, seed: int = 0) -> list[dict]:
     """One episode as the original records it: a time axis on the observations, no time-outs, penalties in the infos."""
     rng = np.random.default_rng(seed)
     frames = [
-        {"wrist": rng.integers(0, 256, (1, 4, 4, 3), dtype=np.uint8), "state": rng.normal(size=(1, 3))} for _ in range(n + 1)
+        {"wrist": rng.integers(0, 256, (1, 4, 4, 3), dtype=np.uint8), "state": rng.normal(size=(1, 3))}
+        for _ in range(n + 1)
     ]
     return [
         {
@@ -64,8 +69,14 @@ BAD = {
     "a dict, not a list": ({"observations": []}, "expected a list of transitions, found a dict"),
     "an empty list": ([], "found an empty list"),
     "a transition that is a list": ([[1, 2]], "transition 0: transition: expected a dict, found a list"),
-    "no rewards": (changed(2, "rewards", None), "transition 2: rewards: expected a value, found only observations, actions"),
-    "no next observations": (changed(1, "next_observations", None), "transition 1: next_observations: expected a value"),
+    "no rewards": (
+        changed(2, "rewards", None),
+        "transition 2: rewards: expected a value, found only observations, actions",
+    ),
+    "no next observations": (
+        changed(1, "next_observations", None),
+        "transition 1: next_observations: expected a value",
+    ),
     "observations as an array": (
         changed(1, "observations", np.zeros(3)),
         "transition 1: observations: expected a dict of arrays, found a ndarray",
@@ -86,7 +97,10 @@ BAD = {
         changed(1, "observations/wrist", np.zeros((3, 4, 4), np.uint8)),
         r"expected uint8 of shape \(4, 4, 3\), found uint8 of shape \(3, 4, 4\)",
     ),
-    "a float image": (changed(1, "observations/wrist", np.zeros((4, 4, 3), np.float32)), "expected uint8 .*, found float32"),
+    "a float image": (
+        changed(1, "observations/wrist", np.zeros((4, 4, 3), np.float32)),
+        "expected uint8 .*, found float32",
+    ),
     "stacked frames": (
         changed(1, "observations/wrist", np.zeros((3, 4, 4, 3), np.uint8)),
         "expected one array .*, found 3 stacked",
@@ -116,9 +130,15 @@ BAD = {
         changed(0, "actions", np.zeros((1, 7))),
         "transition 0: actions: expected a vector of numbers",
     ),
-    "an infinite reward": (changed(2, "rewards", np.inf), "transition 2: rewards: expected one finite number, found inf"),
+    "an infinite reward": (
+        changed(2, "rewards", np.inf),
+        "transition 2: rewards: expected one finite number, found inf",
+    ),
     "a reward for each arm": (changed(2, "rewards", np.zeros(2)), "transition 2: rewards: expected one finite number"),
-    "a reward in words": (changed(2, "rewards", "good"), "transition 2: rewards: expected one finite number, found 'good'"),
+    "a reward in words": (
+        changed(2, "rewards", "good"),
+        "transition 2: rewards: expected one finite number, found 'good'",
+    ),
     "a penalty that is no number": (
         changed(1, "infos/grasp_penalty", "yes"),
         "transition 1: grasp_penalty: expected one finite number, found 'yes'",

@@ -9,7 +9,11 @@ import numpy as np
 from serl_ray.data.schema import ArraySpec, Segment
 
 ACTION_DIM = 2
-SPEC = {"image": ArraySpec((2, 2, 3), np.uint8), "state": ArraySpec((2,), np.float32), "map": ArraySpec((1, 2, 2, 2), np.float16)}
+SPEC = {
+    "image": ArraySpec((2, 2, 3), np.uint8),
+    "state": ArraySpec((2,), np.float32),
+    "map": ArraySpec((1, 2, 2, 2), np.float16),
+}
 
 
 def stamped_segment(episode: int, first_step: int, length: int, done: bool = False, truncated: bool = False) -> Segment:
@@ -55,7 +59,9 @@ def assert_same(found: Segment, expected: Segment, ids: bool = True) -> None:
             assert value == wanted, name
 
 
-def random_segment(rng: np.random.Generator, n: int, spec: dict[str, ArraySpec], action_dim: int, episode: str) -> Segment:
+def random_segment(
+    rng: np.random.Generator, n: int, spec: dict[str, ArraySpec], action_dim: int, episode: str
+) -> Segment:
     """A segment of n steps of random numbers, whose first step is anything below 100."""
     return Segment(
         observations={key: rng.integers(0, 2, (n + 1, *s.shape)).astype(s.dtype) for key, s in spec.items()},

@@ -77,7 +77,9 @@ def test_limits_are_described():
 
 def test_a_gripper_of_positions_is_refused_where_it_is_named():
     actions = np.array([[0.1, 87.0], [0.2, 0.0]])
-    with pytest.raises(ValueError, match=r"action\[1\], a gripper, has values from 0 to 87; expected the commands -1, 0, 1"):
+    with pytest.raises(
+        ValueError, match=r"action\[1\], a gripper, has values from 0 to 87; expected the commands -1, 0, 1"
+    ):
         measure_scale([actions], grippers=[1])
     with pytest.raises(ValueError, match="grippers has 2; the actions have the numbers 0 to 1"):
         measure_scale([actions], grippers=[2])

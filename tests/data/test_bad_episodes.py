@@ -20,17 +20,23 @@ def test_a_bad_transition_of_a_pickle_drops_its_episode_only(tmp_path):
     errors = []
     found = list(read_file(path, {"wrist": IMAGE, "state": STATE}, 7, on_bad=errors.append))
     assert [len(segment) for segment in found] == [4, 3]
-    assert [str(error) for error in errors] == [f"{path}: transition 6: actions[0]: expected a number in [-1, 1], found nan."]
+    assert [str(error) for error in errors] == [
+        f"{path}: transition 6: actions[0]: expected a number in [-1, 1], found nan."
+    ]
 
 
-@pytest.mark.parametrize("name", [name for name, (content, _) in BAD.items() if isinstance(content, list) and len(content) == 4])
+@pytest.mark.parametrize(
+    "name", [name for name, (content, _) in BAD.items() if isinstance(content, list) and len(content) == 4]
+)
 def test_whatever_is_wrong_with_an_episode_the_next_is_read(tmp_path, name):
     content, _message = BAD[name]
     path, errors = dump(tmp_path / "demo.pkl", content + transitions(3, seed=2)), []
     found = list(read_file(path, {"wrist": IMAGE, "state": STATE}, 7, on_bad=errors.append))
     assert [len(segment) for segment in found] == [3]
     assert len(errors) == 1
-    np.testing.assert_array_equal(found[0].observations["wrist"][0], transitions(3, seed=2)[0]["observations"]["wrist"][0])
+    np.testing.assert_array_equal(
+        found[0].observations["wrist"][0], transitions(3, seed=2)[0]["observations"]["wrist"][0]
+    )
 
 
 def test_a_bad_row_group_does_not_hide_those_after_it(tmp_path):
@@ -42,7 +48,9 @@ def test_a_bad_row_group_does_not_hide_those_after_it(tmp_path):
     assert "transition 4: rewards" in str(errors[0])
     column = pq.ParquetFile(shard).metadata.row_group(1).column(1)
     raw = bytearray(shard.read_bytes())
-    raw[column.data_page_offset : column.data_page_offset + column.total_compressed_size] = bytes(column.total_compressed_size)
+    raw[column.data_page_offset : column.data_page_offset + column.total_compressed_size] = bytes(
+        column.total_compressed_size
+    )
     shard.write_bytes(raw)
     errors.clear()
     assert [s.episode for s in read_file(str(shard), on_bad=errors.append)] == ["1", "3"]

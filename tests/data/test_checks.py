@@ -56,9 +56,18 @@ ODD = {
         r"`grip` .* no agent can read\. Make a single number",
     ),
     "a matrix": (observed(pose=np.ones((5, 2, 2))), r"`pose` is .*, which no agent can read\. Flatten a matrix"),
-    "actions of one buffer": (replace(GOOD, actions=np.full((4, 2), 1)), r"Every action is the same: .*action\.copy\(\)"),
-    "never closed": (gripped(0, 0, 1, 0), r"action\[1\] is a gripper's and never closes it: the policy learns no such command"),
-    "never closed, flags": (gripped(0, 0, 1, 0), r"It has 0 and 1 alone: where these .* --rescale_actions --gripper_values 0 1"),
+    "actions of one buffer": (
+        replace(GOOD, actions=np.full((4, 2), 1)),
+        r"Every action is the same: .*action\.copy\(\)",
+    ),
+    "never closed": (
+        gripped(0, 0, 1, 0),
+        r"action\[1\] is a gripper's and never closes it: the policy learns no such command",
+    ),
+    "never closed, flags": (
+        gripped(0, 0, 1, 0),
+        r"It has 0 and 1 alone: where these .* --rescale_actions --gripper_values 0 1",
+    ),
     "never opened": (gripped(0, -1, 0, 0), r"action\[1\] is a gripper's and never opens it"),
     "never moved": (gripped(0, 0, 0, 0), r"action\[1\] is a gripper's and never closes or opens it"),
     "gripper values": (gripped(-1, 0.3, 1, 0.37), r"has 2 value\(s\) off -1, 0 and 1, such as 0\.3, which are rounded"),
@@ -84,7 +93,9 @@ def test_what_is_odd_is_said_once(name):
 
 def test_every_step_an_episode_is_odd():
     listed = [GOOD.slice(t, t + 1) for t in range(4)]
-    ended = [replace(each, dones=[True], masks=[0], rewards=[1], first_step=0, episode=t) for t, each in enumerate(listed)]
+    ended = [
+        replace(each, dones=[True], masks=[0], rewards=[1], first_step=0, episode=t) for t, each in enumerate(listed)
+    ]
     assert warnings(*ended) == ["Every step ends an episode: dones is 1 in the last transition of an episode alone."]
 
 
@@ -92,7 +103,9 @@ def test_oddities_of_some_episodes_are_those_of_none():
     """A camera that moves in one episode is no still camera, a gripper that opens in one opens."""
     still = observed(front=np.broadcast_to(GOOD.observations["front"][4], (5, 4, 6, 3)))
     assert warnings(replace(still, actions=gripped(0, -1, 0, 0).actions), GOOD) == []
-    assert large_scale("state", 10.0) is None and small_scale("state", 0.05) is None and small_scale("state", 0.0) is None
+    assert (
+        large_scale("state", 10.0) is None and small_scale("state", 0.05) is None and small_scale("state", 0.0) is None
+    )
 
 
 def test_what_is_odd_is_a_warning_when_demonstrations_are_read(tmp_path, shared_ray, caplog):

@@ -87,7 +87,10 @@ def test_episodes_are_read_as_they_are_asked_for_and_what_was_dropped_is_said(tm
 
 def test_the_command_finds_formats_out_by_itself(tmp_path, capsys):
     write_demos(tmp_path / "a.pkl", [terminated(1, 4), terminated(2, 3)])
-    assert run(tmp_path / "a.pkl", tmp_path / "set", "--to", "lerobot-v2.1", "--fps", "20", "--task", "pick the cube up") == 0
+    assert (
+        run(tmp_path / "a.pkl", tmp_path / "set", "--to", "lerobot-v2.1", "--fps", "20", "--task", "pick the cube up")
+        == 0
+    )
     assert "2 episodes, 7 transitions, lerobot-v2.1" in capsys.readouterr().out
     folder = LeRobotFolder.open(str(tmp_path / "set"))
     assert folder.info["fps"] == 20 and folder.episodes[0]["tasks"] == ["pick the cube up"]
@@ -129,7 +132,10 @@ def test_all_data_sets_of_a_conversion_have_one_scale_which_is_printed_and_store
         write_lerobot(tmp_path / "sets" / name, [replace(terminated(1, len(actions)), actions=actions)])
     assert run(tmp_path / "sets/*", tmp_path / "shards", "--rescale_actions") == 0
     printed = capsys.readouterr().out
-    assert "action[0]: divided by 0.0799999982\naction[1]: divided by 0.0500000007\naction[2]: gripper, 0, 1, 2 become" in printed
+    assert (
+        "action[0]: divided by 0.0799999982\naction[1]: divided by 0.0500000007\naction[2]: gripper, 0, 1, 2 become"
+        in printed
+    )
     assert "The shards store the divisors. An env for the trained policy has an action space of these limits" in printed
     first, second = read(tmp_path / "shards")
     np.testing.assert_allclose(first.actions, [[0.125, -0.4, 0], [0, 1, -1], [0.5, 0, 1]], rtol=1e-6)

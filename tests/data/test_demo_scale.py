@@ -25,12 +25,16 @@ def test_a_scale_is_that_of_all_demonstrations_that_have_one(tmp_path):
     assert scale_of_demos(unscaled) is None
     first, second = (shards(tmp_path / name, ONE) for name in ("a", "b"))
     assert scale_of_demos([*unscaled, first, second]) == ONE
-    with pytest.raises(DemoError, match=r"c/shard-00000\.parquet: its actions were divided by other numbers than those of .*/a/"):
+    with pytest.raises(
+        DemoError, match=r"c/shard-00000\.parquet: its actions were divided by other numbers than those of .*/a/"
+    ):
         scale_of_demos([first, shards(tmp_path / "c", OTHER)])
 
 
 def test_a_damaged_scale_is_named(tmp_path):
     folder = shards(tmp_path / "a", ActionScale((np.inf, 1.0), (0.0, 0.0), ()))
-    with pytest.raises(DemoError, match=r"shard-00000\.parquet: the scale of the actions is damaged .* Copy the file again"):
+    with pytest.raises(
+        DemoError, match=r"shard-00000\.parquet: the scale of the actions is damaged .* Copy the file again"
+    ):
         scale_of_demos(folder)
     assert scale_of_demos(folder, skip_bad=True) is None

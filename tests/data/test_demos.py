@@ -24,7 +24,9 @@ def test_a_recording_of_the_original_becomes_segments(tmp_path):
         for t, transition in enumerate(truth):
             for role, row in (("observations", t), ("next_observations", t + 1)):
                 np.testing.assert_array_equal(segment.observations["wrist"][row], transition[role]["wrist"][0])
-                np.testing.assert_array_equal(segment.observations["state"][row], transition[role]["state"][0].astype(np.float32))
+                np.testing.assert_array_equal(
+                    segment.observations["state"][row], transition[role]["state"][0].astype(np.float32)
+                )
             np.testing.assert_array_equal(segment.actions[t], transition["actions"].astype(np.float32))
             assert segment.grasp_penalty[t] == np.float32(transition["infos"]["grasp_penalty"])
         assert segment.masks.tolist() == [1.0] * (len(truth) - 1) + [0.0]
@@ -98,7 +100,9 @@ def test_nothing_is_overwritten_and_nothing_half_written_stays(tmp_path):
 def test_files_are_found_in_a_fixed_order(tmp_path):
     for name in ("b.pkl", "a.pickle", "notes.txt", "c.parquet"):
         (tmp_path / name).touch()
-    names = [path.rsplit("/", 1)[1] for path in find_files([str(tmp_path / "c*"), str(tmp_path), str(tmp_path / "b.pkl")])]
+    names = [
+        path.rsplit("/", 1)[1] for path in find_files([str(tmp_path / "c*"), str(tmp_path), str(tmp_path / "b.pkl")])
+    ]
     assert names == ["c.parquet", "a.pickle", "b.pkl", "c.parquet", "b.pkl"]
     for missing in ("nowhere", "*.zip", "notes.txt"):
         with pytest.raises(FileNotFoundError, match="no demonstrations there"):
@@ -126,10 +130,14 @@ def test_select_makes_what_the_agent_sees(tmp_path, shared_ray):
     dataset = read_demos([str(tmp_path / "demos"), path], spec, ACTION_DIM, select)
     for found, truth in zip(segments(dataset), recorded() * 2, strict=True):
         assert_same(found, replace(truth, observations=select(truth.observations)), ids=False)
-    with pytest.raises(DemoError, match=r"transition 0: observations\['wrist'\]: expected uint8 .*, found only image, state"):
+    with pytest.raises(
+        DemoError, match=r"transition 0: observations\['wrist'\]: expected uint8 .*, found only image, state"
+    ):
         list(read_file(path, {"wrist": IMAGE}, select=select))
     select = partial(select_observations, image_keys=["wrist"], state_keys=["state"])
-    with pytest.raises(DemoError, match=r"demos\.pkl: Observation key\(s\) wrist not found; there are image, map, state"):
+    with pytest.raises(
+        DemoError, match=r"demos\.pkl: Observation key\(s\) wrist not found; there are image, map, state"
+    ):
         list(read_file(path, select=select))
 
 
@@ -163,7 +171,8 @@ def test_parquet_is_held_to_the_same(tmp_path):
     with pytest.raises(DemoError, match="no observations wrist; the file has image, state, map"):
         list(read_file(path, {"wrist": IMAGE}))
     with pytest.raises(
-        DemoError, match=r"observations\['image'\]: expected uint8 of shape \(4, 4, 3\), found uint8 of shape \(2, 2, 3\)"
+        DemoError,
+        match=r"observations\['image'\]: expected uint8 of shape \(4, 4, 3\), found uint8 of shape \(2, 2, 3\)",
     ):
         list(read_file(path, {"image": IMAGE}))
     with pytest.raises(DemoError, match="actions: expected 7 numbers, the action space of the env, found 2"):

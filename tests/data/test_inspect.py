@@ -42,7 +42,10 @@ def test_states_grippers_and_what_is_odd_are_shown():
         segment.observations["state"][:, 0] *= 100
         summary.add(replace(segment, actions=segment.actions + np.array([0, 0.25])))
     text = "\n".join(summary.lines())
-    assert "observation state: float32 of shape (2,)\nstate[0]    +100.000 to +200.000\nstate[1]    +0.000 to +6.000\n" in text
+    assert (
+        "observation state: float32 of shape (2,)\nstate[0]    +100.000 to +200.000\nstate[1]    +0.000 to +6.000\n"
+        in text
+    )
     assert "gripper: closes 3, holds 5, opens 1, 1.0 switches an episode, 9 off -1, 0 and 1, such as -0.75" in text
     assert "odd: `state` reaches 200: scale it to about 1" in text
     assert "odd: action[1] is a gripper's and has 9 value(s) off -1, 0 and 1" in text
@@ -53,9 +56,9 @@ def test_a_number_that_is_always_a_code_is_taken_for_a_gripper():
     for segment in recorded():
         summary.add(replace(segment, actions=np.abs(segment.actions)))
     assert [line for line in summary.lines() if line.startswith("odd: action[1]")] == [
-        "odd: action[1] is a gripper's and never closes it: the policy learns no such command. Record it (-1 close, 0 hold, "
-        "1 open), or choose a setup_mode with a fixed gripper. It has 0 and 1 alone: where these mean close and open, write -1 "
-        "and 1; of a LeRobot data set, serl convert --rescale_actions --gripper_values 0 1."
+        "odd: action[1] is a gripper's and never closes it: the policy learns no such command. Record it (-1 close, 0 "
+        "hold, 1 open), or choose a setup_mode with a fixed gripper. It has 0 and 1 alone: where these mean close and "
+        "open, write -1 and 1; of a LeRobot data set, serl convert --rescale_actions --gripper_values 0 1."
     ]
 
 

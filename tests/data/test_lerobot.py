@@ -45,7 +45,9 @@ def after_lerobot(segment):
     seed=st.integers(0, 2**31),
 )
 @settings(deadline=None, max_examples=40)
-def test_what_is_written_is_read_to_the_bit_but_for_the_last_observation(tmp_path_factory, lengths, keys, version, seed):
+def test_what_is_written_is_read_to_the_bit_but_for_the_last_observation(
+    tmp_path_factory, lengths, keys, version, seed
+):
     rng = np.random.default_rng(seed)
     recorded = [random_segment(rng, n, {key: SPEC[key] for key in keys}, 3, f"{i}") for i, n in enumerate(lengths)]
     ends = [{"truncateds": s.truncateds & s.dones, "masks": np.where(s.dones, s.masks, 1)} for s in recorded]
@@ -83,7 +85,11 @@ def test_v3_has_many_episodes_in_a_file_and_says_where(tmp_path, monkeypatch):
     key = "videos/observation.images.front"
     assert [row["length"] for row in rows] == [4, 6, 3]
     assert [(row["dataset_from_index"], row["dataset_to_index"]) for row in rows] == [(0, 4), (4, 10), (10, 13)]
-    assert [(row[f"{key}/from_timestamp"], row[f"{key}/to_timestamp"]) for row in rows] == [(0, 0.4), (0.4, 1.0), (1.0, 1.3)]
+    assert [(row[f"{key}/from_timestamp"], row[f"{key}/to_timestamp"]) for row in rows] == [
+        (0, 0.4),
+        (0.4, 1.0),
+        (1.0, 1.3),
+    ]
     assert rows[0]["stats/action/count"] == [4]
     data = pq.read_table(tmp_path / "set" / "data/chunk-000/file-000.parquet")
     assert data.column("index").to_pylist() == list(range(13))
@@ -111,9 +117,13 @@ def test_statistics_are_those_of_the_data(tmp_path, version):
         images = np.concatenate([segment.observations["image"][:-1] for segment in recorded]) / 255
         np.testing.assert_allclose(stats["action"]["std"], actions.std(axis=0), rtol=1e-5)
         np.testing.assert_allclose(np.ravel(stats["observation.images.image"]["mean"]), images.mean(axis=(0, 1, 2)))
-        np.testing.assert_allclose(np.ravel(stats["observation.images.image"]["std"]), images.std(axis=(0, 1, 2)), rtol=1e-6)
+        np.testing.assert_allclose(
+            np.ravel(stats["observation.images.image"]["std"]), images.std(axis=(0, 1, 2)), rtol=1e-6
+        )
         for name, limit in (("min", np.min), ("max", np.max)):
-            np.testing.assert_array_equal(np.squeeze(stats["observation.images.image"][name]), limit(images, axis=(0, 1, 2)))
+            np.testing.assert_array_equal(
+                np.squeeze(stats["observation.images.image"][name]), limit(images, axis=(0, 1, 2))
+            )
         assert np.shape(stats["observation.images.image"]["max"]) == (3, 1, 1)
         assert stats["next.reward"]["count"] == [13]
 
@@ -145,7 +155,9 @@ def test_without_rewards_somebody_must_say_that_episodes_succeed(tmp_path):
 def test_an_episode_that_is_done_within_is_cut_there(tmp_path):
     write_lerobot(tmp_path / "set", [episode(6)])
     done = pa.array([False, True, False, False, False, True])
-    rewritten(tmp_path / "set", lambda t: without(*OURS)(t.set_column(t.column_names.index("next.done"), "next.done", done)))
+    rewritten(
+        tmp_path / "set", lambda t: without(*OURS)(t.set_column(t.column_names.index("next.done"), "next.done", done))
+    )
     first, second = read(tmp_path / "set")
     assert (len(first), len(second)) == (2, 4)
     assert first.episode != second.episode
@@ -171,7 +183,10 @@ def test_what_has_no_place_in_the_format_is_refused(tmp_path):
             ({"gray": np.zeros((4, 4, 4, 1), np.uint8)}, "'gray'.* 3 channels"),
             ({"none": np.zeros((4, 0), np.float32)}, "'none'.* none empty"),
             ({"words": np.full((4, 2), "up")}, "'words'.* numbers"),
-            ({"x": np.zeros((4, 4, 4, 3), np.uint8), "images.x": np.zeros((4, 2))}, "images.x is that of another observation"),
+            (
+                {"x": np.zeros((4, 4, 4, 3), np.uint8), "images.x": np.zeros((4, 2))},
+                "images.x is that of another observation",
+            ),
         )
     ):
         with pytest.raises(ValueError, match=message):
@@ -215,7 +230,11 @@ def test_data_files_say_what_their_columns_are_as_the_datasets_library_reads_it(
     assert types["observation.images.front"] == {"_type": "Image"}
     assert types["observation.one"] == {"dtype": "float64", "_type": "Value"}
     assert types["observation.grid"] == {"shape": [2, 1, 3], "dtype": "float16", "_type": "Array3D"}
-    assert types["observation.count"] == {"feature": {"dtype": "int64", "_type": "Value"}, "length": 2, "_type": "Sequence"}
+    assert types["observation.count"] == {
+        "feature": {"dtype": "int64", "_type": "Value"},
+        "length": 2,
+        "_type": "Sequence",
+    }
 
 
 def test_meta_data_are_read_once_for_all_data_files_and_anew_when_they_change(tmp_path):

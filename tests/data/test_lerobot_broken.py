@@ -1,4 +1,5 @@
-"""LeRobot data sets that are broken or hostile: the message names the file, the column or the episode, and what to do."""
+"""LeRobot data sets that are broken or hostile: the message names the file, the column or the episode, and what to
+do."""
 
 import json
 import shutil
@@ -13,12 +14,15 @@ from serl_ray.data.formats.lerobot.writer import LeRobotFormat, write_lerobot
 
 
 @pytest.mark.parametrize(
-    "template", ["../{episode_index}", "/etc/{episode_index}", "a/../../{episode_index}", "{episode_index.__class__}", "{secret}"]
+    "template",
+    ["../{episode_index}", "/etc/{episode_index}", "a/../../{episode_index}", "{episode_index.__class__}", "{secret}"],
 )
 def test_a_data_set_does_not_lead_out_of_its_folder(tmp_path, template):
     write_lerobot(tmp_path / "set", [episode(3)], LeRobotFormat("v2.1"))
     change_info(tmp_path / "set", data_path=template)
-    with pytest.raises(ValueError, match=r"info\.json: the path .*(leads out of the data set|asks for something other than)"):
+    with pytest.raises(
+        ValueError, match=r"info\.json: the path .*(leads out of the data set|asks for something other than)"
+    ):
         find_files(str(tmp_path / "set"))
     with pytest.raises(ValueError, match="leads out"):
         fill("videos/{video_key}/{episode_index:06d}.mp4", {"video_key": "../../..", "episode_index": 1}, "info.json")
@@ -40,7 +44,9 @@ def test_columns_and_pictures_that_do_not_fit_are_named(tmp_path):
 
 def test_a_video_that_is_too_short_is_named(tmp_path):
     for name, n in (("long", 9), ("short", 4)):
-        write_lerobot(tmp_path / name, [episode(n, observations={"front": frames_of(n + 1)})], LeRobotFormat(videos=True))
+        write_lerobot(
+            tmp_path / name, [episode(n, observations={"front": frames_of(n + 1)})], LeRobotFormat(videos=True)
+        )
     video = "videos/observation.images.front/chunk-000/file-000.mp4"
     shutil.copy(tmp_path / "short" / video, tmp_path / "long" / video)
     with pytest.raises(DemoError, match=r"file-000\.mp4: no frame at 0\.400 s, frame 4 of 9"):
@@ -72,7 +78,10 @@ def test_a_broken_description_is_named(tmp_path, key):
     [
         ({"shape": [2]}, r"features\['observation.state'\]: expected dtype and shape"),
         ({"shape": [2], "dtype": "foo"}, "observation.state has dtype 'foo', neither numbers nor images"),
-        ({"shape": [5], "dtype": "float32"}, r"observation.state: expected an array of shape \[5\] .* found 6 numbers in 3 rows"),
+        (
+            {"shape": [5], "dtype": "float32"},
+            r"observation.state: expected an array of shape \[5\] .* found 6 numbers in 3 rows",
+        ),
     ],
 )
 def test_a_broken_description_of_a_column_is_named(tmp_path, feature, message):

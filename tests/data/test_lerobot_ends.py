@@ -1,4 +1,5 @@
-"""What ends an episode of a LeRobot data set: next.done, next.truncated and next.success decide, and a guess is said."""
+"""What ends an episode of a LeRobot data set: next.done, next.truncated and next.success decide, and a guess is
+said."""
 
 import pyarrow as pa
 import pytest
@@ -25,16 +26,41 @@ def recorded(folder, **columns):
 @pytest.mark.parametrize(
     ("columns", "rewards", "terminated", "said"),
     [
-        ({"reward": [-1, -1, -1, -1, 0], "done": AT_THE_END}, [-1, -1, -1, -1, 0], True, "neither next.truncated nor next.succ"),
+        (
+            {"reward": [-1, -1, -1, -1, 0], "done": AT_THE_END},
+            [-1, -1, -1, -1, 0],
+            True,
+            "neither next.truncated nor next.succ",
+        ),
         ({"reward": [-1] * 5, "done": AT_THE_END}, [-1] * 4, False, "neither next.truncated nor next.success"),
-        ({"reward": DENSE, "done": AT_THE_END, "success": NEVER}, DENSE[:4], False, "frame 4 with the reward 0.45 is left out"),
+        (
+            {"reward": DENSE, "done": AT_THE_END, "success": NEVER},
+            DENSE[:4],
+            False,
+            "frame 4 with the reward 0.45 is left out",
+        ),
         ({"reward": DENSE, "done": AT_THE_END, "success": AT_THE_END}, DENSE, True, ""),
-        ({"reward": [0, 0, 0, 0, 1], "done": NEVER}, [0, 0, 0, 0, 1], True, "its last row has the reward 1, but not next.done"),
-        ({"reward": [0] * 5, "done": NEVER, "success": AT_THE_END}, [0] * 5, True, "its last row has next.success, but not next"),
+        (
+            {"reward": [0, 0, 0, 0, 1], "done": NEVER},
+            [0, 0, 0, 0, 1],
+            True,
+            "its last row has the reward 1, but not next.done",
+        ),
+        (
+            {"reward": [0] * 5, "done": NEVER, "success": AT_THE_END},
+            [0] * 5,
+            True,
+            "its last row has next.success, but not next",
+        ),
         ({"reward": [0] * 5, "done": AT_THE_END, "truncated": NEVER}, [0] * 5, True, ""),
         ({"reward": [0, 0, 0, 0, 1], "truncated": AT_THE_END}, [0] * 4, False, "frame 4 with the reward 1 is left out"),
         ({"reward": [0] * 5, "truncated": AT_THE_END, "success": AT_THE_END}, [0] * 5, True, ""),
-        ({"success": AT_THE_END}, [0, 0, 0, 0, 1], True, "no rewards (column next.reward), so an end with next.success"),
+        (
+            {"success": AT_THE_END},
+            [0, 0, 0, 0, 1],
+            True,
+            "no rewards (column next.reward), so an end with next.success",
+        ),
         ({"success": NEVER, "done": AT_THE_END}, [0] * 4, False, "no rewards (column next.reward)"),
     ],
 )

@@ -61,7 +61,10 @@ def test_an_episode_that_is_in_the_metadata_twice(folder):
 @pytest.mark.parametrize(
     ("kept", "message"),
     [
-        ([0], r"info\.json counts 3 episodes and 9 frames, and the metadata list 1 with 4 frames, without episode 1, 2\."),
+        (
+            [0],
+            r"info\.json counts 3 episodes and 9 frames, and the metadata list 1 with 4 frames, without episode 1, 2\.",
+        ),
         ([0, 1], r"the metadata list 2 with 7 frames, without episode 2\."),
         ([], "the metadata list 0 with 0 frames, without episode 0, 1, 2"),
     ],
@@ -100,7 +103,9 @@ def test_a_data_file_that_the_metadata_do_not_name(folder, caplog):
     folder = folder.rename(folder.with_name("other"))  # the metadata of a folder are read once
     change(folder / DATA, of([1, 2]))
     change(folder / EPISODES, of([1, 2]))
-    with pytest.raises(ValueError, match=r"file-001\.parquet: .* no episode in this file, and list fewer than info\.json counts"):
+    with pytest.raises(
+        ValueError, match=r"file-001\.parquet: .* no episode in this file, and list fewer than info\.json counts"
+    ):
         find_files(str(folder))
 
 
@@ -121,7 +126,10 @@ def test_two_episodes_with_one_part_of_a_video(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([[0.1] * n for n in (1, 3, 2, 2)], r"expected an array of shape \[2\] .* 8 numbers in 4 rows, 1 of them in frame 0"),
+        (
+            [[0.1] * n for n in (1, 3, 2, 2)],
+            r"expected an array of shape \[2\] .* 8 numbers in 4 rows, 1 of them in frame 0",
+        ),
         ([[0.1] * n for n in (2, 2, 1, 3)], r"found 8 numbers in 4 rows, 1 of them in frame 2"),
         ([[0.1, 0.1], None, [0.1, 0.1], [0.1] * 4], "has 1 empty places, the first in frame 1"),
         ([[0.1, 0.1], [0.1, 0.1], [0.1, None], [0.1, 0.1]], "has 1 empty places, the first in frame 2"),
@@ -165,7 +173,10 @@ def test_images_are_those_nearest_to_the_timestamps(tmp_path):
     [segment] = read(tmp_path / "set")
     shown = segment.observations["front"].astype(int).mean(axis=(1, 2, 3)) - frames_of(1).mean()
     np.testing.assert_allclose(shown[:4], [0, 20, 30, 50], atol=2)
-    for times, message in (([0.0, 0.1, 0.1, 0.2], "timestamp does not rise"), ([0.4, 0.5, 0.6, 0.7], "no frame at 0.600 s")):
+    for times, message in (
+        ([0.0, 0.1, 0.1, 0.2], "timestamp does not rise"),
+        ([0.4, 0.5, 0.6, 0.7], "no frame at 0.600 s"),
+    ):
         rewritten(tmp_path / "set", with_column("timestamp", times, pa.float32()))
         with pytest.raises(DemoError, match=message):
             read(tmp_path / "set")
@@ -178,7 +189,10 @@ def test_videos_of_distances_or_another_size_are_refused(tmp_path):
     front = features["observation.images.front"]
     for changes, message in (
         ({"info": {"video.is_depth_map": True}}, r"observation\.images\.front is a depth map.*Remove observation"),
-        ({"shape": [16, 16, 3]}, r"expected images of shape \[16, 16, 3\], as info.json says, found a video of 32 x 48 pixels"),
+        (
+            {"shape": [16, 16, 3]},
+            r"expected images of shape \[16, 16, 3\], as info.json says, found a video of 32 x 48 pixels",
+        ),
         ({"shape": [32, 48, 2]}, "which gives 1 or 3 channels"),
     ):
         change_info(tmp_path / "set", features=features | {"observation.images.front": front | changes})

@@ -38,7 +38,9 @@ def test_a_map_is_what_the_trunk_makes_of_a_crop_and_the_first_of_the_whole_fram
         assert (maps[key].shape, maps[key].dtype) == ((5, *encode.map_shape), np.float16)
         np.testing.assert_allclose(maps[key][:, 0], trunk(images[key]), **HALF)
         for i in (1, 2):
-            np.testing.assert_allclose(maps[key][:, i], trunk(crop(torch.as_tensor(images[key]), offsets[:, i])), **HALF)
+            np.testing.assert_allclose(
+                maps[key][:, i], trunk(crop(torch.as_tensor(images[key]), offsets[:, i])), **HALF
+            )
 
 
 def test_a_frame_has_the_same_crops_in_all_cameras_and_other_ones_the_next_time():
@@ -58,7 +60,10 @@ def test_sizes_that_the_trunk_does_not_see_are_resized():
 
 def test_cameras_of_different_sizes_get_the_maps_that_each_has_alone():
     rng = np.random.default_rng(3)
-    images = {"front": rng.integers(0, 256, (40, *SIZE, 3), np.uint8), "wrist": rng.integers(0, 256, (40, 48, 80, 3), np.uint8)}
+    images = {
+        "front": rng.integers(0, 256, (40, *SIZE, 3), np.uint8),
+        "wrist": rng.integers(0, 256, (40, 48, 80, 3), np.uint8),
+    }
     maps = FrameEncoder(KEYS, "random", crops=2, image_size=SIZE, seed=4)(images)
     for key in KEYS:
         alone = FrameEncoder([key], "random", crops=2, image_size=SIZE, seed=4)({key: images[key]})
@@ -78,7 +83,13 @@ def test_crops_shift_the_resized_image():
 def test_images_in_read_only_memory_are_encoded_without_a_warning():
     images = np.random.default_rng(6).integers(0, 256, (2, *SIZE, 3), np.uint8)
     images.flags.writeable = False
-    assert FrameEncoder(["front"], "random", crops=1, image_size=SIZE)({"front": images})["front"].shape == (2, 1, 1, 1, 512)
+    assert FrameEncoder(["front"], "random", crops=1, image_size=SIZE)({"front": images})["front"].shape == (
+        2,
+        1,
+        1,
+        1,
+        512,
+    )
 
 
 def test_recorded_frames_become_the_maps_that_a_worker_makes_of_them(tmp_path):
@@ -99,7 +110,10 @@ def test_recorded_frames_become_the_maps_that_a_worker_makes_of_them(tmp_path):
 
 
 def test_every_demonstration_has_crops_of_its_own_the_same_whenever_it_is_read():
-    rng, encoding = np.random.default_rng(2), {"image_keys": ["front"], "trunk": "random", "crops": 3, "image_size": SIZE}
+    rng, encoding = (
+        np.random.default_rng(2),
+        {"image_keys": ["front"], "trunk": "random", "crops": 3, "image_size": SIZE},
+    )
     first, second = (rng.integers(0, 256, (6, *SIZE, 3), np.uint8) for _ in range(2))
     seen = []
 
@@ -119,9 +133,16 @@ def test_every_demonstration_has_crops_of_its_own_the_same_whenever_it_is_read()
 def test_a_sample_has_one_crop_the_same_in_all_cameras_and_another_in_the_next_observation(frame_stack):
     crops, steps = 3, 12
     stamps = 10 * np.arange(steps + 1)[:, None] + np.arange(crops)  # (n + 1, N): step and crop
-    rows = {key: np.broadcast_to(stamps[..., None, None, None], (steps + 1, crops, 1, 1, 2)).astype(np.float16) for key in KEYS}
+    rows = {
+        key: np.broadcast_to(stamps[..., None, None, None], (steps + 1, crops, 1, 1, 2)).astype(np.float16)
+        for key in KEYS
+    }
     rows["state"] = np.arange(steps + 1, dtype=np.float32)[:, None]
-    ends = {"dones": np.arange(steps) == steps - 1, "truncateds": np.zeros(steps, bool), "intervened": np.zeros(steps, bool)}
+    ends = {
+        "dones": np.arange(steps) == steps - 1,
+        "truncateds": np.zeros(steps, bool),
+        "intervened": np.zeros(steps, bool),
+    }
     numbers = {"rewards": np.zeros(steps), "masks": np.ones(steps), "grasp_penalty": np.zeros(steps)}
     segment = Segment(rows, np.zeros((steps, 2)), episode="a", **numbers, **ends)
     buffer = ReplayBuffer(segment.observation_spec, 2, 40, frame_stack, crop_keys=KEYS)
@@ -134,7 +155,9 @@ def test_a_sample_has_one_crop_the_same_in_all_cameras_and_another_in_the_next_o
         np.testing.assert_array_equal(sampled // 10, batch[role]["state"].reshape(4000, frame_stack))
         drawn[role] = (sampled[:, -1] % 10).astype(int)
     joint = np.histogram2d(drawn["observations"], drawn["next_observations"], bins=crops)[0]
-    assert (np.abs(joint - 4000 / 9) < 5 * np.sqrt(4000 / 9)).all(), "crops of observation and next observation are independent"
+    assert (np.abs(joint - 4000 / 9) < 5 * np.sqrt(4000 / 9)).all(), (
+        "crops of observation and next observation are independent"
+    )
 
 
 def test_an_update_on_maps_is_the_one_on_frames_and_runs_no_trunk():
@@ -144,7 +167,10 @@ def test_an_update_on_maps_is_the_one_on_frames_and_runs_no_trunk():
         "rewards": np.ones(6, np.float32),
         "masks": np.ones(6, np.float32),
     }
-    roles = {role: {"front": rng.integers(0, 256, (6, 128, 128, 3), np.uint8)} for role in ("observations", "next_observations")}
+    roles = {
+        role: {"front": rng.integers(0, 256, (6, 128, 128, 3), np.uint8)}
+        for role in ("observations", "next_observations")
+    }
     encode = FrameEncoder(["front"], "random", crops=1)
     metrics, passes = [], []
     for batch in (roles | rest, {role: encode(images) for role, images in roles.items()} | rest):

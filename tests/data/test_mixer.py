@@ -32,7 +32,8 @@ def test_counts_are_exact_and_online_comes_first(batch_size, demo_fraction, fram
         state = batch[role]["state"].reshape(batch_size, -1, 2)
         assert (state[:, -1, 0] == sources(batch)).all()
     assert (
-        batch["next_observations"]["state"].reshape(batch_size, -1, 2)[:, -1, 1] == np.rint(batch["actions"][:, 1] * 256) + 1
+        batch["next_observations"]["state"].reshape(batch_size, -1, 2)[:, -1, 1]
+        == np.rint(batch["actions"][:, 1] * 256) + 1
     ).all()
 
 

@@ -48,7 +48,9 @@ def test_one_row_is_one_transition_and_no_frame_is_stored_twice(tmp_path):
 
 def test_a_reported_success_is_stored_and_older_files_lack_it(tmp_path):
     reported = [True, None, False]
-    segments = [replace(stamped_segment(number, 0, 3, done=True), success=success) for number, success in enumerate(reported)]
+    segments = [
+        replace(stamped_segment(number, 0, 3, done=True), success=success) for number, success in enumerate(reported)
+    ]
     parquet.write_shards(tmp_path, segments)
     file = tmp_path / "shard-00000.parquet"
     assert [segment.success for segment in parquet.read_segments(file)] == reported

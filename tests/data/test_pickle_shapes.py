@@ -112,11 +112,20 @@ REFUSED = {
         b"version https://git-lfs.github.com/spec/v1\noid sha256:6\nsize 9\n",
         "Git LFS pointer; .*`git lfs pull`",
     ),
-    "torch tensors": (pickle.dumps([{"actions": torch.zeros(7)}]), r"asks for torch.*Save torch tensors as arrays, tensor\.cpu"),
+    "torch tensors": (
+        pickle.dumps([{"actions": torch.zeros(7)}]),
+        r"asks for torch.*Save torch tensors as arrays, tensor\.cpu",
+    ),
     "an object array": (pickle.dumps(np.array([{}, None])), "dtype 'O8'.*Save numbers, np.asarray"),
     "a deque": (pickle.dumps(collections.deque(WHOLE)), "asks for collections.deque.*Save it as a list"),
-    "a default of anything": (pickle.dumps(collections.defaultdict(set)), "a defaultdict of something other than lists"),
-    "a dict around them": (pickle.dumps({"demos": WHOLE}), "found a dict of demos. Save a list of transitions; a list of such"),
+    "a default of anything": (
+        pickle.dumps(collections.defaultdict(set)),
+        "a defaultdict of something other than lists",
+    ),
+    "a dict around them": (
+        pickle.dumps({"demos": WHOLE}),
+        "found a dict of demos. Save a list of transitions; a list of such",
+    ),
     "a number behind them": (appended(WHOLE, 3), "expected a list of transitions, found a int"),
     "one observation too few": (
         pickle.dumps(rows(EPISODES[0], last=False)),
@@ -167,7 +176,9 @@ def test_what_is_no_observation_is_refused_with_the_way_out(tmp_path, name):
 
 
 def test_a_single_number_is_a_vector_of_one(tmp_path):
-    listed = [{**t, **{role: {**t[role], "grip": 0.5} for role in ("observations", "next_observations")}} for t in WHOLE]
+    listed = [
+        {**t, **{role: {**t[role], "grip": 0.5} for role in ("observations", "next_observations")}} for t in WHOLE
+    ]
     first, _ = read_file(dump(tmp_path / "demos.pkl", listed))
     assert first.observations["grip"].tolist() == [[0.5]] * 5
 
@@ -178,7 +189,9 @@ def flagged(masks=None, dones=(0, 0, 0, 1), **flags):
     for t, transition in enumerate(listed):
         columns = {"masks": masks, "dones": dones, **flags}
         transition |= {
-            name.replace("TimeLimit_", "TimeLimit."): column[t] for name, column in columns.items() if column is not None
+            name.replace("TimeLimit_", "TimeLimit."): column[t]
+            for name, column in columns.items()
+            if column is not None
         }
     return listed
 
@@ -219,12 +232,24 @@ CONTRADICTIONS = {
     "inverted masks": (flagged(masks=LAST), "transition 0: masks: expected 1 where the episode goes on, found 0"),
     "a mask within": (flagged(masks=(1, 0, 1, 0)), "transition 1: masks: expected 1 where the episode goes on"),
     "dones like discounts": (flagged(dones=(0.9, 0.9, 0.9, 1)), "transition 0: dones: expected 0 or 1, found 0.9"),
-    "terminated, not done": (flagged(dones=NEVER, terminals=LAST), "transition 3: terminateds: expected 0 where dones is 0"),
-    "terminated, masked": (flagged(masks=(1, 1, 1, 1), terminals=LAST), "masks: expected 0 where the episode terminated"),
-    "a timeout with a mask": (flagged(masks=(1, 1, 1, 0), terminals=NEVER), "masks: expected 1 where the episode did not"),
+    "terminated, not done": (
+        flagged(dones=NEVER, terminals=LAST),
+        "transition 3: terminateds: expected 0 where dones is 0",
+    ),
+    "terminated, masked": (
+        flagged(masks=(1, 1, 1, 1), terminals=LAST),
+        "masks: expected 0 where the episode terminated",
+    ),
+    "a timeout with a mask": (
+        flagged(masks=(1, 1, 1, 0), terminals=NEVER),
+        "masks: expected 1 where the episode did not",
+    ),
     "no flag": (flagged(dones=None), "transition 0: dones: expected a value, found only"),
     "a time-out alone": (flagged(dones=None, truncated=LAST), "transition 0: dones: expected a value"),
-    "two names": (flagged(done=NEVER), "transition 3: done: expected the value of dones, which means the same, found another"),
+    "two names": (
+        flagged(done=NEVER),
+        "transition 3: done: expected the value of dones, which means the same, found another",
+    ),
     "an unknown name": (flagged(episode_end=LAST), "episode_end: expected a known name .*Rename it to dones"),
     "another unknown name": (flagged(time_outs=LAST), "time_outs: expected a known name"),
 }
@@ -252,7 +277,9 @@ def test_several_episodes_in_one_dict_of_arrays_need_their_next_observations(tmp
     rng = np.random.default_rng(0)
     columns = {"actions": rng.uniform(-1, 1, (6, 7)), "rewards": np.zeros(6), "dones": np.arange(6) % 3 == 2}
     together = {**columns, "observations": {"state": rng.normal(size=(7, 3)).astype(np.float32)}}
-    with pytest.raises(DemoError, match="transition 2: dones: expected an end in the last row alone.*add next_observations"):
+    with pytest.raises(
+        DemoError, match="transition 2: dones: expected an end in the last row alone.*add next_observations"
+    ):
         list(read_file(dump(tmp_path / "demos.pkl", together)))
     states = rng.normal(size=(7, 3)).astype(np.float32)
     whole = {**columns, "observations": {"state": states[:-1]}, "next_observations": {"state": states[1:]}}

@@ -49,7 +49,9 @@ def test_plain_data_of_every_protocol(tmp_path, protocol):
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_numpy_1_and_2_name_their_modules_differently(tmp_path, protocol):
     path = tmp_path / "old.pkl"
-    dump = pickle.dumps({"array": np.arange(3), "scalar": np.int8(1)}, protocol)  # from 4 on names are preceded by their length
+    dump = pickle.dumps(
+        {"array": np.arange(3), "scalar": np.int8(1)}, protocol
+    )  # from 4 on names are preceded by their length
     path.write_bytes(dump.replace(b"numpy._core", b"numpy.core"))
     assert b"numpy.core" in path.read_bytes()
     assert load_pickle(path)["array"].tolist() == [0, 1, 2]
@@ -114,7 +116,10 @@ EXPLOITS = {
     "setstate on ndarray": raw(global_name("numpy", "ndarray"), b"}b."),
     "ndarray of any size": raw(global_name("numpy", "ndarray"), b"((J\xff\xff\xff\x7fttR."),
     "subclass reconstruct": raw(
-        global_name("numpy._core.multiarray", "_reconstruct"), b"(", global_name("collections", "OrderedDict"), b"(K\x00tVb\ntR."
+        global_name("numpy._core.multiarray", "_reconstruct"),
+        b"(",
+        global_name("collections", "OrderedDict"),
+        b"(K\x00tVb\ntR.",
     ),
     "bytes of any size": raw(global_name("builtins", "bytes"), b"(J\xff\xff\xff\x7ftR."),
     "other codec": raw(global_name("_codecs", "encode"), b"(Vabc\nVrot13\ntR."),
@@ -125,7 +130,11 @@ EXPLOITS = {
     "bare function as data": raw(b"]", global_name("numpy", "ndarray"), b"a."),
     "function as key": raw(b"}", global_name("numpy", "ndarray"), b"K\x01s."),
     "unfinished array": raw(
-        b"]", global_name("numpy._core.multiarray", "_reconstruct"), b"(", global_name("numpy", "ndarray"), b"(K\x00tVb\ntRa."
+        b"]",
+        global_name("numpy._core.multiarray", "_reconstruct"),
+        b"(",
+        global_name("numpy", "ndarray"),
+        b"(K\x00tVb\ntRa.",
     ),
 }
 
@@ -245,5 +254,7 @@ def test_only_the_standard_library_and_numpy_are_imported():
     names = "{name.split('.')[0] for name in sys.modules if name not in old}"
     code = f"import sys; old = set(sys.modules); import serl_ray.files.pickles; print(*{names})"
     root = Path(__file__).parents[2]
-    imported = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=root).stdout.split()
+    imported = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=root
+    ).stdout.split()
     assert set(imported) - sys.stdlib_module_names <= {"numpy", "serl_ray"}

@@ -36,11 +36,14 @@ def check_against_truth(batch, origin: Stored, frame_stack: int) -> None:
 
 
 class Model:
-    """What a buffer should hold, worked out from positions in one endless list of rows of which the last `capacity` are alive."""
+    """What a buffer should hold, worked out from positions in one endless list of rows of which the last `capacity` are
+    alive."""
 
     def __init__(self, capacity: int, frame_stack: int) -> None:
         self.capacity, self.frame_stack, self.written = capacity, frame_stack, 0
-        self.recordings: dict[str, list[dict[int, int]]] = {}  # episode -> its gapless recordings: step -> position of the frame
+        self.recordings: dict[
+            str, list[dict[int, int]]
+        ] = {}  # episode -> its gapless recordings: step -> position of the frame
         self.origin: Stored = {}
 
     def add(self, segment: Segment) -> None:
@@ -68,7 +71,9 @@ class Model:
 
 @given(fragments=experience(), capacity=st.integers(7, 60), frame_stack=st.integers(1, 3))
 @settings(max_examples=80, deadline=None)
-def test_samples_are_recorded_transitions_whatever_the_order_and_however_often_the_ring_wraps(fragments, capacity, frame_stack):
+def test_samples_are_recorded_transitions_whatever_the_order_and_however_often_the_ring_wraps(
+    fragments, capacity, frame_stack
+):
     buffer, model = ReplayBuffer(SPEC, ACTION_DIM, capacity, frame_stack), Model(capacity, frame_stack)
     for segment in fragments:
         buffer.add(segment)
@@ -144,7 +149,13 @@ def still_segment(first_step: int, done: bool = False) -> Segment:
 def test_equal_frames_alone_do_not_join_two_recordings():
     buffer = ReplayBuffer(SPEC, ACTION_DIM, 30)
     rows = []
-    for segment in (still_segment(0), still_segment(2), still_segment(7), still_segment(9, done=True), still_segment(11)):
+    for segment in (
+        still_segment(0),
+        still_segment(2),
+        still_segment(7),
+        still_segment(9, done=True),
+        still_segment(11),
+    ):
         before = buffer.written
         buffer.add(segment)
         rows.append(buffer.written - before)
@@ -218,7 +229,10 @@ def test_what_does_not_fit_is_refused_by_name():
     segment = stamped_segment(0, 0, 4)
     with pytest.raises(ValueError, match="image: float32 of shape"):
         buffer.add(
-            replace(segment, observations={**segment.observations, "image": segment.observations["image"].astype(np.float32)})
+            replace(
+                segment,
+                observations={**segment.observations, "image": segment.observations["image"].astype(np.float32)},
+            )
         )
     with pytest.raises(ValueError, match="actions of 2 numbers, the segment has 3"):
         buffer.add(replace(segment, actions=np.zeros((4, 3))))

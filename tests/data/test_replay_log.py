@@ -1,4 +1,5 @@
-"""Experience on disk: a buffer that is filled from the log is the one that was logged, and a checkpoint's links stand alone."""
+"""Experience on disk: a buffer that is filled from the log is the one that was logged, and a checkpoint's links stand
+alone."""
 
 import shutil
 import tempfile
@@ -14,7 +15,14 @@ from hypothesis import strategies as st
 from stamped import ACTION_DIM, SPEC, stamped_segment
 
 from serl_ray.data.replay import log
-from serl_ray.data.replay.log import FULL_DISK_SECONDS, WRITE_SECONDS, LogWriter, ReplayLog, num_transitions, read_shards
+from serl_ray.data.replay.log import (
+    FULL_DISK_SECONDS,
+    WRITE_SECONDS,
+    LogWriter,
+    ReplayLog,
+    num_transitions,
+    read_shards,
+)
 from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.data.schema import TRANSITION_FIELDS
 from serl_ray.files.digests import sha256_of
@@ -53,7 +61,9 @@ def test_a_buffer_filled_from_the_log_goes_on_as_the_logged_one(fragments, later
             a, b = draw_many(logged, 20), draw_many(restored, 20)
             assert all(np.array_equal(a[field], b[field]) for field in TRANSITION_FIELDS)
             assert all(
-                np.array_equal(a[role][key], b[role][key]) for role in ("observations", "next_observations") for key in SPEC
+                np.array_equal(a[role][key], b[role][key])
+                for role in ("observations", "next_observations")
+                for key in SPEC
             )
 
 

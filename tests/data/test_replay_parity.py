@@ -13,14 +13,19 @@ PARITY = Path(os.environ.get("SERL_PARITY_DIR", Path(__file__).parent / "parity"
 
 
 def original_segments(data, chosen: np.ndarray) -> list[Segment]:
-    """The transitions of a recording as segments, cut after each done and wherever one that is not `chosen` lies between."""
+    """The transitions of a recording as segments, cut after each done and wherever one that is not `chosen` lies
+    between."""
     n, image = len(data["in/rewards"]), np.ones((2, 2, 1), np.uint8)
     episode = np.concatenate([[0], np.cumsum(data["in/dones"])[:-1]])
     runs = []
     for number in np.unique(episode):
         rows = np.flatnonzero(episode == number)
-        ids = np.append(data["in/observations/frame_ids"][rows, -1], data["in/next_observations/frame_ids"][rows[-1], -1])
-        state = np.append(data["in/observations/state"][rows, -1], data["in/next_observations/state"][rows[-1:], -1], axis=0)
+        ids = np.append(
+            data["in/observations/frame_ids"][rows, -1], data["in/next_observations/frame_ids"][rows[-1], -1]
+        )
+        state = np.append(
+            data["in/observations/state"][rows, -1], data["in/next_observations/state"][rows[-1:], -1], axis=0
+        )
         whole = Segment(
             observations={"image": ids[:, None, None, None] * image, "state": state},
             **{name: data[f"in/{name}"][rows] for name in ("actions", "rewards", "masks", "dones", "grasp_penalty")},
@@ -55,8 +60,13 @@ def test_frames_are_those_of_the_original_where_it_is_right(name, part):
     batch = buffer.sample(2000, np.random.default_rng(0))
     ours = {}
     for b in range(2000):
-        stacks = tuple(tuple(batch[role]["image"][b, ..., 0, 0, 0].reshape(-1)) for role in ("observations", "next_observations"))
-        ours[batch["observations"]["state"][b].reshape(frame_stack, 3)[-1].tobytes()] = (*stacks, float(batch["rewards"][b]))
+        stacks = tuple(
+            tuple(batch[role]["image"][b, ..., 0, 0, 0].reshape(-1)) for role in ("observations", "next_observations")
+        )
+        ours[batch["observations"]["state"][b].reshape(frame_stack, 3)[-1].tobytes()] = (
+            *stacks,
+            float(batch["rewards"][b]),
+        )
     true_obs = data[f"out/{part}/{'obs' if part == 'all' else 'true_obs'}_frame_ids"]
     next_ids = data[f"out/{part}/next_frame_ids"]
     for b, state in enumerate(data[f"out/{part}/obs_state"][:, -1]):

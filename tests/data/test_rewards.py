@@ -21,7 +21,10 @@ FITTING = {
 CONTRADICTING = {
     "10 at success": ([0, 0, 10], "a reward of 10 is above max_return, 1, .*--max_return 10 .*or --reward dense"),
     "10 at success, minus 1 a step": ([-1, -1, 10], "a reward of 10 is above .*--max_return 10 "),
-    "ten steps of 1": ([1] * 10, "rewards of up to 1 add up to a return of 8.03, with the discount of 0.95: .*--max_return None"),
+    "ten steps of 1": (
+        [1] * 10,
+        "rewards of up to 1 add up to a return of 8.03, with the discount of 0.95: .*--max_return None",
+    ),
     "dense rewards": ([0.1] * 30, "rewards of up to 0.1 add up to a return of 1.57, .*--reward dense"),
 }
 
@@ -63,8 +66,8 @@ def segment(rewards, first_step=0, episode="e", done=False):
     zeros, last = np.zeros(n), np.arange(n) == n - 1
     return Segment(
         observations={"state": np.zeros((n + 1, 1), np.float32)}, actions=np.zeros((n, 1)), rewards=np.array(rewards),
-        masks=1 - last * done, dones=last * done, truncateds=zeros, grasp_penalty=zeros, intervened=zeros, episode=episode,
-        first_step=first_step,
+        masks=1 - last * done, dones=last * done, truncateds=zeros, grasp_penalty=zeros, intervened=zeros,
+        episode=episode, first_step=first_step,
     )  # fmt: skip
 
 

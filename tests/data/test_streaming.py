@@ -56,7 +56,9 @@ def test_a_transition_is_the_recorded_one(stream_of):
     for _ in range(30):
         batch = stream.sample(16, rng)
         np.testing.assert_array_equal(batch["observations"]["state"][:, 0], drawn_episodes(batch))
-        np.testing.assert_array_equal(batch["next_observations"]["state"][:, 1], batch["observations"]["state"][:, 1] + 1)
+        np.testing.assert_array_equal(
+            batch["next_observations"]["state"][:, 1], batch["observations"]["state"][:, 1] + 1
+        )
 
 
 def test_the_order_depends_on_the_seed_alone(stream_of):

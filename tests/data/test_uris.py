@@ -17,8 +17,17 @@ def test_uris_are_read_as_paths_are(tmp_path, shared_ray):
     for i in range(1, 3):
         write_demos(folder / f"{i}.pkl", [stamped_segment(i, 0, 2 * i, done=True)])
     uri = folder.as_uri()
-    names = [[file.rsplit("/", 1)[1] for file in find_files(f"{uri}{what}")] for what in ("", "/1.pkl", "/*.pkl", "/0", "/**/*t")]
-    assert names == [["1.pkl", "2.pkl"], ["1.pkl"], ["1.pkl", "2.pkl"], ["shard-00000.parquet"], ["shard-00000.parquet"]]
+    names = [
+        [file.rsplit("/", 1)[1] for file in find_files(f"{uri}{what}")]
+        for what in ("", "/1.pkl", "/*.pkl", "/0", "/**/*t")
+    ]
+    assert names == [
+        ["1.pkl", "2.pkl"],
+        ["1.pkl"],
+        ["1.pkl", "2.pkl"],
+        ["shard-00000.parquet"],
+        ["shard-00000.parquet"],
+    ]
     dataset = read_demos([f"{uri}/0", f"{uri}/[12].pkl"], SPEC, ACTION_DIM)
     expected = [*recorded(), stamped_segment(1, 0, 2, done=True), stamped_segment(2, 0, 4, done=True)]
     for found, wanted in zip(segments(dataset), expected, strict=True):

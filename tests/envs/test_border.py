@@ -83,7 +83,9 @@ class NoSeed(LineEnv):
 
 @pytest.mark.parametrize(("env", "says"), [(NoOptions, "takes no options"), (NoSeed, "takes no seed and no options")])
 def test_a_reset_that_takes_too_little_is_refused_before_the_first(env, says):
-    whole = f"The env {env.__name__} breaks the contract: reset.. {says}: declare reset.self, .*, seed=None, options=None"
+    whole = (
+        f"The env {env.__name__} breaks the contract: reset.. {says}: declare reset.self, .*, seed=None, options=None"
+    )
     for wrap in (Border, lambda env: Guard(env, None, None)):
         with pytest.raises(EnvFault, match=whole):
             wrap(env())
@@ -149,7 +151,10 @@ def test_other_projects_names_of_an_intervention(name):
 AMBIGUOUS = {
     "no flag": ({"teleop_action": PERSON}, "'teleop_action' without 'is_intervention': say by"),
     "no action": ({"is_intervention": True}, "is true, and no action is given"),
-    "a contradiction": ({"is_intervention": False, "intervene_action": PERSON}, "is false, and there is an 'intervene_action'"),
+    "a contradiction": (
+        {"is_intervention": False, "intervene_action": PERSON},
+        "is false, and there is an 'intervene_action'",
+    ),
     "an odd flag": ({"is_intervention": "yes", "teleop_action": PERSON}, "is 'yes': return a bool"),
 }
 
@@ -215,10 +220,14 @@ def test_deviations_that_can_be_put_right_are_said_once(caplog):
     for _ in range(3):
         observation, *_, info = border.step(CHOSEN)
     assert observation.keys() == FakeEnv().observation_space.keys()
-    assert observation["state"].dtype == observation["object_state"].dtype == info["intervene_action"].dtype == np.float32
+    assert (
+        observation["state"].dtype == observation["object_state"].dtype == info["intervene_action"].dtype == np.float32
+    )
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == len(set(said)) == 5
-    assert any("FakeEnv deviates from the contract: Observation `object_state` is a float64 vector" in line for line in said)
+    assert any(
+        "FakeEnv deviates from the contract: Observation `object_state` is a float64 vector" in line for line in said
+    )
 
 
 def test_what_nobody_uses_does_not_matter():

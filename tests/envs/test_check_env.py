@@ -95,7 +95,9 @@ def test_what_was_found_is_kept_when_the_env_raises(call, monkeypatch):
 
 def test_the_chosen_cameras_are_looked_at():
     assert told(inspect_env(FakeEnv(), MODE, image_keys=["side"]).problems, "side not found; there are front")
-    assert told(inspect_env(FakeEnv(), MODE, image_keys=["object_state"]).problems, "`object_state` is among the image_keys")
+    assert told(
+        inspect_env(FakeEnv(), MODE, image_keys=["object_state"]).problems, "`object_state` is among the image_keys"
+    )
     assert told(inspect_env(FakeEnv(), MODE, state_keys=["force"]).problems, "force not found")
     report = inspect_env(FakeEnv(), MODE, image_keys=["front"], state_keys=["state", "object_state"])
     assert (report.problems, report.warnings) == ([], [])
@@ -106,7 +108,9 @@ def test_what_nobody_uses_is_a_warning():
         return observation | {"depth": np.ones((6, 8, 1), np.float32)}
 
     env = FakeEnv(observe=observe)
-    env.observation_space = gymnasium.spaces.Dict({**env.observation_space.spaces, "depth": Box(0, 9, (6, 8, 1), np.float32)})
+    env.observation_space = gymnasium.spaces.Dict(
+        {**env.observation_space.spaces, "depth": Box(0, 9, (6, 8, 1), np.float32)}
+    )
     assert told(inspect_env(env, MODE).problems, "`depth` has shape (6, 8, 1)")
     report = inspect_env(env, MODE, image_keys=["front"])
     assert report.problems == [] and told(report.warnings, "`depth` has shape (6, 8, 1), not (H, W, 3)")
@@ -212,7 +216,9 @@ def outcome(**changes):
 
 
 def test_a_success_that_does_not_end_the_episode():
-    assert told(inspect_env(outcome(reward=1.0, terminated=False), MODE).warnings, "The reward is 1 and the episode goes on")
+    assert told(
+        inspect_env(outcome(reward=1.0, terminated=False), MODE).warnings, "The reward is 1 and the episode goes on"
+    )
     assert not told(inspect_env(FakeEnv(), MODE).warnings, "goes on")
 
 

@@ -49,7 +49,10 @@ def with_result(index, value):
 
 
 OBSERVATION_FAULTS = {
-    "channels first": (with_array("front", lambda image: np.moveaxis(image, -1, 0)), "`front` has shape (3, 6, 8).*np.moveaxis"),
+    "channels first": (
+        with_array("front", lambda image: np.moveaxis(image, -1, 0)),
+        "`front` has shape (3, 6, 8).*np.moveaxis",
+    ),
     "float image": (
         with_array("front", lambda image: (image / 255).astype(np.float32)),
         "`front` is a float32 image. Scale values",
@@ -62,13 +65,22 @@ OBSERVATION_FAULTS = {
         with_array("front", lambda image: image[..., 0].astype(np.float32)),
         "`front` has shape (6, 8).*Scale depth.*np.clip(depth / farthest, 0, 1)",
     ),
-    "transparency": (with_array("front", lambda image: image[..., [0, 1, 2, 0]]), "`front` has shape (6, 8, 4).*image[..., :3]"),
+    "transparency": (
+        with_array("front", lambda image: image[..., [0, 1, 2, 0]]),
+        "`front` has shape (6, 8, 4).*image[..., :3]",
+    ),
     "time axis": (
         with_array("front", lambda image: image[None]),
         "`front` has shape (1, 6, 8, 3), .*Give one image",
     ),
-    "wrong size": (with_array("front", lambda image: image[:5]), "`front` is uint8 (5, 8, 3), its space uint8 (6, 8, 3)"),
-    "float64": (with_array("state", lambda state: state.astype(np.float64)), "`state` is a float64 vector: make it float32"),
+    "wrong size": (
+        with_array("front", lambda image: image[:5]),
+        "`front` is uint8 (5, 8, 3), its space uint8 (6, 8, 3)",
+    ),
+    "float64": (
+        with_array("state", lambda state: state.astype(np.float64)),
+        "`state` is a float64 vector: make it float32",
+    ),
     "a number": (with_array("state", lambda state: state[0]), "`state` is a float32: return a numpy array"),
     "a square": (
         with_array("state", lambda state: np.stack([state, state])),
@@ -81,7 +93,10 @@ OBSERVATION_FAULTS = {
         lambda o: {"images": {"front": o["front"]}, "state": o["state"]},
         "`images` is a dict of front: flatten it",
     ),
-    "key missing": (lambda o: {"state": o["state"]}, "An observation has the keys state, its space front, object_state"),
+    "key missing": (
+        lambda o: {"state": o["state"]},
+        "An observation has the keys state, its space front, object_state",
+    ),
     "no dict": (lambda o: o["state"], "An observation is not a dict"),
     "black": (with_array("wrist", lambda image: image * 0), "Camera `wrist` is always black"),
 }
@@ -102,7 +117,10 @@ RESULT_FAULTS = {
     "done forever": (with_result(3, True), "Every step ends an episode"),
     "info missing": (with_result(4, None), "info is a NoneType: return a dict"),
     "penalty a bonus": (with_info(grasp_penalty=0.02), "info['grasp_penalty'] is 0.02"),
-    "part of an action": (with_info(intervene_action=np.zeros(6, np.float32)), "info['intervene_action'] is.*float32 (6,)"),
+    "part of an action": (
+        with_info(intervene_action=np.zeros(6, np.float32)),
+        "info['intervene_action'] is.*float32 (6,)",
+    ),
     "action in metres": (with_info(intervene_action=np.full(7, 30, np.float32)), "info['intervene_action'] is"),
     "action not float32": (with_info(intervene_action=np.zeros(7)), "info['intervene_action'] is.*float64"),
 }
@@ -115,9 +133,15 @@ def test_result_problems(name):
 
 
 SPACE_FAULTS = {
-    "nested": ({"images": Dict({"front": Box(0, 255, (4, 4, 3), np.uint8)})}, "`images` is a dict of front: flatten it"),
+    "nested": (
+        {"images": Dict({"front": Box(0, 255, (4, 4, 3), np.uint8)})},
+        "`images` is a dict of front: flatten it",
+    ),
     "float64": ({"state": Box(-1, 1, (3,), np.float64)}, "`state` is a float64 vector"),
-    "channels first": ({"front": Box(0, 255, (3, 4, 4), np.uint8)}, "`front` has shape (3, 4, 4), not (H, W, 3) or (D,)"),
+    "channels first": (
+        {"front": Box(0, 255, (3, 4, 4), np.uint8)},
+        "`front` has shape (3, 4, 4), not (H, W, 3) or (D,)",
+    ),
     "discrete": ({"grip": gymnasium.spaces.Discrete(2)}, "`grip` is Discrete: make it a Box"),
 }
 
@@ -135,7 +159,11 @@ def test_observation_space_problems(name):
     [
         (Box(-0.1, 0.1, (7,), np.float32), MODE, "ranges from -0.1 to 0.1: make it -1 to 1"),
         (Box(-1, 1, (7,), np.float64), MODE, "The action space is float64"),
-        (Box(-1, 1, (7,), np.float32), "dual-arm-learned-gripper", "An action of 7 numbers cannot be dual-arm-learned-gripper"),
+        (
+            Box(-1, 1, (7,), np.float32),
+            "dual-arm-learned-gripper",
+            "An action of 7 numbers cannot be dual-arm-learned-gripper",
+        ),
         (gymnasium.spaces.Discrete(3), MODE, "The action space is Discrete(3): make it Box"),
     ],
 )
@@ -173,7 +201,10 @@ def test_reset_of_the_old_api(reset):
             "rewards other than 0 and 1, from 0.02 to 0.02. .*--success_return.*--reward dense",
         ),
         (FakeEnv(outcome=lambda result: (*result[:4], {})), "GripperPenalty"),
-        (FakeEnv(observe=with_array("front", lambda image: image * 0 + 9)), "Camera `front` always shows the same image"),
+        (
+            FakeEnv(observe=with_array("front", lambda image: image * 0 + 9)),
+            "Camera `front` always shows the same image",
+        ),
         (FakeEnv(outcome=lambda result: (result[0], 0.0, result[3], False, result[4])), "terminates after 20 steps"),
     ],
 )
@@ -184,7 +215,8 @@ def test_warnings_are_no_problems(env, message):
 
 
 @pytest.mark.parametrize(
-    ("reward", "says"), [(10.0, "a reward of 10 is above max_return, 1"), (0.3, "rewards of up to 0.3 add up to a return of")]
+    ("reward", "says"),
+    [(10.0, "a reward of 10 is above max_return, 1"), (0.3, "rewards of up to 0.3 add up to a return of")],
 )
 def test_rewards_that_contradict_the_bound_are_a_problem(reward, says):
     env = FakeEnv(outcome=with_result(1, reward))
@@ -207,7 +239,9 @@ def test_vectors_in_forgotten_units():
 
 
 def test_every_fault_of_a_broken_env_is_told_once():
-    broken = FakeEnv(observe=with_array("state", lambda state: state.astype(np.float64)), outcome=with_info(grasp_penalty=1.0))
+    broken = FakeEnv(
+        observe=with_array("state", lambda state: state.astype(np.float64)), outcome=with_info(grasp_penalty=1.0)
+    )
     assert len(check_env(broken, MODE)) == 2
 
 

@@ -84,7 +84,9 @@ def test_an_env_that_ends_at_success_leaves_more_than_one_frame_of_it(tmp_path):
     env = LineEnv(cameras=("image",))
     counts = record_frames(env, ScriptedExpert(env, LAYOUT).act, ("image",), tmp_path, "e", seed=1, linger=4)
     assert counts["success"] == len(frames(tmp_path, "success")) == 5
-    steps = [int(item["observations"]["image"].max()) for item in frames(tmp_path, "failure") + frames(tmp_path, "success")]
+    steps = [
+        int(item["observations"]["image"].max()) for item in frames(tmp_path, "failure") + frames(tmp_path, "success")
+    ]
     assert steps == list(range(len(steps)))
 
 

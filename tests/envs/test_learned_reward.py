@@ -18,7 +18,10 @@ class Film(gymnasium.Env):
     """Shows frames of given brightness, one a step; the state tells the step. It may end by itself, with a reward."""
 
     observation_space = gymnasium.spaces.Dict(
-        {"image": gymnasium.spaces.Box(0, 255, (8, 8, 3), np.uint8), "state": gymnasium.spaces.Box(-1, 99, (2,), np.float32)}
+        {
+            "image": gymnasium.spaces.Box(0, 255, (8, 8, 3), np.uint8),
+            "state": gymnasium.spaces.Box(-1, 99, (2,), np.float32),
+        }
     )
     action_space = gymnasium.spaces.Box(-1, 1, (6,), np.float32)
 
@@ -116,13 +119,17 @@ def test_a_gate_that_makes_no_sense_is_named(gate, said):
         parse_gate(gate, Film.observation_space.spaces)
 
 
-@pytest.mark.parametrize(("gate", "is_open"), [("state[1] > 2", False), ("state[1] < 2", True), (" state[0]>-1e-3 ", True)])
+@pytest.mark.parametrize(
+    ("gate", "is_open"), [("state[1] > 2", False), ("state[1] < 2", True), (" state[0]>-1e-3 ", True)]
+)
 def test_a_gate_compares(gate, is_open):
     assert parse_gate(gate, Film.observation_space.spaces)({"state": np.array([0.0, 1.0])}) is is_open
 
 
 def test_every_positive_is_kept_for_review(folder, tmp_path):
-    env = LearnedReward(Film((0, 200, 0, 210, 220)), folder, success_frames=2, positives_dir=str(tmp_path / "positives"))
+    env = LearnedReward(
+        Film((0, 200, 0, 210, 220)), folder, success_frames=2, positives_dir=str(tmp_path / "positives")
+    )
     play(env)
     kept = sorted((tmp_path / "positives").rglob("*.png"))
     assert [path.stem for path in kept] == ["0001", "0003", "0004"]

@@ -40,9 +40,15 @@ def test_tabletop_draws_no_camera_unasked(mode):
         ({"env": "table"}, "Unknown env 'table': choose tabletop or gym-hil, or name your own as package.module:Class"),
         ({"env": "no_such_module:Env"}, "cannot be imported .No module named 'no_such_module'.: install its package"),
         ({"env": "fake_envs:Fake"}, "fake_envs has no class 'Fake'; its envs: FakeEnv"),
-        ({"env": "fake_envs:FakeEnv", "env_kwargs": {"actions": 7}}, "unexpected keyword argument 'actions'.*FakeEnv.action_dim"),
+        (
+            {"env": "fake_envs:FakeEnv", "env_kwargs": {"actions": 7}},
+            "unexpected keyword argument 'actions'.*FakeEnv.action_dim",
+        ),
         ({"env": "fake_envs:not_an_env"}, "gives a str: derive it from gymnasium.Env"),
-        ({"env": "tabletop", "setup_mode": "one-arm"}, "setup_mode is 'one-arm'; choose one of single-arm-fixed-gripper"),
+        (
+            {"env": "tabletop", "setup_mode": "one-arm"},
+            "setup_mode is 'one-arm'; choose one of single-arm-fixed-gripper",
+        ),
         ({"env": "tabletop", "env_kwargs": {"sizes": 3}}, "env_kwargs do not fit env 'tabletop'.*'sizes'.*image_size"),
         ({"env": "gym-hil", "setup_mode": "dual-arm-fixed-gripper"}, "gym-hil is single-arm-learned-gripper, not dual"),
         ({"env": "fake_envs:FakeEnv", "setup_mode": "dual-arm-fixed-gripper"}, "An action of 7 numbers cannot be dual"),
@@ -56,12 +62,17 @@ def test_errors_say_what_to_do(kwargs, message):
 
 def test_importing_envs_loads_no_simulator():
     code = "import sys, serl_ray.envs; print([m for m in ('mujoco', 'gym_hil', 'ray') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
 
 
 @pytest.mark.parametrize(
     ("action_dim", "status", "text"),
-    [(7, 0, "The env keeps the contract."), (1, 1, "problem: An action of 1 numbers cannot be single-arm-learned-gripper")],
+    [
+        (7, 0, "The env keeps the contract."),
+        (1, 1, "problem: An action of 1 numbers cannot be single-arm-learned-gripper"),
+    ],
 )
 def test_the_command_prints_a_report_and_exits_by_it(action_dim, status, text, capsys):
     arguments = ["--env_name", "fake_envs:FakeEnv", "--setup_mode", MODE, "--env_kwargs", "action_dim", str(action_dim)]

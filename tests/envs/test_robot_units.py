@@ -72,7 +72,11 @@ def test_an_env_of_minus_1_to_1_gets_what_it_expects():
             [0.05, 0.3, 2],
             r"from -0\.3 to 0\.3 in dimension 1, and the .* from -0\.2 to 0\.2",
         ),
-        ([-0.05, -0.2, -1], [0.05, 0.2, 1], r"from -1 to 1 in dimension 2, and the demonstrations' actions from 0 to 2"),
+        (
+            [-0.05, -0.2, -1],
+            [0.05, 0.2, 1],
+            r"from -1 to 1 in dimension 2, and the demonstrations' actions from 0 to 2",
+        ),
         ([-np.inf] * 3, [np.inf] * 3, r"from -inf to inf in dimension 0, 1, 2, .* multiply by them inside the env"),
         ([-1] * 4, [2] * 4, r"The env takes actions of shape \(4,\), the demonstrations have 3 numbers"),
     ],

@@ -28,7 +28,9 @@ def wrists_of(mode: str) -> tuple[str, ...]:
 
 
 def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment})
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}
+    )
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.2])
@@ -98,13 +100,17 @@ def test_every_reset_draws_another_scene(mode: str) -> None:
 def test_spaces_contain_what_is_observed_and_gymnasium_agrees(mode: str) -> None:
     env = TabletopEnv(mode, max_steps=20)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*A Box observation space m.*infinity")  # lengths have no natural bound
+        warnings.filterwarnings(
+            "ignore", message=".*A Box observation space m.*infinity"
+        )  # lengths have no natural bound
         check_env(env, skip_render_check=True)
     layout, rng = layout_of(env, mode), np.random.default_rng(0)
     observation, _ = env.reset(seed=0)
     for action in layout.random(rng, 200):
         assert env.observation_space.contains(observation)
-        assert max(np.abs(observation[key]).max() for key in ("state", "object_state")) < 20, "observations are of order ten"
+        assert max(np.abs(observation[key]).max() for key in ("state", "object_state")) < 20, (
+            "observations are of order ten"
+        )
         observation, _, terminated, truncated, _ = env.step(action)
         if terminated or truncated:
             observation, _ = env.reset()
@@ -198,7 +204,9 @@ def test_cameras_give_distinct_images_that_show_what_moves(mode: str) -> None:
     for camera in cameras:
         assert env.observation_space.contains(first)
         assert first[camera].shape == (64, 64, 3) and first[camera].dtype == np.uint8
-        assert (first[camera] != second[camera]).any(-1).mean() > 0.01, f"{camera} sees no difference between two scenes"
+        assert (first[camera] != second[camera]).any(-1).mean() > 0.01, (
+            f"{camera} sees no difference between two scenes"
+        )
     np.testing.assert_array_equal(first["front"], first["image"])
     assert (first["front"] != first[wrists_of(mode)[0]]).any()
     again, _ = env.reset(seed=0)

@@ -14,7 +14,11 @@ DUAL = ActionLayout.from_setup("dual-arm-learned-gripper", 14)
 
 class TestSelection:
     def test_joins_vectors_in_the_order_asked_for(self):
-        observations = {"a": np.array([1.0, 2.0]), "b": np.array([3], np.float32), "front": np.zeros((2, 2, 3), np.uint8)}
+        observations = {
+            "a": np.array([1.0, 2.0]),
+            "b": np.array([3], np.float32),
+            "front": np.zeros((2, 2, 3), np.uint8),
+        }
         selected = select_observations(observations, ["front"], ["b", "a"])
         assert list(selected) == ["front", "state"]
         np.testing.assert_array_equal(selected["state"], np.array([3, 1, 2], np.float32))
@@ -30,7 +34,9 @@ class TestSelection:
             np.testing.assert_array_equal(together[i], alone["state"])
 
     def test_without_state_keys_there_are_cameras_only(self):
-        assert list(select_observations({"front": np.zeros((2, 2, 3)), "state": np.zeros(2)}, ["front"], [])) == ["front"]
+        assert list(select_observations({"front": np.zeros((2, 2, 3)), "state": np.zeros(2)}, ["front"], [])) == [
+            "front"
+        ]
 
     @pytest.mark.parametrize(
         ("available", "image_keys", "chosen"),
@@ -99,7 +105,9 @@ class TestExpertIntervention:
     def test_share_and_length_of_interventions(self):
         probability, mean_length = 0.05, 5.0
         inner = FakeEnv(outcome=lambda result: (result[0], 0.0, False, False, {}))
-        infos = play(ExpertIntervention(inner, SINGLE, probability=probability, mean_length=mean_length), 8000, self.action)
+        infos = play(
+            ExpertIntervention(inner, SINGLE, probability=probability, mean_length=mean_length), 8000, self.action
+        )
         acted = np.array(["intervene_action" in info for info, _ in infos])
         begins = acted & ~np.r_[False, acted[:-1]]
         share = probability * mean_length / (1 + probability * mean_length)
@@ -111,7 +119,9 @@ class TestExpertIntervention:
         infos = play(env, 3000, self.action)
         acted = np.array(["intervene_action" in info for info, _ in infos])
         is_first = np.array([True, *(is_last for _, is_last in infos[:-1])])
-        assert acted[is_first].mean() < 0.1 < acted.mean(), "few begin with one, although each lasts to its episode's end"
+        assert acted[is_first].mean() < 0.1 < acted.mean(), (
+            "few begin with one, although each lasts to its episode's end"
+        )
 
     def test_never_and_always(self):
         never, always = (ExpertIntervention(FakeEnv(), SINGLE, probability=p) for p in (0.0, 1.0))

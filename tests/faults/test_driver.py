@@ -27,9 +27,9 @@ from serl_ray.runs.train import train
 
 KILLS = 6
 SAVING = [
-    *("--env_name", "line_envs:LineEnv", "--steps_per_iteration", "5", "--checkpoint_every", "5", "--evaluate_every", "0"),
-    *("--training_starts", "20", "--batch_size", "16", "--hidden_dims", "16", "16", "--utd_ratio", "0.1"),
-    *("--num_workers", "1", "--fragment_length", "1", "--expert_interventions", "0.2"),
+    *("--env_name", "line_envs:LineEnv", "--steps_per_iteration", "5", "--checkpoint_every", "5"),
+    *("--evaluate_every", "0", "--training_starts", "20", "--batch_size", "16", "--hidden_dims", "16", "16"),
+    *("--utd_ratio", "0.1", "--num_workers", "1", "--fragment_length", "1", "--expert_interventions", "0.2"),
 ]  # fmt: skip
 
 
@@ -46,7 +46,9 @@ def start(cluster, run, *flags):
 
 
 def env_steps_logged(run):
-    lines = (run / "logs" / "results.jsonl").read_text().split("\n") if (run / "logs" / "results.jsonl").exists() else []
+    lines = (
+        (run / "logs" / "results.jsonl").read_text().split("\n") if (run / "logs" / "results.jsonl").exists() else []
+    )
     return [json.loads(line)["env/steps"] for line in lines if line.endswith("}")]
 
 
@@ -93,8 +95,8 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_with_all_that_it_had(cluster
     assert killed_while_saving and saved > 0
     assert check_whole(run) >= max(logged) >= 5 * KILLS
     assert not unfinished(run)
-    stored = [(s.episode, s.first_step + t) for shard in (run / "replay" / "online").iterdir() for s in read_segments(shard)
-              for t in range(len(s))]  # fmt: skip
+    segments = [segment for shard in (run / "replay" / "online").iterdir() for segment in read_segments(shard)]
+    stored = [(segment.episode, segment.first_step + t) for segment in segments for t in range(len(segment))]
     assert len(stored) == len(set(stored)) == check_whole(run), "every step once"
     assert len(checkpoints_of(run)) <= 3
 
@@ -143,10 +145,14 @@ def test_a_learner_that_turns_nan_stops_before_it_overwrites_a_good_checkpoint(m
     monkeypatch.setattr(Agent, "update", poisoned)
     options = {**SMALL, "steps_per_iteration": 10, "evaluate_every": 0, "max_steps": 500}
     run = HybridRun.of(env_name="line_envs:LineEnv", save_dir=tmp_path / "run", checkpoint_every=10, **options)
-    with pytest.raises(LearnerError, match="NaN or infinite.*smaller --lr|NaN or infinite numbers, so nothing is saved"):
+    with pytest.raises(
+        LearnerError, match="NaN or infinite.*smaller --lr|NaN or infinite numbers, so nothing is saved"
+    ):
         train(run)
     agent = load_agent(checkpoint_of(tmp_path / "run") / AGENT_DIR, "cpu")
     assert all(np.isfinite(tensor.numpy()).all() for tensor in agent.networks.state_dict().values())
     saved = check_whole(tmp_path / "run")
     stored = num_transitions(sorted(tmp_path.glob("run/replay/online/*.parquet")))
-    assert 0 < saved < stored == 20 + 150 // run.learning.cta_ratio, "what came after the last checkpoint is on disk, too"
+    assert 0 < saved < stored == 20 + 150 // run.learning.cta_ratio, (
+        "what came after the last checkpoint is on disk, too"
+    )

@@ -1,4 +1,5 @@
-"""Envs that raise, hang, or return what they may not: the episode is dropped, counted and reported, and the run goes on."""
+"""Envs that raise, hang, or return what they may not: the episode is dropped, counted and reported, and the run goes
+on."""
 
 import logging
 
@@ -33,7 +34,9 @@ def test_a_spoilt_episode_is_dropped_counted_and_reported(build, caplog, fault, 
     kind, message = SAID[fault]
     kwargs = {"fault": fault, "every": 2}
     deadline = 0.3 if fault == "timeout" else 30.0
-    algorithm = build("faulty_envs:FaultyEnv", workers, env_kwargs=kwargs, step_deadline=deadline, steps_per_iteration=60)
+    algorithm = build(
+        "faulty_envs:FaultyEnv", workers, env_kwargs=kwargs, step_deadline=deadline, steps_per_iteration=60
+    )
     result = algorithm.train()
     faults = {name: count for name, count in result.items() if name.startswith("faults/env_") and count}
     assert faults.keys() == {f"faults/{kind}"} and faults[f"faults/{kind}"] >= 1

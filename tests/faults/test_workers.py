@@ -24,7 +24,9 @@ def test_a_worker_that_is_killed_is_replaced_and_acts_with_current_weights(build
     caplog.set_level(logging.WARNING)
     folder = tmp_path / "first actions"
     folder.mkdir()
-    algorithm = build("faulty_envs:ReportingEnv", 2, env_kwargs={"folder": str(folder)}, random_steps=0, steps_per_iteration=20)
+    algorithm = build(
+        "faulty_envs:ReportingEnv", 2, env_kwargs={"folder": str(folder)}, random_steps=0, steps_per_iteration=20
+    )
     train_until(algorithm, lambda: len(list(folder.iterdir())) == 2)
     first = set(folder.iterdir())
     with torch.no_grad():  # from now on the policy wants 1 in every dimension
@@ -79,6 +81,8 @@ def test_evaluation_workers_share_the_episodes_that_one_would_play(build):
     outcomes = []
     for evaluators in (0, 1, 3):
         algorithm = build(evaluators=evaluators, evaluate_every=50, evaluation_episodes=5, training_starts=4000)
-        outcomes.append({name: value for name, value in algorithm.evaluate_now().items() if name.startswith("evaluation/")})
+        outcomes.append(
+            {name: value for name, value in algorithm.evaluate_now().items() if name.startswith("evaluation/")}
+        )
         algorithm.stop()
     assert outcomes[0] == outcomes[1] == outcomes[2] and outcomes[0]["evaluation/episodes"] == 5

@@ -18,7 +18,9 @@ def test_a_file_that_is_not_what_was_written_is_named(tmp_path):
     check_files(tmp_path, digests, ["a", "b"])
     (tmp_path / "b").write_bytes(b"b" * 999 + b"c")
     for known in (digests, {"a": digests["a"]}):
-        with pytest.raises(ValueError, match=f"{tmp_path / 'b'} is damaged: it is not what was written, by its SHA-256"):
+        with pytest.raises(
+            ValueError, match=f"{tmp_path / 'b'} is damaged: it is not what was written, by its SHA-256"
+        ):
             check_files(tmp_path, known, ["a", "b"])
 
 

@@ -47,7 +47,9 @@ def test_a_second_process_in_a_run_s_folder_is_refused_until_the_first_has_died(
     )
     try:
         assert first.stdout.readline() == "held\n"
-        with pytest.raises(FileExistsError, match=f"Another process runs in {run}. Wait .* or choose another --save_dir"):
+        with pytest.raises(
+            FileExistsError, match=f"Another process runs in {run}. Wait .* or choose another --save_dir"
+        ):
             train(HybridRun.of(save_dir=run))
         assert unfinished.exists(), "it may be the first's"
     finally:

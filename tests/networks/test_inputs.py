@@ -34,7 +34,9 @@ def test_cameras_of_different_sizes_are_encoded_together(frame_stack):
 
 
 def test_crops_shift_each_image_after_its_resize_by_the_same_pixels_in_all_cameras():
-    tensors, _ = to_tensors(observations(3, 2) | {"state": np.ones((3, 2, 4))}, ObservationSpec(tuple(SIZES), 2, 4), CPU)
+    tensors, _ = to_tensors(
+        observations(3, 2) | {"state": np.ones((3, 2, 4))}, ObservationSpec(tuple(SIZES), 2, 4), CPU
+    )
     offsets = torch.randint(0, 9, (3, 2, 2), generator=torch.Generator().manual_seed(1))
     cropped = crop_images(tensors, offsets, tuple(SIZES), (32, 32))
     assert torch.equal(cropped["front"], crop(tensors["front"], offsets)) and cropped["front"].dtype == torch.uint8

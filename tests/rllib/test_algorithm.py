@@ -1,4 +1,5 @@
-"""Whole runs of the algorithm on a small env: what is stored, what is learnt, what is counted, what goes wrong and says so."""
+"""Whole runs of the algorithm on a small env: what is stored, what is learnt, what is counted, what goes wrong and says
+so."""
 
 from __future__ import annotations
 
@@ -22,7 +23,13 @@ pytestmark = pytest.mark.usefixtures("shared_ray")
 
 
 def config(setup_mode="single-arm-learned-gripper", env="LineEnv", **options):
-    options = {"training_starts": 20, "random_steps": 20, "max_steps": 500, "batch_size": 16, "hidden_dims": (16, 16)} | options
+    options = {
+        "training_starts": 20,
+        "random_steps": 20,
+        "max_steps": 500,
+        "batch_size": 16,
+        "hidden_dims": (16, 16),
+    } | options
     options = {"steps_per_iteration": 50, "evaluate_every": 0} | options
     return SERLConfig().training(env_name=f"line_envs:{env}", setup_mode=setup_mode, **options).debugging(seed=3)
 
@@ -94,7 +101,12 @@ def test_a_classifier_rewards_everywhere_and_its_positives_are_kept_of_experienc
     after_two_steps = lambda self, observation: (0.5, bool(observation["front"].max() >= 2))  # noqa: E731
     monkeypatch.setattr(RewardClassifier, "predict_success", after_two_steps)
     learned = {"classifier": str(tmp_path / "classifier"), "positives_dir": str(tmp_path / "positives")}
-    options = {"evaluate_every": 50, "evaluation_episodes": 4, "training_starts": 400, "env_kwargs": {"cameras": ("front",)}}
+    options = {
+        "evaluate_every": 50,
+        "evaluation_episodes": 4,
+        "training_starts": 400,
+        "env_kwargs": {"cameras": ("front",)},
+    }
     result = build(config(**options, **learned)).train()
     kept = list((tmp_path / "positives").rglob("*.png"))
     assert {path.stem for path in kept} == {"0002"} and result["env/success_rate"] >= 0.5
@@ -137,7 +149,9 @@ def test_remote_workers_sample_while_the_learner_learns(build):
     assert algorithm.env_steps >= 200 and len(algorithm.online) == algorithm.env_steps
     assert 0 <= algorithm.learner_steps_due() <= algorithm.options.collecting.max_lead + 2 * IN_FLIGHT * 5
     assert result["evaluation/episodes"] == 2 and 2 * result["evaluation/success_rate"] in (0, 1, 2)
-    assert 0 < result["learner/acting_weights_age"] < before, "what acts is behind, but not by all that was learnt before"
+    assert 0 < result["learner/acting_weights_age"] < before, (
+        "what acts is behind, but not by all that was learnt before"
+    )
 
 
 def test_weights_that_are_no_numbers_reach_no_worker(build):
@@ -202,9 +216,21 @@ def write_two_steps(path, **rows):
     ],
 )
 def test_the_replay_holds_maps_where_the_trunk_is_frozen_and_else_frames(build, tmp_path, options, shape):
-    write_two_steps(tmp_path / "demos.pkl", front=np.zeros((3, 32, 32, 3), np.uint8), state=np.zeros((3, 4), np.float32))
-    run = {"training_starts": 4, "batch_size": 4, "steps_per_iteration": 8, "evaluate_every": 8, "evaluation_episodes": 1}
-    cameras = {"image_keys": ("front",), "env_kwargs": {"cameras": ("front",)}, "demo_paths": (str(tmp_path / "demos.pkl"),)}
+    write_two_steps(
+        tmp_path / "demos.pkl", front=np.zeros((3, 32, 32, 3), np.uint8), state=np.zeros((3, 4), np.float32)
+    )
+    run = {
+        "training_starts": 4,
+        "batch_size": 4,
+        "steps_per_iteration": 8,
+        "evaluate_every": 8,
+        "evaluation_episodes": 1,
+    }
+    cameras = {
+        "image_keys": ("front",),
+        "env_kwargs": {"cameras": ("front",)},
+        "demo_paths": (str(tmp_path / "demos.pkl"),),
+    }
     algorithm = build(config(**run, **cameras, **options))
     result = algorithm.train()
     assert algorithm.online.observation_spec["front"].shape == algorithm.demos.observation_spec["front"].shape == shape
@@ -238,7 +264,12 @@ def test_episodes_are_kept_on_disk_where_they_are_wanted_with_all_that_was_to_be
     for segment in written:
         assert segment.observations.keys() == {"front", "wrist", "state", "point", "way"} and segment.dones[-1]
         assert segment.observations["front"].dtype == segment.observations["wrist"].dtype == np.uint8
-    others = {**options, "image_keys": ("wrist",), "state_keys": ("point", "way"), "demo_paths": (str(tmp_path / "episodes"),)}
+    others = {
+        **options,
+        "image_keys": ("wrist",),
+        "state_keys": ("point", "way"),
+        "demo_paths": (str(tmp_path / "episodes"),),
+    }
     other = build(config(env="SplitEnv", **{**cameras, **others}))
     assert len(other.demos) == sum(len(segment) for segment in written)
     assert other.demos.sample(4, other.rng)["observations"]["wrist"].dtype == np.float16

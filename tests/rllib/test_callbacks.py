@@ -63,13 +63,19 @@ def test_the_hooks_of_an_episode_follow_each_other(build):
     build(config(evaluate_every=0)).train()
     hooks = [name for name, _ in CALLS if name.startswith("on_episode")]
     one, *_ = " ".join(hooks).split(" on_episode_end")
-    assert one.split()[:3] == ["on_episode_created", "on_episode_start", "on_episode_step"] and set(one.split()[3:]) <= {
-        "on_episode_step"
-    }
-    lengths = [given["length"] for name, given in CALLS if name in ("on_episode_created", "on_episode_start", "on_episode_step")]
+    assert one.split()[:3] == ["on_episode_created", "on_episode_start", "on_episode_step"] and set(
+        one.split()[3:]
+    ) <= {"on_episode_step"}
+    lengths = [
+        given["length"]
+        for name, given in CALLS
+        if name in ("on_episode_created", "on_episode_start", "on_episode_step")
+    ]
     assert lengths[:4] == [-1, 0, 1, 2]
     first, then = calls("on_episode_start")[0]["first"], calls("on_episode_step")[0]
-    np.testing.assert_allclose(then["observation"]["state"][:2] - first["state"][:2], 0.3 * then["action"][:2], atol=1e-5)
+    np.testing.assert_allclose(
+        then["observation"]["state"][:2] - first["state"][:2], 0.3 * then["action"][:2], atol=1e-5
+    )
 
 
 def test_samples_are_what_is_stored_and_cannot_be_written_to(build):
@@ -126,7 +132,9 @@ class Logs(RLlibCallback):
 
 def test_rllib_s_new_metrics_logger_is_refused_where_it_is_used(build):
     algorithm = build(config(evaluate_every=0).callbacks(Logs))
-    with pytest.raises(Exception, match=r"metrics_logger belongs to RLlib's new API stack. Write into episode\.custom_metrics"):
+    with pytest.raises(
+        Exception, match=r"metrics_logger belongs to RLlib's new API stack. Write into episode\.custom_metrics"
+    ):
         algorithm.train()
     with pytest.raises(RefusedError):
         NO_LOGGER.log_value("a", 1)
@@ -136,7 +144,9 @@ def test_rllib_s_new_metrics_logger_is_refused_where_it_is_used(build):
 def test_a_hook_that_would_never_be_called_is_refused(hook):
     callbacks = type("Mine", (RLlibCallback,), {hook: lambda self, **kwargs: None})
     for given in (callbacks, functools.partial(callbacks)):
-        with pytest.raises(RefusedError, match=f"Mine defines {hook}, which is never called here. {REFUSED_HOOKS[hook]}"):
+        with pytest.raises(
+            RefusedError, match=f"Mine defines {hook}, which is never called here. {REFUSED_HOOKS[hook]}"
+        ):
             SERLConfig().callbacks(given).validate()
 
 

@@ -1,4 +1,5 @@
-"""A run that is saved and goes on is the run that was never interrupted; a checkpoint that does not fit is refused by name."""
+"""A run that is saved and goes on is the run that was never interrupted; a checkpoint that does not fit is refused by
+name."""
 
 from __future__ import annotations
 
@@ -44,7 +45,13 @@ def demos(tmp_path_factory):
 
 
 def config(tmp_path, env="LineEnv", **options):
-    options = {"training_starts": 20, "random_steps": 30, "max_steps": 500, "batch_size": 16, "hidden_dims": (16, 16)} | options
+    options = {
+        "training_starts": 20,
+        "random_steps": 30,
+        "max_steps": 500,
+        "batch_size": 16,
+        "hidden_dims": (16, 16),
+    } | options
     options = {"steps_per_iteration": 50, "evaluate_every": 0, "expert_interventions": 0.1} | options
     config = SERLConfig().training(env_name=f"line_envs:{env}", setup_mode=MODE, **options)
     return config.debugging(seed=3).keep_replay(tmp_path / "replay")
@@ -67,7 +74,12 @@ def assert_equal(ours, theirs):
     assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
 
 
-CAMERA = {"image_keys": ("front",), "env_kwargs": {"cameras": ("front",)}, "augment_crops": 2, "steps_per_iteration": 24}
+CAMERA = {
+    "image_keys": ("front",),
+    "env_kwargs": {"cameras": ("front",)},
+    "augment_crops": 2,
+    "steps_per_iteration": 24,
+}
 CAMERA |= {"batch_size": 4}
 
 
@@ -88,7 +100,10 @@ SLOW = ("stacked maps", "frames", "trained trunk")
 
 @pytest.mark.parametrize(
     "options",
-    [pytest.param(options, id=name, marks=[pytest.mark.slow] * (name in SLOW)) for name, options in INTERRUPTED.items()],
+    [
+        pytest.param(options, id=name, marks=[pytest.mark.slow] * (name in SLOW))
+        for name, options in INTERRUPTED.items()
+    ],
 )
 def test_the_update_after_a_restore_is_the_uninterrupted_one_to_the_last_bit(build, demos, tmp_path, options):
     options = {"demo_paths": () if "image_keys" in options else (demos,), **options}
@@ -151,7 +166,9 @@ def test_a_run_s_experience_is_a_data_set_for_the_next(build, tmp_path, options)
     experience = (str(tmp_path / "checkpoint" / "replay" / "online"),)
     second = build(demo_paths=experience, **options)
     assert len(second.demos) == 50
-    ours, theirs = (buffer.sample(64, np.random.default_rng(0))["observations"] for buffer in (first.online, second.demos))
+    ours, theirs = (
+        buffer.sample(64, np.random.default_rng(0))["observations"] for buffer in (first.online, second.demos)
+    )
     assert all(np.array_equal(ours[key], theirs[key]) for key in ours)
     shards = (tmp_path / "checkpoint" / "replay" / "demos").glob("*.parquet")
     assert sum(len(segment) for shard in shards for segment in read_file(str(shard))) == first.interventions
@@ -238,7 +255,9 @@ def test_experience_that_is_stored_after_a_checkpoint_comes_back_once(build, tmp
 def test_other_demonstrations_or_another_trunk_are_refused(build, demos, tmp_path):
     algorithm = build(demo_paths=(demos,))
     algorithm.save_checkpoint(str(tmp_path / "state"))
-    with pytest.raises(ValueError, match="began with .* of demonstrations, and has them; those of --demo_paths are now 0"):
+    with pytest.raises(
+        ValueError, match="began with .* of demonstrations, and has them; those of --demo_paths are now 0"
+    ):
         build().load_checkpoint(str(tmp_path / "state"))
     algorithm = build(**CAMERA)
     algorithm.save_checkpoint(str(tmp_path / "maps"))
@@ -266,7 +285,9 @@ def test_the_newest_and_the_best_are_kept(build, tmp_path):
     algorithm, folder, log = build(training_starts=400), RunFolder(tmp_path, keep=2), RunLog(tmp_path / "logs")
     for success in (0.2, 0.9, 0.4, 0.9, 0.1, 0.3):
         result = algorithm.train()
-        log.append(result | {"evaluation/at_step": float(algorithm.steps), "evaluation/success_rate": success}, algorithm.steps)
+        log.append(
+            result | {"evaluation/at_step": float(algorithm.steps), "evaluation/success_rate": success}, algorithm.steps
+        )
         folder.save(algorithm)
     log.close()
     assert [path.name for path in checkpoints_of(tmp_path)] == ["step-000000200", "step-000000250", "step-000000300"]

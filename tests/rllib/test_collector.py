@@ -70,7 +70,9 @@ def test_the_maps_that_are_acted_on_are_stored_with_the_episode_of_their_env(mak
     first, _ = collector.collect(3)
     assert [len(segment) for segment in first] == [3, 3, 3]
     for index, segment in enumerate(first):
-        np.testing.assert_allclose(segment.observations["front"][:, 0], whole_frame_maps(range(4)), atol=2e-3, rtol=2e-3)
+        np.testing.assert_allclose(
+            segment.observations["front"][:, 0], whole_frame_maps(range(4)), atol=2e-3, rtol=2e-3
+        )
         acted_on = np.stack([seen["front"][index] for seen in policy.seen])
         np.testing.assert_array_equal(acted_on, segment.observations["front"][:-1])
         np.testing.assert_array_equal(segment.observations["state"][0], policy.seen[0]["state"][index])

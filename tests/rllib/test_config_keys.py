@@ -111,8 +111,17 @@ def test_tune_s_param_space_is_refused_before_a_trial_starts():
         SERL.default_resource_request({"evaluation_config": {"explore": True}})
     with pytest.raises(OptionError, match="'utd_ration'.*'utd_ratio'"):
         SERL.default_resource_request({"utd_ration": 2})
-    workers = {"num_workers": 2, "seed": 3, "callbacks": SERLConfig().callbacks_class, "trial_info": None, "__trial__": 1}
-    assert len(SERL.default_resource_request({"env_name": "line_envs:LineEnv", "evaluate_every": 0, **workers}).bundles) == 3
+    workers = {
+        "num_workers": 2,
+        "seed": 3,
+        "callbacks": SERLConfig().callbacks_class,
+        "trial_info": None,
+        "__trial__": 1,
+    }
+    assert (
+        len(SERL.default_resource_request({"env_name": "line_envs:LineEnv", "evaluate_every": 0, **workers}).bundles)
+        == 3
+    )
 
 
 @pytest.mark.parametrize(

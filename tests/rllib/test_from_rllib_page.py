@@ -38,8 +38,13 @@ OPTIONS = {*names_of(SERLConfig.options_class), *names_of(OfflineConfig.options_
 def rows_of(section):
     """The rows of a section's table: the names in the first cell, what happens, and what is to be used instead."""
     [text] = re.findall(rf"(?ms)^## {section}$(.*?)(?=^## |\Z)", PAGE)
-    lines = [line.strip("|").split(" | ") for line in text.splitlines() if line.startswith("| ") and "| RLlib |" not in line]
-    return [(re.findall(r"`([^`]+)`", first), here.strip(), instead.replace("`", "").strip()) for first, here, instead in lines]
+    lines = [
+        line.strip("|").split(" | ") for line in text.splitlines() if line.startswith("| ") and "| RLlib |" not in line
+    ]
+    return [
+        (re.findall(r"`([^`]+)`", first), here.strip(), instead.replace("`", "").strip())
+        for first, here, instead in lines
+    ]
 
 
 SETTINGS = [row for row in rows_of("Settings") if row[0] != ["AlgorithmConfig"]]
@@ -56,7 +61,9 @@ def test_the_page_names_every_setting_hook_and_call_once():
     assert refused <= {name for names, _, _ in CALLED for name in names}
 
 
-@pytest.mark.parametrize(("names", "here", "instead"), SETTINGS, ids=lambda given: given[0] if isinstance(given, list) else "")
+@pytest.mark.parametrize(
+    ("names", "here", "instead"), SETTINGS, ids=lambda given: given[0] if isinstance(given, list) else ""
+)
 def test_a_setting_is_refused_with_its_replacement(names, here, instead):
     assert here == "refused"
     for name in names:
@@ -68,7 +75,12 @@ def test_a_setting_is_refused_with_its_replacement(names, here, instead):
         assert option in {*OPTIONS, *READ}, f"{option} is no option"
 
 
-CLASSES = {"Algorithm": SERL, "Policy": SERLPolicy, "RolloutWorker": SERLWorker, "ActionDistribution": TanhGaussianWithGrippers}
+CLASSES = {
+    "Algorithm": SERL,
+    "Policy": SERLPolicy,
+    "RolloutWorker": SERLWorker,
+    "ActionDistribution": TanhGaussianWithGrippers,
+}
 
 
 def is_refused(cls, name):
@@ -76,7 +88,9 @@ def is_refused(cls, name):
     return inspect.isfunction(method) and method.__qualname__.startswith("_refused")
 
 
-@pytest.mark.parametrize(("names", "here", "instead"), CALLED, ids=lambda given: given[0] if isinstance(given, list) else "")
+@pytest.mark.parametrize(
+    ("names", "here", "instead"), CALLED, ids=lambda given: given[0] if isinstance(given, list) else ""
+)
 def test_a_call_is_refused_with_what_to_call(names, here, instead):
     assert here == "refused"
     for name in names:
@@ -96,7 +110,9 @@ def saved(shared_ray, tmp_path_factory):
     sizes = {"training_starts": 20, "random_steps": 30, "max_steps": 500, "batch_size": 16, "hidden_dims": (16, 16)}
     options = {**sizes, "steps_per_iteration": 30, "evaluate_every": 30, "evaluation_episodes": 2}
     config = SERLConfig().environment(LineEnv, env_config={"horizon": 7}).training(**options)
-    algorithm = config.callbacks(Recording).debugging(seed=3).reporting(metrics_num_episodes_for_smoothing=2).build_algo()
+    algorithm = (
+        config.callbacks(Recording).debugging(seed=3).reporting(metrics_num_episodes_for_smoothing=2).build_algo()
+    )
     results = [algorithm.train() for _ in range(2)]
     folder = tmp_path_factory.mktemp("saved")
     algorithm.save(str(folder))
@@ -212,8 +228,15 @@ def calls_functions(saved):
 def has_rllib_s_names(saved):
     _, (_, result), _ = saved
     played, learnt = result["env_runners"], result["info"]["learner"]["default_policy"]["learner_stats"]
-    assert played["num_env_steps_sampled_lifetime"] == result["num_env_steps_sampled_lifetime"] == result["env/steps"] == 60
-    assert played["num_episodes"] == result["episodes_this_iter"] >= 2 and result["num_env_steps_sampled_this_iter"] == 30
+    assert (
+        played["num_env_steps_sampled_lifetime"]
+        == result["num_env_steps_sampled_lifetime"]
+        == result["env/steps"]
+        == 60
+    )
+    assert (
+        played["num_episodes"] == result["episodes_this_iter"] >= 2 and result["num_env_steps_sampled_this_iter"] == 30
+    )
     assert played["episode_return_mean"] == np.mean(played["hist_stats"]["episode_reward"])
     assert learnt["critic/loss"] == result["critic/loss"] and result["num_env_steps_trained_lifetime"] == 40 * 2 * 16
     assert result["evaluation"]["env_runners"]["episode_return_mean"] == result["evaluation/success_rate"]

@@ -31,7 +31,13 @@ def scraped(metric, run, seconds=60):
 
 
 def test_the_metrics_of_a_run_can_be_scraped(shared_ray, tmp_path):
-    options = {"training_starts": 20, "max_steps": 100, "batch_size": 8, "hidden_dims": (4, 4), "steps_per_iteration": 30}
+    options = {
+        "training_starts": 20,
+        "max_steps": 100,
+        "batch_size": 8,
+        "hidden_dims": (4, 4),
+        "steps_per_iteration": 30,
+    }
     config = SERLConfig().training(env_name="line_envs:LineEnv", evaluate_every=0, **options)
     algorithm = config.keep_replay(tmp_path / "my_run" / "replay").build_algo()
     result = algorithm.train()

@@ -16,8 +16,8 @@ from serl_ray.runs.policy import load_policy
 
 ENV = "line_envs:LineEnv"
 SMALL = {
-    "training_starts": 20, "random_steps": 20, "max_steps": 60, "batch_size": 16, "hidden_dims": (16, 16), "demo_fraction": 0.0,
-    "steps_per_iteration": 30, "evaluate_every": 30, "evaluation_episodes": 1,
+    "training_starts": 20, "random_steps": 20, "max_steps": 60, "batch_size": 16, "hidden_dims": (16, 16),
+    "demo_fraction": 0.0, "steps_per_iteration": 30, "evaluate_every": 30, "evaluation_episodes": 1,
 }  # fmt: skip
 
 

@@ -24,7 +24,9 @@ def test_offline_training_normalises_and_a_run_from_it_does_so_too():
 
 
 def test_without_demonstrations_a_scale_is_refused():
-    with pytest.raises(ValueError, match="normalise_state takes the scale of the state from demonstrations, and there are none"):
+    with pytest.raises(
+        ValueError, match="normalise_state takes the scale of the state from demonstrations, and there are none"
+    ):
         check_has_scale(HybridOptions.of(normalise_state=True))
     check_has_scale(HybridOptions.of(normalise_state=True, demo_paths=("demos.pkl",)))
     check_has_scale(HybridOptions.of(normalise_state=True, init_from="offline_ckpt"))

@@ -1,4 +1,5 @@
-"""Offline training on a small env: it learns, it holds out, it goes on where it was, and a hybrid run can start from it."""
+"""Offline training on a small env: it learns, it holds out, it goes on where it was, and a hybrid run can start from
+it."""
 
 from __future__ import annotations
 
@@ -40,7 +41,9 @@ def build(build):
 
 
 def offline(demos, **options):
-    options = {"steps_per_iteration": 60, "max_steps": 600, "evaluate_every": 0, "state_keys": ("state",)} | SMALL | options
+    options = (
+        {"steps_per_iteration": 60, "max_steps": 600, "evaluate_every": 0, "state_keys": ("state",)} | SMALL | options
+    )
     return OfflineConfig().training(demo_paths=(demos,), **options)
 
 
@@ -128,7 +131,8 @@ def test_a_hybrid_run_starts_with_the_policy_and_imitation_fades(build, demos, t
     by_hand = evaluate(deterministic(trained.agent), env, episodes=20).success_rate
     before = algorithm.agent.state.tensors()
     assert all(
-        torch.equal(before[name], tensor) for name, tensor in trained.agent.networks.state_dict(prefix="networks.").items()
+        torch.equal(before[name], tensor)
+        for name, tensor in trained.agent.networks.state_dict(prefix="networks.").items()
     )
     assert algorithm.options.learning.random_steps == 0 and algorithm.options.agent.objective == "bc"
     shares, rates = [], []

@@ -1,4 +1,5 @@
-"""Paths that a run is given are those of the folder that it was started in, whatever folder a worker's node works in."""
+"""Paths that a run is given are those of the folder that it was started in, whatever folder a worker's node works
+in."""
 
 from __future__ import annotations
 

@@ -191,13 +191,17 @@ def test_actions_are_the_agent_s_and_count_nowhere(build):
     mode = agent.sample_actions(batch, argmax=True)
     generator = agent.state.generator.get_state()
     np.testing.assert_array_equal(policy.compute_actions(batch, explore=False)[0], mode)
-    np.testing.assert_array_equal(policy.compute_actions([one(batch, index) for index in range(5)], explore=False)[0], mode)
+    np.testing.assert_array_equal(
+        policy.compute_actions([one(batch, index) for index in range(5)], explore=False)[0], mode
+    )
     np.testing.assert_array_equal(algorithm.compute_single_action(batch, explore=False), mode)
     single = algorithm.compute_single_action(one(batch), explore=False)
     np.testing.assert_allclose(single, mode[0], atol=1e-6)
     both = algorithm.compute_actions({"left": one(batch), "right": one(batch, 1)}, explore=False)
     np.testing.assert_allclose(np.stack([both["left"], both["right"]]), mode[:2], atol=1e-6)
-    action, state, extra = algorithm.compute_single_action(input_dict={"obs": one(batch)}, explore=True, full_fetch=True)
+    action, state, extra = algorithm.compute_single_action(
+        input_dict={"obs": one(batch)}, explore=True, full_fetch=True
+    )
     assert action.shape == (7,) and (state, extra) == ([], {})
     sampled = [policy.compute_actions(batch, explore=True)[0] for _ in range(2)]
     assert not np.array_equal(*sampled), "noise of its own"
@@ -223,7 +227,10 @@ def test_the_action_distribution_is_the_agent_s_policy(build, setup_mode):
         )
         gaussian = networks.actor(latents)
         inputs, _ = policy.model({"obs": batch})
-    assert policy.dist_class is ModelCatalog.get_action_dist(policy.action_space, policy.model.model_config, framework="torch")[0]
+    assert (
+        policy.dist_class
+        is ModelCatalog.get_action_dist(policy.action_space, policy.model.model_config, framework="torch")[0]
+    )
     assert inputs.shape == (64, policy.model.num_outputs)
     distribution = policy.dist_class(inputs, policy.model)
     mode = torch.as_tensor(policy.compute_actions(batch, explore=False)[0], device=inputs.device)
@@ -241,7 +248,9 @@ def test_the_action_distribution_is_the_agent_s_policy(build, setup_mode):
     told = policy.compute_log_likelihoods(halved.cpu().numpy(), batch)
     torch.testing.assert_close(told, gaussian.log_prob(0.5 * actions), atol=1e-4, rtol=1e-5)
     if layout.num_grippers:
-        halved[:, layout.gripper_indices[-1]] = (halved[:, layout.gripper_indices[-1]] + 2) % 3 - 1  # another of -1, 0, 1
+        halved[:, layout.gripper_indices[-1]] = (
+            halved[:, layout.gripper_indices[-1]] + 2
+        ) % 3 - 1  # another of -1, 0, 1
         assert torch.isneginf(policy.compute_log_likelihoods(halved.cpu().numpy(), batch)).all()
     assert torch.isfinite(distribution.logp(layout.join(torch.ones_like(actions), layout.grasp_ids(mode)))).all()
     with pytest.raises(RefusedError, match="no closed form"):
@@ -252,10 +261,11 @@ REFUSED = {
     Algorithm: """get_state set_state from_state __getstate__ __setstate__ export_model export_policy_model
         export_policy_checkpoint add_policy remove_policy get_module add_module remove_module
         evaluate_offline restore_env_runners""",
-    RolloutWorker: """sample_with_count sample_and_learn sample_get_state_and_metrics compute_gradients apply_gradients add_policy
-        remove_policy get_state set_state set_global_vars""",
+    RolloutWorker: """sample_with_count sample_and_learn sample_get_state_and_metrics compute_gradients apply_gradients
+        add_policy remove_policy get_state set_state set_global_vars""",
     Policy: """get_state set_state from_state from_checkpoint export_checkpoint export_model import_model_from_h5
-        compute_gradients apply_gradients load_batch_into_buffer learn_on_loaded_batch learn_on_batch_from_replay_buffer""",
+        compute_gradients apply_gradients load_batch_into_buffer learn_on_loaded_batch
+        learn_on_batch_from_replay_buffer""",
 }
 
 
@@ -277,7 +287,13 @@ def test_from_checkpoint_takes_what_save_returns_and_rllib_s_own_names_ours(buil
     algorithm = build()
     algorithm.train()
     saved = algorithm.save(str(tmp_path / "saved"))
-    for given in (saved, saved.checkpoint, saved.checkpoint.path, tmp_path / "saved", tune.Checkpoint(str(tmp_path / "saved"))):
+    for given in (
+        saved,
+        saved.checkpoint,
+        saved.checkpoint.path,
+        tmp_path / "saved",
+        tune.Checkpoint(str(tmp_path / "saved")),
+    ):
         restored = SERL.from_checkpoint(given, env_name="line_envs:LineEnv")
         assert restored.env_steps == len(restored.online) == 20
         restored.stop()

@@ -16,11 +16,19 @@ from serl_ray.runs.train import train
 pytestmark = pytest.mark.usefixtures("shared_ray")
 
 MODE = "single-arm-fixed-gripper"
-SMALL = {"setup_mode": MODE, "hidden_dims": (8,), "batch_size": 8, "training_starts": 20, "random_steps": 20, "evaluate_every": 0}
+SMALL = {
+    "setup_mode": MODE,
+    "hidden_dims": (8,),
+    "batch_size": 8,
+    "training_starts": 20,
+    "random_steps": 20,
+    "evaluate_every": 0,
+}
 SMALL_OFFLINE = {name: value for name, value in SMALL.items() if name not in ("training_starts", "random_steps")}
 LEARNING = {
-    "setup_mode": MODE, "reward": "dense", "hidden_dims": (64, 64), "batch_size": 64, "training_starts": 200, "random_steps": 200,
-    "lr": 1e-3, "tau": 0.02, "evaluate_every": 500, "evaluation_episodes": 10, "record_video": False,
+    "setup_mode": MODE, "reward": "dense", "hidden_dims": (64, 64), "batch_size": 64, "training_starts": 200,
+    "random_steps": 200, "lr": 1e-3, "tau": 0.02, "evaluate_every": 500, "evaluation_episodes": 10,
+    "record_video": False,
 }  # fmt: skip
 
 
@@ -59,8 +67,12 @@ def test_a_reward_of_10_in_demonstrations_ends_a_hybrid_run(demos):
 
 
 def test_a_reward_that_comes_ends_the_run_which_is_saved(tmp_path):
-    options = HybridRun.of(env_name="dense_envs:Stages", max_steps=60, save_dir=tmp_path / "run", record_video=False, **SMALL)
-    with pytest.raises(RewardError, match="steps 0 to 4 of an episode: rewards of up to 0.5 add up to a return of 1.36,"):
+    options = HybridRun.of(
+        env_name="dense_envs:Stages", max_steps=60, save_dir=tmp_path / "run", record_video=False, **SMALL
+    )
+    with pytest.raises(
+        RewardError, match="steps 0 to 4 of an episode: rewards of up to 0.5 add up to a return of 1.36,"
+    ):
         train(options)
     assert read_run(checkpoint_of(tmp_path / "run"))["counters"]["env_steps"] == 5
     result = train(options.replace(resume=True, max_return=None))
@@ -88,5 +100,7 @@ def test_a_dense_reach_is_learned(tmp_path):
 def test_pendulum_is_learned(tmp_path):
     options = HybridRun.of(env_name="dense_envs:Pendulum", max_steps=4000, save_dir=tmp_path / "run", **LEARNING)
     train(options.replace(evaluate_every=1000))
-    returns = [r["evaluation/mean_return"] for r in read_results(tmp_path / "run" / LOGS) if "evaluation/mean_return" in r]
+    returns = [
+        r["evaluation/mean_return"] for r in read_results(tmp_path / "run" / LOGS) if "evaluation/mean_return" in r
+    ]
     assert max(returns) > -300.0  # at random it is -1,200

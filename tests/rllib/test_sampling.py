@@ -88,7 +88,9 @@ def test_a_lost_worker_is_asked_again_until_it_is_back(workers, ask, caplog):
     dead = RayActorError()
     assert ask(0) == [0]  # 1 and 2 are in flight
     assert ask(dead) == [] and workers.asked == [0, 1, 2]
-    assert ask(dead) == [] and workers.asked == [0, 1, 2, 3], "one at a time; of what it had in hand nothing more is heard"
+    assert ask(dead) == [] and workers.asked == [0, 1, 2, 3], (
+        "one at a time; of what it had in hand nothing more is heard"
+    )
     assert ask() == [] and workers.asked == [0, 1, 2, 3, 4]
     assert ask(4) == [4] and workers.asked == [0, 1, 2, 3, 4]
     assert ask(6, 5) == [5, 6] and workers.asked == [0, 1, 2, 3, 4, 5, 6]
@@ -104,7 +106,9 @@ def test_what_a_lost_worker_had_answered_late_is_left_alone(workers, ask):
 
 
 def test_dropped_episodes_are_counted_by_name_and_reported(workers, ask, caplog):
-    fragment = Fragment([], [Fault("timeout", 7, 2, "The env's step took longer"), Fault("error", 3, 0, "Broken")], 0, 0, 1)
+    fragment = Fragment(
+        [], [Fault("timeout", 7, 2, "The env's step took longer"), Fault("error", 3, 0, "Broken")], 0, 0, 1
+    )
     assert ask(fragment) == [0]
     assert {name: count for name, count in ask.counts.items() if count} == {
         "faults/env_timeout": 1,

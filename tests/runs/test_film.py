@@ -72,8 +72,12 @@ def test_the_first_episode_is_a_video_and_everywhere_the_results_are(tmp_path, e
     run = {"save_dir": folder, "evaluation_workers": evaluation_workers, "track": ("wandb:peg", f"mlflow:{store}")}
     options = HybridRun.of(env_name="line_envs:ShownEnv", env_kwargs={"horizon": 12}, **SMALL)
     train(options.replace(**run))
-    steps = {int(result["evaluation/at_step"]) for result in read_results(folder / "logs") if "evaluation/at_step" in result}
-    assert 100 in steps and {path.name for path in (folder / "videos").iterdir()} == {f"{step:09d}.mp4" for step in steps}
+    steps = {
+        int(result["evaluation/at_step"]) for result in read_results(folder / "logs") if "evaluation/at_step" in result
+    }
+    assert 100 in steps and {path.name for path in (folder / "videos").iterdir()} == {
+        f"{step:09d}.mp4" for step in steps
+    }
     frames = frames_of(folder / "videos" / "000000100.mp4")
     assert 2 <= len(frames) <= 13 and all(frame.shape == (64, 48, 3) for frame in frames)
     assert [round(frame.mean() / 10) for frame in frames] == list(range(len(frames))), "a frame a step"
@@ -83,7 +87,9 @@ def test_the_first_episode_is_a_video_and_everywhere_the_results_are(tmp_path, e
     assert gif.format == "GIF" and gif.n_frames == len(frames) and gif.size == (48, 64) and gif.info["duration"] == 100
     [told] = wandb_runs(folder).values()
     captions = [row["evaluation/video/caption"] for row in told["rows"] if "evaluation/video/caption" in row]
-    assert captions[-1] == "after 100 steps" and list(folder.glob("wandb/offline-run-*/files/media/videos/evaluation/*.mp4"))
+    assert captions[-1] == "after 100 steps" and list(
+        folder.glob("wandb/offline-run-*/files/media/videos/evaluation/*.mp4")
+    )
     [name] = mlflow_runs(store, "serl_ray")
     assert len(MlflowClient(store).list_artifacts(name, "videos")) == len(steps)
 
@@ -123,9 +129,17 @@ class ShownEnv(LineEnv):
 
 
 def test_a_frame_has_a_border_while_somebody_intervenes(tmp_path):
-    record_video(lambda observation: np.zeros(7, np.float32), HelpedEnv(ShownEnv(horizon=4)), tmp_path / "video.mp4", episodes=1)
+    record_video(
+        lambda observation: np.zeros(7, np.float32), HelpedEnv(ShownEnv(horizon=4)), tmp_path / "video.mp4", episodes=1
+    )
     frames = frames_of(tmp_path / "video.mp4")
-    assert [np.abs(frame[0, 10].astype(int) - BORDER).max() < 60 for frame in frames] == [False, False, True, False, False]
+    assert [np.abs(frame[0, 10].astype(int) - BORDER).max() < 60 for frame in frames] == [
+        False,
+        False,
+        True,
+        False,
+        False,
+    ]
     assert all(abs(int(frame[30, 20].mean()) - 40) < 10 for frame in frames)
 
 

@@ -47,17 +47,51 @@ def test_what_comes_after_hybrid_training_names_ones_own_env(tmp_path):
     assert words[:4] == ["serl", "evaluate", "--checkpoint", str(tmp_path / "a run")]
     assert words[words.index("--env_name") + 1] == "a.b:C"
     assert "--env_name" not in train.next_command(parse_layers("serl train", train.Train, []))
-    assert "--env_name MyRobot-v0" in train.next_command(parse_layers("serl train", train.Train, ["--env_name", "MyRobot-v0"]))
+    assert "--env_name MyRobot-v0" in train.next_command(
+        parse_layers("serl train", train.Train, ["--env_name", "MyRobot-v0"])
+    )
 
 
 def test_what_comes_after_offline_training_has_all_its_options(tmp_path):
-    given = ["--preset", "tabletop", "--demo_paths", "my demos/a.pkl", "b.pkl", "--image_keys", "image", "--no_frozen", "--lr"]
-    given += ["1e-4", "--hidden_dims", "8", "8", "--max_return", "None", "--env_name", "a.b:C", "--env_kwargs", "size", "3"]
+    given = [
+        "--preset",
+        "tabletop",
+        "--demo_paths",
+        "my demos/a.pkl",
+        "b.pkl",
+        "--image_keys",
+        "image",
+        "--no_frozen",
+        "--lr",
+    ]
+    given += [
+        "1e-4",
+        "--hidden_dims",
+        "8",
+        "8",
+        "--max_return",
+        "None",
+        "--env_name",
+        "a.b:C",
+        "--env_kwargs",
+        "size",
+        "3",
+    ]
     given += ["--state_keys", "tcp", "--objective", "bc", "--max_steps", "7", "--save_dir", str(tmp_path / "off line")]
     offline = parse_layers("serl train-offline", train_offline.TrainOffline, given)
     command = shlex.split(train_offline.next_command(offline))
     goes_on = parse_layers("serl train", train.Train, command[2:])
-    common = ("demo_paths", "image_keys", "state_keys", "frozen", "lr", "hidden_dims", "max_return", "env_name", "env_kwargs")
+    common = (
+        "demo_paths",
+        "image_keys",
+        "state_keys",
+        "frozen",
+        "lr",
+        "hidden_dims",
+        "max_return",
+        "env_name",
+        "env_kwargs",
+    )
     assert {name: goes_on.flat()[name] for name in common} == {name: offline.flat()[name] for name in common}
     assert goes_on.learning.batch_size == 128 and goes_on.schedule.max_steps == train.Train().schedule.max_steps
     assert goes_on.schedule.init_from == str(tmp_path / "off line") and goes_on.run.save_dir != offline.run.save_dir

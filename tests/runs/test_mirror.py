@@ -28,7 +28,13 @@ def store():
 @pytest.fixture
 def build(build):
     def build_run(folder):
-        options = {"training_starts": 20, "max_steps": 500, "batch_size": 8, "hidden_dims": (8, 8), "steps_per_iteration": 30}
+        options = {
+            "training_starts": 20,
+            "max_steps": 500,
+            "batch_size": 8,
+            "hidden_dims": (8, 8),
+            "steps_per_iteration": 30,
+        }
         config = SERLConfig().training(env_name="line_envs:LineEnv", evaluate_every=0, **options)
         return build(config.keep_replay(folder.path / "replay"))
 
@@ -110,7 +116,9 @@ def test_only_what_was_kept_here_is_deleted_there(build, tmp_path):
 
 
 def test_a_mirror_with_another_run_s_experience_is_refused(build, tmp_path):
-    ours, others = (RunFolder(tmp_path / name, keep=1, mirror=Mirror((tmp_path / f"{name}'s").as_uri())) for name in "ab")
+    ours, others = (
+        RunFolder(tmp_path / name, keep=1, mirror=Mirror((tmp_path / f"{name}'s").as_uri())) for name in "ab"
+    )
     for folder in (ours, others):
         algorithm = build(folder)
         algorithm.train()
@@ -126,8 +134,16 @@ def mirrored(tmp_path_factory):
     """A mirror with two checkpoints."""
     folder = tmp_path_factory.mktemp("mirrored")
     run = RunFolder(folder / "run", keep=2, mirror=Mirror((folder / "store").as_uri()))
-    options = {"training_starts": 200, "max_steps": 500, "hidden_dims": (8, 8), "steps_per_iteration": 30, "evaluate_every": 0}
-    algorithm = SERLConfig().training(env_name="line_envs:LineEnv", **options).keep_replay(run.path / "replay").build_algo()
+    options = {
+        "training_starts": 200,
+        "max_steps": 500,
+        "hidden_dims": (8, 8),
+        "steps_per_iteration": 30,
+        "evaluate_every": 0,
+    }
+    algorithm = (
+        SERLConfig().training(env_name="line_envs:LineEnv", **options).keep_replay(run.path / "replay").build_algo()
+    )
     for _ in range(2):
         algorithm.train()
         run.save(algorithm)
@@ -165,7 +181,16 @@ def changed(change):
         changed(absolute_log),
         changed(lambda state: state["replay"].update(online=[".."])),
     ],
-    ids=["half of run.json", "no run.json", "half of the agent", "no shard", "another name", "a path", "absolute", "a parent"],
+    ids=[
+        "half of run.json",
+        "no run.json",
+        "half of the agent",
+        "no shard",
+        "another name",
+        "a path",
+        "absolute",
+        "a parent",
+    ],
 )
 def test_the_newest_is_a_whole_checkpoint(mirrored, tmp_path, damage):
     store = tmp_path / "store"

@@ -21,11 +21,15 @@ ONLINE = HybridRun.of(setup_mode=MODE, image_keys=("image",))
 def demos(n=6, size=64, action_dim=7, camera="image", **vectors):
     """An episode of somebody's robot: a camera, and a state of 19 numbers where no other vectors are named."""
     rng, last = np.random.default_rng(0), np.arange(n) == n - 1
-    observations = {key: rng.normal(size=(n + 1, size)).astype(np.float32) for key, size in (vectors or {"state": 19}).items()}
+    observations = {
+        key: rng.normal(size=(n + 1, size)).astype(np.float32) for key, size in (vectors or {"state": 19}).items()
+    }
     observations[camera] = rng.integers(0, 256, (n + 1, size, size, 3), np.uint8)
     columns = {"rewards": last, "masks": ~last, "dones": last, "truncateds": last & False}
     actions = rng.uniform(-1, 1, (n, action_dim))
-    return Segment(observations=observations, actions=actions, grasp_penalty=0 * last, intervened=0 * last, episode=0, **columns)
+    return Segment(
+        observations=observations, actions=actions, grasp_penalty=0 * last, intervened=0 * last, episode=0, **columns
+    )
 
 
 def pickled(folder, segment):
@@ -79,9 +83,13 @@ def test_demonstrations_of_another_env_are_told_apart(write, tmp_path):
 
 def test_cameras_and_vectors_that_are_not_there_are_named(tmp_path):
     path = str(pickled(tmp_path, demos(camera="side", tcp=6, gripper=1)))
-    with pytest.raises(DemoError, match=r"for camera side there are side \(64, 64, 3\), the env's are none; state vectors tcp 6"):
+    with pytest.raises(
+        DemoError, match=r"for camera side there are side \(64, 64, 3\), the env's are none; state vectors tcp 6"
+    ):
         check_start(ONLINE.replace(demo_paths=(path,), image_keys=("side",)))
-    with pytest.raises(DemoError, match=r"for camera image there are side \(64, 64, 3\), the env's are image \(128, 128, 3\)"):
+    with pytest.raises(
+        DemoError, match=r"for camera image there are side \(64, 64, 3\), the env's are image \(128, 128, 3\)"
+    ):
         check_start(ONLINE.replace(demo_paths=(path,)))
     with pytest.raises(ValueError, match="demos.pkl: .*image not found; there are gripper, side, tcp"):
         check_start(OfflineRun.of(demo_paths=(path,), image_keys=("image",)))
@@ -133,8 +141,13 @@ def test_no_more_of_a_pickle_is_read_than_its_first_transition(protocol, tmp_pat
 @pytest.mark.usefixtures("shared_ray")
 def test_an_env_of_ones_own_is_compared_before_its_demonstrations_are_read(tmp_path):
     path = pickled(tmp_path, demos(action_dim=6))
-    options = HybridRun.of(env_name="line_envs:LineEnv", setup_mode=MODE, demo_paths=(str(path),), hidden_dims=(8,), max_steps=4)
+    options = HybridRun.of(
+        env_name="line_envs:LineEnv", setup_mode=MODE, demo_paths=(str(path),), hidden_dims=(8,), max_steps=4
+    )
     check_start(options)  # which does not make it: it might be a robot
-    says = "of the env line_envs:LineEnv .*actions of 6 numbers, the env's have 7; state vectors state 19, the env's are state 4"
+    says = (
+        "of the env line_envs:LineEnv .*actions of 6 numbers, the env's have 7; "
+        "state vectors state 19, the env's are state 4"
+    )
     with pytest.raises(DemoError, match=says):
         train(options.replace(save_dir=tmp_path / "run"))

@@ -65,7 +65,10 @@ def test_a_run_and_its_resumption_are_one_run_at_both(store, tmp_path):
     rows = wandb_runs(folder)[names[0]["wandb"]]["rows"] + wandb_runs(elsewhere)[names[0]["wandb"]]["rows"]
     assert [row["_step"] for row in rows] == [50, 100, 150]
     last = {int(result["env/steps"]): result for result in results}  # the last evaluation is of the same step
-    assert all(last[row["_step"]].items() <= {name: pytest.approx(value) for name, value in row.items()}.items() for row in rows)
+    assert all(
+        last[row["_step"]].items() <= {name: pytest.approx(value) for name, value in row.items()}.items()
+        for row in rows
+    )
     [told] = mlflow_runs(store, "serl_ray").values()
     assert told["name"] == "peg" and told["status"] == "FINISHED" and told["params"]["max_steps"] == "100"
     assert {name: steps[150] for name, steps in told["metrics"].items() if 150 in steps} == known(last[150])
@@ -141,7 +144,10 @@ def test_what_cannot_be_set_up_ends_a_run_before_it_begins(tmp_path, monkeypatch
         (("tensorboard",), "track is 'tensorboard'; it must be wandb:PROJECT or wandb:TEAM/PROJECT or mlflow:http"),
         (("wandb:",), "track is 'wandb:'; it must be wandb:PROJECT or wandb:TEAM/PROJECT.$"),
         (("wandb:a/b/c",), "track is 'wandb:a/b/c'; it must be wandb:PROJECT"),
-        (("mlflow:runs/mlflow",), "track is 'mlflow:runs/mlflow'; it must be mlflow:http://HOST:5000 or mlflow:sqlite:///"),
+        (
+            ("mlflow:runs/mlflow",),
+            "track is 'mlflow:runs/mlflow'; it must be mlflow:http://HOST:5000 or mlflow:sqlite:///",
+        ),
         (("wandb:a", "wandb:b"), "track names wandb 2 times; it must name it once"),
         ("wandb:peg", "track is 'wandb:peg', a str; it must be a tuple such as"),
     ],
@@ -154,14 +160,24 @@ def test_wrong_tracks_are_refused_at_once(tracks, message, tmp_path):
 
 def test_what_is_not_installed_is_told_with_the_mend(monkeypatch):
     monkeypatch.setattr(tracking.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"track is 'wandb:peg', and wandb is not installed: pip install -e \.\[wandb\]"):
+    with pytest.raises(
+        ValueError, match=r"track is 'wandb:peg', and wandb is not installed: pip install -e \.\[wandb\]"
+    ):
         check_tracks(("wandb:peg",))
 
 
 def write_sweep(folder, settings=(), **keys):
     search = {"lr": {"choice": [3e-4, 1e-3]}}
-    sweep = {"trains": "hybrid", "metric": "evaluation/success_rate", "search": search, "trials": 2, "checkpoint_every": 50}
-    settings = {name: list(value) if isinstance(value, tuple) else value for name, value in {**SMALL, **dict(settings)}.items()}
+    sweep = {
+        "trains": "hybrid",
+        "metric": "evaluation/success_rate",
+        "search": search,
+        "trials": 2,
+        "checkpoint_every": 50,
+    }
+    settings = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in {**SMALL, **dict(settings)}.items()
+    }
     (folder / "sweep.yaml").write_text(yaml.safe_dump({**sweep, "settings": settings, **keys}))
     return folder / "sweep.yaml"
 
@@ -176,7 +192,9 @@ def test_a_sweep_goes_to_both_and_goes_on_there(store, tmp_path):
     plug.touch()
     trials = {trial.name: trial for trial in run_sweep(file, output, resume=True, track=track).trials}
     at_wandb, at_mlflow = wandb_runs(output), mlflow_runs(store, "my_sweep")
-    assert sorted(at_wandb) == sorted(told["name"] for told in at_mlflow.values()) == sorted(trials) and len(trials) == 2
+    assert (
+        sorted(at_wandb) == sorted(told["name"] for told in at_mlflow.values()) == sorted(trials) and len(trials) == 2
+    )
     for name, told in at_wandb.items():
         assert told["group"] == "my_sweep" and told["project"] == "peg" and told["name"] == name
         assert told["config"]["lr"] == trials[name].values["lr"] and "num_env_runners" not in told["config"]

@@ -18,7 +18,14 @@ from serl_ray.runs.train import train
 from serl_ray.types import ActionLayout
 
 MODE = "single-arm-learned-gripper"
-SMALL = {"batch_size": 64, "hidden_dims": (32, 32), "training_starts": 50, "random_steps": 0, "discount": 0.9, "lr": 1e-3}
+SMALL = {
+    "batch_size": 64,
+    "hidden_dims": (32, 32),
+    "training_starts": 50,
+    "random_steps": 0,
+    "discount": 0.9,
+    "lr": 1e-3,
+}
 
 
 @pytest.mark.slow
@@ -46,7 +53,16 @@ def test_a_run_learns_from_demonstrations_and_experience(shared_ray, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_saves_the_run_and_leaves_cleanly(python_path, tmp_path, signum):
-    flags = ["--env_name", "line_envs:LineEnv", "--max_steps", "100000", "--training_starts", "90000", "--evaluate_every", "0"]
+    flags = [
+        "--env_name",
+        "line_envs:LineEnv",
+        "--max_steps",
+        "100000",
+        "--training_starts",
+        "90000",
+        "--evaluate_every",
+        "0",
+    ]
     run = start(["train", *flags, "--save_dir", str(tmp_path / "run")], tmp_path / "printed.txt")
     results = tmp_path / "run" / "logs" / "results.jsonl"
     while run.returncode is None and not (results.exists() and results.read_text()):

@@ -10,7 +10,12 @@ from serl_ray.rllib.metrics import METRICS
 from serl_ray.runs.progress import described
 from serl_ray.runs.warnings import RunWarnings
 
-RESCUED = {"env/episodes": 30.0, "env/success_rate": 0.9, "env/autonomous_success_rate": 0.25, "env/autonomous_episodes": 8.0}
+RESCUED = {
+    "env/episodes": 30.0,
+    "env/success_rate": 0.9,
+    "env/autonomous_success_rate": 0.25,
+    "env/autonomous_episodes": 8.0,
+}
 ALWAYS = {"env/episodes": 30.0, "env/success_rate": 0.95, "env/autonomous_episodes": 0.0}
 COSTLY = {"evaluation/episodes": 20.0, "evaluation/mean_steps": 300.0}
 UNKNOWN = {"env/mean_return": -150.0, "env/episodes": 3.0}
@@ -24,8 +29,10 @@ DENSE = HybridRun.of(reward="dense")
     [
         (HybridRun.of(), RESCUED, "Success is 0.90, but 0.25 in the 8 of the last 20 episodes .*0.65 worse"),
         (HybridRun.of(), ALWAYS, "Success is 0.95, but somebody intervened in each of the last 20 episodes"),
-        (HybridRun.of(), COSTLY, "takes 6,000 env steps, 300 in each episode: more than the 1,000 .*--evaluation_episodes 3, or"),
-        (HybridRun.of(), {"critic/q_over_bound": 0.2}, "20% of the values are above max_return, 1: the critics overestimate"),
+        (HybridRun.of(), COSTLY, "takes 6,000 env steps, 300 in each episode: more than the 1,000 "
+                                 ".*--evaluation_episodes 3, or"),
+        (HybridRun.of(), {"critic/q_over_bound": 0.2}, "20% of the values are above max_return, 1: the critics "
+                                                       "overestimate"),
         (HybridRun.of(), LONG, "A success after 300 steps is worth 2e-07 .*--discount 0.991"),
         (DENSE, UNKNOWN, r"does not report info\['success'\], .*the best return. .*--success_return"),
     ],
@@ -57,7 +64,12 @@ def test_what_is_not_odd_is_not_mentioned(options, result):
 
 
 def test_the_progress_line_has_autonomous_success_and_the_step_of_an_evaluation():
-    alone = {"env/success_rate": 0.5, "env/autonomous_success_rate": 0.5, "env/intervention_rate": 0.0, "env/mean_return": 0.5}
+    alone = {
+        "env/success_rate": 0.5,
+        "env/autonomous_success_rate": 0.5,
+        "env/intervention_rate": 0.0,
+        "env/mean_return": 0.5,
+    }
     evaluated = {"evaluation/success_rate": 0.25, "evaluation/at_step": 2000.0, "evaluation/mean_return": 0.25}
     assert described({**NAN, **alone, **evaluated}) == "success 0.50 eval (step 2000) 0.25 interventions 0.00"
     helped = alone | {"env/autonomous_success_rate": 0.2, "env/intervention_rate": 0.3}

@@ -1,4 +1,5 @@
-"""A sweep finds what is best among what it tries, reads its data once, keeps little on disk, and goes on where it was stopped."""
+"""A sweep finds what is best among what it tries, reads its data once, keeps little on disk, and goes on where it was
+stopped."""
 
 from __future__ import annotations
 
@@ -44,7 +45,12 @@ def demos(tmp_path_factory):
 
 
 def write(folder, **keys):
-    sweep = {"trains": "hybrid", "metric": "evaluation/success_rate", "search": {"lr": {"choice": [3e-4, 1e-3]}}, "trials": 2}
+    sweep = {
+        "trains": "hybrid",
+        "metric": "evaluation/success_rate",
+        "search": {"lr": {"choice": [3e-4, 1e-3]}},
+        "trials": 2,
+    }
     settings = SWEPT | keys.pop("settings", {})
     (folder / "sweep.yaml").write_text(yaml.safe_dump({**sweep, "settings": settings, **keys}))
     return folder / "sweep.yaml"
@@ -115,8 +121,12 @@ def test_a_copied_trial_has_the_replay_of_its_original_and_the_disk_stays_bounde
     file = write(tmp_path, settings=settings, search=search, scheduler=scheduler, trials=3, concurrent=2)
     outcome = run_sweep(file, output)
     assert not any(trial.error for trial in outcome.trials)
-    histories = [[json.loads(line) for line in file.read_text().splitlines()] for file in (output / "tune").glob("*/result.json")]
-    assert any(result["time_since_restore"] < result["time_total_s"] for history in histories for result in history), "no pause"
+    histories = [
+        [json.loads(line) for line in file.read_text().splitlines()] for file in (output / "tune").glob("*/result.json")
+    ]
+    assert any(result["time_since_restore"] < result["time_total_s"] for history in histories for result in history), (
+        "no pause"
+    )
     assert list((output / "tune").glob("**/pbt_policy_*.txt")), "no trial was copied"
     session = Path(ray._private.worker.global_worker.node.get_session_dir_path())
     assert not list(session.glob("artifacts/**/*.parquet")), "what a trial has written beside its checkpoints is left"
@@ -125,7 +135,11 @@ def test_a_copied_trial_has_the_replay_of_its_original_and_the_disk_stays_bounde
         assert 1 <= len(checkpoints) <= 3
         state = read_run(checkpoints[-1])
         shards = [checkpoints[-1] / "replay" / "online" / shard for shard in state["replay"]["online"]]
-        assert sum(len(segment) for shard in shards for segment in read_file(str(shard))) == state["counters"]["env_steps"] == 150
+        assert (
+            sum(len(segment) for shard in shards for segment in read_file(str(shard)))
+            == state["counters"]["env_steps"]
+            == 150
+        )
 
 
 def test_ties_go_to_what_was_better_all_along():
@@ -150,7 +164,9 @@ def test_the_default_and_the_best_other_are_confirmed_with_other_seeds(demos, tm
     search, settings = {"utd_ratio": {"choice": [1.0, 2.0]}}, {"max_steps": 50, "demo_paths": [demos]}
     file = write(tmp_path, metric="learner/steps", mode=mode, search=search, settings=settings, trials=4, confirm=2)
     outcome = run_sweep(file, tmp_path / "out")
-    assert [one.values["utd_ratio"] for one in outcome.confirmed] == order and outcome.default.values["utd_ratio"] == 1.0
+    assert [one.values["utd_ratio"] for one in outcome.confirmed] == order and outcome.default.values[
+        "utd_ratio"
+    ] == 1.0
     assert [sorted(trial.values["seed"] for trial in one.trials) for one in outcome.confirmed] == [[1000, 1001]] * 2
     assert [one.score for one in outcome.confirmed] == [30.0 * ratio for ratio in order]
     assert yaml.safe_load((tmp_path / "out" / "best.yaml").read_text())["utd_ratio"] == order[0]
@@ -169,7 +185,13 @@ def test_optuna_draws(demos, tmp_path):
     search = {"lr": {"loguniform": [1e-4, 1e-3]}, "batch_size": {"choice": [16, 256]}}
     settings = {"demo_paths": [demos], "max_steps": 100}
     settings = {name: value for name, value in (SWEPT | settings).items() if name != "batch_size"}
-    sweep = {"trains": "hybrid", "metric": "evaluation/success_rate", "search": search, "trials": 3, "searcher": "optuna"}
+    sweep = {
+        "trains": "hybrid",
+        "metric": "evaluation/success_rate",
+        "search": search,
+        "trials": 3,
+        "searcher": "optuna",
+    }
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({**sweep, "settings": settings}))
     outcome = run_sweep(tmp_path / "sweep.yaml", tmp_path / "out")
     assert len(outcome.trials) == 3 and outcome.default.values == {"lr": 3e-4, "batch_size": 256}

@@ -26,7 +26,12 @@ def nodes(own_cluster):
 def test_trials_on_several_nodes_leave_all_in_a_store(nodes, tmp_path):
     with s3_store("sweeps") as uri:
         storage = uri("mine")
-        settings = {**SWEPT, "env_name": "faulty_envs:NodeEnv", "env_kwargs": {"folder": str(tmp_path)}, "max_steps": 100}
+        settings = {
+            **SWEPT,
+            "env_name": "faulty_envs:NodeEnv",
+            "env_kwargs": {"folder": str(tmp_path)},
+            "max_steps": 100,
+        }
         sweep = {"trains": "hybrid", "metric": "evaluation/success_rate", "trials": 2, "storage": storage}
         file = tmp_path / "sweep.yaml"
         file.write_text(yaml.safe_dump({**sweep, "search": {"lr": {"choice": [3e-4, 1e-3]}}, "settings": settings}))
@@ -37,8 +42,14 @@ def test_trials_on_several_nodes_leave_all_in_a_store(nodes, tmp_path):
         files, root = locate(storage)
         for trial in outcome.trials:
             assert files.get_file_info(f"{root}/tune/{trial.name}/checkpoint_000000/run.json").is_file
-            assert [steps for steps, _ in trial.curve] == [50, 100] and trial.curve[-1][1] == trial.score in (0.0, 0.5, 1.0)
+            assert [steps for steps, _ in trial.curve] == [50, 100] and trial.curve[-1][1] == trial.score in (
+                0.0,
+                0.5,
+                1.0,
+            )
         again = run_sweep(file, tmp_path / "out", resume=True)
-        assert {trial.name: trial.score for trial in again.trials} == {trial.name: trial.score for trial in outcome.trials}
+        assert {trial.name: trial.score for trial in again.trials} == {
+            trial.name: trial.score for trial in outcome.trials
+        }
         with pytest.raises(FileExistsError, match="holds a sweep already. Choose another storage."):
             run_sweep(file, tmp_path / "other")

@@ -17,7 +17,8 @@ UNLIMITED = 9223372036854771712
 
 @pytest.fixture
 def groups(tmp_path, monkeypatch):
-    """Writes control groups, of a machine with 10 GB free and 8 cores: the lists of groups and of mounts, and files by name."""
+    """Writes control groups, of a machine with 10 GB free and 8 cores: the lists of groups and of mounts, and files by
+    name."""
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=10**10))
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
@@ -32,7 +33,10 @@ def groups(tmp_path, monkeypatch):
     return write
 
 
-V1 = "cgroup ROOT/memory cgroup rw,memory 0 0\ncgroup ROOT/cpu,cpuacct cgroup rw,cpu,cpuacct 0 0\ntmpfs /tmp tmpfs rw 0 0"
+V1 = (
+    "cgroup ROOT/memory cgroup rw,memory 0 0\ncgroup ROOT/cpu,cpuacct cgroup rw,cpu,cpuacct 0 0\n"
+    "tmpfs /tmp tmpfs rw 0 0"
+)
 V2 = "cgroup2 ROOT/fs cgroup2 rw,nosuid 0 0"
 V1_GROUPS = "4:memory:/jobs/one\n3:cpu,cpuacct:/jobs/one\n1:name=systemd:/jobs/one"
 CASES = {

@@ -33,6 +33,8 @@ def holds(found: pa.DataType | None, spec: ArraySpec) -> bool:
     """True if a column of this type holds arrays of this spec, in the form of `to_arrow` or as lists of any length."""
     if len(spec.shape) != 1:
         return found is not None and pa.types.is_fixed_size_binary(found) and bool(found.byte_width == spec.nbytes)
-    if found is None or not (pa.types.is_fixed_size_list(found) or pa.types.is_list(found) or pa.types.is_large_list(found)):
+    if found is None or not (
+        pa.types.is_fixed_size_list(found) or pa.types.is_list(found) or pa.types.is_large_list(found)
+    ):
         return False
     return bool(found.value_type == pa.from_numpy_dtype(spec.dtype))

@@ -81,7 +81,9 @@ class _EpisodeReader:
         segments = []
         for start, stop in pairwise([0, *gaps, len(observed)]):
             rows = [*observed[start:stop], observed_next[stop - 1]]
-            check_memory(sum(array.nbytes for row in rows for array in row.values()), f"{path}: transition {first + start}")
+            check_memory(
+                sum(array.nbytes for row in rows for array in row.values()), f"{path}: transition {first + start}"
+            )
             observations = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
             stretch: dict[str, Any] = {name: column[start:stop] for name, column in columns.items()}
             number = first + start
@@ -99,7 +101,9 @@ def write_pickle(path: str | PathLike[str], segments: Iterable[Segment]) -> None
 
 
 def _to_transitions(segment: Segment) -> Iterator[dict[str, Any]]:
-    steps = [{key: _with_time_axis(rows[t]) for key, rows in segment.observations.items()} for t in range(len(segment) + 1)]
+    steps = [
+        {key: _with_time_axis(rows[t]) for key, rows in segment.observations.items()} for t in range(len(segment) + 1)
+    ]
     for t in range(len(segment)):
         yield {
             "observations": dict(steps[t]),
@@ -126,7 +130,12 @@ def _check_keys(path: str, index: int, transition: Any) -> None:
     for role in ("observations", "next_observations"):
         if not isinstance(transition[role], dict) or not transition[role]:
             raise demo_error(
-                path, index, role, "a dict of arrays", f"a {type(transition[role]).__name__}", _dict_fix(role, transition[role])
+                path,
+                index,
+                role,
+                "a dict of arrays",
+                f"a {type(transition[role]).__name__}",
+                _dict_fix(role, transition[role]),
             )
         for key, value in transition[role].items():
             if isinstance(value, dict):
@@ -151,7 +160,9 @@ def _infer_spec(path: str, index: int, observation: Mapping[str, Any]) -> dict[s
             raise demo_error(path, index, name, "an array of numbers", reprlib.repr(value), _array_fix(value))
         if array.ndim == 2 and len(array) != 1:
             found = f"{array.dtype} of shape {array.shape}"
-            raise demo_error(path, index, name, "a vector, or an image with channels", found, image_fix(array.shape, array.dtype))
+            raise demo_error(
+                path, index, name, "a vector, or an image with channels", found, image_fix(array.shape, array.dtype)
+            )
         is_image = array.ndim == 4 and (array.dtype == np.uint8 or array.shape[-1] in CHANNELS)  # other arrays are maps
         spec = ArraySpec(array.shape[1:] if array.ndim == 2 or is_image else array.shape, array.dtype)
         if len(spec.shape) == 3 and (spec.dtype != np.uint8 or spec.shape[-1] not in CHANNELS):

@@ -2,10 +2,10 @@
 
 Columns: `episode, step, actions, rewards, masks, dones, truncateds, grasp_penalty, intervened, success`, and for each
 observation key `observations.<key>` (the policy's input at this step) and `final_observations.<key>` (the observation
-after the step, null except in the last row of a segment). `success` is `info["success"]` of the last row of a segment, null
-in all others and where it is not known; files of older releases lack the column. Vectors are lists of numbers; other arrays
-are raw bytes in C order. Shapes and dtypes are in the metadata of the file under `serl_ray`, as JSON. A row group holds
-whole segments.
+after the step, null except in the last row of a segment). `success` is `info["success"]` of the last row of a segment,
+null in all others and where it is not known; files of older releases lack the column. Vectors are lists of numbers;
+other arrays are raw bytes in C order. Shapes and dtypes are in the metadata of the file under `serl_ray`, as JSON. A
+row group holds whole segments.
 """
 
 from __future__ import annotations
@@ -65,7 +65,10 @@ def write_shards(folder: str | os.PathLike[str], segments: Iterable[Segment], sc
 
 
 def write_file(
-    path: str | os.PathLike[str], segments: Sequence[Segment], trunk: str | None = None, scale: ActionScale | None = None
+    path: str | os.PathLike[str],
+    segments: Sequence[Segment],
+    trunk: str | None = None,
+    scale: ActionScale | None = None,
 ) -> None:
     """Writes segments of one layout to a Parquet file.
 
@@ -146,7 +149,9 @@ def read_parts(path: str | os.PathLike[str], keys: Collection[str] | None = None
     with open_parquet(str(path)) as file:
         layout = Layout.from_file(file, str(path))
         if missing := sorted(set(keys or ()) - set(layout.observations)):
-            raise ValueError(f"{path}: no observations {', '.join(missing)}; the file has {', '.join(layout.observations)}.")
+            raise ValueError(
+                f"{path}: no observations {', '.join(missing)}; the file has {', '.join(layout.observations)}."
+            )
         layout = Layout(
             {key: spec for key, spec in layout.observations.items() if keys is None or key in keys}, layout.action_dim
         )
@@ -189,7 +194,9 @@ def _check_columns(schema: pa.Schema, layout: Layout, path: str) -> None:
     if not layout.observations or layout.action_dim < 1:
         raise ValueError(f"{path}: no observations or no actions in it. Record the demonstrations again.")
     if SUCCESS in schema.names and schema.field(SUCCESS).type != pa.bool_():
-        raise ValueError(f"{path}: column {SUCCESS}: expected booleans, found {schema.field(SUCCESS).type}. Copy the file again.")
+        raise ValueError(
+            f"{path}: column {SUCCESS}: expected booleans, found {schema.field(SUCCESS).type}. Copy the file again."
+        )
     for name in _columns(layout):
         found = schema.field(name).type if schema.names.count(name) == 1 else None
         if name in arrays:
@@ -205,7 +212,9 @@ def _check_columns(schema: pa.Schema, layout: Layout, path: str) -> None:
                 "numbers",
             )
         if not fits:
-            raise ValueError(f"{path}: column {name}: expected {expected}, found {found or 'none'}. Copy the file again.")
+            raise ValueError(
+                f"{path}: column {name}: expected {expected}, found {found or 'none'}. Copy the file again."
+            )
 
 
 def _same_layout(layout: Layout | None, segment: Segment) -> Layout:
@@ -226,7 +235,9 @@ def _open_shard(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
 
 
 def _columns(layout: Layout) -> list[str]:
-    observations = [f"{prefix}.{key}" for prefix in ("observations", "final_observations") for key in layout.observations]
+    observations = [
+        f"{prefix}.{key}" for prefix in ("observations", "final_observations") for key in layout.observations
+    ]
     return ["episode", "step", *observations, *TRANSITION_FIELDS]
 
 
@@ -246,7 +257,9 @@ def _to_table(segment: Segment, layout: Layout, stored: Mapping[bytes, str]) -> 
         columns[field] = pa.array(getattr(segment, field), pa.from_numpy_dtype(dtype))
     columns[SUCCESS] = pa.array([None] * (n - 1) + [segment.success], pa.bool_())
     return (
-        pa.table(columns).select([*_columns(layout), SUCCESS]).replace_schema_metadata({METADATA_KEY: layout.to_json(), **stored})
+        pa.table(columns)
+        .select([*_columns(layout), SUCCESS])
+        .replace_schema_metadata({METADATA_KEY: layout.to_json(), **stored})
     )
 
 
@@ -256,7 +269,9 @@ def _stops(table: pa.Table, layout: Layout, where: str) -> np.ndarray:
     is_last = np.logical_and.reduce([final.is_valid().to_numpy(zero_copy_only=False) for final in finals.values()])
     stops = np.flatnonzero(is_last) + 1
     if not len(stops) or stops[-1] != len(table):
-        raise ValueError(f"{where}: its row group of {len(table)} rows ends without final observations. Keep row groups whole.")
+        raise ValueError(
+            f"{where}: its row group of {len(table)} rows ends without final observations. Keep row groups whole."
+        )
     return stops
 
 
@@ -265,13 +280,17 @@ def _to_segment(table: pa.Table, layout: Layout, where: str) -> Segment:
     steps = table.column("step").to_numpy()
     episodes = table.column("episode").unique().to_pylist()
     if len(episodes) > 1 or (np.diff(steps) != 1).any():
-        raise ValueError(f"{where}: a segment mixes episodes {episodes[:3]} or skips steps. Keep its rows together and in order.")
+        raise ValueError(
+            f"{where}: a segment mixes episodes {episodes[:3]} or skips steps. Keep its rows together and in order."
+        )
     if empty := [name for name in _columns(layout) if not name.startswith("final_") and table.column(name).null_count]:
         raise ValueError(f"{where}: column {empty[0]} has empty places. Record the episode again, or leave it out.")
     observations = {}
     for key, spec in layout.observations.items():
         rows = to_numpy(table.column(f"observations.{key}"), spec)
-        observations[key] = np.concatenate([rows, to_numpy(table.column(f"final_observations.{key}").slice(n - 1), spec)])
+        observations[key] = np.concatenate(
+            [rows, to_numpy(table.column(f"final_observations.{key}").slice(n - 1), spec)]
+        )
     columns: dict[str, Any] = {field: table.column(field).to_numpy() for field in SCALAR_FIELDS}
     actions = to_numpy(table.column("actions"), layout.actions)
     columns["success"] = table.column(SUCCESS)[n - 1].as_py() if SUCCESS in table.column_names else None

@@ -22,8 +22,8 @@ Episode = list[Any] | dict[str, Any]
 def episodes_in(path: str, values: Iterable[Any]) -> Iterator[tuple[int, Episode]]:
     """The episodes in the pickles of a file, each with the number of its first transition in the file.
 
-    Transitions are cut after the end of an episode. The end of a list inside another one, or of a pickle that is a list, ends an
-    episode as well.
+    Transitions are cut after the end of an episode. The end of a list inside another one, or of a pickle that is a
+    list, ends an episode as well.
 
     Args:
         path: path of the file, for errors.

@@ -51,7 +51,11 @@ def ends_episode(transition: Any) -> bool:
 def with_info(transition: dict[str, Any]) -> dict[str, Any]:
     """A transition with what is understood of its info."""
     infos = transition.get("infos", transition.get("info"))
-    return {name: infos[name] for name in FROM_INFO if name in infos} | transition if isinstance(infos, dict) else transition
+    return (
+        {name: infos[name] for name in FROM_INFO if name in infos} | transition
+        if isinstance(infos, dict)
+        else transition
+    )
 
 
 def check_end_names(path: str, index: int, transition: dict[str, Any]) -> None:
@@ -59,13 +63,15 @@ def check_end_names(path: str, index: int, transition: dict[str, Any]) -> None:
     for names in (DONES, TERMINATEDS, TRUNCATEDS):
         first, *others = [name for name in names if name in transition] or [names[0]]
         if different := [name for name in others if not _is_equal(transition[first], transition[name])]:
-            raise demo_error(path, index, different[0], f"the value of {first}, which means the same", "another", "Keep one.")
+            raise demo_error(
+                path, index, different[0], f"the value of {first}, which means the same", "another", "Keep one."
+            )
     for name in transition:
         if isinstance(name, str) and name not in ENDS and OTHER_END.search(name.lower()):
             raise demo_error(
                 path, index, name, "a known name of a flag of the end", repr(name),
-                "Rename it to dones (the episode ended), terminateds (by success or failure) or truncateds (by a time-out), "
-                "or leave it out.",
+                "Rename it to dones (the episode ended), terminateds (by success or failure) or truncateds (by a "
+                "time-out), or leave it out.",
             )  # fmt: skip
     if not any(name in transition for name in (*DONES, *TERMINATEDS)):
         raise demo_error(path, index, "dones", "a value", f"only {', '.join(map(str, transition))}")
@@ -137,7 +143,9 @@ def _numbers(path: str, first: int, fields: list[dict[str, Any]], names: Sequenc
     return numbers
 
 
-def _actions(path: str, first: int, fields: list[dict[str, Any]], model: tuple[int, tuple[int, ...]] | None) -> np.ndarray:
+def _actions(
+    path: str, first: int, fields: list[dict[str, Any]], model: tuple[int, tuple[int, ...]] | None
+) -> np.ndarray:
     """Actions (n, A), all of the shape of `model` (a transition's number and shape), by default the first."""
     model_index, shape = model or (first, array_of(fields[0]["actions"]).shape)
     for index, transition in enumerate(fields, first):

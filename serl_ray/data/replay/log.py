@@ -47,7 +47,9 @@ class ReplayLog:
         pending: bytes of observations that wait in memory.
     """
 
-    def __init__(self, folder: Path, trunk: str | None = None, state_name: str = STATE, scale: ActionScale | None = None) -> None:
+    def __init__(
+        self, folder: Path, trunk: str | None = None, state_name: str = STATE, scale: ActionScale | None = None
+    ) -> None:
         self.folder, self._trunk, self.state_name, self.scale = folder, trunk, state_name, scale
         self.shards: list[Path] = []
         self._digests: dict[str, str] = {}
@@ -143,7 +145,9 @@ class LogWriter:
                 log.flush()
             except OSError as error:
                 self._disk_is_full = True
-                text = "Experience could not be written; %.1f GB stay in memory: %s. Free some space; the run continues."
+                text = (
+                    "Experience could not be written; %.1f GB stay in memory: %s. Free some space; the run continues."
+                )
                 logger.warning(text, log.pending / 1e9, error)
         self._due = time.monotonic() + (FULL_DISK_SECONDS if self._disk_is_full else WRITE_SECONDS)
 

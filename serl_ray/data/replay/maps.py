@@ -23,7 +23,8 @@ class FrameEncoder:
     """Encoder of images (n, H, W, 3) uint8 to maps (n, N, h, w, C) float16, one map for each of N crops.
 
     The first crop is the whole image, on which the policy acts. The others are random, and the same for all cameras of
-    a step, as in the original (REFERENCE section 5). Images are resized first, and may be of another size in each camera.
+    a step, as in the original (REFERENCE section 5). Images are resized first, and may be of another size in each
+    camera.
 
     Args:
         image_keys: cameras to encode.

@@ -19,7 +19,9 @@ def sample_mixed(
     """
     num_demos = demo_count(batch_size, demo_fraction)
     if not len(online) and not len(demos):
-        raise ValueError("Neither the online nor the demonstration buffer holds a transition: there is nothing to train on.")
+        raise ValueError(
+            "Neither the online nor the demonstration buffer holds a transition: there is nothing to train on."
+        )
     if not len(demos):
         num_demos = 0
     elif not len(online):
@@ -37,7 +39,9 @@ def sample_mixed(
 def demo_count(batch_size: int, demo_fraction: float) -> int:
     """Number of demonstrations in a batch: `batch_size * demo_fraction`, rounded half to even."""
     if not 0.0 <= demo_fraction <= 1.0:
-        raise ValueError(f"demo_fraction is {demo_fraction}; choose a number from 0 (no demonstrations) to 1 (nothing else).")
+        raise ValueError(
+            f"demo_fraction is {demo_fraction}; choose a number from 0 (no demonstrations) to 1 (nothing else)."
+        )
     return round(batch_size * demo_fraction)
 
 

@@ -71,7 +71,9 @@ class ReplayBuffer:
             MemoryError: the ring needs more than `MAX_MEMORY_SHARE` of the free memory that is not promised.
         """
         if capacity < 2 or frame_stack < 1:
-            raise ValueError(f"{name}: capacity is {capacity} (at least 2) and frame_stack is {frame_stack} (at least 1).")
+            raise ValueError(
+                f"{name}: capacity is {capacity} (at least 2) and frame_stack is {frame_stack} (at least 1)."
+            )
         self.observation_spec = dict(observation_spec)
         self.capacity = capacity
         self.frame_stack = frame_stack
@@ -79,10 +81,14 @@ class ReplayBuffer:
         self.crop_keys = frozenset(crop_keys)
         self._num_crops = max((observation_spec[key].shape[0] for key in crop_keys), default=1)
         specs = _row_specs(self.observation_spec, action_dim)
-        _reserve_memory(name, self.observation_spec, capacity, capacity * row_bytes(self.observation_spec, action_dim), promised)
+        _reserve_memory(
+            name, self.observation_spec, capacity, capacity * row_bytes(self.observation_spec, action_dim), promised
+        )
         self._rows = {column: np.zeros((capacity, *spec.shape), spec.dtype) for column, spec in specs.items()}
         self._observations = {key: self._rows[f"observations/{key}"] for key in self.observation_spec}
-        self._next_row, self._previous_row, self._valid = (self._rows[link] for link in ("next_row", "previous_row", "valid"))
+        self._next_row, self._previous_row, self._valid = (
+            self._rows[link] for link in ("next_row", "previous_row", "valid")
+        )
         self._tails: dict[str, _Tail] = {}  # oldest first
         self._written = self._num_valid = 0
         self.clear()
@@ -133,11 +139,14 @@ class ReplayBuffer:
         """Uninitialised arrays for `batch_size` transitions, to be filled by `sample_into`."""
         stack = () if self.frame_stack == 1 else (self.frame_stack,)
         batch: Batch = {
-            field: np.empty((batch_size, *self._rows[field].shape[1:]), self._rows[field].dtype) for field in TRANSITION_FIELDS
+            field: np.empty((batch_size, *self._rows[field].shape[1:]), self._rows[field].dtype)
+            for field in TRANSITION_FIELDS
         }
         for role in ("observations", "next_observations"):
             specs = self.observation_spec.items()
-            batch[role] = {key: np.empty((batch_size, *stack, *self._sampled_shape(key)), spec.dtype) for key, spec in specs}
+            batch[role] = {
+                key: np.empty((batch_size, *stack, *self._sampled_shape(key)), spec.dtype) for key, spec in specs
+            }
         return batch
 
     def _sampled_shape(self, key: str) -> tuple[int, ...]:
@@ -175,10 +184,13 @@ class ReplayBuffer:
     def _check(self, segment: Segment) -> None:
         n = len(segment)
         if n >= self.capacity:
-            raise ValueError(f"{self.name}: a segment of {n} transitions needs a --capacity of {n + 1}, not {self.capacity}.")
+            raise ValueError(
+                f"{self.name}: a segment of {n} transitions needs a --capacity of {n + 1}, not {self.capacity}."
+            )
         if segment.observation_spec != self.observation_spec:
             found, expected = (
-                ", ".join(f"{k}: {s}" for k, s in specs.items()) for specs in (segment.observation_spec, self.observation_spec)
+                ", ".join(f"{k}: {s}" for k, s in specs.items())
+                for specs in (segment.observation_spec, self.observation_spec)
             )
             raise ValueError(f"{self.name}: holds observations {{{expected}}}, but the segment has {{{found}}}.")
         if segment.actions.shape[1:] != self._rows["actions"].shape[1:]:
@@ -190,10 +202,16 @@ class ReplayBuffer:
     def _pop_tail(self, segment: Segment) -> _Tail | None:
         """The row of the segment's first observation, if the buffer holds it and keeps it when the segment is added."""
         tail = self._tails.pop(str(segment.episode), None)
-        if tail is None or tail.step != segment.first_step or tail.position < self._written + len(segment) - self.capacity:
+        if (
+            tail is None
+            or tail.step != segment.first_step
+            or tail.position < self._written + len(segment) - self.capacity
+        ):
             return None
         row = tail.position % self.capacity
-        is_same = all(np.array_equal(ring[row], segment.observations[key][0]) for key, ring in self._observations.items())
+        is_same = all(
+            np.array_equal(ring[row], segment.observations[key][0]) for key, ring in self._observations.items()
+        )
         return tail if is_same else None
 
     def _forget(self, rows: np.ndarray) -> None:
@@ -265,11 +283,15 @@ def _row_specs(observation_spec: Mapping[str, ArraySpec], action_dim: int) -> di
     }
 
 
-def _reserve_memory(name: str, observation_spec: Mapping[str, ArraySpec], capacity: int, nbytes: int, promised: int) -> None:
+def _reserve_memory(
+    name: str, observation_spec: Mapping[str, ArraySpec], capacity: int, nbytes: int, promised: int
+) -> None:
     """Logs the size of a ring, and raises MemoryError if there is not enough memory."""
     num_cameras = sum(len(spec.shape) >= 3 for spec in observation_spec.values())
     free = max(free_memory() - promised, 0)
     cost = f"{name}: {num_cameras} cameras x {capacity:,} images = {nbytes / 1e9:.1f} GB; {free / 1e9:.0f} GB free"
     logger.info(cost)
     if nbytes > MAX_MEMORY_SHARE * free:
-        raise MemoryError(f"{cost}, of which {MAX_MEMORY_SHARE:.0%} may be used. Choose a smaller --capacity or fewer cameras.")
+        raise MemoryError(
+            f"{cost}, of which {MAX_MEMORY_SHARE:.0%} may be used. Choose a smaller --capacity or fewer cameras."
+        )

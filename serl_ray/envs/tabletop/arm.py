@@ -111,7 +111,9 @@ class Arm:
             names = (f"left{index}", f"right{index}")
             self.pads = tuple(model.geom(f"pad_{name}").id for name in names)
             self._finger_qpos = [model.joint(name).qposadr[0] for name in names]
-            self._servos = [int(np.flatnonzero(model.actuator_trnid[:, 0] == model.joint(name).id)[0]) for name in names]
+            self._servos = [
+                int(np.flatnonzero(model.actuator_trnid[:, 0] == model.joint(name).id)[0]) for name in names
+            ]
         self.is_closed = False
         self._turn_limit = ROTATION_LIMIT * np.array([spec.tilts, spec.tilts, True])
         self._start, self._goal = np.zeros(6), np.zeros(6)

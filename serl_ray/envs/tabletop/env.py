@@ -87,7 +87,9 @@ class TabletopEnv(gymnasium.Env[Observation, np.ndarray]):
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (self._layout.action_dim,), np.float32)
         self.observation_space = self._make_observation_space()
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
         """Starts an episode; all its randomness is drawn here from `self.np_random`."""
         super().reset(seed=seed)
         mujoco.mj_resetData(self._model, self._data)
@@ -103,7 +105,9 @@ class TabletopEnv(gymnasium.Env[Observation, np.ndarray]):
             for arm in self._arms:
                 arm.advance(fraction)
             mujoco.mj_step(self._model, self._data, nstep=_SUBSTEPS)
-        mujoco.mj_forward(self._model, self._data)  # poses and contacts of the state that is observed, not of a substep before it
+        mujoco.mj_forward(
+            self._model, self._data
+        )  # poses and contacts of the state that is observed, not of a substep before it
         self._num_steps += 1
         success = self._task.is_success()
         info = {"success": success, "grasp_penalty": GRASP_PENALTY * num_useless}
@@ -148,7 +152,10 @@ class TabletopEnv(gymnasium.Env[Observation, np.ndarray]):
 
     def _make_observation_space(self) -> gymnasium.spaces.Dict:
         mujoco.mj_forward(self._model, self._data)
-        boxes = {key: gymnasium.spaces.Box(-np.inf, np.inf, value.shape, np.float32) for key, value in self._vectors().items()}
+        boxes = {
+            key: gymnasium.spaces.Box(-np.inf, np.inf, value.shape, np.float32)
+            for key, value in self._vectors().items()
+        }
         image = gymnasium.spaces.Box(0, 255, (self._image_size, self._image_size, 3), np.uint8)
         return gymnasium.spaces.Dict({**boxes, **dict.fromkeys(self._views, image)})
 

@@ -36,8 +36,12 @@ def socket(rim: Vector, turn: str = "") -> str:
     """The socket's body, with its origin at the centre of the rim and its opening along its z axis."""
     inner, wall = PEG_HALF_WIDTH + CLEARANCE, 0.005  # half the opening, half a wall's thickness
     outer, inset = inner + 2 * wall, wall / 2 * np.sqrt(0.5)  # `inset` brings the slope's inner face to the rim's edge
-    floor = box((outer, outer, 0.004), "0.9 0.2 0.5", (0, 0, -DEPTH - 0.004), name="bottom", collides_as="fixture", mass=0.01)
-    side = box((wall, outer, DEPTH / 2), "0.10 0.62 0.45", (inner + wall, 0, -DEPTH / 2), collides_as="fixture", mass=0.005)
+    floor = box(
+        (outer, outer, 0.004), "0.9 0.2 0.5", (0, 0, -DEPTH - 0.004), name="bottom", collides_as="fixture", mass=0.01
+    )
+    side = box(
+        (wall, outer, DEPTH / 2), "0.10 0.62 0.45", (inner + wall, 0, -DEPTH / 2), collides_as="fixture", mass=0.005
+    )
     slope_size = (wall / 2, inner + FUNNEL, FUNNEL * np.sqrt(0.5))
     slope_pos = (inner + FUNNEL / 2 + inset, 0, FUNNEL / 2 - inset)
     slope = box(slope_size, "0.25 0.80 0.62", slope_pos, collides_as="fixture", mass=0.005, pitch=45)
@@ -52,7 +56,9 @@ class Insert:
     def scene(num_arms: int) -> tuple[tuple[ArmSpec, ...], str]:
         """The arms, and the MJCF of the objects that they do not hold."""
         if num_arms == 1:
-            arm = ArmSpec((0, 0, 0.16), (-0.12, -0.12, 0.055), (0.12, 0.12, 0.24), (0, 0, -0.05), peg((0, 0, -0.05), 0.07))
+            arm = ArmSpec(
+                (0, 0, 0.16), (-0.12, -0.12, 0.055), (0.12, 0.12, 0.24), (0, 0, -0.05), peg((0, 0, -0.05), 0.07)
+            )
             return (arm,), socket((0, 0, 0.038))
         held_peg, held_socket = peg((0, -0.08, 0), 0.10, _SIDEWAYS), socket((0, 0.02, 0), _SIDEWAYS)
         left = ArmSpec((0, 0.13, 0.15), (-0.12, 0.02, 0.07), (0.12, 0.22, 0.24), (0, -0.1, -0.01), held_peg)
@@ -90,7 +96,9 @@ class Insert:
         way = approach(error, tolerance=0.008, hover=DEPTH + FUNNEL + 0.012, clear=DEPTH + FUNNEL + 0.002)
         share = self._socket_frame() @ way / len(self._arms)
         yaw = self._goal_yaw()
-        return np.concatenate([motion_action(arm, sign * share, yaw) for arm, sign in zip(self._arms, (1, -1), strict=False)])
+        return np.concatenate(
+            [motion_action(arm, sign * share, yaw) for arm, sign in zip(self._arms, (1, -1), strict=False)]
+        )
 
     def _tip_in_socket(self) -> np.ndarray:
         """Position (3,) of the tip in the socket's frame, metres."""

@@ -26,7 +26,9 @@ def read_actions(table: pa.Table, folder: LeRobotFolder, where: str) -> np.ndarr
     """
     shape = folder.info["features"].get(ACTION, {}).get("shape", ())
     if len(shape) != 1 or not shape[0]:
-        raise ValueError(f"{folder.root}: features[{ACTION!r}] in info.json: expected a shape [A], found {list(shape)}.")
+        raise ValueError(
+            f"{folder.root}: features[{ACTION!r}] in info.json: expected a shape [A], found {list(shape)}."
+        )
     actions = read_numbers(table, ACTION, shape, np.dtype(np.float32), where)
     if (broken := np.argwhere(~np.isfinite(actions))).size:
         row, dim = broken[0]
@@ -52,7 +54,9 @@ def recorded_actions(files: Sequence[str], skip_bad: bool = False) -> Iterator[n
     for path in files:
         folder = folder_of(path)
         if folder is None:
-            raise ValueError(f"{path}: --rescale_actions is for LeRobot data sets, which this is not. Leave the option out.")
+            raise ValueError(
+                f"{path}: --rescale_actions is for LeRobot data sets, which this is not. Leave the option out."
+            )
         for actions in _actions_in(path, folder, skip_bad):
             if expected not in (None, actions.shape[1]):
                 raise ValueError(f"{path}: actions of {actions.shape[1]} numbers; the data before have {expected}.")
@@ -89,6 +93,6 @@ def _compare_with_statistics(actions: np.ndarray, folder: LeRobotFolder, where: 
         row, dim = beyond[0]
         folder.warn_once(
             "statistics",
-            f"{where}: {ACTION}[{dim}] is {actions[row, dim]:g}, and the statistics of the data set have {low[dim]:g} to "
-            f"{high[dim]:g}. {again}",
+            f"{where}: {ACTION}[{dim}] is {actions[row, dim]:g}, and the statistics of the data set have {low[dim]:g} "
+            f"to {high[dim]:g}. {again}",
         )

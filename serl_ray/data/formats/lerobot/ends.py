@@ -56,13 +56,21 @@ def _given_rewards(dones: np.ndarray, success: np.ndarray | None, where: str, wa
     ends = dones.copy()
     ends[-1] = True
     if success is not None:
-        warn("rewards", f"{where}: no rewards (column {REWARD}), so an end with {SUCCESS} is given the reward 1, all else 0.")
+        warn(
+            "rewards",
+            f"{where}: no rewards (column {REWARD}), so an end with {SUCCESS} is given the reward 1, all else 0.",
+        )
         ends &= success
     return ends.astype(np.float32)
 
 
 def _ends(
-    dones: np.ndarray, truncateds: np.ndarray | None, success: np.ndarray | None, rewards: np.ndarray, where: str, warn: Warn
+    dones: np.ndarray,
+    truncateds: np.ndarray | None,
+    success: np.ndarray | None,
+    rewards: np.ndarray,
+    where: str,
+    warn: Warn,
 ) -> dict[str, np.ndarray]:
     """The fields `dones`, `truncateds` and `masks` (n,) of a data set without masks.
 
@@ -77,7 +85,9 @@ def _ends(
         dones = dones.copy()
         dones[-1] = True
         sign = f"has {SUCCESS}" if success is not None else f"has the reward {rewards[-1]:g}"
-        warn("not done", f"{where}: its last row {sign}, but not {DONE}. Such a row is taken as the end of its episode.")
+        warn(
+            "not done", f"{where}: its last row {sign}, but not {DONE}. Such a row is taken as the end of its episode."
+        )
     if truncateds is not None:
         terminated = dones & ~truncateds if success is None else dones & (~truncateds | success)
     else:
@@ -90,4 +100,6 @@ def _ends(
 def _warn_of_guess(by_reward: bool, where: str, warn: Warn) -> None:
     missing = f"neither {TRUNCATED} nor {SUCCESS}" if by_reward else f"no {TRUNCATED}"
     rule = "with a reward above 0, or above all its earlier ones," if by_reward else f"with {SUCCESS}"
-    warn("ends", f"{where}: {missing}, so an episode that ends {rule} counts as terminated, and any other as a time-out.")
+    warn(
+        "ends", f"{where}: {missing}, so an episode that ends {rule} counts as terminated, and any other as a time-out."
+    )

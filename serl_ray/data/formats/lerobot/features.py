@@ -75,10 +75,14 @@ def observed(features: dict[str, dict[str, Any]], path: str) -> dict[str, str]:
     for column, feature in features.items():
         if column.startswith(OBSERVATION) and feature["dtype"] not in NO_ARRAYS:
             if feature["dtype"] not in IMAGE_DTYPES and not _is_number(feature["dtype"]):
-                raise ValueError(f"{path}: {column} has dtype {feature['dtype']!r}, neither numbers nor images. Remove it.")
+                raise ValueError(
+                    f"{path}: {column} has dtype {feature['dtype']!r}, neither numbers nor images. Remove it."
+                )
             key = key_of(column, feature)
             if key in columns:
-                raise ValueError(f"{path}: {columns[key]} and {column} are both observation {key!r}. Rename one of them.")
+                raise ValueError(
+                    f"{path}: {columns[key]} and {column} are both observation {key!r}. Rename one of them."
+                )
             columns[key] = column
     return columns
 
@@ -132,7 +136,9 @@ def _type_of(feature: dict[str, Any]) -> dict[str, Any]:
 
 def _check_place(key: str, spec: ArraySpec, videos: bool) -> None:
     if "/" in key or not spec.shape:
-        raise ValueError(f"Observation {key!r}, {spec}: LeRobot has no names with a slash, and no arrays without an axis.")
+        raise ValueError(
+            f"Observation {key!r}, {spec}: LeRobot has no names with a slash, and no arrays without an axis."
+        )
     if len(spec.shape) > MAX_AXES or 0 in spec.shape or spec.dtype.kind not in "biuf":
         raise ValueError(
             f"Observation {key!r}, {spec}: LeRobot holds numbers with 1 to {MAX_AXES} axes, none empty. Leave it out."

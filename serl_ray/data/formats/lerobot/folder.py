@@ -141,7 +141,9 @@ class LeRobotFolder:
         """The clip of an episode in the video of a feature."""
         start = self.episodes[episode].get(f"videos/{key}/from_timestamp") if self.is_v3 else 0.0
         if not isinstance(start, int | float) or not math.isfinite(start):
-            raise ValueError(f"{self.root}: its metadata do not say where episode {episode} begins in the video of {key}.")
+            raise ValueError(
+                f"{self.root}: its metadata do not say where episode {episode} begins in the video of {key}."
+            )
         return Clip(self._file("video_path", episode, f"videos/{key}", key), start)
 
     @cached_property
@@ -204,7 +206,9 @@ def _parsed(root: str, path: str, text: bytes) -> LeRobotFolder:
     if missing := [key for key in ("codebase_version", "fps", "features", "data_path") if key not in info]:
         raise ValueError(f"{path}: {', '.join(missing)} missing; LeRobot {V2} and {V3} have it. Copy the file again.")
     if not re.match(r"v(2\.[01]|3\.\d)", folder.version):
-        raise ValueError(f"{path}: codebase_version {folder.version}; this release reads {V2} and {V3}. Convert it with LeRobot.")
+        raise ValueError(
+            f"{path}: codebase_version {folder.version}; this release reads {V2} and {V3}. Convert it with LeRobot."
+        )
     for key, value, kind in (("fps", info["fps"], int | float), ("chunks_size", info.get("chunks_size", CHUNK), int)):
         if not isinstance(value, kind) or not 0 < value < 1e9:
             raise ValueError(f"{path}: {key} is {value!r}, expected a number above 0. Copy the file again.")
@@ -214,7 +218,9 @@ def _parsed(root: str, path: str, text: bytes) -> LeRobotFolder:
 
 def _check_features(features: Any, path: str) -> None:
     if not isinstance(features, dict):
-        raise ValueError(f"{path}: features: expected a description by column, found {features!r:.60}. Copy the file again.")
+        raise ValueError(
+            f"{path}: features: expected a description by column, found {features!r:.60}. Copy the file again."
+        )
     for column, feature in features.items():
         dtype, shape = (feature.get("dtype"), feature.get("shape")) if isinstance(feature, dict) else (None, None)
         is_shape = isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape)

@@ -107,7 +107,9 @@ def read_lerobot_parts(
             else:
                 yield partial(_raise, _misplaced(path, episode, episode in named, folder.root))
     for episode in sorted(missing) if is_readable else ():
-        yield partial(_raise, ValueError(f"{path}: the metadata place episode {episode} here, but it has no rows. {AGAIN}"))
+        yield partial(
+            _raise, ValueError(f"{path}: the metadata place episode {episode} here, but it has no rows. {AGAIN}")
+        )
 
 
 def _misplaced(path: str, episode: int, is_named: bool, root: str) -> ValueError:
@@ -134,7 +136,9 @@ class _EpisodeReader:
             self._options = options.with_scale_of(folder.data_files())
         self._features: dict[str, dict[str, Any]] = folder.info["features"]
         found = observed(self._features, path)
-        self._observed = {key: column for key, column in found.items() if observation_spec is None or key in observation_spec}
+        self._observed = {
+            key: column for key, column in found.items() if observation_spec is None or key in observation_spec
+        }
         self._spec = observation_spec or {}
 
     def columns(self, schema: pa.Schema) -> list[str]:
@@ -157,12 +161,16 @@ class _EpisodeReader:
             found = schema.field(column).type if names.count(column) == 1 else None
             if not (holds_images(found) if is_image else holds_numbers(found, within=column not in INDEXED)):
                 wanted = "images" if is_image else "numbers"
-                raise ValueError(f"{self._path}: column {column}: expected {wanted}, found {found}. Copy the data set again.")
+                raise ValueError(
+                    f"{self._path}: column {column}: expected {wanted}, found {found}. Copy the data set again."
+                )
         return columns
 
     def _check_rewards(self, names: list[str]) -> None:
         if REWARD in names and self._options.episodes_succeed:
-            self._folder.warn_once("episodes_succeed", f"{self._path}: it has rewards, so --episodes_succeed changes nothing.")
+            self._folder.warn_once(
+                "episodes_succeed", f"{self._path}: it has rewards, so --episodes_succeed changes nothing."
+            )
         if REWARD not in names and SUCCESS not in names and not self._options.episodes_succeed:
             raise ValueError(
                 f"{self._path}: no rewards (column {REWARD}). If every episode ends in success, convert the data set "
@@ -171,7 +179,9 @@ class _EpisodeReader:
 
     def _check_depth(self) -> None:
         if depth := [column for column in self._observed.values() if is_depth(self._features[column])]:
-            raise ValueError(f"{self._path}: {depth[0]} is a depth map, and cameras of 8 bits are read. {leave_out(depth[0])}")
+            raise ValueError(
+                f"{self._path}: {depth[0]} is a depth map, and cameras of 8 bits are read. {leave_out(depth[0])}"
+            )
 
     def read(self, first_row: int, table: pa.Table) -> Iterator[tuple[int, Segment]]:
         """The segments of an episode, cut after each done, with the numbers of their first transitions."""
@@ -230,7 +240,8 @@ class _EpisodeReader:
             raise ValueError(
                 f"{self._where(table)}: action[{dim}]: expected numbers in [-1, 1], found "
                 f"{actions[:, dim].min():g} to {actions[:, dim].max():g}. Scale the actions as for the env, or "
-                "convert the data set with convert_demos.py --rescale_actions, which divides each by its greatest value."
+                "convert the data set with convert_demos.py --rescale_actions, which divides each by its greatest "
+                "value."
             )
         return actions
 

@@ -17,7 +17,9 @@ def holds_numbers(found: pa.DataType | None, within: bool) -> bool:
     """True if a column holds numbers or, with `within`, nested lists of numbers."""
     while within and found is not None and _is_list(found):
         found = found.value_type
-    return found is not None and (pa.types.is_boolean(found) or pa.types.is_integer(found) or pa.types.is_floating(found))
+    return found is not None and (
+        pa.types.is_boolean(found) or pa.types.is_integer(found) or pa.types.is_floating(found)
+    )
 
 
 def holds_images(found: pa.DataType | None) -> bool:
@@ -44,8 +46,8 @@ def read_numbers(table: pa.Table, column: str, shape: Sequence[int], dtype: np.d
         numbers = values.astype(dtype)
     if dtype.kind in "biu" and (lost := np.flatnonzero(numbers != values)).size:
         raise ValueError(
-            f"{where}: {column}: expected numbers that {dtype} holds, found {values[lost[0]]} in frame {rows[lost[0]]}. "
-            "Record the episode again, or leave it out."
+            f"{where}: {column}: expected numbers that {dtype} holds, found {values[lost[0]]} in frame "
+            f"{rows[lost[0]]}. Record the episode again, or leave it out."
         )
     return numbers.reshape(len(table), *shape)
 
@@ -64,7 +66,8 @@ def _check_present(array: pa.Array, rows: np.ndarray, column: str, where: str) -
 
 
 def _check_sizes(counts: np.ndarray, lengths: list[np.ndarray], shape: Sequence[int], where: str) -> None:
-    """Raises ValueError for rows of `counts` (n,) numbers, in nested lists of these lengths, that do not have `shape`."""
+    """Raises ValueError for rows of `counts` (n,) numbers, in nested lists of these lengths, that do not have
+    `shape`."""
     wrong = np.flatnonzero(counts != prod(shape))
     is_cut_otherwise = len(lengths) == len(shape) and any(
         (found != size).any() for found, size in zip(lengths, shape, strict=True)
@@ -73,13 +76,14 @@ def _check_sizes(counts: np.ndarray, lengths: list[np.ndarray], shape: Sequence[
         return
     found = f"{counts[wrong[0]]} of them in frame {wrong[0]}" if wrong.size else "in lists of other lengths"
     raise ValueError(
-        f"{where}: expected an array of shape {list(shape)} in each row, as info.json says, found {counts.sum()} numbers in "
-        f"{len(counts)} rows, {found}. Copy meta and data of one data set."
+        f"{where}: expected an array of shape {list(shape)} in each row, as info.json says, found {counts.sum()} "
+        f"numbers in {len(counts)} rows, {found}. Copy meta and data of one data set."
     )
 
 
 def read_images(table: pa.Table, column: str, shape: Sequence[int], where: str) -> np.ndarray:
-    """The images (n, H, W, C) uint8 of a column of PNG or JPEG bytes; `where` names the episode and the column in errors.
+    """The images (n, H, W, C) uint8 of a column of PNG or JPEG bytes; `where` names the episode and the column in
+    errors.
 
     Raises:
         ValueError: an image is missing, cannot be decoded, or has another shape than (H, W, C).

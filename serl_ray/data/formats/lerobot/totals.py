@@ -23,7 +23,9 @@ def check_totals(root: str, info: Mapping[str, Any], episodes: Mapping[int, Mapp
     """
     if wrong := [index for index, row in episodes.items() if type(row.get("length")) is not int or row["length"] < 1]:
         found = episodes[wrong[0]].get("length")
-        raise ValueError(f"{root}: its metadata give episode {wrong[0]} the length {found!r:.60}. Copy the folder meta again.")
+        raise ValueError(
+            f"{root}: its metadata give episode {wrong[0]} the length {found!r:.60}. Copy the folder meta again."
+        )
     _check_clips(root, info, episodes)
     total, num_frames = (_count(root, info, name) for name in ("total_episodes", "total_frames"))
     listed = sum(row["length"] for row in episodes.values())
@@ -47,7 +49,9 @@ def check_totals(root: str, info: Mapping[str, Any], episodes: Mapping[int, Mapp
 def _count(root: str, info: Mapping[str, Any], name: str) -> int | None:
     value = info.get(name)
     if value is not None and (type(value) is not int or not 0 <= value < MOST):
-        raise ValueError(f"{root}: info.json has the {name} {value!r:.60}, expected a whole number. Copy the file again.")
+        raise ValueError(
+            f"{root}: info.json has the {name} {value!r:.60}, expected a whole number. Copy the file again."
+        )
     return value
 
 

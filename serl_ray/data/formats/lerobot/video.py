@@ -91,7 +91,9 @@ class _OtherVideo(ValueError):
     """A video that holds other images than its data set says."""
 
 
-def _decode(file: BinaryIO, times: np.ndarray, tolerance: float, shape: tuple[int, ...], path: str) -> list[np.ndarray | None]:
+def _decode(
+    file: BinaryIO, times: np.ndarray, tolerance: float, shape: tuple[int, ...], path: str
+) -> list[np.ndarray | None]:
     """The images nearest to the times (n,), None where the nearest is further off than the tolerance, seconds."""
     images: list[np.ndarray | None] = [None] * len(times)
     distances = np.full(len(times), tolerance * (1 + 1e-3))
@@ -121,6 +123,6 @@ def _check_stream(stream: VideoStream, shape: tuple[int, ...]) -> None:
         raise _OtherVideo(f"its shades have {components[0].bits} bits, as a depth map's. {leave_out('this camera')}")
     if len(shape) != 3 or shape[-1] not in COLORS or shape[:2] != (stream.height, stream.width):
         raise _OtherVideo(
-            f"expected images of shape {list(shape)}, as info.json says, found a video of {stream.height} x {stream.width} "
-            "pixels, which gives 1 or 3 channels. Copy meta and videos of one data set."
+            f"expected images of shape {list(shape)}, as info.json says, found a video of {stream.height} x "
+            f"{stream.width} pixels, which gives 1 or 3 channels. Copy meta and videos of one data set."
         )

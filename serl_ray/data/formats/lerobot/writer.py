@@ -188,7 +188,9 @@ class _Writer:
     def _path(self, templates: dict[str, str], key: str = "") -> Path:
         chunk, index = divmod(self._num_files, CHUNK)
         episode = {"episode_chunk": chunk, "episode_index": self._num_files}
-        return self._root / templates[self._style.version].format(chunk_index=chunk, file_index=index, video_key=key, **episode)
+        return self._root / templates[self._style.version].format(
+            chunk_index=chunk, file_index=index, video_key=key, **episode
+        )
 
     def _open(self, schema: pa.Schema) -> pq.ParquetWriter:
         path = self._path(DATA_PATH)
@@ -212,7 +214,9 @@ class _Writer:
         chunk, index = divmod(self._num_files, CHUNK)
         prefixes = ["data", *(f"videos/{key}" for key in self._videos)]
         return {
-            f"{prefix}/{name}": number for prefix in prefixes for name, number in (("chunk_index", chunk), ("file_index", index))
+            f"{prefix}/{name}": number
+            for prefix in prefixes
+            for name, number in (("chunk_index", chunk), ("file_index", index))
         }
 
     def _write_episode(self, length: int, place: dict[str, Any], measured: stats.Stats) -> None:
