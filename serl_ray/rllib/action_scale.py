@@ -11,7 +11,8 @@ from typing import Any
 from serl_ray.data.action_scale import ActionScale
 from serl_ray.data.demo_scale import scale_of_demos
 from serl_ray.options.sets import HybridOptions, TrainingOptions
-from serl_ray.rllib.checkpoint import ACTION_SCALE, RUN_FILE, checkpoint_of, read_run
+from serl_ray.rllib.agreement import ACTION_SCALE
+from serl_ray.rllib.checkpoint import RUN_FILE, checkpoint_of, read_run
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,6 @@ from serl_ray.data.observations import squeezed_cameras
 from serl_ray.data.replay.log import LogWriter, ReplayLog
 from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.evaluation.held_out import ValueCurve
-from serl_ray.evaluation.rollouts import Episode
 from serl_ray.options.sets import options_in
 from serl_ray.rllib import checkpoint
 from serl_ray.rllib.action_scale import explanation, from_contract, to_contract
@@ -28,6 +27,7 @@ from serl_ray.rllib.callbacks import NO_LOGGER
 from serl_ray.rllib.checkpoint import COUNTERS, RunState
 from serl_ray.rllib.config import SERLConfig
 from serl_ray.rllib.entropy import EntropyWatch
+from serl_ray.rllib.evaluated import EvaluatedRun
 from serl_ray.rllib.evaluator import Evaluator
 from serl_ray.rllib.fade import FADE_COUNTERS, Fade
 from serl_ray.rllib.failures import FaultLog, WorkerError, diverged
@@ -36,17 +36,14 @@ from serl_ray.rllib.gauges import Gauges
 from serl_ray.rllib.metrics import METRICS, EpisodeLog, MetricsLog
 from serl_ray.rllib.policy import SERLPolicy
 from serl_ray.rllib.public_methods import PublicMethods
-from serl_ray.rllib.results import RunResults, evaluation_results
-from serl_ray.rllib.sampling import RETRY_SECONDS, say_what_waits
+from serl_ray.rllib.results import RunResults
+from serl_ray.rllib.sampling import say_what_waits
 from serl_ray.types import Batch
 
 logger = logging.getLogger(__name__)
 
-EVALUATION_ATTEMPTS = 60
-"""Attempts before a failed final evaluation ends the run."""
 
-
-class TrainingAlgorithm(PublicMethods):
+class TrainingAlgorithm(EvaluatedRun, PublicMethods):
     """The loop of training; `SERL` and `OfflineSERL` say where batches come from and what a step is."""
 
     steps_metric: str
@@ -115,19 +112,17 @@ class TrainingAlgorithm(PublicMethods):
         self._prepare()
         self.log_writer = LogWriter(self.logs.values())
         self.feed = BatchFeed(self._sample_batch, self.agent.device, self._reads_batches)
-        workers, episodes, films = (
-            self.eval_env_runner_group,
-            self.options.evaluation.evaluation_episodes,
-            self.config.films,
-        )
-        success_return = self.options.reward.success_return
+        workers, films = self.eval_env_runner_group, self.config.films
+        episodes, success_return = self.options.evaluation.evaluation_episodes, self.options.reward.success_return
         self.evaluator = Evaluator(workers, episodes, self.faults, films, lambda: self.should_stop, success_return)
         self.metrics_log = MetricsLog()
         replay_dir = self.config.replay_dir
         self.gauges = Gauges(run=Path(replay_dir).parent.name if replay_dir else Path(self.logdir).name)
-        self.results = RunResults(
-            self.config.metrics_num_episodes_for_smoothing, self.config.keep_per_episode_custom_metrics
+        window, keep_custom = (
+            self.config.metrics_num_episodes_for_smoothing,
+            self.config.keep_per_episode_custom_metrics,
         )
+        self.results = RunResults(window, keep_custom)
         self.metrics = NO_LOGGER
         self.evaluated: dict[str, Any] = {}
         self._has_evaluated = False
@@ -171,62 +166,6 @@ class TrainingAlgorithm(PublicMethods):
         }
         return self._result(rates, env_steps)
 
-    def _evaluate(self) -> None:
-        """Starts an evaluation; while the one before is playing, only held-out data are judged anew."""
-        if not self.can_evaluate:
-            return
-        if self.evaluator.is_playing:
-            self._judge()
-            return
-        self.callbacks.on_evaluate_start(algorithm=self, metrics_logger=NO_LOGGER)
-        self._judge()
-        if self.eval_env_runner_group is None:
-            self._end_evaluation({})
-        else:
-            self.evaluator.start(self.policy.get_weights(), self.steps)
-
-    def _judge(self) -> None:
-        """Evaluates on held-out data, where there are some."""
-
-    def _end_evaluation(self, outcome: dict[str, float]) -> None:
-        """Takes the metrics of an evaluation into the results."""
-        self.metrics_log.set(outcome)
-        outcomes, keep_custom = self.evaluator.last_outcomes, self.config.keep_per_episode_custom_metrics
-        played = evaluation_results(outcomes, keep_custom) if outcomes else {}
-        self.evaluated, self._has_evaluated = {**played, **self.metrics_log.known("evaluation", "held_out")}, True
-        self.callbacks.on_evaluate_end(algorithm=self, metrics_logger=NO_LOGGER, evaluation_metrics=self.evaluated)
-
-    def evaluate_now(self) -> dict[str, float]:
-        """Waits for the evaluation of the policy as it is, and returns every metric."""
-        self.play_evaluation()
-        return self._result({}, self.env_steps)
-
-    @property
-    def can_evaluate(self) -> bool:
-        """True if there are evaluation workers or held-out data."""
-        return self.eval_env_runner_group is not None
-
-    def play_evaluation(self) -> list[Episode]:
-        """Waits for an evaluation of the policy as it is, whose metrics are in the results from now on.
-
-        Returns:
-            The episodes that were played; none without an env, and where the run has been told to stop.
-        """
-        if outcome := self.evaluator.wait():
-            self._end_evaluation(outcome)
-        self._evaluate()
-        for _ in range(EVALUATION_ATTEMPTS):
-            if outcome := self.evaluator.wait():
-                self._end_evaluation(outcome)
-                return self.evaluator.last_episodes
-            if self.should_stop or self.eval_env_runner_group is None:
-                return []
-            time.sleep(RETRY_SECONDS)
-            self.evaluator.start(self.policy.get_weights(), self.steps)
-        raise WorkerError(
-            "The evaluation has failed again and again; the messages above say why. The run itself is saved."
-        )
-
     def _learn(self, learner_steps: int) -> None:
         """Each is `cta_ratio - 1` updates of the critics and then a full one, on batches of their own (REFERENCE
         section 4)."""
@@ -248,10 +187,6 @@ class TrainingAlgorithm(PublicMethods):
                 self.learner_steps += 1
             if is_last:
                 return
-
-    def _evaluation_is_due(self, steps_before: int) -> bool:
-        every = self.options.evaluation.evaluate_every
-        return bool(every) and self.steps // every > steps_before // every
 
     def _result(self, rates: dict[str, float], env_steps_before: int) -> dict[str, Any]:
         if finished := self.evaluator.finished():

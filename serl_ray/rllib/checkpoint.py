@@ -11,8 +11,6 @@ replay
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import logging
 import platform
 import re
@@ -27,18 +25,23 @@ import torch
 
 from serl_ray.agents.agent import Agent
 from serl_ray.agents.checkpoint import CONFIG_FILE, TENSORS_FILE, read_tensors, save_agent
-from serl_ray.data.replay.log import ReplayLog, num_transitions, read_shards
+from serl_ray.data.replay.log import ReplayLog, read_shards
 from serl_ray.data.replay.ring import ReplayBuffer
-from serl_ray.envs.make import BUNDLED_ENVS
 from serl_ray.files.atomic import read_json, sync, write_json
 from serl_ray.files.digests import check_files, check_seal, write_sealed
-from serl_ray.files.uris import local_copy
 from serl_ray.options.sets import TrainingOptions
+from serl_ray.rllib.agreement import (
+    check_contract,
+    check_demonstrations,
+    check_match,
+    check_shards,
+    check_trunk,
+    classifier_id,
+)
 from serl_ray.rllib.buffers import add_in_pieces
 from serl_ray.rllib.fade import FADE_COUNTERS
 from serl_ray.rllib.failures import FaultLog, LearnerError
 from serl_ray.rllib.metrics import EpisodeLog, is_count
-from serl_ray.utils.options import Role, names_of
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +57,6 @@ RLLIB_FILE = "rllib_checkpoint.json"
 NOT_RLLIBS = {"checkpoint_version": "a checkpoint of serl_ray: load it with serl_ray.rllib.SERL.from_checkpoint"}
 REPLAYS = ("online", "demos")
 NETWORKS = ("networks.", "target.")
-ACTION_SCALE = "action_scale"
-"""Part of the contract that a run takes over from a checkpoint, where its own demonstrations have none."""
 SHARD = re.compile(r"[\w-]+\.parquet")
 COUNTERS = ("env_steps", "learner_steps", "interventions", "demonstrations", *FADE_COUNTERS)
 PARTS = dict.fromkeys(("options", "contract", "counters", "episodes", "faults", "random", "replay", "sha256"), dict)
@@ -130,18 +131,18 @@ def load(state: RunState, directory: str) -> RunState:
     path = Path(directory)
     saved = read_run(path)
     check_match(path, saved["options"], state.options)
-    _check_contract(path, saved["contract"], state.contract)
+    check_contract(path, saved["contract"], state.contract)
     if saved.get("classifier") != classifier_id(state.options.reward.classifier):
         logger.warning("The rewards in %s are of another classifier than those to come.", path)
-    _check_demonstrations(path, saved["counters"]["demonstrations"], state.counters["demonstrations"])
+    check_demonstrations(path, saved["counters"]["demonstrations"], state.counters["demonstrations"])
     shards = {
         name: [path / REPLAY_DIR / name / shard for shard in saved["replay"].get(name, [])] for name in state.logs
     }
-    _check_shards(path, shards, saved["counters"])
+    check_shards(path, shards, saved["counters"])
     tensors = read_tensors(path / AGENT_DIR)
     files = [path / AGENT_DIR / TENSORS_FILE, path / AGENT_DIR / CONFIG_FILE, *chain.from_iterable(shards.values())]
     check_files(path, saved["sha256"], [str(file.relative_to(path)) for file in files])
-    _check_trunk(path, tensors, state.agent, state.options.agent.networks.encoder.trunk)
+    check_trunk(path, tensors, state.agent, state.options.agent.networks.encoder.trunk)
     state.agent.state.check(tensors)
     try:
         episodes = EpisodeLog.from_json(saved["episodes"], state.options.reward.success_return)
@@ -171,7 +172,7 @@ def _load_replay(state: RunState, shards: dict[str, list[Path]], digests: dict[s
 def start_from(agent: Agent, run: Path) -> None:
     """Takes over the networks, the targets and the temperature that another run has trained; optimisers start anew."""
     tensors, theirs = agent.state.tensors(), read_tensors(checkpoint_of(run) / AGENT_DIR)
-    _check_trunk(run, theirs, agent, agent.config.networks.encoder.trunk)
+    check_trunk(run, theirs, agent, agent.config.networks.encoder.trunk)
     trained = {name: tensor for name, tensor in theirs.items() if name.startswith(NETWORKS)}
     agent.state.load({name: tensor for name, tensor in tensors.items() if not name.startswith(NETWORKS)} | trained)
 
@@ -183,84 +184,6 @@ def check_finite(agent: Agent) -> None:
             raise LearnerError(
                 f"{name} holds NaN or infinite numbers, so nothing is saved. Go on from an earlier checkpoint."
             )
-
-
-def _check_trunk(path: Path, tensors: dict[str, torch.Tensor], agent: Agent, trunk: str) -> None:
-    """Raises ValueError where a frozen trunk, which also encodes what is to come, is not the one that was trained
-    with."""
-    if not agent.config.networks.encoder.frozen:
-        return
-    for name, ours in agent.networks.state_dict().items():
-        theirs = tensors.get(f"networks.{name}")
-        if name.startswith("encoder.trunk.") and theirs is not None and not torch.equal(theirs, ours.cpu()):
-            raise ValueError(f"{path} was trained with another trunk than {trunk!r}: name the same --trunk.")
-
-
-def check_match(path: Path, saved: dict[str, Any], options: TrainingOptions) -> None:
-    """Raises ValueError for the first option that decides what networks there are, and differs."""
-    values = options.flat()
-    for name in names_of(type(options), Role.MUST_MATCH):
-        ours = json.loads(json.dumps(values[name]))
-        if saved.get(name) != ours:
-            raise ValueError(
-                f"{path} was trained with {name} {saved.get(name)!r}, this run has {ours!r}: choose the same."
-            )
-
-
-def checked_env(path: Path, saved: dict[str, Any], env_name: str | None) -> str | None:
-    """The env to make for a checkpoint: the one that is named, or the one that it was trained in, if that comes with
-    serl_ray.
-
-    Raises:
-        ValueError: it is somebody's own, whose code would run because a file says so.
-    """
-    if env_name is None and saved.get("env_name") not in (None, *BUNDLED_ENVS):
-        raise ValueError(
-            f"{path} says that it was trained in {saved['env_name']!r}, made with {saved.get('env_kwargs')}. "
-            "To make it runs its code: if that is your env, name it (--env_name)."
-        )
-    return env_name or saved.get("env_name")
-
-
-def _check_contract(path: Path, saved: dict[str, Any], ours: dict[str, Any]) -> None:
-    for name, theirs in ours.items():
-        is_left_open = name == ACTION_SCALE and None in (theirs, saved.get(name))
-        if saved.get(name) != theirs and not is_left_open:
-            raise ValueError(
-                f"{path} was trained with an env whose {name} are {saved.get(name)!r}; this env has {theirs!r}."
-            )
-
-
-def _check_demonstrations(path: Path, saved: int, ours: int) -> None:
-    if saved != ours:
-        raise ValueError(
-            f"{path} began with {saved} transitions of demonstrations, and has them; those of --demo_paths are now "
-            f"{ours}. Name the same, or begin another run: --init_from takes over its policy."
-        )
-
-
-def _check_shards(path: Path, shards: dict[str, list[Path]], counters: dict[str, Any]) -> None:
-    """Finds what is missing or cut off before anything is taken over."""
-    for files in shards.values():
-        if missing := [file.name for file in files if not file.is_file()]:
-            raise FileNotFoundError(
-                f"{path} is incomplete: {', '.join(missing[:3])} is not in {files[0].parent}. Copy it again."
-            )
-    if "online" in shards and (found := num_transitions(shards["online"])) != counters.get("env_steps"):
-        raise ValueError(
-            f"{path} counts {counters.get('env_steps')} env steps, but its replay has {found}: it is damaged."
-        )
-
-
-def classifier_id(folder: str | None) -> str | None:
-    """Identity of a trained classifier: a hash of the files in its folder."""
-    if folder is None:
-        return None
-    digest = hashlib.sha256()
-    for file in sorted(local_copy(folder).glob("*.*")):
-        if file.suffix in (".json", ".safetensors"):
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 def checkpoints_of(run: Path) -> list[Path]:

@@ -18,6 +18,7 @@ from serl_ray.options.presets import PresetName, preset
 from serl_ray.options.sets import HybridOptions, TrainingOptions, options_in
 from serl_ray.rllib import checkpoint
 from serl_ray.rllib.action_scale import scale_of_run
+from serl_ray.rllib.agreement import check_match
 from serl_ray.rllib.callbacks import check_callbacks
 from serl_ray.rllib.config_keys import check_attributes, check_given, default_of, refuse_replaced, same
 from serl_ray.rllib.normalising import check_has_scale, with_scale_of
@@ -215,7 +216,7 @@ class SERLConfig(AlgorithmConfig):
         if options.schedule.init_from:
             path = checkpoint.checkpoint_of(Path(options.schedule.init_from))
             saved = checkpoint.read_run(path)["options"]
-            checkpoint.check_match(path, saved, with_scale_of(saved, options))
+            check_match(path, saved, with_scale_of(saved, options))
             self.random_steps = 0
             self.normalise_state = bool(saved.get("normalise_state"))
             if options.agent.objective == "sac":

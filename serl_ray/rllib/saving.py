@@ -12,6 +12,7 @@ from ray.tune import Checkpoint
 from serl_ray.networks.config import TRUNKS
 from serl_ray.options.sets import TrainingOptions
 from serl_ray.rllib import checkpoint
+from serl_ray.rllib.agreement import checked_env
 from serl_ray.utils.options import Role, names_of
 
 PICKLE = "_dict_checkpoint.pkl"
@@ -42,7 +43,7 @@ class SavedAlgorithm(Algorithm):
             config = cls.get_default_config()
             _check_paths(Path(directory), config.options_class, saved, options)
             described = {name: saved[name] for name in names_of(config.options_class) if name in saved} | options
-            described["env_name"] = checkpoint.checked_env(Path(directory), saved, env_name)
+            described["env_name"] = checked_env(Path(directory), saved, env_name)
             algorithm = config.training(**described).build_algo()
             algorithm.load_checkpoint(directory)
         return algorithm

@@ -16,7 +16,8 @@ from serl_ray.files.paths import is_uri
 from serl_ray.networks.classifier import CONFIG_FILE
 from serl_ray.options.sets import TrainingOptions
 from serl_ray.rllib.action_scale import saved_scale
-from serl_ray.rllib.checkpoint import AGENT_DIR, RUN_FILE, checked_env, checkpoint_of, classifier_id, read_run
+from serl_ray.rllib.agreement import checked_env, classifier_id
+from serl_ray.rllib.checkpoint import AGENT_DIR, RUN_FILE, checkpoint_of, read_run
 from serl_ray.utils.options import OptionError, names_of
 
 

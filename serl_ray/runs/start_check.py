@@ -10,7 +10,8 @@ from serl_ray.data.errors import DemoError
 from serl_ray.data.observations import check_selection
 from serl_ray.envs.make import BUNDLED_ENVS, all_cameras, build_env
 from serl_ray.options.sets import HybridOptions, OfflineOptions, TrainingOptions
-from serl_ray.rllib.checkpoint import check_match, checkpoint_of, read_run
+from serl_ray.rllib.agreement import check_match
+from serl_ray.rllib.checkpoint import checkpoint_of, read_run
 from serl_ray.rllib.demo_shapes import Shape, Shapes, check_same, differences, first_shapes, state_keys_of
 from serl_ray.rllib.normalising import with_scale_of
 from serl_ray.types import ActionLayout

@@ -11,7 +11,7 @@ from serl_ray.envs.learned_reward import LearnedReward, parse_gate
 from serl_ray.envs.make import make_env
 from serl_ray.networks.classifier import RewardClassifier
 from serl_ray.options.sets import HybridOptions
-from serl_ray.rllib.checkpoint import classifier_id
+from serl_ray.rllib.agreement import classifier_id
 
 
 class Film(gymnasium.Env):

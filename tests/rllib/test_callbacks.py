@@ -104,7 +104,7 @@ def test_evaluations_begin_and_end_and_their_metrics_can_be_changed(build):
 
 
 def test_an_evaluation_that_is_tried_again_begins_once(build, monkeypatch):
-    monkeypatch.setattr("serl_ray.rllib.base.RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("serl_ray.rllib.evaluated.RETRY_SECONDS", 0.0)
     algorithm = build(config())
     wait, fails = algorithm.evaluator.wait, iter((True, True))  # nothing is under way at first; then an attempt fails
 

@@ -6,7 +6,7 @@ import pytest
 
 from serl_ray.networks.classifier import RewardClassifier
 from serl_ray.networks.config import EncoderConfig
-from serl_ray.rllib.checkpoint import classifier_id
+from serl_ray.rllib.agreement import classifier_id
 from serl_ray.runs.policy import find_classifier
 
 
