@@ -163,8 +163,9 @@ class AgentNetworks(nn.Module):
 
         The first updates then take minutes on a CPU. The learner benchmark measures the gain.
         """
-        # Several losses share a graph, and their gradients are taken one after the other.
-        torch._functorch.config.donated_buffer = False
+        from torch._functorch import config  # whose import takes seconds
+
+        config.donated_buffer = False  # several losses share a graph, and their gradients are taken one after the other
         for part in (self.actor, self.critic, self.grasp_critic):
             if part is not None:
                 part.compile()
