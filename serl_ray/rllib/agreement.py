@@ -1,4 +1,4 @@
-"""What a checkpoint must agree with: the run that takes it over, its env, its demonstrations and its own parts."""
+"""Checks that a checkpoint agrees with the run that takes it over, its env, its demonstrations and its own parts."""
 
 from __future__ import annotations
 

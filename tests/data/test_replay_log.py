@@ -104,7 +104,7 @@ def test_what_could_not_be_written_stays_in_memory(tmp_path, monkeypatch):
     log = ReplayLog(tmp_path)
     log.append(stamped_segment(0, 0, 5))
 
-    def no_room(path, segments, trunk):
+    def no_room(path, segments, trunk, scale):
         path.write_bytes(b"half of it")
         raise OSError(28, "No space left on device")
 

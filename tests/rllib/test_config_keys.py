@@ -143,8 +143,10 @@ def test_an_attribute_that_nobody_reads_is_refused_with_the_nearest_name():
 
 
 @pytest.mark.parametrize("cls", [SERLConfig, OfflineConfig])
-def test_a_whole_config_passes_through_a_dict_and_through_validation_twice(cls):
-    for config in (cls(), cls().training(env_name="line_envs:LineEnv", batch_size=32, demo_paths=("demos.pkl",))):
+def test_a_whole_config_passes_through_a_dict_and_through_validation_twice(cls, tmp_path):
+    (tmp_path / "demos.pkl").touch()
+    demo_paths = (str(tmp_path / "demos.pkl"),)
+    for config in (cls(), cls().training(env_name="line_envs:LineEnv", batch_size=32, demo_paths=demo_paths)):
         again = cls().update_from_dict(config.to_dict())
         assert options_in(again) == options_in(config)
     config.validate()
