@@ -87,7 +87,7 @@ def inspect_env(
     problems += [*_outcome_problems(recording), *reset_problems(recording), *filter(None, [recording.failure])]
     problems += reward_contradictions(recording, bound)
     warnings += [
-        *_observation_warnings(recording),
+        *_observation_warnings(recording, [STATE] if state_keys is None else state_keys),
         *_outcome_warnings(recording, setup_mode, bound),
         *remarks(recording, layout),
     ]
@@ -212,9 +212,9 @@ def _outcome_problems(recording: Recording) -> Iterator[str]:
         yield "Every step ends an episode: set terminated for success and failure, truncated for the time limit."
 
 
-def _observation_warnings(recording: Recording) -> Iterator[str]:
+def _observation_warnings(recording: Recording, state_keys: Sequence[str]) -> Iterator[str]:
     arrays = recording.sound_arrays()
-    if arrays and STATE not in arrays:
+    if arrays and not arrays.keys() & set(state_keys):
         yield "There is no valid `state`: name the vectors of the agent's state with state_keys."
     for key, values in arrays.items():
         if values.dtype == np.uint8 and values.any() and np.all(values == values[0]):

@@ -45,9 +45,12 @@ class Film:
         """Appends the env's image; H.264 needs even sides, so an odd side loses its last pixel.
 
         Raises:
-            ValueError: the env has no images: its `render()` returns no array.
+            ValueError: the env has no images: it has no `render()`, or one that returns no array.
         """
-        frame: Any = env.render()
+        try:
+            frame: Any = env.render()
+        except NotImplementedError:
+            frame = None
         if not isinstance(frame, np.ndarray):
             raise ValueError(f"{type(env.unwrapped).__name__}.render() gives no image, so there is no video to write.")
         height, width = (side // 2 * 2 for side in frame.shape[:2])

@@ -101,6 +101,8 @@ def test_the_chosen_cameras_are_looked_at():
     assert told(inspect_env(FakeEnv(), MODE, state_keys=["force"]).problems, "force not found")
     report = inspect_env(FakeEnv(), MODE, image_keys=["front"], state_keys=["state", "object_state"])
     assert (report.problems, report.warnings) == ([], [])
+    report = inspect_env(FakeEnv(), MODE, image_keys=["front"], state_keys=["object_state"])
+    assert not told(report.warnings, "There is no valid `state`")
 
 
 def test_what_nobody_uses_is_a_warning():

@@ -99,7 +99,7 @@ def test_an_env_without_pictures_is_evaluated_and_said_to_be_one(tmp_path, caplo
     caplog.set_level(logging.WARNING)
     result = train(HybridRun.of(env_name="line_envs:LineEnv", **SMALL, save_dir=tmp_path / "run"))
     assert result["evaluation/episodes"] == 2 and result["faults/evaluations_lost"] == 0
-    assert caplog.text.count("Evaluations are not filmed") == 1 and "NotImplementedError" in caplog.text
+    assert caplog.text.count("Evaluations are not filmed") == 1 and "LineEnv.render() gives no image" in caplog.text
     assert not (tmp_path / "run" / "videos").exists()
 
 
@@ -160,3 +160,8 @@ def test_a_long_and_large_video_is_a_small_gif(tmp_path):
     gif, height, width = gif_of(tmp_path / "video.mp4")
     frames = list(ImageSequence.Iterator(Image.open(io.BytesIO(gif))))
     assert (height, width) == (GIF_SIDE // 2, GIF_SIDE) and sum(frame.info["duration"] for frame in frames) >= 30_000
+
+
+def test_an_env_without_render_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"LineEnv.render\(\) gives no image, so there is no video to write"):
+        record_video(lambda observation: np.zeros(7, np.float32), LineEnv(), tmp_path / "video.mp4", episodes=1)
