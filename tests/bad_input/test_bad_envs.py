@@ -73,7 +73,7 @@ SPACES = [
         "float64 actions", "The action space is float64: make it float32", action_space=Box(-1, 1, (7,), np.float64)
     ),
     spaced(
-        "float image", "'front' is a float32 image\. Scale values", ("front",), front=Box(0, 1, (6, 8, 3), np.float32)
+        "float image", r"'front' is a float32 image\. Scale values", ("front",), front=Box(0, 1, (6, 8, 3), np.float32)
     ),
     spaced(
         "grey image", r"'front' has shape \(6, 8, 1\).*three colour", ("front",), front=Box(0, 255, (6, 8, 1), np.uint8)
