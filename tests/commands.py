@@ -1,6 +1,6 @@
 """Commands of `serl` in processes of their own, which begin with their imports done.
 
-The tests start dozens of commands, and each would import for seven seconds. A server imports once and forks for each.
+The tests start dozens of commands, and each would import for seconds. A server imports once and forks for each.
 """
 
 from __future__ import annotations

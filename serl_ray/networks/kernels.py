@@ -61,8 +61,7 @@ class Adam:
 
     Its moments exist at once, so all checkpoints have the same tensors.
     A step of the critic of two cameras (2.7 million numbers) takes half the time of PyTorch's default: 7.4 ms instead
-    of 15.5 ms. `torch.optim.Adam` itself imports torch's compiler, which takes two seconds at the start of every
-    process.
+    of 15.5 ms. `torch.optim.Adam` itself imports torch's compiler at the start of every process.
 
     Attributes:
         state: `step`, `exp_avg` and `exp_avg_sq` of each parameter, under torch's names.

@@ -117,7 +117,7 @@ class SERL(TrainingAlgorithm):
         trained = min(steps, self.env_steps - self.options.learning.training_starts)
         if trained > 0 and self.options.agent.objective != "sac":
             self.fade.step(trained, self.options.learning.warmup_steps)
-            if episode is not None:
+            if episode is not None and episode.success is not None:
                 self.fade.add_episode(episode.success and not episode.interventions)
 
     def recover(self) -> int:
