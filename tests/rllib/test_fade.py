@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from serl_ray.rllib import SERL
 from serl_ray.rllib.fade import KEPT, Fade
 
 
@@ -60,3 +62,13 @@ def test_a_part_of_imitation_is_kept_until_the_policy_is_good_alone():
     fade = Fade()
     assert play(fade, [True, False] * 40) == pytest.approx(KEPT)
     assert play(fade, [True] * 40) == 0.0
+
+
+def test_an_episode_of_unknown_success_moves_the_fade_by_its_steps_alone():
+    fade, agent = Fade(), SimpleNamespace(objective="awac")
+    learning = SimpleNamespace(training_starts=0, warmup_steps=100)
+    run = SimpleNamespace(env_steps=50, fade=fade, options=SimpleNamespace(learning=learning, agent=agent))
+    SERL._wean(run, 10, SimpleNamespace(success=None, interventions=0))
+    assert (fade.fade_progress, fade.fade_episodes) == (10, 0)
+    SERL._wean(run, 10, SimpleNamespace(success=True, interventions=0))
+    assert (fade.fade_progress, fade.fade_episodes) == (20, 1)
