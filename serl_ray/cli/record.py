@@ -48,8 +48,8 @@ class Record(Options):
     setup_mode: SetupMode = "single-arm-learned-gripper"
     """Number of arms, and whether their grippers are learned."""
     image_keys: tuple[str, ...] | None = None
-    """Cameras to record; by default all cameras of your own env, else the front one, `image`, and each wrist's. Give
-    none to record the state alone."""
+    """Cameras to record, beside all vectors of the env; by default all cameras of your own env, else the front one,
+    `image`, and each wrist's. Give none to record the vectors alone."""
     env_kwargs: dict[str, Any] | None = None
     """Arguments of the env's constructor, as names and YAML values: ip 10.0.0.2 cameras '[front, wrist]'."""
     reward: RewardKind = "sparse"

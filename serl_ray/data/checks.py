@@ -45,9 +45,9 @@ def gripper_oddities(name: str, codes: Gripper) -> Iterator[str]:
     missing = [word for word, count in (("closes", codes.closes), ("opens", codes.opens)) if not count]
     if missing:
         yield (
-            f"{name} is a gripper's and never {' or '.join(missing)} it: the policy learns no such command. Record it "
-            "(-1 close, 0 hold, 1 open), or choose a setup_mode with a fixed "
-            f"gripper.{_FLAGS if codes.has_flags else ''}"
+            f"{name} is a gripper's and never {' or '.join(missing)} it: the policy learns no such command. If the "
+            "task needs it, record it (-1 close, 0 hold, 1 open); if it needs no command at all, choose a setup_mode "
+            f"with a fixed gripper.{_FLAGS if codes.has_flags else ''}"
         )
 
 

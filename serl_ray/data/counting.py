@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,33 +18,34 @@ from serl_ray.data.formats.hil_serl import read_pickle_parts
 from serl_ray.data.formats.lerobot.features import COLUMNS
 from serl_ray.data.formats.lerobot.folder import folder_of
 from serl_ray.data.formats.lerobot.rows import read_numbers
+from serl_ray.data.observations import Keep, keep_all
 from serl_ray.data.reading import plain_errors
 from serl_ray.data.schema import Part
 from serl_ray.files.tables import open_parquet, read_group
 
 
-def count_observations(paths: str | Sequence[str]) -> int:
+def count_observations(paths: str | Sequence[str], keep: Keep = keep_all) -> int:
     """The most observations that the demonstrations at `paths` have, by Ray Data: one a transition, and one more a
     segment.
 
-    Only a pickle must be read as a whole for it. What cannot be read is not counted; reading says what is wrong with
-    it.
+    Only a pickle must be read as a whole for it, with the observations to `keep`. What cannot be read is not counted;
+    reading says what is wrong with it.
     """
     files = find_files(paths)
     dataset = ray.data.from_items([{"path": file} for file in files], override_num_blocks=len(files))
     with plain_errors(DemoError):
-        return sum(row["observations"] for row in dataset.map(_count).iter_rows())
+        return sum(row["observations"] for row in dataset.map(partial(_count, keep=keep)).iter_rows())
 
 
-def _count(item: dict[str, Any]) -> dict[str, int]:
-    return {"observations": count_in_file(item["path"])}
+def _count(item: dict[str, Any], keep: Keep) -> dict[str, int]:
+    return {"observations": count_in_file(item["path"], keep)}
 
 
-def count_in_file(path: str) -> int:
+def count_in_file(path: str, keep: Keep = keep_all) -> int:
     """The most observations in a file of demonstrations; 0 if it cannot be read."""
     try:
         if is_pickle(path):
-            return sum(map(_count_in_episode, read_pickle_parts(path)))
+            return sum(map(_count_in_episode, read_pickle_parts(path, keep)))
         return _count_in_parquet(path) if folder_of(path) is None else _count_in_lerobot(path)
     except (ValueError, OSError, KeyError, pa.ArrowException):
         return 0

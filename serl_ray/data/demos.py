@@ -19,11 +19,12 @@ import ray.data
 
 from serl_ray.data.checks import DemoChecks
 from serl_ray.data.errors import DemoError, ShortEpisode
-from serl_ray.data.formats.hil_serl import read_pickle_parts, write_pickle
+from serl_ray.data.formats.hil_serl import read_first_transition, read_pickle_parts, write_pickle
 from serl_ray.data.formats.layout import VERSION
 from serl_ray.data.formats.lerobot.folder import LeRobotFolder, folder_of, is_lerobot
 from serl_ray.data.formats.lerobot.reader import AS_RECORDED, LeRobotOptions, read_lerobot_parts
 from serl_ray.data.formats.parquet import read_parts, write_shards
+from serl_ray.data.observations import Keep, Selection
 from serl_ray.data.reading import plain_errors, warn_dropped
 from serl_ray.data.schema import TRANSITION_FIELDS, ArraySpec, Part, Segment
 from serl_ray.data.validation import check_axes, check_segment
@@ -35,8 +36,8 @@ PICKLES = (".pkl", ".pickle")
 ZIPPED = ".gz"
 PARQUET = ".parquet"
 
-Select = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
-"""Function from recorded observations to the agent's, (n + 1, ...) by key, such as a partial `select_observations`."""
+Encode = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
+"""Function from selected observations (n + 1, ...) by key to those that are stored, such as a partial `encode_demo`."""
 OnBad = Callable[[DemoError], None]
 """Handler for a bad episode or file. Unless it raises, reading continues after the bad part."""
 
@@ -82,15 +83,30 @@ def read_demos(
     paths: str | Sequence[str],
     observation_spec: Mapping[str, ArraySpec] | None = None,
     action_dim: int | None = None,
-    select: Select | None = None,
+    select: Selection | None = None,
+    encode: Encode | None = None,
     skip_bad: bool = False,
 ) -> ray.data.Dataset:
-    """A lazy dataset of segments, in the order of `paths` and of file names, with one read task per file."""
+    """A lazy dataset of segments, in the order of `paths` and of file names, with one read task per file.
+
+    Args:
+        paths: demonstrations, as for `find_files`.
+        observation_spec: shapes and types that the stored observations must have; None for those of the first.
+        action_dim: numbers that an action must have; None for those of the first.
+        select: the agent's part of the observations, the rest of which is not read; None for all of them as they are.
+        encode: change of the selected observations before they are stored; None for none.
+        skip_bad: whether bad episodes are counted and left out, in place of an error.
+    """
     files = find_files(paths)
     dataset = ray.data.from_items([{"path": file} for file in files], override_num_blocks=len(files))
     dataset.context.execution_options.preserve_order = True
     read = partial(
-        _read_rows, skip_bad=skip_bad, observation_spec=observation_spec, action_dim=action_dim, select=select
+        _read_rows,
+        skip_bad=skip_bad,
+        observation_spec=observation_spec,
+        action_dim=action_dim,
+        select=select,
+        encode=encode,
     )
     return dataset.flat_map(read)
 
@@ -173,7 +189,8 @@ def read_file(
     path: str,
     observation_spec: Mapping[str, ArraySpec] | None = None,
     action_dim: int | None = None,
-    select: Select | None = None,
+    select: Selection | None = None,
+    encode: Encode | None = None,
     on_bad: OnBad = raise_bad,
     lerobot: LeRobotOptions = AS_RECORDED,
 ) -> Iterator[Segment]:
@@ -181,35 +198,46 @@ def read_file(
 
     Args:
         path: path of a file from `find_files`.
-        observation_spec, action_dim, select: arguments of `read_demos`.
+        observation_spec, action_dim, select, encode: arguments of `read_demos`.
         on_bad: handler for the error of a bad episode or an unreadable file; by default it is raised.
         lerobot: options of LeRobot data sets.
     """
-    recorded_spec = observation_spec if select is None else None
+    keep: Keep = (lambda keys: observation_spec or keys) if select is None else select.used
     with _errors_to(on_bad, path):
-        for read in _parts(path, recorded_spec, lerobot):
+        for read in _parts(path, keep, observation_spec if select is None else None, lerobot):
             with _errors_to(on_bad, path):
-                found = [
-                    _checked(path, first, segment, observation_spec, action_dim, select) for first, segment in read()
-                ]
+                found = []
+                for first, segment in read():
+                    if select is not None:
+                        segment = _selected(path, first, segment, select, encode)
+                    check_segment(path, first, segment, observation_spec, action_dim)
+                    found.append(segment)
                 if not found:
                     raise ShortEpisode(f"{path}: an episode of one frame, with no observation after its action.")
                 yield from found
 
 
-def _checked(
-    path: str,
-    first: int,
-    segment: Segment,
-    observation_spec: Mapping[str, ArraySpec] | None,
-    action_dim: int | None,
-    select: Select | None,
-) -> Segment:
-    """The agent's part of a segment, after checks; errors number its transitions from `first`."""
-    if select is not None:
-        segment = replace(segment, observations=select(segment.observations))
-        check_axes(path, first, segment)
-    check_segment(path, first, segment, observation_spec, action_dim)
+def first_segment(path: str, keep: Keep) -> Segment:
+    """The first segment of a file with the observations to keep; of a pickle, its first transition.
+
+    Raises:
+        DemoError: it cannot be read, or there is none.
+    """
+    with _errors_to(raise_bad, path):
+        if is_pickle(path):
+            return read_first_transition(path, keep)
+        for read in _parts(path, keep, None, AS_RECORDED):
+            for first, segment in read():
+                check_segment(path, first, segment, None, None)
+                return segment
+    raise DemoError(f"{path}: no transitions. Record demonstrations with serl record.")
+
+
+def _selected(path: str, first: int, segment: Segment, select: Selection, encode: Encode | None) -> Segment:
+    """The agent's part of a segment, whose transitions are numbered from `first` in errors."""
+    observations = select(segment.observations)
+    segment = replace(segment, observations=encode(observations) if encode else observations)
+    check_axes(path, first, segment)
     return segment
 
 
@@ -227,15 +255,15 @@ def _errors_to(on_bad: OnBad, path: str) -> Iterator[None]:
             on_bad(named)
 
 
-def _parts(path: str, observation_spec: Mapping[str, ArraySpec] | None, lerobot: LeRobotOptions) -> Iterator[Part]:
+def _parts(
+    path: str, keep: Keep, observation_spec: Mapping[str, ArraySpec] | None, lerobot: LeRobotOptions
+) -> Iterator[Part]:
     if is_pickle(path):
-        return read_pickle_parts(path, observation_spec)
+        return read_pickle_parts(path, keep, observation_spec)
     folder = folder_of(path)
-    return (
-        read_parts(path, observation_spec)
-        if folder is None
-        else read_lerobot_parts(folder, path, observation_spec, lerobot)
-    )
+    if folder is None:
+        return read_parts(path, keep)
+    return read_lerobot_parts(folder, path, keep, observation_spec, lerobot)
 
 
 def _read_rows(item: dict[str, Any], skip_bad: bool, **options: Any) -> Iterator[dict[str, Any]]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 Observation = Mapping[str, np.ndarray]
+Keep = Callable[[Collection[str]], Collection[str]]
+"""Function from the keys of recorded observations to those that are read; a ValueError where one is missing."""
 
 STATE = "state"
 OBJECT_STATE = "object_state"
@@ -97,31 +100,57 @@ def squeezed_cameras(shapes: Mapping[str, tuple[int, ...]], image_size: tuple[in
     )
 
 
-def select_observations(
-    observations: Observation, image_keys: Sequence[str], state_keys: Sequence[str] | None = None
-) -> dict[str, np.ndarray]:
-    """The agent's observation, for one step or any leading dimensions of steps.
+def keep_all(keys: Collection[str]) -> Collection[str]:
+    """All keys: a `Keep`."""
+    return keys
 
-    Args:
-        observations: images (..., H, W, C) and vectors (..., D) by key, from an env or a demonstration. Vectors that
-            are already joined are found by `joined_name`.
+
+@dataclass(frozen=True)
+class Selection:
+    """The agent's part of observations: the images of some cameras, and one vector joined from others.
+
+    Attributes:
         image_keys: cameras to keep, in order; their arrays are not changed.
         state_keys: vectors to join, in order; None for `default_state_keys`.
-
-    Returns:
-        The images by key and, unless `state_keys` is empty, `state` float32 (..., D summed over `state_keys`).
     """
-    if state_keys is None:
-        state_keys = default_state_keys(observations, image_keys)
-    elif joined_name(state_keys) in observations:
-        state_keys = (joined_name(state_keys),)
-    check_selection(observations.keys(), image_keys, state_keys)
-    selected = {key: observations[key] for key in image_keys}
-    if state_keys:
-        vectors = [np.asarray(observations[key]) for key in state_keys]
-        _check_joinable(state_keys, vectors)
-        selected[STATE] = np.concatenate(vectors, axis=-1, dtype=np.float32)
-    return selected
+
+    image_keys: Sequence[str]
+    state_keys: Sequence[str] | None = None
+
+    def used(self, available_keys: Collection[str]) -> tuple[str, ...]:
+        """The keys of the cameras and vectors that the selection takes: a `Keep`.
+
+        Raises:
+            ValueError: a key is missing, or none is selected.
+        """
+        return (*self.image_keys, *self._vectors(available_keys))
+
+    def __call__(self, observations: Observation) -> dict[str, np.ndarray]:
+        """The agent's observation, for one step or any leading dimensions of steps.
+
+        Args:
+            observations: images (..., H, W, C) and vectors (..., D) by key, from an env or a demonstration.
+
+        Returns:
+            The images by key and, unless `state_keys` is empty, `state` float32 (..., D summed over `state_keys`).
+        """
+        vector_keys = self._vectors(observations)
+        selected = {key: observations[key] for key in self.image_keys}
+        if vector_keys:
+            vectors = [np.asarray(observations[key]) for key in vector_keys]
+            _check_joinable(vector_keys, vectors)
+            selected[STATE] = np.concatenate(vectors, axis=-1, dtype=np.float32)
+        return selected
+
+    def _vectors(self, available_keys: Collection[str]) -> Sequence[str]:
+        """The keys of the vectors to join; a vector that is joined already is found by `joined_name`."""
+        keys = self.state_keys
+        if keys is None:
+            keys = default_state_keys(available_keys, self.image_keys)
+        elif joined_name(keys) in available_keys:
+            keys = (joined_name(keys),)
+        check_selection(available_keys, self.image_keys, keys)
+        return keys
 
 
 def _check_joinable(keys: Sequence[str], vectors: Sequence[np.ndarray]) -> None:

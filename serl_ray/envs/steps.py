@@ -103,7 +103,8 @@ def step_findings(action_shape: tuple[int, ...], result: Any, spaces: Spaces, ke
     observation, reward, terminated, truncated, info = understood(result)
     yield from observation_findings(observation, spaces, keys)
     if not is_number(reward):
-        yield Finding("reward", f"The reward is {_shown(reward)}: return one finite number.", "not_finite")
+        text = f"The reward is {_shown(reward)}: return one finite number."
+        yield Finding("reward", text, _kind_of_number(reward))
     for name, flag in (("terminated", terminated), ("truncated", truncated)):
         if not isinstance(flag, bool | np.bool_):
             is_clear = is_flag(flag) and flag in (0, 1)
@@ -212,7 +213,7 @@ def _info_findings(info: dict[str, Any], action_shape: tuple[int, ...]) -> Itera
             f"info['grasp_penalty'] is {_shown(penalty)}: return one finite number, 0 or less, which is added to the "
             "reward."
         )
-        yield Finding("grasp_penalty", text, "not_finite")
+        yield Finding("grasp_penalty", text, _kind_of_number(penalty))
     if "success" in info and not is_flag(info["success"]):
         yield Finding("success", f"info['success'] is {_shown(info['success'])}: return a bool.", "wrong_result")
     if PERSON not in info:
@@ -227,6 +228,13 @@ def _info_findings(info: dict[str, Any], action_shape: tuple[int, ...]) -> Itera
             f"action, float32 {action_shape} in [-1, 1], and leave the key out of steps without an intervention."
         )
         yield Finding(PERSON, text, None if is_valid else "wrong_action")
+
+
+def _kind_of_number(value: Any) -> FaultKind:
+    """The kind of fault of a wrong number: NaN and infinity come from a sensor, anything else from the env's code."""
+    array = _as_array(value)
+    is_infinite = array.ndim == 0 and array.dtype.kind == "f" and not np.isfinite(array)
+    return "not_finite" if is_infinite else "wrong_result"
 
 
 def _as_array(value: Any) -> np.ndarray:

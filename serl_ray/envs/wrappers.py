@@ -13,7 +13,7 @@ import numpy as np
 from serl_ray.data.action_scale import ActionScale
 from serl_ray.data.episodes import EpisodeRecorder, StepResult
 from serl_ray.data.formats.parquet import write_episode
-from serl_ray.data.observations import STATE, check_selection, default_state_keys, select_observations
+from serl_ray.data.observations import STATE, Selection, check_selection, default_state_keys
 from serl_ray.envs.expert import ScriptedExpert
 from serl_ray.envs.peers import PERSON, understood
 from serl_ray.envs.steps import array_fault
@@ -63,7 +63,7 @@ class SelectObservations(gymnasium.ObservationWrapper):
     def observation(self, observation: Observation) -> Observation:
         """The agent's part of the env's observation."""
         self.unselected = observation
-        return select_observations(observation, self.image_keys, self.state_keys)
+        return Selection(self.image_keys, self.state_keys)(observation)
 
 
 def stack_frames(env: gymnasium.Env, frame_stack: int) -> gymnasium.Env:

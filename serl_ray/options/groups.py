@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 from annotated_types import Ge, Gt, Interval
 from pydantic import Field, FiniteFloat
 
+from serl_ray.data.observations import Selection
 from serl_ray.data.rewards import SUCCESS_RETURN
 from serl_ray.options.presets import RewardKind
 from serl_ray.types import SetupMode
@@ -40,6 +41,10 @@ class EnvOptions(Options):
     """Seconds that an env may take for a reset, in which a person may put the scene in order; None for no limit."""
     frame_stack: Annotated[int, Ge(1), Role.MUST_MATCH] = 1
     """Number of consecutive images and states in an observation."""
+
+    def selection(self) -> Selection:
+        """The agent's part of the env's observations."""
+        return Selection(self.image_keys, self.state_keys)
 
 
 class DemoOptions(Options):

@@ -50,9 +50,10 @@ def checked_env(path: Path, saved: dict[str, Any], env_name: str | None) -> str 
         ValueError: it is somebody's own, whose code would run because a file says so.
     """
     if env_name is None and saved.get("env_name") not in (None, *BUNDLED_ENVS):
+        kwargs = f" with the arguments {saved['env_kwargs']}" if saved.get("env_kwargs") else ""
         raise ValueError(
-            f"{path} says that it was trained in {saved['env_name']!r}, made with {saved.get('env_kwargs')}. "
-            "To make it runs its code: if that is your env, name it (--env_name)."
+            f"{path} says that it was trained in the env {saved['env_name']!r}{kwargs}. Opening that env would run its "
+            "code. If you trust it, name it with --env_name."
         )
     return env_name or saved.get("env_name")
 

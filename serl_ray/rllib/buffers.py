@@ -15,10 +15,9 @@ from serl_ray.data.checks import DemoChecks
 from serl_ray.data.counting import count_observations
 from serl_ray.data.errors import DemoError
 from serl_ray.data.formats.parquet import trunk_of
-from serl_ray.data.observations import select_observations
 from serl_ray.data.reading import keep_good, plain_errors
 from serl_ray.data.replay.log import LogWriter, ReplayLog
-from serl_ray.data.replay.maps import FrameEncoder, frozen_trunk, select_maps
+from serl_ray.data.replay.maps import FrameEncoder, encode_demo, frozen_trunk
 from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.data.schema import ArraySpec, Segment
 from serl_ray.files.uris import suffix
@@ -61,7 +60,7 @@ def demo_buffer(
     checks = None
     if shared is None:
         dataset, checks = read_demos(options, space, action_dim), _checks(options, action_dim)
-        num_observations = count_observations(options.demos.demo_paths)
+        num_observations = count_observations(options.demos.demo_paths, options.env.selection().used)
     else:
         dataset = ray.get(shared[demos_key(options)])
         num_observations = sum(len(segment) + 1 for segment in demos.segments(dataset))
@@ -98,12 +97,17 @@ def read_demos(options: TrainingOptions, space: gymnasium.spaces.Dict, action_di
     not those of the space.
     """
     check_demonstrations(options, space, action_dim)
-    select = partial(select_observations, image_keys=options.env.image_keys, state_keys=options.env.state_keys)
+    encode = None
     if encoding := options.encoding():
         _check_trunks(options)
-        select = partial(select_maps, select=select, encoding=encoding)
+        encode = partial(encode_demo, encoding=encoding)
     return demos.read_demos(
-        options.demos.demo_paths, observation_specs(options, space), action_dim, select, options.demos.skip_bad
+        options.demos.demo_paths,
+        observation_specs(options, space),
+        action_dim,
+        options.env.selection(),
+        encode,
+        options.demos.skip_bad,
     )
 
 

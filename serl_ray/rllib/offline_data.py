@@ -16,7 +16,6 @@ import ray.data
 
 from serl_ray.data import demos
 from serl_ray.data.errors import DemoError
-from serl_ray.data.observations import select_observations
 from serl_ray.data.reading import rows_where
 from serl_ray.data.replay.ring import row_bytes
 from serl_ray.data.replay.streaming import DemoStream
@@ -55,8 +54,7 @@ class OfflineData:
 def demo_spaces(options: OfflineOptions) -> tuple[gymnasium.spaces.Dict, gymnasium.spaces.Box]:
     """The spaces of an env like the one in which the first demonstration was recorded."""
     [path, *_] = demos.find_files(options.demos.demo_paths)
-    select = partial(select_observations, image_keys=options.env.image_keys, state_keys=options.env.state_keys)
-    first = next(iter(demos.read_file(path, select=select)))
+    first = next(iter(demos.read_file(path, select=options.env.selection())))
     observations = {}
     for key, spec in first.observation_spec.items():
         low, high = (0, 255) if spec.dtype == np.uint8 else (-np.inf, np.inf)

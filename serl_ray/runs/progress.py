@@ -64,6 +64,8 @@ def described(result: Mapping[str, Any]) -> str:
     }
     if not result["env/intervention_rate"]:
         keys.pop("autonomous", None)
+    elif "success" in keys:
+        keys = {"success with interventions": keys.pop("success"), **keys}
     at_step = {
         name: f"{name} (step {result['evaluation/at_step']:.0f})"
         for name, key in keys.items()

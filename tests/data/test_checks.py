@@ -11,7 +11,7 @@ from cases import segment
 from serl_ray.data.checks import DemoChecks, large_scale, small_scale
 from serl_ray.data.demos import read_demos, read_file, segments, write_demos
 from serl_ray.data.errors import DemoError
-from serl_ray.data.observations import select_observations
+from serl_ray.data.observations import Selection
 from serl_ray.data.schema import Segment
 
 
@@ -122,9 +122,9 @@ def test_what_is_no_vector_is_no_state(tmp_path, shape):
     write_demos(tmp_path / "demos", [other])
     file = str(tmp_path / "demos" / "shard-00000.parquet")
     with pytest.raises(DemoError, match=r"The state cannot be joined of state \(5, 3\), odd .*: each must be a vector"):
-        list(read_file(file, select=lambda found: select_observations(found, (), ("state", "odd"))))
+        list(read_file(file, select=Selection((), ("state", "odd"))))
     with pytest.raises(DemoError, match=r"(expected a vector \(D,\) in each step, found)|(The state cannot be joined)"):
-        list(read_file(file, select=lambda found: select_observations(found, (), ("odd",))))
+        list(read_file(file, select=Selection((), ("odd",))))
 
 
 def test_pickles_are_held_to_the_same(tmp_path):

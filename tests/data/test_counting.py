@@ -14,6 +14,7 @@ from serl_ray.data.counting import count_in_file
 from serl_ray.data.demos import find_files, read_file, write_demos
 from serl_ray.data.formats.lerobot.writer import write_lerobot
 from serl_ray.data.formats.parquet import write_file
+from serl_ray.data.observations import Selection
 from serl_ray.data.replay.ring import ReplayBuffer
 
 
@@ -67,7 +68,7 @@ def test_a_number_that_no_agent_sees_does_not_hide_an_episode(tmp_path):
             transition[role] = {"force": np.full(2, np.nan), **transition[role]}
     path = dump(tmp_path / "demos.pkl", listed)
     assert count_in_file(path) == 5
-    [segment] = read_file(path, select=lambda observations: {"state": observations["state"]})
+    [segment] = read_file(path, select=Selection((), ("state",)))
     assert len(segment) == 4
 
 

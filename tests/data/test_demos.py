@@ -1,15 +1,15 @@
 import pickle
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
 from recordings import BAD, IMAGE, STATE, changed, dump, recorded, transitions
 from stamped import ACTION_DIM, SPEC, assert_same, stamped_segment
 
-from serl_ray.data.demos import find_files, read_demos, read_file, segments, write_demos
+from serl_ray.data.counting import count_in_file
+from serl_ray.data.demos import find_files, first_segment, read_demos, read_file, segments, write_demos
 from serl_ray.data.errors import DemoError
-from serl_ray.data.observations import select_observations
+from serl_ray.data.observations import Selection
 from serl_ray.data.schema import ArraySpec
 
 
@@ -125,7 +125,7 @@ def test_select_makes_what_the_agent_sees(tmp_path, shared_ray):
     write_demos(tmp_path / "demos", recorded())
     write_demos(tmp_path / "demos.pkl", recorded())
     path = str(tmp_path / "demos.pkl")
-    select = partial(select_observations, image_keys=["image"], state_keys=["state", "state"])
+    select = Selection(["image"], ["state", "state"])
     spec = {"image": SPEC["image"], "state": ArraySpec((4,), np.float32)}
     dataset = read_demos([str(tmp_path / "demos"), path], spec, ACTION_DIM, select)
     for found, truth in zip(segments(dataset), recorded() * 2, strict=True):
@@ -134,11 +134,28 @@ def test_select_makes_what_the_agent_sees(tmp_path, shared_ray):
         DemoError, match=r"transition 0: observations\['wrist'\]: expected uint8 .*, found only image, state"
     ):
         list(read_file(path, {"wrist": IMAGE}, select=select))
-    select = partial(select_observations, image_keys=["wrist"], state_keys=["state"])
+    select = Selection(["wrist"], ["state"])
     with pytest.raises(
         DemoError, match=r"demos\.pkl: Observation key\(s\) wrist not found; there are image, map, state"
     ):
         list(read_file(path, select=select))
+
+
+def with_depth(transition):
+    depth = {"depth": np.zeros((1, 4, 4), np.uint16)}
+    observed = {role: depth | transition[role] for role in ("observations", "next_observations")}
+    return transition | observed
+
+
+def test_what_no_agent_sees_does_not_matter(tmp_path, shared_ray):
+    path = dump(tmp_path / "demos.pkl", [with_depth(transition) for transition in transitions(4)])
+    with pytest.raises(DemoError, match=r"observations\['depth'\].*Scale depth to bytes"):
+        list(read_file(path))
+    state = Selection((), ("state",))
+    [segment] = segments(read_demos(path, select=state))
+    assert segment.observations.keys() == {"state"}
+    assert count_in_file(path, state.used) == 5 and count_in_file(path) == 0
+    assert first_segment(path, state.used).observations.keys() == {"state"}
 
 
 def test_an_error_in_a_ray_task_is_one_line_to_the_user(tmp_path, shared_ray):

@@ -56,9 +56,10 @@ def test_a_number_that_is_always_a_code_is_taken_for_a_gripper():
     for segment in recorded():
         summary.add(replace(segment, actions=np.abs(segment.actions)))
     assert [line for line in summary.lines() if line.startswith("odd: action[1]")] == [
-        "odd: action[1] is a gripper's and never closes it: the policy learns no such command. Record it (-1 close, 0 "
-        "hold, 1 open), or choose a setup_mode with a fixed gripper. It has 0 and 1 alone: where these mean close and "
-        "open, write -1 and 1; of a LeRobot data set, serl convert --rescale_actions --gripper_values 0 1."
+        "odd: action[1] is a gripper's and never closes it: the policy learns no such command. If the task needs it, "
+        "record it (-1 close, 0 hold, 1 open); if it needs no command at all, choose a setup_mode with a fixed gripper."
+        " It has 0 and 1 alone: where these mean close and open, write -1 and 1; of a LeRobot data set, serl convert "
+        "--rescale_actions --gripper_values 0 1."
     ]
 
 

@@ -13,6 +13,7 @@ from serl_ray.data.demos import find_files
 from serl_ray.data.errors import DemoError
 from serl_ray.data.formats.lerobot.features import image_shape
 from serl_ray.data.formats.lerobot.writer import LeRobotFormat, write_lerobot
+from serl_ray.data.observations import Selection
 
 EPISODES, DATA = "meta/episodes/chunk-000/file-000.parquet", "data/chunk-000/file-000.parquet"
 VIDEO = "videos/observation.images.front/chunk-000/file-000.mp4"
@@ -200,6 +201,20 @@ def test_videos_of_distances_or_another_size_are_refused(tmp_path):
             read(tmp_path / "set")
     change_info(tmp_path / "set", features=features | {"observation.images.front": front | {"shape": [32, 48, 1]}})
     assert read(tmp_path / "set")[0].observations["front"].shape == (5, 32, 48, 1)
+
+
+def test_videos_that_no_agent_sees_are_not_read(tmp_path):
+    observations = {"state": episode(4).observations["state"], "front": frames_of(5)}
+    recorded = episode(4, observations=observations, masks=[1, 1, 1, 0])
+    write_lerobot(tmp_path / "set", [recorded], LeRobotFormat(videos=True))
+    features = json.loads((tmp_path / "set/meta/info.json").read_text())["features"]
+    depth = features["observation.images.front"] | {"info": {"video.is_depth_map": True}}
+    change_info(tmp_path / "set", features=features | {"observation.images.front": depth})
+    (tmp_path / "set" / VIDEO).unlink()
+    [segment] = read(tmp_path / "set", select=Selection((), ("state",)))
+    np.testing.assert_array_equal(segment.observations["state"][:4], observations["state"][:4])
+    with pytest.raises(DemoError, match="is a depth map"):
+        read(tmp_path / "set", select=Selection(("front",)))
 
 
 def test_the_shape_of_an_image_is_channels_last():

@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -5,8 +7,8 @@ import torch
 from serl_ray.agents.config import SACConfig
 from serl_ray.agents.sac import SACAgent
 from serl_ray.data.demos import read_file, write_demos
-from serl_ray.data.observations import select_observations
-from serl_ray.data.replay.maps import FrameEncoder, frozen_trunk, select_maps
+from serl_ray.data.observations import Selection
+from serl_ray.data.replay.maps import FrameEncoder, encode_demo, frozen_trunk
 from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.data.schema import ArraySpec, Segment
 from serl_ray.networks.augment import crop, draw_offsets
@@ -100,11 +102,8 @@ def test_recorded_frames_become_the_maps_that_a_worker_makes_of_them(tmp_path):
     write_demos(tmp_path / "demos.pkl", [Segment(rows, np.zeros((2, 3)), episode="a", **numbers, **flags)])
     encoding = {"image_keys": ["front"], "trunk": "random", "crops": 2}
     spec = {"front": ArraySpec((2, 4, 4, 512), np.float16)}
-
-    def select(observations):
-        return select_maps(observations, lambda found: select_observations(found, ["front"], []), encoding)
-
-    [segment] = read_file(str(tmp_path / "demos.pkl"), spec, 3, select)
+    encode = partial(encode_demo, encoding=encoding)
+    [segment] = read_file(str(tmp_path / "demos.pkl"), spec, 3, Selection(["front"], []), encode)
     assert segment.observations.keys() == {"front"}
     np.testing.assert_array_equal(segment.observations["front"][:, 0], np.repeat(seen[:, 0], 3, axis=0))
 
@@ -119,7 +118,7 @@ def test_every_demonstration_has_crops_of_its_own_the_same_whenever_it_is_read()
 
     def drawn(images):
         seen.clear()
-        select_maps({"front": images}, dict, encoding)
+        encode_demo({"front": images}, encoding)
         return seen[0]
 
     draw = FrameEncoder._draw

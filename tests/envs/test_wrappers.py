@@ -4,7 +4,7 @@ import pytest
 from fake_envs import FakeEnv
 
 from serl_ray.data.episodes import EnvFault
-from serl_ray.data.observations import default_state_keys, select_observations
+from serl_ray.data.observations import Selection, default_state_keys
 from serl_ray.envs.wrappers import ControlRate, ExpertIntervention, GripperPenalty, SelectObservations
 from serl_ray.types import ActionLayout
 
@@ -19,7 +19,7 @@ class TestSelection:
             "b": np.array([3], np.float32),
             "front": np.zeros((2, 2, 3), np.uint8),
         }
-        selected = select_observations(observations, ["front"], ["b", "a"])
+        selected = Selection(["front"], ["b", "a"])(observations)
         assert list(selected) == ["front", "state"]
         np.testing.assert_array_equal(selected["state"], np.array([3, 1, 2], np.float32))
         assert selected["state"].dtype == np.float32 and selected["front"] is observations["front"]
@@ -27,16 +27,14 @@ class TestSelection:
     def test_many_steps_at_once_are_the_same_as_one_by_one(self):
         rng = np.random.default_rng(0)
         steps = {"state": rng.normal(size=(5, 2, 3)), "object_state": rng.normal(size=(5, 2, 4))}
-        together = select_observations(steps, (), ("object_state", "state"))["state"]
+        together = Selection((), ("object_state", "state"))(steps)["state"]
         assert together.shape == (5, 2, 7)
         for i in np.ndindex(5, 2):
-            alone = select_observations({key: value[i] for key, value in steps.items()}, (), ("object_state", "state"))
+            alone = Selection((), ("object_state", "state"))({key: value[i] for key, value in steps.items()})
             np.testing.assert_array_equal(together[i], alone["state"])
 
     def test_without_state_keys_there_are_cameras_only(self):
-        assert list(select_observations({"front": np.zeros((2, 2, 3)), "state": np.zeros(2)}, ["front"], [])) == [
-            "front"
-        ]
+        assert list(Selection(["front"], [])({"front": np.zeros((2, 2, 3)), "state": np.zeros(2)})) == ["front"]
 
     @pytest.mark.parametrize(
         ("available", "image_keys", "chosen"),

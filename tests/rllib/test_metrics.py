@@ -1,12 +1,14 @@
 """Running averages over episodes: success by its rule, autonomous success, returns."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from dense_envs import Pendulum, Reach
 
 from serl_ray.data.episodes import EpisodeRecorder
+from serl_ray.data.rewards import MAX_RUNNING, ReturnBound, ReturnCheck
 from serl_ray.evaluation.rollouts import Episode, Evaluation, evaluate, run_episodes
 from serl_ray.rllib.metrics import EpisodeLog
 
@@ -50,6 +52,18 @@ def test_success_of_dense_rewards_is_what_the_env_reports():
     assert again.to_json() == unknown.to_json()
     again.add(segments[0])
     assert again.metrics()["env/success_rate"] == 1.0, "the rule goes on, and what is unknown does not count"
+
+
+def test_episodes_that_never_end_are_forgotten_in_the_end():
+    log, check = EpisodeLog(), ReturnCheck(ReturnBound(max_return=1.0, discount=0.95))
+    begun = recorded([1, 1]).slice(0, 1)
+    for number in range(MAX_RUNNING + 1):
+        for each in (log, check):
+            each.add(replace(begun, episode=f"dropped {number}"))
+    assert len(log._running) == len(check._running) == MAX_RUNNING
+    rest = replace(recorded([0, 0]).slice(1, 2), episode="dropped 0")
+    assert log.add(rest).steps == 1, "its first step is forgotten"
+    assert log.add(replace(rest, episode=f"dropped {MAX_RUNNING}")).steps == 2
 
 
 def test_an_evaluation_has_the_rule_of_the_run():

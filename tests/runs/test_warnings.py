@@ -73,7 +73,7 @@ def test_the_progress_line_has_autonomous_success_and_the_step_of_an_evaluation(
     evaluated = {"evaluation/success_rate": 0.25, "evaluation/at_step": 2000.0, "evaluation/mean_return": 0.25}
     assert described({**NAN, **alone, **evaluated}) == "success 0.50 eval (step 2000) 0.25 interventions 0.00"
     helped = alone | {"env/autonomous_success_rate": 0.2, "env/intervention_rate": 0.3}
-    assert described({**NAN, **helped}) == "success 0.50 autonomous 0.20 interventions 0.30"
+    assert described({**NAN, **helped}) == "success with interventions 0.50 autonomous 0.20 interventions 0.30"
     dense = {"env/mean_return": -150.25, "evaluation/mean_return": -120.0, "evaluation/at_step": 500.0}
     assert described({**NAN, **dense}) == "return -150.25 eval return (step 500) -120.00"
 

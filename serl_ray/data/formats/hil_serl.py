@@ -16,7 +16,7 @@ from serl_ray.data.errors import demo_error
 from serl_ray.data.formats.pickle_episodes import Episode, episodes_in, transitions_of
 from serl_ray.data.formats.pickle_fields import array_of, check_end_names, read_columns
 from serl_ray.data.formats.pickle_head import open_first_item
-from serl_ray.data.observations import CHANNELS, image_fix
+from serl_ray.data.observations import CHANNELS, Keep, image_fix, keep_all
 from serl_ray.data.schema import SCALAR_FIELDS, ArraySpec, Part, Segment
 from serl_ray.files.pickles import load_pickles
 from serl_ray.files.tables import check_memory
@@ -32,7 +32,9 @@ OTHER_NAMES = {
 """Names that other recorders give to the required fields, to say what to rename."""
 
 
-def read_pickle_parts(path: str, observation_spec: Mapping[str, ArraySpec] | None = None) -> Iterator[Part]:
+def read_pickle_parts(
+    path: str, keep: Keep = keep_all, observation_spec: Mapping[str, ArraySpec] | None = None
+) -> Iterator[Part]:
     """The episodes of a HIL-SERL pickle, to be read in order; for what it may hold see `pickle_episodes.episodes_in`.
 
     A segment ends when its episode is done, or when the next transition does not start from this one's next
@@ -41,26 +43,27 @@ def read_pickle_parts(path: str, observation_spec: Mapping[str, ArraySpec] | Non
 
     Args:
         path: path or URI of the pickle.
-        observation_spec: observation keys to keep, with their shapes and dtypes; by default all keys of the first
-            transition.
+        keep: the observations to keep.
+        observation_spec: shapes and dtypes of the observations; by default those of the first transition.
     """
-    reader = _EpisodeReader(path, observation_spec)
+    reader = _EpisodeReader(path, keep, observation_spec)
     for first, episode in episodes_in(path, load_pickles(path, open_unzipped)):
         yield partial(reader.read, first, episode)
 
 
-def read_first_transition(path: str) -> Segment:
-    """The first transition of a HIL-SERL pickle; no more of the file is read than it takes."""
+def read_first_transition(path: str, keep: Keep = keep_all) -> Segment:
+    """The first transition of a HIL-SERL pickle with the observations to keep; no more of the file is read than it
+    takes."""
     _, episode = next(episodes_in(path, load_pickles(path, open_first_item)))
-    [(_, segment)] = _EpisodeReader(path, None).read(0, transitions_of(path, 0, episode)[:1])
+    [(_, segment)] = _EpisodeReader(path, keep, None).read(0, transitions_of(path, 0, episode)[:1])
     return segment
 
 
 class _EpisodeReader:
     """Reader of the episodes of a file; the first good one determines observations and actions of all."""
 
-    def __init__(self, path: str, observation_spec: Mapping[str, ArraySpec] | None) -> None:
-        self._path, self._spec = path, observation_spec
+    def __init__(self, path: str, keep: Keep, observation_spec: Mapping[str, ArraySpec] | None) -> None:
+        self._path, self._keep, self._spec = path, keep, observation_spec
         self._model_action: tuple[int, tuple[int, ...]] | None = None
 
     def read(self, first: int, episode: Episode) -> list[tuple[int, Segment]]:
@@ -71,7 +74,9 @@ class _EpisodeReader:
         observed_next: list[dict[str, np.ndarray]] = []
         for index, transition in enumerate(transitions, first):
             _check_keys(path, index, transition)
-            spec = spec or _infer_spec(path, index, transition["observations"])
+            if spec is None:
+                first_observation = transition["observations"]
+                spec = _infer_spec(path, index, {key: first_observation[key] for key in self._keep(first_observation)})
             for role, steps in (("observations", observed), ("next_observations", observed_next)):
                 steps.append(_read_observation(path, index, role, transition[role], spec))
         columns = read_columns(path, first, transitions, self._model_action)

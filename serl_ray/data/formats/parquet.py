@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from serl_ray.data.action_scale import ActionScale
 from serl_ray.data.formats.arrays import holds, to_arrow, to_numpy
 from serl_ray.data.formats.layout import METADATA_KEY, Layout
+from serl_ray.data.observations import Keep, keep_all
 from serl_ray.data.schema import SCALAR_FIELDS, TRANSITION_FIELDS, Part, Segment
 from serl_ray.files.tables import open_parquet, read_group
 
@@ -135,26 +136,26 @@ def write_episode(folder: str | os.PathLike[str], segment: Segment, scale: Actio
 
 def read_segments(path: str | os.PathLike[str], keys: Collection[str] | None = None) -> Iterator[Segment]:
     """The segments of one Parquet file in order, with the observations in `keys` (by default all)."""
-    for read in read_parts(path, keys):
+    for read in read_parts(path, keep_all if keys is None else lambda _: keys):
         for _, segment in read():
             yield segment
 
 
-def read_parts(path: str | os.PathLike[str], keys: Collection[str] | None = None) -> Iterator[Part]:
-    """The segments of one Parquet file, to be read one by one; for the arguments see `read_segments`.
+def read_parts(path: str | os.PathLike[str], keep: Keep = keep_all) -> Iterator[Part]:
+    """The segments of one Parquet file with the observations to keep, to be read one by one.
 
     Raises:
         ValueError: the file as a whole does not fit. Errors of a segment are raised by its part.
     """
     with open_parquet(str(path)) as file:
         layout = Layout.from_file(file, str(path))
-        if missing := sorted(set(keys or ()) - set(layout.observations)):
+        keys = keep(layout.observations)
+        if missing := sorted(set(keys) - set(layout.observations)):
             raise ValueError(
                 f"{path}: no observations {', '.join(missing)}; the file has {', '.join(layout.observations)}."
             )
-        layout = Layout(
-            {key: spec for key, spec in layout.observations.items() if keys is None or key in keys}, layout.action_dim
-        )
+        kept = {key: spec for key, spec in layout.observations.items() if key in keys}
+        layout = Layout(kept, layout.action_dim)
         _check_columns(file.schema_arrow, layout, str(path))
         first_row = 0
         for group in range(file.num_row_groups):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 from zlib import crc32
@@ -74,19 +74,16 @@ class FrameEncoder:
         return maps.half()
 
 
-def select_maps(
-    observations: dict[str, np.ndarray], select: Callable[..., dict[str, np.ndarray]], encoding: dict[str, Any]
-) -> dict[str, np.ndarray]:
-    """The agent's part of recorded observations (n, ...), with images encoded as maps; a `select` for `read_demos`.
+def encode_demo(observations: dict[str, np.ndarray], encoding: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The agent's observations (n, ...) of a demonstration with images encoded as maps; those that are maps stay.
 
     The seed of the crops comes from the images, so it differs between demonstrations and is the same in every reading.
     """
-    selected = select(observations)
-    image_keys = tuple(key for key in encoding["image_keys"] if selected[key].dtype == np.uint8)
+    image_keys = tuple(key for key in encoding["image_keys"] if observations[key].dtype == np.uint8)
     if not image_keys:
-        return selected
-    seed = crc32(np.ascontiguousarray(selected[image_keys[0]]).data)
-    return FrameEncoder(**{**encoding, "image_keys": image_keys}, seed=seed)(selected)
+        return observations
+    seed = crc32(np.ascontiguousarray(observations[image_keys[0]]).data)
+    return FrameEncoder(**{**encoding, "image_keys": image_keys}, seed=seed)(observations)
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from serl_ray.data.observations import CHANNELS
+from serl_ray.data.observations import CHANNELS, Keep, keep_all
 from serl_ray.data.schema import ArraySpec
 
 ACTION, REWARD, DONE, SUCCESS = "action", "next.reward", "next.done", "next.success"
@@ -65,8 +65,8 @@ def image_shape(feature: dict[str, Any]) -> tuple[int, ...]:
     return (*shape[1:], shape[0]) if is_channels_first else shape
 
 
-def observed(features: dict[str, dict[str, Any]], path: str) -> dict[str, str]:
-    """The columns of observations by their keys, without text.
+def observed(features: dict[str, dict[str, Any]], path: str, keep: Keep = keep_all) -> dict[str, str]:
+    """The columns of the observations to keep by their keys, without text.
 
     Raises:
         ValueError: two columns have the same key, or a column has neither numbers, images nor text.
@@ -74,16 +74,17 @@ def observed(features: dict[str, dict[str, Any]], path: str) -> dict[str, str]:
     columns: dict[str, str] = {}
     for column, feature in features.items():
         if column.startswith(OBSERVATION) and feature["dtype"] not in NO_ARRAYS:
-            if feature["dtype"] not in IMAGE_DTYPES and not _is_number(feature["dtype"]):
-                raise ValueError(
-                    f"{path}: {column} has dtype {feature['dtype']!r}, neither numbers nor images. Remove it."
-                )
             key = key_of(column, feature)
             if key in columns:
                 raise ValueError(
                     f"{path}: {columns[key]} and {column} are both observation {key!r}. Rename one of them."
                 )
             columns[key] = column
+    kept = keep(columns)
+    columns = {key: column for key, column in columns.items() if key in kept}
+    for column in columns.values():
+        if (dtype := features[column]["dtype"]) not in IMAGE_DTYPES and not _is_number(dtype):
+            raise ValueError(f"{path}: {column} has dtype {dtype!r}, neither numbers nor images. Remove it.")
     return columns
 
 

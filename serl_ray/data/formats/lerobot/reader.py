@@ -48,6 +48,7 @@ from serl_ray.data.formats.lerobot.features import (
 from serl_ray.data.formats.lerobot.folder import LeRobotFolder
 from serl_ray.data.formats.lerobot.rows import holds_images, holds_numbers, leave_out, read_images, read_numbers
 from serl_ray.data.formats.lerobot.video import read_frames
+from serl_ray.data.observations import Keep
 from serl_ray.data.schema import ACTION_TOLERANCE, ArraySpec, Part, Segment
 from serl_ray.files.paths import is_uri
 from serl_ray.files.tables import open_parquet
@@ -90,10 +91,15 @@ AGAIN = "Copy meta and data of the data set again."
 
 
 def read_lerobot_parts(
-    folder: LeRobotFolder, path: str, observation_spec: Mapping[str, ArraySpec] | None, options: LeRobotOptions
+    folder: LeRobotFolder,
+    path: str,
+    keep: Keep,
+    observation_spec: Mapping[str, ArraySpec] | None,
+    options: LeRobotOptions,
 ) -> Iterator[Part]:
-    """The episodes in a data file, to be read one by one; `observation_spec` gives the keys to keep, by default all."""
-    reader = _EpisodeReader(folder, path, observation_spec, options)
+    """The episodes in a data file with the observations to keep, to be read one by one; `observation_spec` gives the
+    precision of their numbers, by default that of the file."""
+    reader = _EpisodeReader(folder, path, keep, observation_spec, options)
     named = folder.files.get(path if is_uri(path) else os.path.abspath(path), [])
     missing, is_readable = set(named), True
     with open_parquet(path) as file:
@@ -128,6 +134,7 @@ class _EpisodeReader:
         self,
         folder: LeRobotFolder,
         path: str,
+        keep: Keep,
         observation_spec: Mapping[str, ArraySpec] | None,
         options: LeRobotOptions,
     ) -> None:
@@ -135,10 +142,7 @@ class _EpisodeReader:
         if options.rescale_actions:
             self._options = options.with_scale_of(folder.data_files())
         self._features: dict[str, dict[str, Any]] = folder.info["features"]
-        found = observed(self._features, path)
-        self._observed = {
-            key: column for key, column in found.items() if observation_spec is None or key in observation_spec
-        }
+        self._observed = observed(self._features, path, keep)
         self._spec = observation_spec or {}
 
     def columns(self, schema: pa.Schema) -> list[str]:
