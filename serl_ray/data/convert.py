@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -22,6 +23,8 @@ from serl_ray.data.reading import warn_dropped
 from serl_ray.data.schema import Segment
 from serl_ray.files.uris import locate
 
+logger = logging.getLogger(__name__)
+
 Format = Literal["pickle", "parquet", "lerobot"]
 
 
@@ -39,7 +42,7 @@ class Episodes:
         self._options = _options_for(self.files, options, skip_bad)
         self._stored = scale_of_demos(self.files, skip_bad)
         self._total = _count(paths, self.files)
-        self.num_episodes = self.num_transitions = 0
+        self.num_episodes = self.num_transitions = self.num_judged = 0
         self.errors: list[DemoError] = []
 
     @property
@@ -54,6 +57,7 @@ class Episodes:
                 for segment in read_file(file, on_bad=on_bad, lerobot=self._options):
                     self.num_episodes += 1
                     self.num_transitions += len(segment)
+                    self.num_judged += segment.success is not None
                     yield segment
                     bar.update()
         warn_dropped(self.errors, self.num_episodes)
@@ -85,6 +89,11 @@ def convert(
             write_shards(unfinished, episodes, episodes.scale)
         else:
             write_lerobot(unfinished, episodes, style)
+    if episodes.num_judged and to != "parquet":
+        logger.warning(
+            "%s: the format %s has no place for info['success'], which %d episode(s) have: it is left out. Keep "
+            "%s, or convert to parquet, where it matters.", target, to, episodes.num_judged, source,
+        )  # fmt: skip
     return episodes
 
 

@@ -85,6 +85,15 @@ def test_episodes_are_read_as_they_are_asked_for_and_what_was_dropped_is_said(tm
     assert "1 of 3 episodes dropped: " in caplog.text and "transition 7: rewards" in caplog.text
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_success_that_a_format_cannot_hold_is_said(tmp_path, caplog, name):
+    write_demos(tmp_path / "demos", [replace(stamped_segment(0, 0, 3, done=True), success=True)])
+    to, style = FORMATS[name]
+    convert(str(tmp_path / "demos"), tmp_path / name, to, style, AS_RECORDED, skip_bad=False)
+    said = "has no place for info['success'], which 1 episode(s) have" in caplog.text
+    assert said == (to != "parquet")
+
+
 def test_the_command_finds_formats_out_by_itself(tmp_path, capsys):
     write_demos(tmp_path / "a.pkl", [terminated(1, 4), terminated(2, 3)])
     assert (
