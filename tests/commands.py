@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+from forked_workers import with_forks
+
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["serl_ray.runs.train", "serl_ray.sweeps.run", "serl_ray.evaluation.rollouts"])
 
@@ -67,8 +69,11 @@ def _serl(arguments: list[str], file: Path, folder: Path, environment: Mapping[s
     os.environ.update(environment)
     sys.path[:0] = [str(folder), *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
     sys.argv = ["serl", *arguments]
+    from ray._private.parameter import RayParams
+
     from serl_ray.cli.main import main
 
+    RayParams.__init__ = with_forks(RayParams.__init__)
     try:
         code = main(arguments)
     except SystemExit as end:

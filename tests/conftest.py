@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import ray
 import torch
+from forked_workers import with_forks
+from ray._private.parameter import RayParams
 from ray.rllib.algorithms import Algorithm, AlgorithmConfig
 
 from serl_ray.cluster.start import start_ray
@@ -18,6 +20,7 @@ from serl_ray.sweeps.run import SLOT
 TESTS = Path(__file__).parent
 PATHS = os.pathsep.join((str(TESTS.parent), str(TESTS)))
 """Where workers find the package and the envs of the tests."""
+RAYS_OWN = RayParams.__init__
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -33,8 +36,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def python_path() -> Iterator[str]:
     """The PYTHONPATH of every process that the tests start, set in this one; their threads wait without taking a
-    core."""
+    core, and Ray's workers are forked."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RayParams, "__init__", with_forks(RAYS_OWN))
         patch.setenv("PYTHONPATH", PATHS)
         patch.setenv("OMP_WAIT_POLICY", "passive")
         yield PATHS
@@ -49,6 +53,15 @@ def shared_ray(python_path: str) -> Iterator[None]:
     start_ray(2, resources={SLOT: 2})
     yield
     ray.shutdown()
+
+
+@pytest.fixture
+def real_workers(own_cluster: None) -> Iterator[None]:
+    """Ray as `shared_ray`, whose workers start as a user's do, with imports of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RayParams, "__init__", RAYS_OWN)
+        start_ray(2)
+        yield
 
 
 @pytest.fixture

@@ -24,6 +24,10 @@ from serl_ray.types import ActionLayout
 SMALL_DIR = Path(__file__).parent / "data" / "parity"
 PARITY_DIR = Path(os.environ.get("SERL_PARITY_DIR", SMALL_DIR))
 
+NEGLIGIBLE_GRADIENT = 1e-7
+"""Adam's first steps have the size of the learning rate whatever the gradient's, so rounding decides where one is this
+small."""
+
 
 def recordings(*names: str) -> list[str]:
     """Those of the named files that the folder holds: the small copy in the repository has a part of them."""

@@ -50,10 +50,10 @@ def no_code_runs(tmp_path, monkeypatch):
 
 
 def segment(episode="0"):
-    frames = np.random.default_rng(0).integers(0, 255, (STEPS + 1, 32, 32, 3), np.uint8)
+    observations = {"front": np.random.default_rng(0).integers(0, 255, (STEPS + 1, 32, 32, 3), np.uint8)}
     columns = {name: np.zeros(STEPS) for name in ("rewards", "truncateds", "grasp_penalty", "intervened")}
-    ended = np.arange(STEPS) == STEPS - 1
-    return Segment({"front": frames}, np.zeros((STEPS, 7)), masks=1.0 - ended, dones=ended, episode=episode, **columns)
+    columns |= {"dones": np.arange(STEPS) == STEPS - 1, "masks": np.arange(STEPS) < STEPS - 1}
+    return Segment(observations, np.zeros((STEPS, 7)), episode=episode, **columns)
 
 
 def rewritten(path, **columns):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from serl_ray.data.demos import find_files, read_file
@@ -85,3 +86,8 @@ def transitions(n: int = 4) -> list[dict[str, Any]]:
 def dump(path: Path, value: Any) -> Path:
     path.write_bytes(pickle.dumps(value))
     return path
+
+
+def column(name: str, values: Any) -> Callable[[pa.Table], pa.Table]:
+    """A change of a table: other values of a column."""
+    return lambda data: data.set_column(data.schema.get_field_index(name), name, pa.array(values))

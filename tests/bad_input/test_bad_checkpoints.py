@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 from sealing import reseal
+from small_runs import SMALL
 
 from serl_ray.rllib import SERLConfig
 
@@ -16,8 +17,7 @@ pytestmark = pytest.mark.usefixtures("shared_ray")
 
 
 def config(tmp_path):
-    options = {"training_starts": 20, "random_steps": 30, "max_steps": 500, "batch_size": 16, "hidden_dims": (16, 16)}
-    options |= {"steps_per_iteration": 50, "evaluate_every": 0, "expert_interventions": 0.1}
+    options = SMALL | {"steps_per_iteration": 50, "evaluate_every": 0, "expert_interventions": 0.1}
     config = SERLConfig().training(env_name="line_envs:LineEnv", setup_mode="single-arm-learned-gripper", **options)
     return config.debugging(seed=3).keep_replay(tmp_path / "replay")
 

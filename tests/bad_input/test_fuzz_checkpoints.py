@@ -11,6 +11,7 @@ import pytest
 from fuzzing import EDITS, MOST_GROWTH, edited, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
+from small_runs import SMALL
 
 from serl_ray.agents.checkpoint import load_agent
 from serl_ray.rllib import SERLConfig
@@ -27,17 +28,8 @@ VALUES = st.recursive(
 def saved(shared_ray, tmp_path_factory):
     """A checkpoint, and an algorithm to load what becomes of it."""
     folder = tmp_path_factory.mktemp("saved")
-    options = {
-        "training_starts": 20,
-        "max_steps": 100,
-        "expert_interventions": 0.2,
-        "batch_size": 8,
-        "hidden_dims": (4, 4),
-        "steps_per_iteration": 30,
-    }
-    config = (
-        SERLConfig().training(env_name="line_envs:LineEnv", evaluate_every=0, **options).keep_replay(folder / "replay")
-    )
+    options = SMALL | {"max_steps": 100, "steps_per_iteration": 30, "evaluate_every": 0, "expert_interventions": 0.2}
+    config = SERLConfig().training(env_name="line_envs:LineEnv", **options).keep_replay(folder / "replay")
     algorithm = config.build_algo()
     algorithm.train()
     algorithm.save_checkpoint(str(folder / "checkpoint"))

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from small_runs import SMALL
 
 from serl_ray.data import demos
 from serl_ray.data.demos import write_demos
@@ -23,14 +24,7 @@ pytestmark = pytest.mark.usefixtures("shared_ray")
 
 
 def config(setup_mode="single-arm-learned-gripper", env="LineEnv", **options):
-    options = {
-        "training_starts": 20,
-        "random_steps": 20,
-        "max_steps": 500,
-        "batch_size": 16,
-        "hidden_dims": (16, 16),
-    } | options
-    options = {"steps_per_iteration": 50, "evaluate_every": 0} | options
+    options = SMALL | {"max_steps": 500, "steps_per_iteration": 50, "evaluate_every": 0} | options
     return SERLConfig().training(env_name=f"line_envs:{env}", setup_mode=setup_mode, **options).debugging(seed=3)
 
 
@@ -245,7 +239,7 @@ def test_demonstrations_of_another_env_are_refused(build, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_rollout_worker_renders_and_runs_torch(build):
+def test_a_rollout_worker_renders_and_runs_torch(real_workers, build):
     options = {"image_keys": ("image", "wrist"), "training_starts": 100, "max_steps": 12, "steps_per_iteration": 12}
     configuration = config(**options).training(env_name="tabletop").env_runners(num_env_runners=1)
     algorithm = build(configuration)
@@ -302,6 +296,5 @@ def test_both_replays_together_fit_into_memory(build, monkeypatch):
 def test_a_worker_with_two_envs_keeps_their_episodes_apart(build):
     algorithm = build(config(expert_interventions=0.2, training_starts=400).env_runners(num_envs_per_env_runner=2))
     result = algorithm.train()
-    rows_of_open_episodes = 2
     assert result["env/steps"] == len(algorithm.online) >= 50
-    assert algorithm.online.written <= algorithm.env_steps + result["env/episodes"] + rows_of_open_episodes
+    assert algorithm.online.written <= algorithm.env_steps + result["env/episodes"] + 2, "a row for each open episode"

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from recording_callbacks import CALLS, Recording, calls
+from small_runs import SMALL
 
 from serl_ray.rllib import SERLConfig
 from serl_ray.rllib.callbacks import NO_LOGGER, REFUSED_HOOKS
 from serl_ray.rllib.refusals import RefusedError
 
-SMALL = {"training_starts": 20, "random_steps": 30, "max_steps": 500, "batch_size": 16, "hidden_dims": (16, 16)}
 STEPS = {"steps_per_iteration": 50, "evaluate_every": 50, "evaluation_episodes": 3}
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from pyarrow.fs import LocalFileSystem, copy_files
 from ray import tune
+from small_runs import SMALL
 from stores import s3_store
 
 from serl_ray.agents.checkpoint import load_agent
@@ -23,10 +24,8 @@ from serl_ray.envs.make import build_env
 from serl_ray.envs.recording import record_successes
 from serl_ray.files.uris import locate
 from serl_ray.rllib import SERL, SERLConfig
-from serl_ray.rllib.checkpoint import checkpoints_of, read_run
-from serl_ray.rllib.evaluator import Evaluator
-from serl_ray.runs.folder import RunFolder, best_checkpoint
-from serl_ray.runs.log import RunLog
+from serl_ray.rllib.checkpoint import read_run
+from serl_ray.runs.folder import RunFolder
 from serl_ray.types import ActionLayout
 
 MODE = "single-arm-learned-gripper"
@@ -45,14 +44,11 @@ def demos(tmp_path_factory):
 
 
 def config(tmp_path, env="LineEnv", **options):
-    options = {
-        "training_starts": 20,
-        "random_steps": 30,
-        "max_steps": 500,
-        "batch_size": 16,
-        "hidden_dims": (16, 16),
-    } | options
-    options = {"steps_per_iteration": 50, "evaluate_every": 0, "expert_interventions": 0.1} | options
+    options = (
+        SMALL
+        | {"max_steps": 500, "steps_per_iteration": 50, "evaluate_every": 0, "expert_interventions": 0.1}
+        | options
+    )
     config = SERLConfig().training(env_name=f"line_envs:{env}", setup_mode=MODE, **options)
     return config.debugging(seed=3).keep_replay(tmp_path / "replay")
 
@@ -279,49 +275,3 @@ def test_tune_saves_and_restores(tmp_path):
     restored.restore(first.checkpoint.path)
     assert restored.env_steps == len(restored.online) == 100
     restored.stop()
-
-
-def test_the_newest_and_the_best_are_kept(build, tmp_path):
-    algorithm, folder, log = build(training_starts=400), RunFolder(tmp_path, keep=2), RunLog(tmp_path / "logs")
-    for success in (0.2, 0.9, 0.4, 0.9, 0.1, 0.3):
-        result = algorithm.train()
-        log.append(
-            result | {"evaluation/at_step": float(algorithm.steps), "evaluation/success_rate": success}, algorithm.steps
-        )
-        folder.save(algorithm)
-    log.close()
-    assert [path.name for path in checkpoints_of(tmp_path)] == ["step-000000200", "step-000000250", "step-000000300"]
-    assert best_checkpoint(folder.path)[0].name == "step-000000200", "the newer of two equals"
-    assert all(read_run(path)["counters"]["env_steps"] == int(path.name[5:]) for path in checkpoints_of(tmp_path))
-
-
-def test_what_is_being_evaluated_is_kept(build, tmp_path, monkeypatch):
-    algorithm, folder = build(training_starts=400), RunFolder(tmp_path, keep=1)
-    for _ in range(3):
-        algorithm.train()
-        with monkeypatch.context() as patch:
-            patch.setattr(Evaluator, "at_step", 50)
-            folder.save(algorithm)
-    assert [path.name for path in checkpoints_of(tmp_path)] == ["step-000000050", "step-000000150"]
-    folder.save(algorithm)
-    assert [path.name for path in checkpoints_of(tmp_path)] == ["step-000000150"]
-
-
-def test_a_run_s_folder_survives_what_people_and_kills_leave_in_it(build, tmp_path):
-    algorithm, folder = build(training_starts=400), RunFolder(tmp_path, keep=1)
-    for _ in range(2):
-        algorithm.train()
-        folder.save(algorithm)
-    [newest] = checkpoints_of(tmp_path)
-    shutil.copytree(newest, newest.with_name("step-000000100.bak"))
-    newest.rename(newest.with_name(f".{newest.name}.old"))  # killed between two renames
-    newest.with_name(".step-000000050.gone").mkdir()
-    (tmp_path / "logs").mkdir()
-    results = '{"evaluation/at_step": 1\n{"evaluation/at_step": 100, "evaluation/success_rate": 1}\n'
-    (tmp_path / "logs" / "results.jsonl").write_text(results)
-    folder.check(resume=True)
-    assert checkpoints_of(tmp_path) == [newest] and best_checkpoint(folder.path)[0] == newest
-    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {newest.name, "step-000000100.bak"}
-    algorithm.train()
-    folder.save(algorithm)
-    assert len(checkpoints_of(tmp_path)) == 2

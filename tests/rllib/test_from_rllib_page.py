@@ -17,6 +17,7 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.policy.policy import Policy
 from recording_callbacks import CALLS, Recording, calls
+from small_runs import SMALL
 
 from serl_ray.envs.guard import Guard
 from serl_ray.options.sets import options_in
@@ -107,8 +108,7 @@ def test_a_call_is_refused_with_what_to_call(names, here, instead):
 def saved(shared_ray, tmp_path_factory):
     """An algorithm whose env was given in RLlib's way, after two results, and its checkpoint."""
     CALLS.clear()
-    sizes = {"training_starts": 20, "random_steps": 30, "max_steps": 500, "batch_size": 16, "hidden_dims": (16, 16)}
-    options = {**sizes, "steps_per_iteration": 30, "evaluate_every": 30, "evaluation_episodes": 2}
+    options = {**SMALL, "steps_per_iteration": 30, "evaluate_every": 30, "evaluation_episodes": 2}
     config = SERLConfig().environment(LineEnv, env_config={"horizon": 7}).training(**options)
     algorithm = (
         config.callbacks(Recording).debugging(seed=3).reporting(metrics_num_episodes_for_smoothing=2).build_algo()

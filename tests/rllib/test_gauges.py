@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import ray
+from small_runs import SMALL
 
 from serl_ray.rllib import SERLConfig
 from serl_ray.rllib.gauges import Gauges, gauge_name
@@ -31,14 +32,8 @@ def scraped(metric, run, seconds=60):
 
 
 def test_the_metrics_of_a_run_can_be_scraped(shared_ray, tmp_path):
-    options = {
-        "training_starts": 20,
-        "max_steps": 100,
-        "batch_size": 8,
-        "hidden_dims": (4, 4),
-        "steps_per_iteration": 30,
-    }
-    config = SERLConfig().training(env_name="line_envs:LineEnv", evaluate_every=0, **options)
+    options = SMALL | {"steps_per_iteration": 30, "evaluate_every": 0}
+    config = SERLConfig().training(env_name="line_envs:LineEnv", **options)
     algorithm = config.keep_replay(tmp_path / "my_run" / "replay").build_algo()
     result = algorithm.train()
     assert scraped("env/steps", "my_run") == 30.0

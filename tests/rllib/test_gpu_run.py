@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from fake_gpu import NAME, fake_gpu
+from small_runs import SMALL
 
 from serl_ray.evaluation.rollouts import deterministic, evaluate
 from serl_ray.rllib import config, policy
@@ -15,14 +16,15 @@ from serl_ray.rllib.config import SERLConfig
 from serl_ray.runs.policy import load_policy
 
 ENV = "line_envs:LineEnv"
-SMALL = {
-    "training_starts": 20, "random_steps": 20, "max_steps": 60, "batch_size": 16, "hidden_dims": (16, 16),
-    "demo_fraction": 0.0, "steps_per_iteration": 30, "evaluate_every": 30, "evaluation_episodes": 1,
-}  # fmt: skip
+RUN = (
+    SMALL
+    | {"max_steps": 60, "demo_fraction": 0.0, "steps_per_iteration": 30}
+    | {"evaluate_every": 30, "evaluation_episodes": 1}
+)
 
 
 def build(folder):
-    training = SERLConfig().training(env_name=ENV, setup_mode="single-arm-learned-gripper", **SMALL)
+    training = SERLConfig().training(env_name=ENV, setup_mode="single-arm-learned-gripper", **RUN)
     return training.debugging(seed=3).keep_replay(folder / "replay").build_algo()
 
 

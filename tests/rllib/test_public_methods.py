@@ -14,6 +14,7 @@ from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
 from ray.rllib.models import ModelCatalog
 from ray.rllib.policy.policy import Policy
 from ray.rllib.policy.sample_batch import SampleBatch
+from small_runs import SMALL
 
 from serl_ray.evaluation.rollouts import deterministic, evaluate
 from serl_ray.rllib import SERL, OfflineConfig, SERLConfig
@@ -22,16 +23,13 @@ from serl_ray.rllib.refusals import RefusedError
 from serl_ray.rllib.sampling import rollout_env
 
 TESTS = str(Path(__file__).parents[1])
-
-
 pytestmark = pytest.mark.usefixtures("shared_ray")
 
 
 def config(**options):
-    sizes = {"training_starts": 20, "random_steps": 30, "max_steps": 500, "batch_size": 16, "hidden_dims": (16, 16)}
     env = {"env_name": "line_envs:LineEnv", "setup_mode": "single-arm-learned-gripper"}
     steps = {"steps_per_iteration": 20, "evaluate_every": 400, "evaluation_episodes": 3}
-    return SERLConfig().training(**{**env, **sizes, **steps, **options}).debugging(seed=3)
+    return SERLConfig().training(**{**env, **SMALL, **steps, **options}).debugging(seed=3)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 from line_envs import LineEnv
 from mlflow import MlflowClient
 from PIL import Image, ImageSequence
+from small_runs import SMALL
 from tensorboardX.proto.event_pb2 import Event
 from tracked import mlflow_runs, wandb_runs
 
@@ -24,15 +25,7 @@ from serl_ray.runs.log import read_results
 from serl_ray.runs.train import train
 
 TESTS = Path(__file__).parents[1]
-SMALL = {
-    "training_starts": 20,
-    "batch_size": 16,
-    "hidden_dims": (16, 16),
-    "max_steps": 100,
-    "steps_per_iteration": 50,
-    "evaluate_every": 50,
-    "evaluation_episodes": 2,
-}
+RUN = SMALL | {"max_steps": 100, "steps_per_iteration": 50, "evaluate_every": 50, "evaluation_episodes": 2}
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +63,7 @@ def test_the_first_episode_is_a_video_and_everywhere_the_results_are(tmp_path, e
     monkeypatch.chdir(tmp_path)  # where MLflow puts what is no number
     store, folder = f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "run"
     run = {"save_dir": folder, "evaluation_workers": evaluation_workers, "track": ("wandb:peg", f"mlflow:{store}")}
-    options = HybridRun.of(env_name="line_envs:ShownEnv", env_kwargs={"horizon": 12}, **SMALL)
+    options = HybridRun.of(env_name="line_envs:ShownEnv", env_kwargs={"horizon": 12}, **RUN)
     train(options.replace(**run))
     steps = {
         int(result["evaluation/at_step"]) for result in read_results(folder / "logs") if "evaluation/at_step" in result
@@ -97,7 +90,7 @@ def test_the_first_episode_is_a_video_and_everywhere_the_results_are(tmp_path, e
 @pytest.mark.usefixtures("nothing_leaves_this_machine")
 def test_an_env_without_pictures_is_evaluated_and_said_to_be_one(tmp_path, caplog):
     caplog.set_level(logging.WARNING)
-    result = train(HybridRun.of(env_name="line_envs:LineEnv", **SMALL, save_dir=tmp_path / "run"))
+    result = train(HybridRun.of(env_name="line_envs:LineEnv", **RUN, save_dir=tmp_path / "run"))
     assert result["evaluation/episodes"] == 2 and result["faults/evaluations_lost"] == 0
     assert caplog.text.count("Evaluations are not filmed") == 1 and "LineEnv.render() gives no image" in caplog.text
     assert not (tmp_path / "run" / "videos").exists()
@@ -105,7 +98,7 @@ def test_an_env_without_pictures_is_evaluated_and_said_to_be_one(tmp_path, caplo
 
 @pytest.mark.usefixtures("nothing_leaves_this_machine")
 def test_evaluations_are_the_same_with_and_without_a_film(tmp_path):
-    options = HybridRun.of(env_name="line_envs:ShownEnv", **SMALL)
+    options = HybridRun.of(env_name="line_envs:ShownEnv", **RUN)
     results = []
     for filmed in (True, False):
         folder = tmp_path / str(filmed)

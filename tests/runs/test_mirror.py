@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from pyarrow.fs import FileSelector, copy_files
 from sealing import reseal
+from small_runs import SMALL
 from stores import s3_store
 
 from serl_ray.agents.checkpoint import load_agent
@@ -28,14 +29,8 @@ def store():
 @pytest.fixture
 def build(build):
     def build_run(folder):
-        options = {
-            "training_starts": 20,
-            "max_steps": 500,
-            "batch_size": 8,
-            "hidden_dims": (8, 8),
-            "steps_per_iteration": 30,
-        }
-        config = SERLConfig().training(env_name="line_envs:LineEnv", evaluate_every=0, **options)
+        options = SMALL | {"steps_per_iteration": 30, "evaluate_every": 0}
+        config = SERLConfig().training(env_name="line_envs:LineEnv", **options)
         return build(config.keep_replay(folder.path / "replay"))
 
     return build_run

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 import yaml
+from small_runs import SMALL
 from tracked import mlflow_runs, wandb_runs
 
 from serl_ray.options.sets import HybridRun
@@ -18,16 +19,8 @@ from serl_ray.runs.train import train
 from serl_ray.sweeps.run import run_sweep
 
 pytestmark = pytest.mark.usefixtures("shared_ray")
-SMALL = {
-    "env_name": "line_envs:LineEnv",
-    "training_starts": 20,
-    "batch_size": 16,
-    "hidden_dims": (16, 16),
-    "max_steps": 100,
-    "steps_per_iteration": 50,
-    "evaluate_every": 50,
-    "evaluation_episodes": 2,
-}
+RUN = SMALL | {"max_steps": 100, "steps_per_iteration": 50, "evaluate_every": 50, "evaluation_episodes": 2}
+RUN |= {"env_name": "line_envs:LineEnv"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -52,13 +45,13 @@ def known(result):
 def test_a_run_and_its_resumption_are_one_run_at_both(store, tmp_path):
     folder, mirror = tmp_path / "peg", f"file://{tmp_path}/store"
     options = {"track": ("wandb:lab/robots", f"mlflow:{store}"), "mirror": mirror, "seed": 3}
-    train(HybridRun.of(**SMALL, save_dir=folder, **options))
+    train(HybridRun.of(**RUN, save_dir=folder, **options))
     results = read_results(folder / "logs")
     [told] = wandb_runs(folder).values()
     assert told["name"] == "peg" and told["project"] == "robots" and told["exit"] == 0
     assert told["config"]["max_steps"] == 100 and told["config"]["seed"] == 3 and "track" not in told["config"]
     elsewhere = tmp_path / "elsewhere" / "peg"
-    train(HybridRun.of(**SMALL | {"max_steps": 150}, save_dir=elsewhere, resume=True, **options))
+    train(HybridRun.of(**RUN | {"max_steps": 150}, save_dir=elsewhere, resume=True, **options))
     results += read_results(elsewhere / "logs")
     names = [json.loads((each / "tracks.json").read_text()) for each in (folder, elsewhere)]
     assert names[0] == names[1]
@@ -92,7 +85,7 @@ def test_a_tracker_that_fails_does_not_harm_a_run(store, tmp_path, monkeypatch, 
 
     monkeypatch.setattr(Mlflow, "log", log)
     caplog.set_level(logging.WARNING)
-    options = HybridRun.of(**SMALL | {"max_steps": 150})
+    options = HybridRun.of(**RUN | {"max_steps": 150})
     assert train(options.replace(save_dir=tmp_path / "run", track=(f"mlflow:{store}",)))["env/steps"] == 150
     assert logged[:3] == [50, 100, 150] and caplog.text.count("nobody is there") == 1
     assert [result["env/steps"] for result in read_results(tmp_path / "run" / "logs")] == [50, 100, 150, 150]
@@ -120,7 +113,7 @@ def test_a_tracker_that_works_again_is_said_to(caplog):
 
 def test_a_run_that_fails_is_told_as_failed(store, tmp_path):
     experiment = mlflow_runs(store, "serl_ray")
-    options = HybridRun.of(**SMALL | {"env_name": "line_envs:BurningEnv", "max_faults": 0})
+    options = HybridRun.of(**RUN | {"env_name": "line_envs:BurningEnv", "max_faults": 0})
     with pytest.raises(RuntimeError, match="caught fire"):
         train(options.replace(save_dir=tmp_path / "run", track=(f"mlflow:{store}", "wandb:peg")))
     [new] = mlflow_runs(store, "serl_ray").keys() - experiment.keys()
@@ -134,7 +127,7 @@ def test_what_cannot_be_set_up_ends_a_run_before_it_begins(tmp_path, monkeypatch
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     with pytest.raises(RuntimeError, match="track is 'wandb:peg', which cannot be set up: No WandB API key found"):
-        train(HybridRun.of(**SMALL, save_dir=tmp_path / "run", track=("wandb:peg",)))
+        train(HybridRun.of(**RUN, save_dir=tmp_path / "run", track=("wandb:peg",)))
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
@@ -154,7 +147,7 @@ def test_what_cannot_be_set_up_ends_a_run_before_it_begins(tmp_path, monkeypatch
 )
 def test_wrong_tracks_are_refused_at_once(tracks, message, tmp_path):
     with pytest.raises(ValueError, match=message):
-        train(HybridRun.of(**SMALL, save_dir=tmp_path / "run", track=tracks))
+        train(HybridRun.of(**RUN, save_dir=tmp_path / "run", track=tracks))
     assert not (tmp_path / "run").exists()
 
 
@@ -176,7 +169,7 @@ def write_sweep(folder, settings=(), **keys):
         "checkpoint_every": 50,
     }
     settings = {
-        name: list(value) if isinstance(value, tuple) else value for name, value in {**SMALL, **dict(settings)}.items()
+        name: list(value) if isinstance(value, tuple) else value for name, value in {**RUN, **dict(settings)}.items()
     }
     (folder / "sweep.yaml").write_text(yaml.safe_dump({**sweep, "settings": settings, **keys}))
     return folder / "sweep.yaml"
