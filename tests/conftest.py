@@ -1,4 +1,4 @@
-"""One Ray for all tests that can share it; those that need a cluster of their own come last."""
+"""One Ray for all tests that can share it; those that need a cluster of their own come first."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ RAYS_OWN = RayParams.__init__
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips what needs a GPU where there is none, and puts tests with a cluster of their own last: the shared Ray
-    starts once."""
+    """Skips what needs a GPU where there is none, and puts tests with a cluster of their own first: they take long, and
+    the shared Ray starts once."""
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="needs a GPU"))
-    items.sort(key=lambda item: not {"own_cluster", "desk"}.isdisjoint(getattr(item, "fixturenames", ())))
+    items.sort(key=lambda item: {"own_cluster", "desk"}.isdisjoint(getattr(item, "fixturenames", ())))
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,6 @@ from serl_ray.agents.config import OBJECTIVES, Objective
 from serl_ray.benchmarks.commands import cameras_of, run_serl, success_curve, trained_options, words
 from serl_ray.benchmarks.timing import append_outcome
 from serl_ray.evaluation.rollouts import deterministic, evaluate
-from serl_ray.options.sets import OfflineRun
 from serl_ray.runs.plots import plot_success_curves
 from serl_ray.runs.policy import load_policy
 from serl_ray.types import SETUP_MODES, SetupMode
@@ -45,13 +44,14 @@ class Objectives(Options):
     max_steps: int = 2000
     """Learner steps of a run."""
     online_steps: int = 0
-    """Env steps by which the runs of the default objective go on learning from experience, once they are trained."""
+    """Env steps by which the runs go on learning from experience, once they are trained."""
     episodes: int = 50
     """Episodes in each evaluation."""
     jobs: int = 2
     """Runs at a time, a thread each."""
     settings: dict[str, Any] = Field(default_factory=dict)
-    """Options of train_offline.py, on top of the preset tabletop, and their values."""
+    """Options of the trainings, on top of the preset tabletop, and their values; with online_steps those that offline
+    and hybrid training share."""
 
     def run(self) -> None:
         """Every run is a line of results.jsonl when it ends, and the means over seeds are a table at last."""
@@ -67,7 +67,7 @@ class Objectives(Options):
             )
             print(f"| {mode} | {' | '.join(f'{mean(s):.2f} ({min(s):.2f} to {max(s):.2f})' for s in successes)} |")
         if self.online_steps:
-            self._learn_on([run for run in runs if run[1] == OfflineRun.objective])
+            self._learn_on(runs)
 
     def _learn_on(self, runs: list[Run]) -> None:
         outcomes = [outcome for _, outcome in self._side_by_side(self._online, runs)]

@@ -165,10 +165,11 @@ def test_stored_maps_and_raw_pixels_are_compared_over_the_same_steps(output, cap
 
 @pytest.mark.slow
 def test_objectives_are_compared(output, capsys):
-    options = {"batch_size": "8", "evaluation_episodes": "1", "held_out": "0"}
-    mode, sizes = "single-arm-fixed-gripper", {"seeds": (0,), "demos": 2, "max_steps": 20, "episodes": 1}
+    options = {"batch_size": "8", "evaluation_episodes": "1"}
+    mode, sizes = "single-arm-fixed-gripper", {"seeds": (0,), "demos": 2, "max_steps": 20, "episodes": 1, "online_steps": 30}
     Objectives(save_dir=output, setup_modes=(mode,), objectives=("awac",), settings=options, jobs=1, **sizes).run()
-    [offline] = outcomes_of(output)
+    offline, online = outcomes_of(output)
+    assert online["objective"] == "awac, then online" and online["curve"].keys() == {"0", "30"}
     assert offline["objective"] == offline["options"]["objective"] == "awac" and offline["options"]["batch_size"] == 8
     assert offline["configuration"]["demos"] == 2
     assert f"| {mode} | {offline['success']:.2f}" in capsys.readouterr().out
