@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import multiprocessing
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -61,6 +62,7 @@ def start(arguments: Sequence[str], file: Path, folder: Path | None = None, **en
 def _serl(arguments: list[str], file: Path, folder: Path, environment: Mapping[str, str]) -> None:
     """What a process of the server does: the entry of the command, as an interpreter runs it."""
     os.setsid()
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, under which the tests may run, has it ignored
     with file.open("w") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
