@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -57,6 +58,13 @@ def start(arguments: Sequence[str], file: Path, folder: Path | None = None, **en
     file.touch()
     process.start()
     return Running(process, file)
+
+
+def run(command: str, *flags: str, threads: int | None = None) -> None:
+    """Runs `serl COMMAND FLAGS` to its end, as `benchmarks.commands.run_serl` does; the number of threads is ours."""
+    with tempfile.TemporaryDirectory() as folder:
+        running = start([command, *flags], Path(folder, "printed.txt"))
+        assert running.wait() == 0, running.printed
 
 
 def _serl(arguments: list[str], file: Path, folder: Path, environment: Mapping[str, str]) -> None:

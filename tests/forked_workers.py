@@ -1,38 +1,60 @@
 """Ray's worker processes, forked from one that has done their imports.
 
 The tests start hundreds of workers, and each would import for seconds. Nodes that are started with `with_forks` run
-this file in place of Ray's `default_worker.py`: it has a server fork the worker, and waits until that has ended. Every
-job on a node has a server of its own, since Ray reads a worker's job from the environment when it is imported.
+this file in place of Ray's `default_worker.py`: it has a server, which all nodes of a test process share, fork the
+worker, and waits until that has ended. Only the workers of a cluster's first job are forked: Ray reads a worker's job
+from the environment when it is imported.
 """
 
 from __future__ import annotations
 
 import fcntl
+import importlib.util
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 IMPORTS = ("ray.train", "serl_ray.runs.train", "serl_ray.sweeps.run", "serl_ray.classifier.train")
-SERVE = "--serve"
+FOR, JOB, RAYLET = "SERL_TESTS_PID", "RAY_JOB_ID", "RAY_RAYLET_PID"
+FIRST_JOB, SERVE = "01000000", "--serve"
+
+
+def with_forks(init: Callable[..., None]) -> Callable[..., None]:
+    """The constructor of Ray's parameters of a node, whose workers are then forked."""
+    os.environ.setdefault(FOR, str(os.getpid()))
+
+    @wraps(init)
+    def construct(self: Any, *args: Any, **values: Any) -> None:
+        init(self, *args, **{"worker_path": __file__, **values})
+
+    return construct
+
+
+def own_entry() -> str:
+    """Ray's own entry of a worker; Ray is not imported to find it."""
+    [folder] = importlib.util.find_spec("ray").submodule_search_locations
+    return f"{folder}/_private/workers/default_worker.py"
 
 
 def request() -> None:
-    """Asks the job's server for a worker that is this process in all but its imports, and waits for its end."""
-    address = Path(tempfile.gettempdir(), f"forked-{os.environ['RAY_RAYLET_PID']}-{os.environ['RAY_JOB_ID']}")
+    """Asks the server for a worker that is this process in all but its imports, and waits for its end."""
+    if os.environ[JOB] != FIRST_JOB:
+        os.execv(sys.executable, [sys.executable, own_entry(), *sys.argv[1:]])
+    address = Path(tempfile.gettempdir(), f"serl-tests-{os.environ[FOR]}")
     with Path(f"{address}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not address.exists():
-            serve = [sys.executable, __file__, SERVE, str(address)]
-            with subprocess.Popen(serve, stdout=subprocess.PIPE, start_new_session=True) as server:
-                server.stdout.readline()
-                server.returncode = 0  # it goes on
+            start_server(address)
     order = {"arguments": sys.argv, "environment": dict(os.environ), "folder": os.getcwd()}
     with socket.socket(socket.AF_UNIX) as server:
         server.connect(str(address))
@@ -42,20 +64,26 @@ def request() -> None:
         server.recv(1)
 
 
-def serve(address: str) -> None:
-    """Forks a worker for each request, until the node is gone."""
-    import importlib
-    import signal
+def start_server(address: Path) -> None:
+    """Starts the server, and waits until it has imported."""
+    command = [sys.executable, __file__, SERVE, str(address)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as server:
+        server.stdout.readline()
+        server.returncode = 0  # it goes on
 
+
+def serve(address: Path) -> None:
+    """Forks a worker for each request, until the tests have ended."""
+    os.environ[RAYLET] = str(os.getpid())
     for name in IMPORTS:
         importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(address)
+        listener.bind(str(address))
         listener.listen(64)
         listener.settimeout(1.0)
         print("ready", flush=True)
-        while Path("/proc", os.environ["RAY_RAYLET_PID"]).exists():
+        while is_alive(os.environ[FOR]):
             try:
                 client, _ = listener.accept()
             except TimeoutError:
@@ -64,15 +92,13 @@ def serve(address: str) -> None:
                 listener.close()
                 work(client)
             client.close()
-    Path(address).unlink()
+    for path in (address, Path(f"{address}.lock")):
+        path.unlink()
 
 
 def work(client: socket.socket) -> None:
     """What a worker does: Ray's own entry, as an interpreter runs it."""
     import runpy
-    import signal
-
-    import ray._private.workers as workers
 
     os.setpgid(0, 0)  # Ray ends a whole process group
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -87,24 +113,26 @@ def work(client: socket.socket) -> None:
     os.environ.update(order["environment"])
     os.chdir(order["folder"])
     sys.argv = order["arguments"]
+    threading.Thread(target=end_with, args=(order["environment"][RAYLET],), daemon=True).start()
     try:
-        runpy.run_path(str(Path(workers.__file__).with_name("default_worker.py")), run_name="__main__")
+        runpy.run_path(own_entry(), run_name="__main__")
     finally:
         os._exit(0)
 
 
-def with_forks(init: Callable[..., None]) -> Callable[..., None]:
-    """The constructor of Ray's parameters of a node, whose workers are then forked."""
+def end_with(raylet: str) -> None:
+    """Ends this process when its node has gone, which a worker of Ray's own finds by itself."""
+    while is_alive(raylet):
+        time.sleep(1.0)
+    os._exit(1)
 
-    @wraps(init)
-    def construct(self: Any, *args: Any, **values: Any) -> None:
-        init(self, *args, **{"worker_path": __file__, **values})
 
-    return construct
+def is_alive(pid: str) -> bool:
+    return Path("/proc", pid).exists()
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == [SERVE]:
-        serve(sys.argv[2])
+        serve(Path(sys.argv[2]))
     else:
         request()

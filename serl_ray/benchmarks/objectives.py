@@ -112,7 +112,8 @@ class Objectives(Options):
         flags += ["--evaluation_episodes", str(self.episodes), "--save_dir", str(online)]
         if not online.exists():
             run_serl("train", *self._common(mode, seed), *flags, threads=1)
-        about = {"objective": f"{objective}, then online", "curve": success_curve(online)}
+        curve = success_curve(online)
+        about = {"objective": f"{objective}, then online", "curve": curve, "success": curve[max(curve)]}
         return self._outcome(mode, seed, online) | about
 
     def _common(self, mode: str, seed: int) -> list[str]:

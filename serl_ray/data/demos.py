@@ -24,7 +24,7 @@ from serl_ray.data.formats.layout import VERSION
 from serl_ray.data.formats.lerobot.folder import LeRobotFolder, folder_of, is_lerobot
 from serl_ray.data.formats.lerobot.reader import AS_RECORDED, LeRobotOptions, read_lerobot_parts
 from serl_ray.data.formats.parquet import read_parts, write_shards
-from serl_ray.data.observations import Keep, Selection
+from serl_ray.data.observations import Keep, Selection, keep_all
 from serl_ray.data.reading import plain_errors, warn_dropped
 from serl_ray.data.schema import TRANSITION_FIELDS, ArraySpec, Part, Segment
 from serl_ray.data.validation import check_axes, check_segment
@@ -217,7 +217,7 @@ def read_file(
                 yield from found
 
 
-def first_segment(path: str, keep: Keep) -> Segment:
+def first_segment(path: str, keep: Keep = keep_all) -> Segment:
     """The first segment of a file with the observations to keep; of a pickle, its first transition.
 
     Raises:

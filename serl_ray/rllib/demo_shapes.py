@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import gymnasium
 
 from serl_ray.data.demos import find_files, first_segment
 from serl_ray.data.errors import DemoError
-from serl_ray.data.observations import Selection, default_state_keys, joined_name
+from serl_ray.data.observations import default_state_keys, joined_name
 from serl_ray.options.sets import TrainingOptions
 
 Shape = tuple[int, ...]
@@ -64,17 +63,12 @@ def first_shapes(options: TrainingOptions) -> tuple[str, Shapes] | None:
     path = find_files(options.demos.demo_paths)[0]
     if options.demos.skip_bad:
         return None
-    segment = first_segment(path, partial(_used_or_all, options.env.selection()))
+    try:
+        segment = first_segment(path)
+    except DemoError:  # perhaps of something that the agent does not see
+        segment = first_segment(path, options.env.selection().used)
     shapes = {key: spec.shape for key, spec in segment.observation_spec.items()}
     return path, Shapes(segment.actions.shape[1], shapes)
-
-
-def _used_or_all(selection: Selection, keys: Collection[str]) -> Collection[str]:
-    """The keys that the agent uses, or all where one of them is missing, so that an error can list them."""
-    try:
-        return selection.used(keys)
-    except ValueError:
-        return keys
 
 
 def check_same(path: str, demos: Shapes, env: Shapes, options: TrainingOptions) -> None:

@@ -3,9 +3,10 @@
 import json
 import platform
 
+import commands
 import pytest
 
-from serl_ray.benchmarks import offline, rollout, scaling, soak, timing
+from serl_ray.benchmarks import learn, objectives, offline, rollout, scaling, soak, timing
 from serl_ray.benchmarks.acting import Acting
 from serl_ray.benchmarks.kernels import Kernels
 from serl_ray.benchmarks.learn import Learn
@@ -21,8 +22,10 @@ from serl_ray.utils.options import names_of
 
 @pytest.fixture(autouse=True)
 def output(tmp_path, monkeypatch):
-    """A section's folder, beside which nothing may lie in the end."""
+    """A section's folder, beside which nothing may lie in the end; its commands begin with their imports done."""
     monkeypatch.chdir(tmp_path)
+    for section in (learn, objectives, offline):
+        monkeypatch.setattr(section, "run_serl", commands.run)
     yield tmp_path / "output"
     assert [path.name for path in tmp_path.iterdir()] == ["output"]
 
@@ -166,7 +169,10 @@ def test_stored_maps_and_raw_pixels_are_compared_over_the_same_steps(output, cap
 @pytest.mark.slow
 def test_objectives_are_compared(output, capsys):
     options = {"batch_size": "8", "evaluation_episodes": "1"}
-    mode, sizes = "single-arm-fixed-gripper", {"seeds": (0,), "demos": 2, "max_steps": 20, "episodes": 1, "online_steps": 30}
+    mode, sizes = (
+        "single-arm-fixed-gripper",
+        {"seeds": (0,), "demos": 2, "max_steps": 20, "episodes": 1, "online_steps": 30},
+    )
     Objectives(save_dir=output, setup_modes=(mode,), objectives=("awac",), settings=options, jobs=1, **sizes).run()
     offline, online = outcomes_of(output)
     assert online["objective"] == "awac, then online" and online["curve"].keys() == {"0", "30"}

@@ -84,7 +84,7 @@ def test_a_checkpoint_names_no_env_to_import(tmp_path, name, kwargs):
     write_sealed(tmp_path / "run.json", state)
     command = [sys.executable, ROOT / "scripts" / "evaluate.py", "--checkpoint", tmp_path]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 2 and f"trained in {name!r}" in done.stderr and "--env_name" in done.stderr
+    assert done.returncode == 2 and f"trained in the env {name!r}" in done.stderr and "--env_name" in done.stderr
     assert not (tmp_path / "owned").exists()
 
 

@@ -199,7 +199,7 @@ def test_rllib_saves_and_restores(build, tmp_path):
     algorithm.save(str(tmp_path / "saved"))
     restored = build()
     restored.restore(str(tmp_path / "saved"))
-    with pytest.raises(ValueError, match="trained in 'line_envs:LineEnv'.*runs its code"):
+    with pytest.raises(ValueError, match="in the env 'line_envs:LineEnv'.*run its code"):
         SERL.from_checkpoint(tmp_path / "saved")
     described = SERL.from_checkpoint(tmp_path / "saved", env_name="line_envs:LineEnv")
     for other in (restored, described):

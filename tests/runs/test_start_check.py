@@ -96,6 +96,19 @@ def test_cameras_and_vectors_that_are_not_there_are_named(tmp_path):
     check_start(OfflineRun.of(demo_paths=(path,), image_keys=("side",), state_keys=("tcp", "gripper")))
 
 
+def test_what_the_agent_does_not_see_may_be_anything(tmp_path):
+    path = pickled(tmp_path, demos(size=128, state=8, object_state=9))
+    transitions = pickle.loads(path.read_bytes())
+    for transition in transitions:
+        for role in ("observations", "next_observations"):
+            transition[role] = {"depth": np.zeros((1, 4, 4), np.uint16), **transition[role]}
+    path.write_bytes(pickle.dumps(transitions))
+    path = str(path)
+    check_start(ONLINE.replace(demo_paths=(path,)))
+    with pytest.raises(DemoError, match="depth"):
+        check_start(ONLINE.replace(demo_paths=(path,), image_keys=("depth",)))
+
+
 def test_demonstrations_of_the_env_pass(tmp_path):
     path = str(pickled(tmp_path, demos(size=128, state=8, object_state=9)))
     check_start(ONLINE.replace(demo_paths=(path,)))
