@@ -48,7 +48,7 @@ def own_entry() -> str:
 
 def request() -> None:
     """Asks the server for a worker that is this process in all but its imports, and waits for its end."""
-    if os.environ[JOB] != FIRST_JOB:
+    if os.environ.get(JOB) != FIRST_JOB:
         os.execv(sys.executable, [sys.executable, own_entry(), *sys.argv[1:]])
     address = Path(tempfile.gettempdir(), f"serl-tests-{os.environ[FOR]}")
     with Path(f"{address}.lock").open("w") as lock:
