@@ -100,6 +100,8 @@ def work(client: socket.socket) -> None:
     """What a worker does: Ray's own entry, as an interpreter runs it."""
     import runpy
 
+    from ray._raylet import AuthenticationTokenLoader, Config
+
     os.setpgid(0, 0)  # Ray ends a whole process group
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     client.settimeout(None)
@@ -111,6 +113,8 @@ def work(client: socket.socket) -> None:
         os.close(fd)
     os.environ.clear()
     os.environ.update(order["environment"])
+    Config.initialize("")  # whether this cluster, other than that of the first worker, asks for a token
+    AuthenticationTokenLoader.instance().reset_cache()
     os.chdir(order["folder"])
     sys.argv = order["arguments"]
     threading.Thread(target=end_with, args=(order["environment"][RAYLET],), daemon=True).start()
