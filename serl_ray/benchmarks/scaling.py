@@ -134,11 +134,8 @@ def _seconds_to_store(algorithm: SERL) -> float:
     fragments: list[Fragment] = []
     while not fragments:
         fragments = algorithm.sampler.fetch(algorithm.learner_steps, wait=True)
-    segments, before, started = (
-        [segment for one in fragments for segment in one.segments],
-        algorithm.env_steps,
-        time.perf_counter(),
-    )
+    segments = [segment for one in fragments for segment in one.segments]
+    before, started = algorithm.env_steps, time.perf_counter()
     for _ in range(STORED):
         algorithm._store(segments)
     algorithm.log_writer.write()

@@ -117,10 +117,8 @@ def _expand_uri(uri: str) -> list[str]:
     base, query = _split_query(uri)
     wildcard = WILDCARD.search(base)
     if wildcard:
-        folder, pattern = (
-            base[: wildcard.start()].rpartition("/")[0],
-            unquote(base[base.rfind("/", 0, wildcard.start()) + 1 :]),
-        )
+        folder = base[: wildcard.start()].rpartition("/")[0]
+        pattern = unquote(base[len(folder) + 1 :])
     else:
         folder, pattern = base.rstrip("/"), "*"
     file_system, root = locate(folder + query)

@@ -118,11 +118,8 @@ class TrainingAlgorithm(EvaluatedRun, PublicMethods):
         self.metrics_log = MetricsLog()
         replay_dir = self.config.replay_dir
         self.gauges = Gauges(run=Path(replay_dir).parent.name if replay_dir else Path(self.logdir).name)
-        window, keep_custom = (
-            self.config.metrics_num_episodes_for_smoothing,
-            self.config.keep_per_episode_custom_metrics,
-        )
-        self.results = RunResults(window, keep_custom)
+        window = self.config.metrics_num_episodes_for_smoothing
+        self.results = RunResults(window, self.config.keep_per_episode_custom_metrics)
         self.metrics = NO_LOGGER
         self.evaluated: dict[str, Any] = {}
         self._has_evaluated = False

@@ -54,9 +54,8 @@ class Collector:
         self._name = f"worker-{worker.worker_index}"
         options = self._policy.options
         encoding = options.encoding()
-        steps = (
-            self._policy.global_timestep
-        )  # a worker that joins a run on its way has other episodes than its predecessor had
+        steps = self._policy.global_timestep
+        # A worker that joins a run on its way has other episodes than its predecessor had.
         seed = 1000 * (steps + worker.worker_index)
         self._encoder = FrameEncoder(**encoding, seed=self._policy.agent.seed + seed) if encoding else None
         self._envs: list[CountedEnv] = worker.async_env.get_sub_environments()

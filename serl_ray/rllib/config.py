@@ -40,8 +40,8 @@ class WorkerEnvConfig(dict[str, Any]):
 class SERLConfig(AlgorithmConfig):
     """`HybridOptions` as attributes beside RLlib's own.
 
-        config = SERLConfig().training(setup_mode="single-arm-learned-gripper",
-        demo_paths=("demos.pkl",)).debugging(seed=1) algorithm = config.build_algo()
+        config = SERLConfig().training(setup_mode="single-arm-learned-gripper", demo_paths=("demos.pkl",))
+        algorithm = config.debugging(seed=1).build_algo()
 
     Rollout workers are RLlib's (`.env_runners(num_env_runners=2)`); with none, the env steps in this process, and runs
     of one seed are equal. RLlib's keys that this algorithm does not read are refused where they differ from their
@@ -65,18 +65,14 @@ class SERLConfig(AlgorithmConfig):
         self.framework("torch").debugging(log_sys_usage=False)
         super().environment(env=RolloutEnv, disable_env_checking=True)
         self.env_runners(num_env_runners=0, max_requests_in_flight_per_env_runner=MAX_IN_FLIGHT)
-        self.env_runners(
-            validate_env_runners_after_construction=False
-        )  # a worker may wait for its node while others work
+        # A worker may wait for its node while others work. Where there are workers, the robot is theirs alone.
+        self.env_runners(validate_env_runners_after_construction=False, create_local_env_runner=False)
         self.env_runners(env_runner_cls=SERLWorker)
-        self.env_runners(create_local_env_runner=False)  # where there are workers, the robot is theirs alone
         self.fault_tolerance(restart_failed_env_runners=True, delay_between_env_runner_restarts_s=0.0)
         self.evaluation(evaluation_interval=None, evaluation_num_env_runners=0)
         self.experimental(_disable_preprocessor_api=True)
-        self.model["_disable_preprocessor_api"], self.simple_optimizer = (
-            True,
-            False,
-        )  # as RLlib's validate() would set them
+        self.model["_disable_preprocessor_api"] = True  # as RLlib's validate() would set these two
+        self.simple_optimizer = False
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Sets an attribute; `num_gpus=0` puts the learner on the CPU, more on the best device (see `learn_on`)."""

@@ -56,10 +56,8 @@ class RunFolder:
         """Neither overwrites a run nor resumes one that is not there, or went on elsewhere; one that is only at the
         mirror is fetched."""
         self._put_back()
-        exists, experience = (
-            bool(checkpoints_of(self.path)),
-            next(self.path.glob(f"{REPLAY_DIR}/online/*.parquet"), None),
-        )
+        exists = bool(checkpoints_of(self.path))
+        experience = next(self.path.glob(f"{REPLAY_DIR}/online/*.parquet"), None)
         if exists and not resume:
             raise FileExistsError(
                 f"{self.path} holds a run already. Choose another --save_dir, or go on with it by --resume."

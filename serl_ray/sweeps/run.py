@@ -180,12 +180,8 @@ class _Progress(tune.Callback):
     """A line for each trial that ends."""
 
     def __init__(self, sweep: Sweep) -> None:
-        self._search, self._metric, self._steps, self._ended = (
-            list(sweep.search),
-            sweep.metric,
-            STEPS.get(sweep.trains),
-            0,
-        )
+        self._search, self._metric, self._steps = list(sweep.search), sweep.metric, STEPS.get(sweep.trains)
+        self._ended = 0
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         result = trial.last_result

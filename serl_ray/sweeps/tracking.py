@@ -53,9 +53,8 @@ class Tracked(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         options = {name: value for name, value in trial.config.items() if name in self._options}
         new = TrackedTrial(trial.trial_id, options, trial.local_path)
-        shown = self._trials.setdefault(
-            trial.trial_id, new
-        )  # PBT starts one again with others, which MLflow would refuse
+        # PBT starts a trial again with other options, which MLflow would refuse.
+        shown = self._trials.setdefault(trial.trial_id, new)
         self._lane.ask(lambda logger: logger.log_trial_start(shown))
 
     def on_trial_result(

@@ -203,15 +203,11 @@ def _check_columns(schema: pa.Schema, layout: Layout, path: str) -> None:
         if name in arrays:
             fits, expected = holds(found, arrays[name]), str(arrays[name])
         elif name == "episode":
-            fits, expected = (
-                found in (pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())),
-                "strings",
-            )
+            fits = found in (pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string()))
+            expected = "strings"
         else:
-            fits, expected = (
-                found is not None and pa.types.is_primitive(found) and not pa.types.is_temporal(found),
-                "numbers",
-            )
+            fits = found is not None and pa.types.is_primitive(found) and not pa.types.is_temporal(found)
+            expected = "numbers"
         if not fits:
             raise ValueError(
                 f"{path}: column {name}: expected {expected}, found {found or 'none'}. Copy the file again."

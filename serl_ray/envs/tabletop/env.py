@@ -105,9 +105,8 @@ class TabletopEnv(gymnasium.Env[Observation, np.ndarray]):
             for arm in self._arms:
                 arm.advance(fraction)
             mujoco.mj_step(self._model, self._data, nstep=_SUBSTEPS)
-        mujoco.mj_forward(
-            self._model, self._data
-        )  # poses and contacts of the state that is observed, not of a substep before it
+        # Poses and contacts are of the state that is observed, not of a substep before it.
+        mujoco.mj_forward(self._model, self._data)
         self._num_steps += 1
         success = self._task.is_success()
         info = {"success": success, "grasp_penalty": GRASP_PENALTY * num_useless}
