@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -50,9 +50,27 @@ def shared_ray(python_path: str) -> Iterator[None]:
 
     It has few cores: it would start a process for each of them at once, and each imports for seconds.
     """
-    start_ray(2, resources={SLOT: 2})
+    start_shared_ray()
     yield
     ray.shutdown()
+
+
+def start_shared_ray() -> None:
+    start_ray(2, resources={SLOT: 2})
+
+
+@contextmanager
+def no_ray() -> Iterator[None]:
+    """The block begins without Ray, and what it starts ends with it; the shared Ray is there again afterwards.
+
+    Otherwise RLlib would start Ray by itself, and join the newest cluster on this machine, that of another process.
+    """
+    is_shared = ray.is_initialized()
+    ray.shutdown()
+    yield
+    ray.shutdown()
+    if is_shared:
+        start_shared_ray()
 
 
 @pytest.fixture
@@ -77,9 +95,15 @@ def build() -> Iterator[Callable[[AlgorithmConfig], Algorithm]]:
         yield build
 
 
+@pytest.fixture(scope="module")
+def module_cluster(python_path: str) -> Iterator[None]:
+    """`own_cluster` for all tests of a module."""
+    with no_ray():
+        yield
+
+
 @pytest.fixture
 def own_cluster(python_path: str) -> Iterator[None]:
     """No Ray yet, and none of what the test starts afterwards."""
-    ray.shutdown()
-    yield
-    ray.shutdown()
+    with no_ray():
+        yield

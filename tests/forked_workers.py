@@ -9,6 +9,7 @@ from the environment when it is imported.
 from __future__ import annotations
 
 import fcntl
+import gc
 import importlib.util
 import json
 import os
@@ -77,6 +78,7 @@ def serve(address: Path) -> None:
     os.environ[RAYLET] = str(os.getpid())
     for name in IMPORTS:
         importlib.import_module(name)
+    gc.freeze()  # so that no fork touches, and copies, what it shares
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(address))

@@ -12,7 +12,6 @@ import subprocess
 import sys
 
 import pytest
-import ray
 from commands import start
 from documented import ALREADY_SMALL, NOT_RUN, PAGES, ROOT, SLOW, SMALL, STORES, Command, all_commands, python_of_readme
 from ray.cluster_utils import Cluster
@@ -68,8 +67,7 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def desk(python_path, tmp_path_factory):
-    ray.shutdown()  # a cluster started beside a Ray that listens on 127.0.0.1 alone cannot be reached
+def desk(module_cluster, tmp_path_factory):
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "include_dashboard": False})
     yield Desk(tmp_path_factory.mktemp("docs"), cluster)
     cluster.shutdown()
