@@ -71,6 +71,7 @@ def _serl(arguments: list[str], file: Path, folder: Path, environment: Mapping[s
     """What a process of the server does: the entry of the command, as an interpreter runs it."""
     os.setsid()
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, under which the tests may run, has it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as a shell has in the background
     with file.open("w") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)

@@ -20,6 +20,7 @@ USED_BY_OTHERS = {
     "mkdocstrings": "mkdocs.yml names it",
     "mypy": "scripts/test runs it",
     "pre-commit": "CONTRIBUTING.md names it",
+    "pytest-xdist": "scripts/test runs the tests by it",
     "ruff": "scripts/test runs it",
 }
 """Declared packages that no file imports, and what uses them."""

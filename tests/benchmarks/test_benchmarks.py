@@ -182,7 +182,7 @@ def test_objectives_are_compared(output, capsys):
 
 
 @pytest.mark.slow
-def test_a_soak_accounts_for_what_lies_on_disk(shared_ray, output):
+def test_a_soak_accounts_for_what_lies_on_disk(real_workers, output):
     soak.Soak(save_dir=output, minutes=0.0, control_hz=50.0, num_workers=1, break_every=300, sample_every=25).run()
     rows = rows_of(output, "soak")
     shards = sorted((output / "run" / "replay" / "online").glob("*.parquet"))
