@@ -77,6 +77,7 @@ def test_unpickling_and_importing_by_name_have_their_places():
     ("name", "kwargs"),
     [("os:system", {"command": "touch owned"}), ("subprocess:run", {"args": "touch owned", "shell": True})],
 )
+@pytest.mark.slow
 def test_a_checkpoint_names_no_env_to_import(tmp_path, name, kwargs):
     options = {"env_name": name, "env_kwargs": kwargs, "setup_mode": "single-arm-learned-gripper"}
     state = {"format_version": FORMAT_VERSION} | {part: {} for part in PARTS}

@@ -57,6 +57,7 @@ def test_a_bad_row_group_does_not_hide_those_after_it(tmp_path):
     assert "row 3: its row group cannot be read" in str(errors[0])
 
 
+@pytest.mark.slow
 def test_what_is_skipped_is_counted_once(tmp_path, shared_ray, caplog):
     write_demos(tmp_path / "0", recorded())
     dump(tmp_path / "1.pkl", changed(2, "actions", np.full(7, np.nan)))

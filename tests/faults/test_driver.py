@@ -112,6 +112,7 @@ def full_disk():
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("shared_ray")
 def test_a_full_disk_costs_no_checkpoint_and_no_experience(build, caplog, tmp_path):
     caplog.set_level(logging.WARNING)

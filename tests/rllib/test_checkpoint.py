@@ -91,7 +91,7 @@ INTERRUPTED = {
 }
 
 
-SLOW = ("stacked maps", "frames", "trained trunk")
+SLOW = ("maps", "stacked maps", "frames", "trained trunk")
 
 
 @pytest.mark.parametrize(
@@ -154,6 +154,7 @@ def test_another_process_makes_the_same_next_update(build, demos, tmp_path):
     assert_equal(straight.agent, load_agent(tmp_path / "agent", straight.agent.device))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, CAMERA | {"steps_per_iteration": 50}, JOINED], ids=["state", "maps", "joined"])
 def test_a_run_s_experience_is_a_data_set_for_the_next(build, tmp_path, options):
     first = build(**options)

@@ -31,6 +31,7 @@ def scraped(metric, run, seconds=60):
     raise AssertionError(f"{metric} of {run} is not at {url}")
 
 
+@pytest.mark.slow
 def test_the_metrics_of_a_run_can_be_scraped(shared_ray, tmp_path):
     options = SMALL | {"steps_per_iteration": 30, "evaluate_every": 0}
     config = SERLConfig().training(env_name="line_envs:LineEnv", **options)

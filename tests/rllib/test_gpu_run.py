@@ -28,6 +28,7 @@ def build(folder):
     return training.debugging(seed=3).keep_replay(folder / "replay").build_algo()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("shared_ray")
 def test_a_run_on_a_gpu_comes_to_its_end_and_goes_on_on_the_cpu(tmp_path, monkeypatch):
     with fake_gpu() as name, monkeypatch.context() as patch:

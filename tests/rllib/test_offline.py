@@ -47,6 +47,7 @@ def offline(demos, **options):
     return OfflineConfig().training(demo_paths=(demos,), **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["bc", "awac"])
 def test_a_policy_from_demonstrations_alone(build, demos, objective):
     options = {"env_name": ENV, "evaluate_every": 600, "evaluation_episodes": 40, "steps_per_iteration": 600}
