@@ -58,12 +58,13 @@ class SelectObservations(gymnasium.ObservationWrapper):
             high = np.concatenate([spaces[key].high for key in self.state_keys], dtype=np.float32)
             selected[STATE] = gymnasium.spaces.Box(low, high)
         self.observation_space = gymnasium.spaces.Dict(selected)
+        self._selection = Selection(self.image_keys, self.state_keys)
         self.unselected: Observation = {}
 
     def observation(self, observation: Observation) -> Observation:
         """The agent's part of the env's observation."""
         self.unselected = observation
-        return Selection(self.image_keys, self.state_keys)(observation)
+        return self._selection(observation)
 
 
 def stack_frames(env: gymnasium.Env, frame_stack: int) -> gymnasium.Env:
