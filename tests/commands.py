@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from forked_workers import with_forks
+from forked_workers import take_environment, with_forks
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["serl_ray.runs.train", "serl_ray.sweeps.run", "serl_ray.evaluation.rollouts"])
@@ -76,8 +76,7 @@ def _serl(arguments: list[str], file: Path, folder: Path, environment: Mapping[s
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
     os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(environment)
+    take_environment(environment)
     sys.path[:0] = [str(folder), *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
     sys.argv = ["serl", *arguments]
     from ray._private.parameter import RayParams

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -102,8 +102,6 @@ def work(client: socket.socket) -> None:
     """What a worker does: Ray's own entry, as an interpreter runs it."""
     import runpy
 
-    from ray._raylet import AuthenticationTokenLoader, Config
-
     os.setpgid(0, 0)  # Ray ends a whole process group
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     client.settimeout(None)
@@ -113,10 +111,7 @@ def work(client: socket.socket) -> None:
     for target, fd in enumerate(fds):
         os.dup2(fd, target)
         os.close(fd)
-    os.environ.clear()
-    os.environ.update(order["environment"])
-    Config.initialize("")  # whether this cluster, other than that of the first worker, asks for a token
-    AuthenticationTokenLoader.instance().reset_cache()
+    take_environment(order["environment"])
     os.chdir(order["folder"])
     sys.argv = order["arguments"]
     threading.Thread(target=end_with, args=(order["environment"][RAYLET],), daemon=True).start()
@@ -124,6 +119,16 @@ def work(client: socket.socket) -> None:
         runpy.run_path(own_entry(), run_name="__main__")
     finally:
         os._exit(0)
+
+
+def take_environment(environment: Mapping[str, str]) -> None:
+    """Gives a fork the environment that its process would have had, of which Ray reads some when it is imported."""
+    from ray._raylet import AuthenticationTokenLoader, Config
+
+    os.environ.clear()
+    os.environ.update(environment)
+    Config.initialize("")  # whether this cluster, other than that of an earlier fork, asks for a token
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 def end_with(raylet: str) -> None:
