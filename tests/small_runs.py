@@ -24,8 +24,11 @@ SWEPT = {
 
 
 def train_until(algorithm: SERL, condition: Callable[[], bool], seconds: float = 120) -> None:
-    """Trains until it is so, and fails after some seconds in which it has not come to be so."""
+    """Trains until it is so, and fails after some seconds in which it has not come to be so.
+
+    It makes steps, not iterations: those would not end while no worker brings anything.
+    """
     ends = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < ends, "it has not come to pass"
-        algorithm.train()
+        algorithm.training_step()

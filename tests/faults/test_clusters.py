@@ -29,6 +29,7 @@ def test_a_node_that_is_lost_takes_its_workers_along_and_a_new_one_brings_others
     algorithm = build(workers=1, resources={"robot": 1}, training_starts=4000)
     algorithm.train()
     cluster.remove_node(node)
+    train_until(algorithm, lambda: algorithm.faults.counts["faults/workers_lost"] == 1)
     before = algorithm.env_steps
     cluster.add_node(num_cpus=1, resources={"robot": 1})
     train_until(algorithm, lambda: "is back" in caplog.text)
