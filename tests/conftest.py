@@ -95,13 +95,6 @@ def build() -> Iterator[Callable[[AlgorithmConfig], Algorithm]]:
         yield build
 
 
-@pytest.fixture(scope="module")
-def module_cluster(python_path: str) -> Iterator[None]:
-    """`own_cluster` for all tests of a module."""
-    with no_ray():
-        yield
-
-
 @pytest.fixture
 def own_cluster(python_path: str) -> Iterator[None]:
     """No Ray yet, and none of what the test starts afterwards."""

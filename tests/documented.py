@@ -15,8 +15,8 @@ BLOCK = re.compile(r"^```bash\n(.*?)^```", re.M | re.S)
 SMALL = {
     "record": {"episodes": "2"},
     "record --classifier_data": {"episodes": "10"},
-    "train": {"max_steps": "130", "evaluation_episodes": "2", "evaluate_every": "1000"},
-    "train-offline": {"max_steps": "40", "steps_per_iteration": "20", "evaluation_episodes": "2"},
+    "train": {"max_steps": "130", "evaluation_episodes": "1", "evaluate_every": "1000", "batch_size": "16"},
+    "train-offline": {"max_steps": "40", "steps_per_iteration": "20", "evaluation_episodes": "1", "batch_size": "16"},
     "train-classifier": {"num_epochs": "8", "lr": "0.001", "augment_crops": "1"},
     "evaluate": {"episodes": "2"},
     "tune": {"smoke": ""},

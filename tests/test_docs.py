@@ -14,7 +14,6 @@ import sys
 import pytest
 from commands import start
 from documented import ALREADY_SMALL, NOT_RUN, PAGES, ROOT, SLOW, SMALL, STORES, Command, all_commands, python_of_readme
-from ray.cluster_utils import Cluster
 
 from serl_ray.rllib.metrics import METRICS
 
@@ -47,10 +46,10 @@ def needed(command):
 
 
 class Desk:
-    """A folder in which commands run once each, after those whose results they take; on one cluster."""
+    """A folder in which commands run once each, after those whose results they take."""
 
-    def __init__(self, folder, cluster):
-        self.folder, self.cluster = folder, cluster
+    def __init__(self, folder):
+        self.folder = folder
         self.printed = {}
         (folder / "tune_configs").symlink_to(ROOT / "tune_configs")
 
@@ -61,16 +60,14 @@ class Desk:
         return self.printed[command.text]
 
     def execute(self, arguments):
-        running = start(arguments, self.folder / "printed.txt", self.folder, RAY_ADDRESS=self.cluster.address)
+        running = start(arguments, self.folder / "printed.txt", self.folder)
         assert running.wait() == 0, f"serl {' '.join(arguments)}\n{running.printed}"
         return running.printed
 
 
 @pytest.fixture(scope="module")
-def desk(module_cluster, tmp_path_factory):
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "include_dashboard": False})
-    yield Desk(tmp_path_factory.mktemp("docs"), cluster)
-    cluster.shutdown()
+def desk(python_path, tmp_path_factory):
+    return Desk(tmp_path_factory.mktemp("docs"))
 
 
 def as_parameter(command):
