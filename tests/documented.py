@@ -26,6 +26,7 @@ ALREADY_SMALL = ("check-env", "inspect", "convert")
 SLOW = ("train", "train-offline", "train-classifier", "tune")
 NOT_RUN = {
     "serl benchmark": "measures for minutes or hours; tests/benchmarks/test_benchmarks.py runs small sections",
+    "serl record --env_name my_robot.envs:Lift": "needs robosuite, and an env around it",
     "serl train-offline --preset tabletop --env_name my_robot.envs:Lift": "needs robosuite, and an env around it",
     "serl train --preset tabletop --env_name my_robot.envs:Lift": "needs robosuite, and an env around it",
     "serl submit": "needs a cluster; tests/cluster/test_jobs.py submits to one",
