@@ -11,10 +11,11 @@ from serl_ray.agents.config import SACConfig
 from serl_ray.networks.augment import draw_offsets
 from serl_ray.networks.kernels import dropout_mask
 
-HALVED_SIZE = 1450
-"""Size of a hidden layer of which dropout removes half; it removes 0.15 of 256 units and 0.02 of 32. The sums in the
-next layer are then disturbed by as much whatever the size, so small networks, which learn little by heart, still learn
-fast."""
+HALVED_PER_ACTION, FEWEST_ACTIONS = 100, 6
+"""Hidden units per continuous action dimension, of at least six, with which dropout removes half of a layer. It removes
+0.3 of 256 units for one arm, 0.18 for two, whose twice as many dimensions leave fewer units to spare, and 0.05 of 32.
+The sums in the next layer are then disturbed by as much whatever the size, so small networks, which learn little by
+heart, still learn fast."""
 
 
 @dataclass
@@ -101,9 +102,9 @@ class NoiseSource:
     def _imitation(self, batch_size: int) -> list[torch.Tensor]:
         """Factors (B, hidden size) of dropout by hidden layer: 0 for removed units, and the other units make up for
         them."""
-        scales = []
+        scales, halved = [], HALVED_PER_ACTION * max(self._action_dim, FEWEST_ACTIONS)
         for size in self._config.networks.hidden_dims:
-            dropout = size / (size + HALVED_SIZE)
+            dropout = size / (size + halved)
             scales.append(dropout_mask(batch_size, size, dropout, self._generator) / (1.0 - dropout))
         return scales
 
