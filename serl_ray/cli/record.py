@@ -107,9 +107,10 @@ def _record_demonstrations(options: Record, interrupted: Event) -> int:
     store = DemoStore(options.output, options.resume)
     before = len(store)
     env = _make(options)
+    drive = _driver(options, env)
+    _check_spaces(store, env)
     try:
-        _check_spaces(store, env)
-        _drive(options, env, store, before, interrupted)
+        _drive(options, env, drive, store, before, interrupted)
     finally:
         recorded = len(store)
         store.publish(complete=recorded >= options.episodes)
@@ -119,12 +120,14 @@ def _record_demonstrations(options: Record, interrupted: Event) -> int:
     return int(recorded < options.episodes)
 
 
-def _drive(options: Record, env: gymnasium.Env, store: DemoStore, before: int, interrupted: Event) -> None:
+def _drive(
+    options: Record, env: gymnasium.Env, drive: Drive, store: DemoStore, before: int, interrupted: Event
+) -> None:
     from tqdm import tqdm
 
     from serl_ray.envs.recording import MOST_TRIES, Recorder
 
-    recorder = Recorder(env, _driver(options, env), options.driver == "person", options.rule, interrupted)
+    recorder = Recorder(env, drive, options.driver == "person", options.rule, interrupted)
     missing = max(options.episodes - before, 0)
     episodes = recorder.successes(missing, options.seed, first=before * MOST_TRIES)
     for segment in tqdm(episodes, total=missing, unit="episode"):

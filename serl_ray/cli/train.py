@@ -50,9 +50,13 @@ def _write_video(options: Train) -> None:
 def next_command(options: Train) -> str:
     """The command that evaluates the run, ready to be pasted."""
     from serl_ray.envs.make import BUNDLED_ENVS
+    from serl_ray.runs.log import VIDEOS
 
     save_dir = str(options.run.save_dir)
-    words = ["serl", "evaluate", "--checkpoint", save_dir, "--episodes", "50", "--video", f"{save_dir}/evaluation.mp4"]
-    if options.env.env_name not in (None, *BUNDLED_ENVS):
-        words += ["--env_name", options.env.env_name]
+    own = options.env.env_name if options.env.env_name not in BUNDLED_ENVS else None
+    words = ["serl", "evaluate", "--checkpoint", save_dir, "--episodes", "50"]
+    if own is None or any((options.run.save_dir / VIDEOS).glob("*.mp4")):
+        words += ["--video", f"{save_dir}/evaluation.mp4"]
+    if own:
+        words += ["--env_name", own]
     return shlex.join(words)

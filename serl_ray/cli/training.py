@@ -15,6 +15,7 @@ def trained(options: HybridRun | OfflineRun) -> dict[str, Any] | None:
     from serl_ray.runs.train import train
     from serl_ray.utils.memory import keep_freed_memory
 
+    print(f"The run begins in {options.run.save_dir}: demonstrations are read, Ray starts.", flush=True)
     keep_freed_memory()
     with stop_on_signals() as interrupted:
         result = train(options, interrupted)

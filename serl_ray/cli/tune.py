@@ -67,7 +67,9 @@ def _table(outcome: Outcome, metric: str) -> list[str]:
 
 
 def _comparison(outcome: Outcome, metric: str) -> list[str]:
-    if outcome.default is None:
+    if len({one.score for one in outcome.ranked}) == 1 < len(outcome.ranked):
+        lines = [f"{metric} is {outcome.ranked[0].score:.3g} everywhere and tells nothing: give the trials more steps."]
+    elif outcome.default is None:
         lines = ["The default configuration was not tried."]
     elif outcome.default is outcome.ranked[0]:
         lines = [f"The default stands: no other configuration has a better {metric}."]

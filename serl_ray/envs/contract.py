@@ -91,7 +91,7 @@ def inspect_env(
         *_outcome_warnings(recording, setup_mode, bound),
         *remarks(recording, layout),
     ]
-    return CheckReport(list(dict.fromkeys(problems)), warnings, list(_facts(recording)))
+    return CheckReport(list(dict.fromkeys(problems)), warnings, [_reading(layout), *_facts(recording)])
 
 
 def _used_keys(
@@ -252,6 +252,13 @@ def _outcome_warnings(recording: Recording, setup_mode: str, bound: ReturnBound)
         and not any(rewards)
     ):
         yield f"Every episode terminates after {lengths[0]} steps: report time limits as truncated, so they bootstrap."
+
+
+def _reading(layout: ActionLayout) -> str:
+    """How the numbers of an action are understood."""
+    grippers = ", ".join(f"action[{index}]" for index in layout.gripper_indices)
+    learned = f"{grippers} closes or opens a gripper" if grippers else "none commands a learned gripper"
+    return f"Of the {layout.action_dim} numbers of an action {learned}."
 
 
 def _facts(recording: Recording) -> Iterator[str]:

@@ -23,8 +23,9 @@ class ScriptedExpert:
 
     def __init__(self, env: gymnasium.Env[Any, Any], layout: ActionLayout, noise: float = 0.0, seed: int = 0) -> None:
         if not callable(getattr(env.unwrapped, "expert_action", None)):
-            raise TypeError(
-                f"{type(env.unwrapped).__name__} has no scripted expert: give it a method expert_action() -> action."
+            raise ValueError(
+                f"{type(env.unwrapped).__name__} has no scripted expert: give it a method expert_action() -> action. "
+                "A person's actions, in info['intervene_action'], are recorded by serl record --driver person."
             )
         self._expert_action = env.get_wrapper_attr("expert_action")
         self._layout, self._continuous = layout, list(layout.continuous_indices)

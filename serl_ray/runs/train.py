@@ -22,7 +22,7 @@ from serl_ray.runs.mirror import Mirror, local_run
 from serl_ray.runs.progress import Progress, say
 from serl_ray.runs.start_check import check_start
 from serl_ray.runs.tracking import TrackedRun, Trackers, check_tracks
-from serl_ray.runs.warnings import RunWarnings
+from serl_ray.runs.warnings import RunWarnings, doubts
 from serl_ray.utils.device import device_named
 from serl_ray.utils.options import names_of
 
@@ -54,7 +54,8 @@ def train(options: HybridRun | OfflineRun, interrupted: Event | None = None) -> 
         folder.check(options.run.resume)
         options = _with_start(options)
         check_start(options)
-        _warn_about_rate(options)
+        for sentence in doubts(options):
+            say(sentence)
         if options.env.image_keys:
             warn_if_random(options.agent.networks.encoder.trunk)
         start_for(options)
@@ -109,17 +110,6 @@ def _with_start(options: HybridRun | OfflineRun) -> HybridRun | OfflineRun:
 
 def _num_workers(options: HybridRun | OfflineRun) -> int:
     return options.processes.num_workers if isinstance(options, HybridRun) else 0
-
-
-def _warn_about_rate(options: HybridRun | OfflineRun) -> None:
-    """An env that is held to a rate must not be held up by the learner or by evaluations."""
-    if not isinstance(options, HybridRun) or options.env.control_hz is None:
-        return
-    rate = f"{options.env.control_hz:g} steps per second cannot be held"
-    if not options.processes.num_workers:
-        say(f"{rate} while learner steps come between env steps: give the env its own process by --num_workers 1.")
-    elif options.evaluation.evaluate_every and not options.evaluating.evaluation_workers:
-        say(f"{rate} while the learner's process evaluates: use --evaluation_workers 1 or --evaluate_every 0.")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Warnings about the results of a run, each said once."""
+"""Warnings about the options of a run before it begins, and about its results, each said once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 
 from serl_ray.data.rewards import invisible_success
-from serl_ray.options.sets import HybridOptions, TrainingOptions
+from serl_ray.options.sets import HybridOptions, HybridRun, OfflineRun, TrainingOptions
 from serl_ray.rllib.metrics import RECENT_EPISODES
 
 Result = Mapping[str, float]
@@ -17,6 +17,25 @@ LARGE_GAP = 0.3
 """Success in all episodes above that in autonomous ones from which a warning is given."""
 FEW_EPISODES = 5
 """Autonomous episodes among the recent ones, from which their success means something."""
+
+
+def doubts(options: HybridRun | OfflineRun) -> Iterator[str]:
+    """What the options of a run make impossible: to learn at all, or to hold the env's rate."""
+    if not isinstance(options, HybridRun):
+        return
+    steps, start = options.schedule.max_steps, options.learning.training_starts
+    if steps <= start:
+        yield (
+            f"Nothing will be learned: the run has {steps:,} env steps, and learning begins after {start:,}. Choose a "
+            "greater --max_steps or a smaller --training_starts."
+        )
+    if options.env.control_hz is None:
+        return
+    rate = f"{options.env.control_hz:g} steps per second cannot be held"
+    if not options.processes.num_workers:
+        yield f"{rate} while learner steps come between env steps: give the env its own process by --num_workers 1."
+    elif options.evaluation.evaluate_every and not options.evaluating.evaluation_workers:
+        yield f"{rate} while the learner's process evaluates: use --evaluation_workers 1 or --evaluate_every 0."
 
 
 class RunWarnings:

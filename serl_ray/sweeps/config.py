@@ -99,10 +99,14 @@ class Sweep(Options):
         given = {**required, **self.fixed, **values}
         return options.of(**{name: value for name, value in given.items() if name in names_of(options)})
 
+    def plain(self) -> dict[str, Any]:
+        """All options as they are without a sweep."""
+        plain = {option.name: option.default for option in options_of(OPTIONS[self.trains])}
+        return plain | preset(self.preset, OPTIONS[self.trains])
+
     def default(self) -> dict[str, Any] | None:
         """The drawn options as they are without a sweep; None where the search leaves these values out."""
-        plain = {option.name: option.default for option in options_of(OPTIONS[self.trains])}
-        plain |= preset(self.preset, OPTIONS[self.trains])
+        plain = self.plain()
         default = {name: plain[name] for name in self.drawn if name in plain}
         is_in = len(default) == len(self.drawn) and all(
             holds(self.search[name], value) for name, value in default.items()

@@ -33,15 +33,13 @@ def report(sweep: Sweep, results: ResultGrid, output: Path, seconds: float | Non
     if not ranked:
         errors = [trial.error for trial in trials if trial.error]
         raise RuntimeError(f"No trial has come to {sweep.metric}. {errors[0] if errors else ''}".rstrip())
-    default = sweep.default()
-    standing = [one for one in ranked if default and all(one.values[name] == value for name, value in default.items())]
     write_best(sweep, ranked[0], output)
     finished = [trial for trial in trials if trial.curve]
     plot_parallel_coordinates(finished, sweep, output / "parallel_coordinates.png")
     plot_curves(finished, sweep.metric, STEPS.get(sweep.trains), output / "curves.png")
     busy = sum(trial.seconds for trial in trials)
     overhead = None if seconds is None else (seconds * min(sweep.concurrent, len(trials)) - busy) / len(trials)
-    return Outcome(trials, ranked, standing[0] if standing else None, overhead)
+    return Outcome(trials, ranked, default_of(sweep, ranked), overhead)
 
 
 def configurations(sweep: Sweep, results: ResultGrid) -> list[Configuration]:
@@ -73,6 +71,16 @@ def _ranked(sweep: Sweep, trials: Sequence[Trial]) -> list[Configuration]:
         group for group in groups.values() if all(_is_number(trial.score) and trial.curve for trial in group.trials)
     ]
     return sorted(whole, key=lambda group: group.rank(sweep.mode), reverse=True)
+
+
+def default_of(sweep: Sweep, ranked: Sequence[Configuration]) -> Configuration | None:
+    """The configuration that is used without a sweep: of the values of a grid, the usual ones where it has them."""
+    drawn, plain = sweep.default(), sweep.plain()
+    if not drawn:
+        return None
+    standing = [one for one in ranked if all(one.values[name] == value for name, value in drawn.items())]
+    usual = [sum(value == plain.get(name) for name, value in one.values.items()) for one in standing]
+    return standing[usual.index(max(usual))] if standing else None
 
 
 def _write_table(sweep: Sweep, trials: Sequence[Trial], path: Path) -> None:

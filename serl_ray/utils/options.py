@@ -17,6 +17,23 @@ from pydantic.fields import FieldInfo
 
 T = TypeVar("T")
 
+ELSEWHERE = {
+    "learning_rate": "lr",
+    "gamma": "discount",
+    "polyak": "tau",
+    "buffer_size": "capacity",
+    "replay_buffer_capacity": "capacity",
+    "train_batch_size": "batch_size",
+    "learning_starts": "training_starts",
+    "total_timesteps": "max_steps",
+    "num_envs": "envs_per_worker",
+    "env": "env_name",
+    "env_id": "env_name",
+    "output_dir": "save_dir",
+    "logdir": "save_dir",
+}
+"""Names that other libraries have for our options."""
+
 
 class OptionError(ValueError):
     """An unknown name or a wrong value: one line with the option, its value, the limit and the fix."""
@@ -138,11 +155,14 @@ def names_of(options: type[Options], role: Role | None = None) -> tuple[str, ...
 
 
 def check_names(given: Iterable[str], known: Iterable[str], kind: str = "option") -> None:
-    """Raises OptionError for the first unknown name, and suggests the known name closest to it."""
+    """Raises OptionError for the first unknown name, and suggests the known name of the same meaning, or closest to
+    it."""
     known = sorted(known)
     for name in given:
         if name not in known:
-            [nearest] = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            dashes, word = ("--", name[2:]) if name.startswith("--") else ("", name)
+            same = dashes + ELSEWHERE.get(word.replace("-", "_"), "")
+            [nearest] = [same] if same in known else difflib.get_close_matches(name, known, n=1, cutoff=0.0)
             raise OptionError(f"There is no {kind} {name!r}. Did you mean {nearest!r}?")
 
 

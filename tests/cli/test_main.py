@@ -51,6 +51,12 @@ def test_help_is_printed_and_each_line_has_its_sentence(command, capsys):
         assert re.search(rf"^  {flag}\b[^\n]*?(?:\n\s+|\s\s+)[A-Z]", text, flags=re.MULTILINE), flag
 
 
+def test_an_env_without_an_expert_is_a_mistake_too(capsys, tmp_path):
+    assert main(["record", "--env_name", "peoples_envs:Contract", "--output", str(tmp_path / "demos.pkl")]) == 2
+    printed = capsys.readouterr()
+    assert "has no scripted expert" in printed.err and "Go on with" not in printed.out
+
+
 @pytest.mark.parametrize("command", MISTAKES)
 def test_a_mistake_is_one_line_and_exit_code_2(command, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -87,6 +87,13 @@ def test_a_mistake_in_a_nested_value_is_no_text():
     }
 
 
+def test_names_of_other_libraries_are_understood_in_suggestions():
+    pairs = (("--learning_rate", "--lr"), ("--learning-starts", "--training_starts"), ("--env", "--env_name"))
+    for given, ours in pairs:
+        with pytest.raises(OptionError, match=f"Did you mean '{ours}'"):
+            given_options("serl train", [given, "1"], HybridRun)
+
+
 def test_none_is_none_in_nested_values_too():
     words = as_flags(HybridRun, {"env_kwargs": {"port": None}})
     assert given_options("serl train", words, HybridRun)["env_kwargs"] == {"port": None}

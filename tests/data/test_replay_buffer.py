@@ -211,7 +211,7 @@ def test_the_cost_is_announced_to_the_byte_and_refused_before_it_hurts(caplog, m
     buffer = ReplayBuffer(spec, 7, 100_000, name="online replay")
     per_row = 2 * 8 * 8 * 3 + 5 * 4 + 7 * 4 + 3 * 4 + 3 + 2 * 8 + 1
     assert buffer.nbytes == 100_000 * per_row
-    assert "online replay: 2 cameras x 100,000 images = 0.0 GB;" in caplog.text
+    assert "online replay: 100,000 observations, 2 cameras, 0.0 GB;" in caplog.text
     free = buffer.nbytes / 0.8
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": free + 10}))
     ReplayBuffer(spec, 7, 100_000)

@@ -240,7 +240,7 @@ def test_the_expert_adds_noise_to_continuous_numbers_only() -> None:
     inner = np.abs(clean) < 0.5
     inner[grippers] = False
     np.testing.assert_allclose(noisy[:, inner].std(0), 0.1, rtol=0.35)
-    with pytest.raises(TypeError, match="expert_action"):
+    with pytest.raises(ValueError, match="expert_action"):
         ScriptedExpert(gymnasium.make("Pendulum-v1"), ActionLayout((0,)))
 
 

@@ -68,7 +68,7 @@ def test_a_few_demonstrations_at_most_are_in_memory_beside_the_ring(recorded, tm
 def test_memory_is_checked_before_a_demonstration_is_read(recorded, tmp_path, monkeypatch):
     _, options, space = recorded
     monkeypatch.setattr(demos, "segments", lambda *_: pytest.fail("they are being read"))
-    with pytest.raises(MemoryError, match="demo replay: 0 cameras x .* may be used"):
+    with pytest.raises(MemoryError, match="demo replay: .* may be used"):
         demo_buffer(options, space, 7, ReplayLog(tmp_path / "log"), promised=2**60)
 
 

@@ -43,8 +43,12 @@ def test_the_best_is_chosen_and_why_is_said(name, tmp_path):
 
 def test_what_comes_after_hybrid_training_names_ones_own_env(tmp_path):
     flags = ["--env_name", "a.b:C", "--save_dir", str(tmp_path / "a run")]
-    words = shlex.split(train.next_command(parse_layers("serl train", train.Train, flags)))
-    assert words[:4] == ["serl", "evaluate", "--checkpoint", str(tmp_path / "a run")]
+    options = parse_layers("serl train", train.Train, flags)
+    assert "--video" not in train.next_command(options), "an env that could not be filmed cannot be filmed again"
+    (tmp_path / "a run" / "videos").mkdir(parents=True)
+    (tmp_path / "a run" / "videos" / "000001000.mp4").touch()
+    words = shlex.split(train.next_command(options))
+    assert "--video" in words and words[:4] == ["serl", "evaluate", "--checkpoint", str(tmp_path / "a run")]
     assert words[words.index("--env_name") + 1] == "a.b:C"
     assert "--env_name" not in train.next_command(parse_layers("serl train", train.Train, []))
     assert "--env_name MyRobot-v0" in train.next_command(

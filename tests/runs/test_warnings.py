@@ -8,7 +8,7 @@ import pytest
 from serl_ray.options.sets import HybridRun, OfflineRun
 from serl_ray.rllib.metrics import METRICS
 from serl_ray.runs.progress import described
-from serl_ray.runs.warnings import RunWarnings
+from serl_ray.runs.warnings import RunWarnings, doubts
 
 RESCUED = {
     "env/episodes": 30.0,
@@ -84,3 +84,26 @@ def test_another_kind_of_reward_changes_what_followed_from_the_old_one_and_nothi
     back = given.replace(reward="sparse")
     assert (back.agent.discount, back.agent.max_return, back.reward.success_return) == (0.9, 1.0, 0.5)
     assert HybridRun.of().replace(reward="dense").replace(reward="sparse") == HybridRun.of(reward="sparse")
+
+
+DOUBTFUL = {
+    "too short": ({"max_steps": 400}, "Nothing will be learned: .* 400 env steps, and learning begins after 1,000"),
+    "an env beside the learner": ({"control_hz": 10.0}, "10 steps per second cannot be held .* --num_workers 1"),
+    "evaluations beside the learner": (
+        {"control_hz": 10.0, "num_workers": 1},
+        "cannot be held while the learner's process evaluates",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DOUBTFUL)
+def test_what_options_make_impossible_is_said_before_the_run(name):
+    options, says = DOUBTFUL[name]
+    [sentence] = doubts(HybridRun.of(**options))
+    assert re.match(f".*{says}", sentence)
+
+
+def test_usual_options_raise_no_doubts():
+    assert not list(doubts(HybridRun.of(max_steps=1001)))
+    assert not list(doubts(HybridRun.of(control_hz=10.0, num_workers=1, evaluation_workers=1)))
+    assert not list(doubts(OfflineRun.of(max_steps=400)))

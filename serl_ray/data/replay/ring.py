@@ -289,7 +289,7 @@ def _reserve_memory(
     """Logs the size of a ring, and raises MemoryError if there is not enough memory."""
     num_cameras = sum(len(spec.shape) >= 3 for spec in observation_spec.values())
     free = max(free_memory() - promised, 0)
-    cost = f"{name}: {num_cameras} cameras x {capacity:,} images = {nbytes / 1e9:.1f} GB; {free / 1e9:.0f} GB free"
+    cost = f"{name}: {capacity:,} observations, {num_cameras} cameras, {nbytes / 1e9:.1f} GB; {free / 1e9:.0f} GB free"
     logger.info(cost)
     if nbytes > MAX_MEMORY_SHARE * free:
         raise MemoryError(
