@@ -63,6 +63,10 @@ class FakeEnv(gymnasium.Env):
         )
 
 
+class Spaceless(gymnasium.Env):
+    """Has forgotten what it takes and gives."""
+
+
 class Spaced(FakeEnv):
     """A sound env with another action space, or other observation spaces."""
 

@@ -1,1 +1,1 @@
-"""Measurements behind the README's claims, run by scripts/benchmark.py."""
+"""Measurements behind the README's claims, run by `serl benchmark`."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from serl_ray.agents.sac import SACAgent
-from serl_ray.benchmarks.timing import Row, medians, report
+from serl_ray.benchmarks.timing import Row, medians, print_report
 from serl_ray.data.replay.maps import FrameEncoder
 from serl_ray.utils.options import Options
 
@@ -61,4 +61,4 @@ class Acting(Options):
                 "<= 1.3",
             ),
         ]
-        report("acting", self.flat(), rows, self.save_dir)
+        print_report("acting", self.flat(), rows, self.save_dir)

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from serl_ray.benchmarks.commands import cameras_of, run_serl, words
-from serl_ray.benchmarks.timing import Row, report
+from serl_ray.benchmarks.timing import Row, print_report
 from serl_ray.data.observations import stack_observations
 from serl_ray.files.pickles import load_pickle
 from serl_ray.networks.classifier import CONFIG_FILE, RewardClassifier
@@ -40,7 +40,7 @@ class Classifier(Options):
     max_steps: int = 4000
     """Env steps of the policy's training; 0 for none."""
     settings: dict[str, Any] = Field(default_factory=dict)
-    """Options of train_classifier.py and their values: num_epochs 30."""
+    """Options of `serl train-classifier` and their values: num_epochs 30."""
 
     def run(self) -> None:
         """Records, trains and measures; recordings and classifiers in `save_dir` are used again."""
@@ -65,7 +65,7 @@ class Classifier(Options):
         ]
         if self.max_steps:
             rows += self._policies(classifier)
-        report("classifier", self.flat(), rows, self.save_dir)
+        print_report("classifier", self.flat(), rows, self.save_dir)
 
     def _false_positives(self, classifier: RewardClassifier, promised: float) -> list[Row]:
         fresh = self.save_dir / "fresh"

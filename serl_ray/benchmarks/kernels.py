@@ -10,7 +10,7 @@ import torch
 from annotated_types import Ge
 from torch import nn
 
-from serl_ray.benchmarks.timing import Row, medians, report
+from serl_ray.benchmarks.timing import Row, medians, print_report
 from serl_ray.networks.kernels import Adam, batch_innermost, channels_last_, dropout_mask, embed_maps, lerp_
 from serl_ray.networks.resnet import ResNet10
 from serl_ray.utils.options import Options
@@ -50,7 +50,7 @@ class Kernels(Options):
             Row(f"{name}, plain / fast", seconds[f"{name}, plain"] / seconds[f"{name}, fast"], "", "> 1")
             for name in pairs
         ]
-        report("kernels", self.flat(), rows + ratios, self.save_dir)
+        print_report("kernels", self.flat(), rows + ratios, self.save_dir)
 
     def _masks(self) -> Pair:
         size, generator = (self.batch_size, CHANNELS * EMBEDDINGS), torch.Generator()

@@ -49,14 +49,14 @@ class Learn(Options):
     max_steps: int = 4000
     """Env steps of a run."""
     curve_episodes: int = 50
-    """Episodes an evaluation during training; others, played at the end, count."""
+    """Episodes in each evaluation during training; the reported success is that of other episodes at the end."""
     episodes: int = 50
     """Episodes that are played at the end."""
     num_workers: int = 0
-    """Rollout workers beside the learner, which then has one that evaluates, too; with cameras they are worth a
+    """Number of rollout workers; above 0 another process evaluates. They help where there are cameras and a spare
     core."""
     settings: dict[str, Any] = Field(default_factory=dict)
-    """Options of train_hybrid.py, on top of the preset tabletop, and their values: batch_size 32 augment_crops 0."""
+    """Options of `serl train`, on top of the preset tabletop, and their values: batch_size 32 augment_crops 0."""
 
     def run(self) -> None:
         """Every run is a line of results.jsonl when it ends, and at last of a table and of curves.png."""

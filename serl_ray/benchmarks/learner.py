@@ -11,12 +11,11 @@ import torch
 
 from serl_ray.agents.config import SACConfig
 from serl_ray.agents.sac import SACAgent
-from serl_ray.benchmarks.timing import Row, medians, report
+from serl_ray.benchmarks.timing import Row, medians, print_report
+from serl_ray.data.observations import Observation
 from serl_ray.types import Batch
 from serl_ray.utils.memory import keep_freed_memory
 from serl_ray.utils.options import Options
-
-Observation = dict[str, np.ndarray]
 
 
 class Learner(Options):
@@ -25,7 +24,7 @@ class Learner(Options):
     save_dir: Path = Path("runs/benchmark")
     """Folder for learner.json."""
     batch_size: int = 256
-    """Transitions an update."""
+    """Transitions in each update."""
     state_dim: int = 18
     """Numbers of proprioception."""
     action_dim: int = 6
@@ -72,7 +71,7 @@ class Learner(Options):
             },
             self.repeats,
         ) | medians({name: partial(agent.update, state_batch) for name, agent in updates.items()}, 20 * self.repeats)
-        report("learner", self.flat(), _rows(seconds), self.save_dir)
+        print_report("learner", self.flat(), _rows(seconds), self.save_dir)
 
     def _agent(self, image_keys: tuple[str, ...], **options: bool) -> SACAgent:
         return SACAgent(image_keys, self.action_dim, config=SACConfig(**options))

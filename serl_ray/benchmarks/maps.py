@@ -26,7 +26,7 @@ class Maps(Options):
     save_dir: Path = Path("runs/maps")
     """Folder for the runs of both, and maps.png. Those that are complete there are not made anew."""
     seeds: tuple[int, ...] = (0, 1, 2, 3)
-    """A run of each kind for each, at least two."""
+    """Seeds, at least two; each has one run with maps and one with pixels."""
     demos: int = 50
     """Demonstrations of a run."""
     max_steps: int = 500

@@ -38,7 +38,7 @@ class Objectives(Options):
     pixels: bool = False
     """Learn from two cameras and proprioception; by default from state, the object's included."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """A run each, on the same demonstrations."""
+    """Seeds, with one run each on the same demonstrations."""
     demos: int = 50
     """Number of demonstrations."""
     max_steps: int = 2000

@@ -13,13 +13,13 @@ from tqdm import tqdm
 
 from serl_ray.benchmarks.commands import cameras_of, run_serl
 from serl_ray.benchmarks.runs import measured
-from serl_ray.benchmarks.timing import Row, report
+from serl_ray.benchmarks.timing import Row, print_report
 from serl_ray.cluster.start import start_here
 from serl_ray.data import demos
 from serl_ray.data.schema import Segment
 from serl_ray.options.presets import preset
 from serl_ray.options.sets import OfflineRun
-from serl_ray.rllib.buffers import read_demos
+from serl_ray.rllib.buffers import demos_as_seen
 from serl_ray.rllib.offline_data import demo_spaces
 from serl_ray.runs.train import start_for
 from serl_ray.utils.options import Options
@@ -50,7 +50,7 @@ class Offline(Options):
         rows = self._reading(recorded)
         rows += self._waiting("in memory", recorded)
         rows += self._waiting("streaming", many, self.memory_gb)
-        report("offline", self.flat(), rows, self.save_dir)
+        print_report("offline", self.flat(), rows, self.save_dir)
 
     def _data(self) -> tuple[Path, Path]:
         """The recorded demonstrations, four files, and a data set of many copies, a file each."""
@@ -96,7 +96,7 @@ class Offline(Options):
             space, action_space = demo_spaces(options)
             for name in ("warm-up", cores):
                 started = time.monotonic()
-                for _ in demos.segments(read_demos(options, space, action_space.shape[0])):
+                for _ in demos.segments(demos_as_seen(options, space, action_space.shape[0])):
                     pass
                 seconds[name] = time.monotonic() - started
             ray.shutdown()

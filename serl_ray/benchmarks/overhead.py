@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 
 from serl_ray.benchmarks.runs import measured
-from serl_ray.benchmarks.timing import Row, report
+from serl_ray.benchmarks.timing import Row, print_report
 from serl_ray.options.sets import HybridRun
 from serl_ray.rllib import SERL
 from serl_ray.runs.train import start_for
@@ -51,7 +51,7 @@ class Overhead(Options):
             Row("inside the algorithm", median(inside), "learner steps/s"),
             Row("inside the algorithm / bare loop", median(map(truediv, inside, bare)), "", ">= 0.95"),
         ]
-        report("overhead", self.flat(), rows, self.save_dir)
+        print_report("overhead", self.flat(), rows, self.save_dir)
 
     def _bare_rate(self, algorithm: SERL) -> float:
         cta_ratio = algorithm.options.learning.cta_ratio

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serl_ray.benchmarks.timing import Row, medians, report
+from serl_ray.benchmarks.timing import Row, medians, print_report
 from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.data.schema import ArraySpec, Segment
 from serl_ray.utils.options import Options
@@ -29,7 +29,7 @@ class Replay(Options):
     capacity: int = 20_000
     """Observations that the replay holds."""
     batch_size: int = 256
-    """Transitions a sample."""
+    """Transitions in each sample."""
     repeats: int = 50
     """Number of measurements; the median counts."""
 
@@ -39,7 +39,7 @@ class Replay(Options):
         rows += [
             Row("insertion, state alone", self._fill(ReplayBuffer(STATE, ACTION_DIM, self.capacity)), "/s", ">= 40000")
         ]
-        report("replay", self.flat(), rows, self.save_dir)
+        print_report("replay", self.flat(), rows, self.save_dir)
 
     def _measure(self, name: str, camera: dict[str, ArraySpec]) -> Iterator[Row]:
         crop_keys = ("image",) if name == "maps" else ()

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from serl_ray.benchmarks.runs import measured, wait_until_idle
-from serl_ray.benchmarks.timing import Row, report
+from serl_ray.benchmarks.timing import Row, print_report
 from serl_ray.data.replay.maps import FrameEncoder
 from serl_ray.options.presets import PRESETS
 from serl_ray.options.sets import HybridRun
@@ -55,7 +55,7 @@ class Rollout(Options):
         rows.append(
             Row(f"rate held at {self.control_hz:g} Hz, learner step {self.learner_seconds:g} s", held, "", ">= 0.95")
         )
-        report("rollout", self.flat(), rows, self.save_dir)
+        print_report("rollout", self.flat(), rows, self.save_dir)
 
     def _rates(self, options: HybridRun) -> tuple[list[float], list[float]]:
         """Env steps a second of a bare loop, and of an algorithm that does not learn; they take turns."""

@@ -16,7 +16,7 @@ from ray.cluster_utils import Cluster
 
 from serl_ray.benchmarks.rollout import CAMERAS, bare_loop
 from serl_ray.benchmarks.runs import measured, wait_until_idle
-from serl_ray.benchmarks.timing import Row, report
+from serl_ray.benchmarks.timing import Row, print_report
 from serl_ray.options.presets import PRESETS
 from serl_ray.options.sets import HybridRun
 from serl_ray.rllib import SERL
@@ -49,7 +49,7 @@ class Scaling(Options):
             for name, cameras in CAMERAS.items():
                 options = {"image_keys": cameras, "evaluate_every": 0, "max_steps": 10**9, **PRESETS["tabletop"]}
                 rows += self._free(name, options) + self._held(name, options)
-        report("scaling", self.flat(), rows, self.save_dir)
+        print_report("scaling", self.flat(), rows, self.save_dir)
 
     def _free(self, name: str, options: dict[str, Any]) -> list[Row]:
         """Steps as fast as they go, with a learner that only stores: the ideal is a bare loop on every core that there

@@ -16,7 +16,7 @@ import psutil
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from serl_ray.benchmarks.timing import Row, report
+from serl_ray.benchmarks.timing import Row, print_report
 from serl_ray.cluster.ray_private import object_store_bytes
 from serl_ray.envs.tabletop import TabletopEnv
 from serl_ray.envs.wrappers import ExpertIntervention
@@ -104,7 +104,7 @@ class Soak(Options):
         algorithm.stop()
         rows = _flatness(samples) + self._accounts(algorithm.faults.counts)
         _plot(samples, self.save_dir / "soak.png")
-        report("soak", self.flat(), rows, self.save_dir)
+        print_report("soak", self.flat(), rows, self.save_dir)
 
     def _options(self) -> HybridRun:
         preset = PRESETS["tabletop"] | {"batch_size": 64, "augment_crops": 1, "fragment_length": 10}

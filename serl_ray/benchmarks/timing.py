@@ -62,7 +62,7 @@ def _processor() -> str:
     return model[1] if model else platform.processor() or platform.machine()
 
 
-def report(section: str, configuration: Mapping[str, Any], rows: Sequence[Row], output: Path) -> None:
+def print_report(section: str, configuration: Mapping[str, Any], rows: Sequence[Row], output: Path) -> None:
     """Prints the table, and writes it with machine, versions and configuration to `output`/SECTION.json."""
     print(f"\n| {section} | measured | should be |\n|---|---|---|")
     for row in rows:

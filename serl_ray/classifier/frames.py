@@ -16,9 +16,9 @@ from serl_ray.data.formats.parquet import read_segments
 from serl_ray.data.observations import image_fix
 from serl_ray.data.replay.maps import FrameEncoder
 from serl_ray.files.images import decode
+from serl_ray.files.paths import PICKLES
 from serl_ray.files.pickles import load_pickle
 
-PICKLES = (".pkl", ".pickle")
 PARQUET = (".parquet",)
 IMAGE_FILES = (".png", ".jpg", ".jpeg")
 NOTES = ("_label", "_episode", "_source", "_is_hard", "_sizes")
@@ -58,7 +58,7 @@ def read_frames(sources: Sequence[Source], image_keys: Sequence[str], num_classe
     items = [
         {"path": str(path), "folder": source.folder, "label": source.label, "is_hard": source.is_hard}
         for source in sources
-        for path in find_files(source.folder, image_keys)
+        for path in image_files(source.folder, image_keys)
     ]
     dataset = ray.data.from_items(items, override_num_blocks=min(len(items), READ_BLOCKS))
     dataset.context.execution_options.preserve_order = True
@@ -70,7 +70,7 @@ def encode_frames(dataset: ray.data.Dataset, encoding: Mapping[str, Any]) -> ray
     return dataset.map_batches(partial(_encode, encoding=dict(encoding)), batch_size=32)
 
 
-def find_files(folder: str, image_keys: Sequence[str]) -> list[Path]:
+def image_files(folder: str, image_keys: Sequence[str]) -> list[Path]:
     """The files of images under a folder; of PNGs and JPEGs only those of the first camera."""
     root = Path(folder).expanduser().absolute()
     if not root.is_dir():

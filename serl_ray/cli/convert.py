@@ -10,10 +10,10 @@ from annotated_types import Ge
 from pydantic import FiniteFloat, model_validator
 
 from serl_ray.cli.parser import given_options
+from serl_ray.files.paths import PICKLES
 from serl_ray.utils.options import Options, Role
 
 Format = Literal["pickle", "parquet", "lerobot-v3", "lerobot-v2.1"]
-PICKLES = (".pkl", ".pickle")
 
 
 class Convert(Options):

@@ -18,8 +18,8 @@ class Evaluate(Options):
     title: ClassVar[str] = "evaluation"
 
     checkpoint: Annotated[str, Role.PATH]
-    """Run folder, a checkpoint in it, or the URI of its mirror; of a run the checkpoint with the best evaluation is
-    played."""
+    """Run folder, whose checkpoint with the best evaluation is played; or one checkpoint in it; or the URI of its
+    mirror."""
     newest: bool = False
     """Play the newest checkpoint of the run in place of the best one."""
     episodes: Annotated[int, Ge(1)] = 50

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
+from serl_ray.utils.errors import SetupError
+
 COMMANDS = {
     "record": "Record demonstrations, or images for a reward classifier.",
     "check-env": "Check an env against the contract.",
@@ -23,10 +25,7 @@ COMMANDS = {
     "benchmark": "Measure speed or learning.",
 }
 """The subcommands, each in the module of `serl_ray.cli` with its name, and what they do."""
-MISTAKES = (
-    ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError,
-    ConnectionError,
-)  # fmt: skip
+MISTAKES = (ValueError, OSError, MemoryError, SetupError)
 """Errors that a user can fix; they end in one line. Any other error is a fault of serl_ray and keeps its traceback."""
 QUIET = {"PYTHONWARNINGS": "ignore", "EGL_LOG_LEVEL": "fatal", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """Environment variables that keep messages of other libraries about nothing off the terminal, in Ray's workers as

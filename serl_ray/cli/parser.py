@@ -11,22 +11,27 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, 
 
 from serl_ray.options.presets import PresetName, preset
 from serl_ray.options.yaml import UNREADABLE, parse_yaml, read_options
-from serl_ray.utils.options import Alias, Option, OptionError, Options, Role, check_names, names_of, options_of
+from serl_ray.utils.options import Alias, Option, OptionError, Options, Role, check_names, options_of
 
 T = TypeVar("T", bound=Options)
 UNSET = argparse.SUPPRESS
 """Marks flags that were not given: they leave no trace in what is parsed."""
 
 
-class Layers(Options):
-    """Options that lie below the flags."""
+class FileLayer(Options):
+    """Options of a file, which lie below the flags."""
 
     title: ClassVar[str] = "run"
 
+    config: Path | None = None
+    """YAML file of options, such as the best.yaml of a sweep; flags win over it, and it wins over a preset."""
+
+
+class Layers(FileLayer):
+    """Options that lie below the flags, where there are presets: for policies."""
+
     preset: PresetName = "none"
     """Defaults to start from: none, hil-serl (the original's hyper-parameters), or tabletop (for the simulator)."""
-    config: Path | None = None
-    """YAML file of options, such as the best.yaml of a sweep; flags win over the file, and the file over the preset."""
 
 
 def parse_layers(command: str, options: type[T], argv: Sequence[str]) -> T:
@@ -37,10 +42,21 @@ def parse_layers(command: str, options: type[T], argv: Sequence[str]) -> T:
         OptionError: a name is unknown or a value is wrong; of the file with its name.
     """
     flags = given_options(command, argv, options, Layers)
-    layers = Layers.of(**{name: flags.pop(name) for name in names_of(Layers) if name in flags})
-    file = read_options(layers.config, options, ("preset",)) if layers.config else {}
+    file = _in_file(flags, options, "preset")
     below = file.pop("preset", "none")
-    return options.of(**{**preset(below if layers.preset == "none" else layers.preset, options), **file, **flags})
+    return options.of(**{**preset(flags.pop("preset", below), options), **file, **flags})
+
+
+def parse_over_file(command: str, options: type[T], argv: Sequence[str]) -> T:
+    """The options of a YAML file, and of flags on top of it; it raises what `parse_layers` does."""
+    flags = given_options(command, argv, options, FileLayer)
+    return options.of(**{**_in_file(flags, options), **flags})
+
+
+def _in_file(flags: dict[str, Any], options: type[Options], *also: str) -> dict[str, Any]:
+    """The options in the file that `--config` names, which is taken out of the flags."""
+    path = flags.pop("config", None)
+    return read_options(Path(path), options, also) if path else {}
 
 
 def given_options(command: str, argv: Sequence[str], options: type[Options], *more: type[Options]) -> dict[str, Any]:
@@ -175,7 +191,7 @@ def _value(option: Option, text: Any) -> Any:
     if _is(option, dict):
         if len(text) % 2:
             raise OptionError(
-                f"{option.name} has {len(text)} words; give a value after each name, such as ip 10.0.0.2."
+                f"{option.name} is {' '.join(text)!r}; give a value after each name: NAME VALUE NAME VALUE."
             )
         return {name: _argument(option.name, name, value) for name, value in zip(text[::2], text[1::2], strict=True)}
     holds_text = any(kind in (str, Path) or get_origin(kind) is Literal for kind in _leaves(option.field.annotation))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from serl_ray.classifier.config import ClassifierOptions
-from serl_ray.cli.parser import parse_layers
+from serl_ray.cli.parser import parse_over_file
 
 if TYPE_CHECKING:
     from serl_ray.classifier.train import Outcome
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str]) -> None:
     """Trains, and prints the held-out metrics and what the threshold promises."""
-    options = parse_layers("serl train-classifier", ClassifierOptions, argv)
+    options = parse_over_file("serl train-classifier", ClassifierOptions, argv)
 
     from serl_ray.classifier.train import check_room, train_classifier
     from serl_ray.cluster.start import start_ray

@@ -28,11 +28,11 @@ from serl_ray.data.observations import Keep, Selection, keep_all
 from serl_ray.data.reading import plain_errors, warn_dropped
 from serl_ray.data.schema import TRANSITION_FIELDS, ArraySpec, Part, Segment
 from serl_ray.data.validation import check_axes, check_segment
+from serl_ray.files.paths import PICKLES
 from serl_ray.files.uris import expand, suffix
 
 logger = logging.getLogger(__name__)
 
-PICKLES = (".pkl", ".pickle")
 ZIPPED = ".gz"
 PARQUET = ".parquet"
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from serl_ray.agents.config import SACConfig
 from serl_ray.data.schema import Segment
 
 SUCCESS_RETURN = 0.5
@@ -122,7 +123,7 @@ class ReturnBound:
         )
 
 
-DEFAULT_BOUND = ReturnBound(max_return=1.0, discount=0.95)
+DEFAULT_BOUND = ReturnBound(max_return=1.0, discount=SACConfig().discount)
 """The bound by default: one reward of 1 ends the episode."""
 
 

@@ -7,11 +7,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from serl_ray.data.demos import PICKLES, read_file, write_demos
+from serl_ray.data.demos import read_file, write_demos
 from serl_ray.data.errors import DemoError
 from serl_ray.data.formats.hil_serl import write_pickle
 from serl_ray.data.formats.parquet import write_episode
 from serl_ray.data.schema import ArraySpec, Segment
+from serl_ray.files.paths import PICKLES
 
 PARTS = ".recording"
 """Suffix of the folder next to a pickle that holds its episodes until the recording is complete."""

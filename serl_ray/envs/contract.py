@@ -255,7 +255,7 @@ def _outcome_warnings(recording: Recording, setup_mode: str, bound: ReturnBound)
 
 
 def _reading(layout: ActionLayout) -> str:
-    """How the numbers of an action are understood."""
+    """The meaning of the numbers of an action, in words."""
     grippers = ", ".join(f"action[{index}]" for index in layout.gripper_indices)
     learned = f"{grippers} closes or opens a gripper" if grippers else "none commands a learned gripper"
     return f"Of the {layout.action_dim} numbers of an action {learned}."

@@ -19,13 +19,15 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from serl_ray.utils.errors import SetupError
+
 try:
     import gym_hil
     import mujoco
     from gym_hil.envs import panda_pick_gym_env as pick
     from gym_hil.mujoco_gym_env import MAX_GRIPPER_COMMAND, FrankaGymEnv, MujocoGymEnv
 except ImportError as error:
-    raise ImportError(f"The env gym-hil needs its package ({error}): pip install 'serl-ray[gym-hil]'.") from error
+    raise SetupError(f"The env gym-hil needs its package ({error}): pip install 'serl-ray[gym-hil]'.") from error
 
 from serl_ray.envs.rendering import OffscreenRenderer
 

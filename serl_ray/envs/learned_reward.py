@@ -13,13 +13,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from serl_ray.data.observations import Observation
 from serl_ray.files.images import encode
 from serl_ray.files.uris import local_copy
 from serl_ray.networks.classifier import RewardClassifier
 
 logger = logging.getLogger(__name__)
 
-Observation = dict[str, np.ndarray]
 Gate = Callable[[Observation], bool]
 
 _GATE = re.compile(r"\s*(\w+)\s*\[\s*(\d+)\s*\]\s*([<>])\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
@@ -38,7 +38,7 @@ class LearnedReward(gymnasium.Wrapper):
         success_frames: number of consecutive steps that must be classified as a success.
         gate: condition on the state that a success must meet as well, such as `state[6] > 0.04`; None for no condition.
         positives_dir: folder for the images of every step classified as a success, as EPISODE/CAMERA/STEP.png, for
-            review; use the wrong ones for `train_classifier.py --hard_negatives`.
+            review; use the wrong ones for `serl train-classifier --hard_negatives`.
     """
 
     def __init__(

@@ -155,4 +155,10 @@ def _call(factory: Callable[..., Any], name: str, kwargs: Mapping[str, Any]) -> 
         raise ValueError(
             f"{name!r} gives a {type(env).__name__}: derive it from gymnasium.Env, not from the old gym.Env."
         )
+    for space in ("action_space", "observation_space"):
+        if not isinstance(getattr(env, space, None), gymnasium.Space):
+            raise ValueError(
+                f"{type(env.unwrapped).__name__} of {name!r} has no {space}: set it in the constructor to a space of "
+                "gymnasium (docs/env_contract.md)."
+            )
     return env

@@ -20,6 +20,7 @@ from serl_ray.data.observations import Observation
 from serl_ray.data.rewards import SUCCESS_RETURN, succeeded, unusual_reward
 from serl_ray.data.schema import Segment
 from serl_ray.files.atomic import write_file
+from serl_ray.utils.errors import SetupError
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class Recorder:
             first: number of the first episode.
 
         Raises:
-            RuntimeError: too many consecutive episodes failed, or had an env fault.
+            SetupError: too many consecutive episodes failed, or had an env fault.
             ValueError: a whole episode passed without an action of the person who should drive, or without a report of
                 success where this decides.
         """
@@ -86,7 +87,7 @@ class Recorder:
                 in_a_row += 1
                 self.dropped["failed"] += 1
             if in_a_row == MAX_FAILURES:
-                raise RuntimeError(
+                raise SetupError(
                     f"{MAX_FAILURES} consecutive episodes have failed. Lower the expert's noise, or check the env."
                 )
 
@@ -112,7 +113,7 @@ class Recorder:
             logger.warning("An episode is dropped. %s", fault)
             if self._faults_in_a_row == MAX_FAULTS:
                 message = f"The env has spoiled {MAX_FAULTS} consecutive episodes, the last one by this fault: {fault}"
-                raise RuntimeError(message) from fault
+                raise SetupError(message) from fault
             return None
         self._faults_in_a_row = 0
         if segment is not None and self.by_person and not segment.intervened.any():

@@ -19,6 +19,8 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from serl_ray.utils.errors import SetupError
+
 _LINUX_LIBRARIES = {
     "egl": ("libEGL.so.1", "libEGL.so"),
     "osmesa": ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so"),
@@ -108,7 +110,7 @@ def make_gl_context(width: int, height: int) -> Any:
         return importlib.import_module(f"mujoco.{backend}").GLContext(width, height)
     except Exception as error:  # PyOpenGL raises AttributeError, ImportError, GLError or RuntimeError
         fix = _FIXES.get(platform.system(), "")
-        raise RuntimeError(f"OpenGL context through {backend!r} failed ({error}). {fix}") from error
+        raise SetupError(f"OpenGL context through {backend!r} failed ({error}). {fix}") from error
 
 
 def choose_backend() -> str:
@@ -118,7 +120,7 @@ def choose_backend() -> str:
     """
     wanted = os.environ.get("MUJOCO_GL", "").strip().lower()
     if wanted in ("disable", "disabled", "off", "false", "0"):
-        raise RuntimeError(
+        raise SetupError(
             f"MUJOCO_GL={wanted} switches rendering off, but an image is needed. Unset it, or choose no cameras."
         )
     if wanted in ("egl", "osmesa", "glfw", "cgl"):
@@ -128,7 +130,7 @@ def choose_backend() -> str:
     for backend, names in _LINUX_LIBRARIES.items():
         if any(_loads(name) for name in names):
             return backend
-    raise RuntimeError(f"No offscreen OpenGL library found (looked for EGL and OSMesa). {_FIXES['Linux']}")
+    raise SetupError(f"No offscreen OpenGL library found (looked for EGL and OSMesa). {_FIXES['Linux']}")
 
 
 def _loads(library: str) -> bool:

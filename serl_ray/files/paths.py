@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 
+PICKLES = (".pkl", ".pickle")
+"""Ends of the names of pickles."""
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 

@@ -195,7 +195,7 @@ def _describe(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(description, dict) or "format_version" not in description:
         raise ValueError(
-            f"{path / CONFIG_FILE}: no format_version, so no reward classifier. Train one with train_classifier.py."
+            f"{path / CONFIG_FILE}: no format_version, so no reward classifier. Train one with serl train-classifier."
         )
     if description["format_version"] != FORMAT_VERSION:
         raise ValueError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-from serl_ray.data.rewards import SUCCESS_RETURN
+from serl_ray.data.rewards import DEFAULT_BOUND, SUCCESS_RETURN
 from serl_ray.utils.options import Options, check_names, names_of
 
 PresetName = Literal["none", "hil-serl", "tabletop"]
@@ -31,7 +31,11 @@ as much as in DrQ-v2 (arXiv 2107.09645) so that critics do not overlook the acti
 encode, fewer requests."""
 
 REWARD_DEFAULTS: dict[RewardKind, dict[str, Any]] = {
-    "sparse": {"max_return": 1.0, "success_return": SUCCESS_RETURN, "discount": 0.95},
+    "sparse": {
+        "max_return": DEFAULT_BOUND.max_return,
+        "success_return": SUCCESS_RETURN,
+        "discount": DEFAULT_BOUND.discount,
+    },
     "dense": {"max_return": None, "success_return": None, "discount": 0.98},
 }
 """Defaults that follow from the kind of reward. Dense rewards add up to returns without a known bound, say

@@ -9,7 +9,7 @@ from typing import Any, Self
 from pydantic import Field
 
 from serl_ray.agents.config import SACConfig
-from serl_ray.data.rewards import ReturnBound
+from serl_ray.data.rewards import DEFAULT_BOUND, ReturnBound
 from serl_ray.files.paths import absolute
 from serl_ray.options.groups import (
     CollectingOptions,
@@ -40,7 +40,7 @@ class TrainingOptions(Options):
     demos: DemoOptions = Field(default_factory=DemoOptions)
     reward: RewardOptions = Field(default_factory=RewardOptions)
     learning: LearningOptions = Field(default_factory=LearningOptions)
-    agent: SACConfig = Field(default_factory=lambda: SACConfig(max_return=1.0))
+    agent: SACConfig = Field(default_factory=lambda: SACConfig(max_return=DEFAULT_BOUND.max_return))
     evaluation: EvaluationOptions = Field(default_factory=EvaluationOptions)
 
     @classmethod
@@ -121,7 +121,9 @@ class OfflineOptions(TrainingOptions):
     env: EnvOptions = Field(default_factory=lambda: EnvOptions(env_name=None))
     demos: OfflineDemoOptions = Field(default_factory=OfflineDemoOptions)
     learning: LearningOptions = Field(default_factory=lambda: LearningOptions(cta_ratio=1))
-    agent: SACConfig = Field(default_factory=lambda: SACConfig.of(max_return=1.0, objective="bc", normalise_state=True))
+    agent: SACConfig = Field(
+        default_factory=lambda: SACConfig.of(max_return=DEFAULT_BOUND.max_return, objective="bc", normalise_state=True)
+    )
     evaluation: EvaluationOptions = Field(default_factory=lambda: EvaluationOptions(evaluate_every=5000))
 
 

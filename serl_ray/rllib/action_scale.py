@@ -36,7 +36,9 @@ def scale_of_run(options: TrainingOptions, demos_are_shared: bool = False) -> Ac
             "from a policy that was trained on the same conversion."
         )
     if inherited and options.demos.demo_paths and not scale and not demos_are_shared:
-        text = "%s: its actions were divided by %s, those of --demo_paths by nothing, so 1 means two motions."
+        text = (
+            "%s: its actions were divided by %s, and those of --demo_paths were not: an action of 1 means two motions."
+        )
         logger.warning(text, start, inherited.limits)
     return scale or inherited
 

@@ -32,7 +32,7 @@ def check_trunk(path: Path, tensors: dict[str, torch.Tensor], agent: Agent, trun
 
 
 def check_match(path: Path, saved: dict[str, Any], options: TrainingOptions) -> None:
-    """Raises ValueError for the first option that decides what networks there are, and differs."""
+    """Raises ValueError for the first option that decides the shape of the networks and has another value."""
     values = options.flat()
     for name in names_of(type(options), Role.MUST_MATCH):
         ours = json.loads(json.dumps(values[name]))

@@ -102,7 +102,7 @@ class SERL(TrainingAlgorithm):
         self.log_writer.write_if_due()
 
     def _remember(self, segment: Segment) -> None:
-        """Everything that comes of an experience, but its own place on disk."""
+        """Adds a segment to replays, counters and checks; it is on disk already."""
         add_in_pieces(self.online, segment)
         for intervention in segment.runs(segment.intervened):
             self.logs["demos"].append(intervention)

@@ -59,7 +59,7 @@ def demo_buffer(
         return make(num_spare)
     checks = None
     if shared is None:
-        dataset, checks = read_demos(options, space, action_dim), _checks(options, action_dim)
+        dataset, checks = demos_as_seen(options, space, action_dim), _checks(options, action_dim)
         num_observations = count_observations(options.demos.demo_paths, options.env.selection().used)
     else:
         dataset = ray.get(shared[demos_key(options)])
@@ -78,7 +78,7 @@ def demo_buffer(
 
 
 def add_in_pieces(buffer: ReplayBuffer, segment: Segment) -> None:
-    """Adds a segment as if it had come bit by bit, as it once did; it may be longer than the buffer."""
+    """Adds a segment, which may be longer than the buffer, in pieces that fit."""
     size = buffer.capacity - 1
     for start in range(0, len(segment), size):
         buffer.add(segment.slice(start, min(start + size, len(segment))))
@@ -90,7 +90,7 @@ def demos_key(options: TrainingOptions) -> str:
     return json.dumps([values[name] for name in names_of(type(options), Role.DATA)])
 
 
-def read_demos(options: TrainingOptions, space: gymnasium.spaces.Dict, action_dim: int) -> ray.data.Dataset:
+def demos_as_seen(options: TrainingOptions, space: gymnasium.spaces.Dict, action_dim: int) -> ray.data.Dataset:
     """Segments as the agent sees them: its cameras, and its state vectors joined; the rest is left where it was read.
 
     Iterating over `demos.segments` of it raises a DemoError where a file cannot be read, or where its observations are
@@ -115,7 +115,7 @@ def read_dataset(options: TrainingOptions, space: gymnasium.spaces.Dict, action_
     """All demonstrations, read, checked and encoded into Ray's object store; DemoError for one that does not fit,
     warnings for what is odd."""
     with plain_errors(DemoError):
-        dataset = keep_good(read_demos(options, space, action_dim).materialize())
+        dataset = keep_good(demos_as_seen(options, space, action_dim).materialize())
     images = {f"observations.{key}" for key in options.env.image_keys}
     vectors = dataset.select_columns([name for name in dataset.columns() if name not in images])
     for _ in demos.segments(vectors, _checks(options, action_dim)):

@@ -186,7 +186,7 @@ def _play(
 
 
 def _film(act: Act, env: gymnasium.Env, played: Played, success_return: float | None) -> Episode:
-    """An episode, and its film as far as there can be one: an evaluation is worth more."""
+    """Plays an episode and films it; where it cannot be filmed, the evaluation goes on."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
         with Film(path) as film:

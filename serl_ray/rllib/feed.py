@@ -21,7 +21,7 @@ thread is woken for it."""
 
 class BatchFeed:
     """Does one thing after the other, in the order in which they are asked for: what is sampled never depends on
-    timing. Small batches are made by who wants them: nothing else is under way then.
+    timing. A small batch is made in the thread that asks for it, while no other work is under way.
 
     Args:
         sample: makes a batch.

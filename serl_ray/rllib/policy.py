@@ -30,7 +30,7 @@ CPU = torch.device("cpu")
 NO_LEARNING = "the agent owns its optimisers. Call the algorithm's train(), or agent.update(batch)."
 INSTEAD = "Call the algorithm's save() and restore(), or save_agent and load_agent for the networks alone."
 STATE = f"RLlib's policy state holds only a part of the run. {INSTEAD}"
-PICKLES = f"RLlib would write or load a pickle. {INSTEAD}"
+NO_PICKLE = f"RLlib would write or load a pickle. {INSTEAD}"
 
 
 @refuses(
@@ -38,7 +38,7 @@ PICKLES = f"RLlib would write or load a pickle. {INSTEAD}"
         **dict.fromkeys(("compute_gradients", "apply_gradients", "load_batch_into_buffer"), NO_LEARNING),
         **dict.fromkeys(("learn_on_loaded_batch", "learn_on_batch_from_replay_buffer"), NO_LEARNING),
         **dict.fromkeys(("get_state", "set_state", "from_state"), STATE),
-        **dict.fromkeys(("export_checkpoint", "export_model", "import_model_from_h5", "from_checkpoint"), PICKLES),
+        **dict.fromkeys(("export_checkpoint", "export_model", "import_model_from_h5", "from_checkpoint"), NO_PICKLE),
     }
 )
 class SERLPolicy(TorchPolicyV2):
@@ -85,7 +85,7 @@ class SERLPolicy(TorchPolicyV2):
 
     @override(TorchPolicyV2)
     def optimizer(self) -> list[torch.optim.Optimizer]:
-        """None: the agent owns one a loss, and steps them itself."""
+        """None: the agent owns its optimisers, one for each loss, and steps them itself."""
         return []
 
     def act(self, observations: Observation) -> np.ndarray:

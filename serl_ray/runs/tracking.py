@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from serl_ray.files.atomic import read_json, write_json
+from serl_ray.utils.errors import SetupError
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class Lane(Generic[T]):
         try:
             begun.result()
         except Exception as error:
-            raise RuntimeError(f"track is {name!r}, which cannot be set up: {error}") from error
+            raise SetupError(f"track is {name!r}, which cannot be set up: {error}") from error
 
     def ask(self, task: Callable[[T], None]) -> None:
         """Has something done with the tracker, later."""
@@ -227,7 +228,7 @@ class Trackers:
         run: what they are told of it.
 
     Raises:
-        RuntimeError: one cannot be set up.
+        SetupError: one cannot be set up.
     """
 
     def __init__(self, tracks: Sequence[str], run: TrackedRun) -> None:
@@ -237,7 +238,7 @@ class Trackers:
             kind, _, target = track.partition(":")
             try:
                 self._lanes.append(Lane(track, partial(KINDS[kind], target, run)))
-            except RuntimeError:
+            except SetupError:
                 self.close(failed=True)
                 raise
 

@@ -44,7 +44,7 @@ def train(options: HybridRun | OfflineRun, interrupted: Event | None = None) -> 
         WorkerError: rollout workers cannot go on; the run is saved.
         RewardError: a reward contradicts `max_return`; the run is saved.
         LearnerError: the learner's numbers became NaN or infinite; the checkpoints are from before.
-        RuntimeError: a tracker cannot be set up; nothing has been trained.
+        SetupError: a tracker cannot be set up; nothing has been trained.
     """
     check_tracks(options.run.track)
     device_named(options.run.device)

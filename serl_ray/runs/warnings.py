@@ -20,7 +20,7 @@ FEW_EPISODES = 5
 
 
 def doubts(options: HybridRun | OfflineRun) -> Iterator[str]:
-    """What the options of a run make impossible: to learn at all, or to hold the env's rate."""
+    """Sentences about what the options of a run make impossible: to learn at all, or to hold the env's rate."""
     if not isinstance(options, HybridRun):
         return
     steps, start = options.schedule.max_steps, options.learning.training_starts

@@ -119,6 +119,8 @@ def _check_metrics(sweep: Sweep) -> None:
             check_names(given, CLASSIFIER_METRICS if is_classifier else METRICS, "metric")
     if is_classifier and (sweep.scheduler.asha or sweep.scheduler.pbt or sweep.stop):
         raise OptionError("A classifier has its metrics only at its end: leave out scheduler and stop.")
+    if is_classifier and sweep.preset != "none":
+        raise OptionError(f"preset is {sweep.preset}, and presets are for policies: leave it out for a classifier.")
     if is_classifier and sweep.confirm:
         raise OptionError("A classifier's seed decides which images are held out: leave confirm out.")
     for name, value in sweep.stop.items():

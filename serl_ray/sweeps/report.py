@@ -16,6 +16,7 @@ from serl_ray.options.yaml import write_yaml
 from serl_ray.sweeps.config import STEPS, Sweep
 from serl_ray.sweeps.outcome import Configuration, Outcome, Trial
 from serl_ray.sweeps.plots import plot_curves, plot_parallel_coordinates
+from serl_ray.utils.errors import SetupError
 
 TABLE = "trials.csv"
 BEST = "best.yaml"
@@ -25,14 +26,14 @@ def report(sweep: Sweep, results: ResultGrid, output: Path, seconds: float | Non
     """Writes the table, the best configuration and the plots.
 
     Raises:
-        RuntimeError: no trial has come to a result.
+        SetupError: no trial has come to a result.
     """
     trials = [_trial(sweep, result) for result in results]
     _write_table(sweep, trials, output / TABLE)
     ranked = _ranked(sweep, trials)
     if not ranked:
         errors = [trial.error for trial in trials if trial.error]
-        raise RuntimeError(f"No trial has come to {sweep.metric}. {errors[0] if errors else ''}".rstrip())
+        raise SetupError(f"No trial has come to {sweep.metric}. {errors[0] if errors else ''}".rstrip())
     write_best(sweep, ranked[0], output)
     finished = [trial for trial in trials if trial.curve]
     plot_parallel_coordinates(finished, sweep, output / "parallel_coordinates.png")
@@ -54,7 +55,7 @@ def _trial(sweep: Sweep, result: Any) -> Trial:
     error = None if result.error is None else str(result.error).strip().splitlines()[-1]
     return Trial(
         Path(result.path).name,
-        {name: result.config[name] for name in sweep.search},
+        {name: (result.config or {}).get(name) for name in sweep.search},
         float(metrics.get(sweep.metric, math.nan)),
         sorted(points.items()),
         float(metrics.get("time_total_s", 0.0)),

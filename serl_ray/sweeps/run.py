@@ -60,7 +60,7 @@ def run_sweep(
     Raises:
         ValueError: the file or `track` is wrong, or the file not the one with which the sweep began.
         FileExistsError, FileNotFoundError: there is a sweep in `output`, or none to resume.
-        RuntimeError: no trial has come to a result.
+        SetupError: no trial has come to a result.
     """
     check_tracks(track)
     sweep, given = read_sweep(file, smoke)

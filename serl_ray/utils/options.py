@@ -234,8 +234,11 @@ def _explanation(fields: Mapping[str, FieldInfo], given: Mapping[str, Any], erro
     if limit := _limit(fields[name], first["type"]):
         optional = ", or None" if type(None) in get_args(fields[name].annotation) else ""
         return f"{name} is {given[name]}; it must {limit}{optional}."
-    value = given[name]
-    return f"{name} is {value!r:.200}, a {type(value).__name__}; it must be {describe(fields[name].annotation, value)}."
+    value, annotation = given[name], fields[name].annotation
+    if isinstance(value, dict) and len(first["loc"]) > 1 and first["loc"][1] in value:
+        key, [_, annotation] = first["loc"][1], get_args(annotation)
+        name, value = f"{name}: {key}", value[key]
+    return f"{name} is {value!r:.200}, a {type(value).__name__}; it must be {describe(annotation, value)}."
 
 
 def _limit(field: FieldInfo, error_type: str) -> str | None:

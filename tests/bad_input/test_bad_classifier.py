@@ -14,7 +14,7 @@ from cases import Case, assert_refused, dump, table
 from safetensors.torch import save_file
 from sealing import reseal
 
-from serl_ray.classifier.frames import FrameError, Source, find_files, read_frames
+from serl_ray.classifier.frames import FrameError, Source, image_files, read_frames
 from serl_ray.data.reading import plain_errors
 from serl_ray.files.images import encode
 from serl_ray.networks.classifier import CONFIG_FILE, TENSORS_FILE, RewardClassifier
@@ -184,12 +184,12 @@ IMAGE = np.zeros((4, 4, 3), np.uint8)
 FRAMES = [
     Case(
         "no folder",
-        lambda folder: find_files(str(folder / "a"), ("front",)),
+        lambda folder: image_files(str(folder / "a"), ("front",)),
         FileNotFoundError,
         "there is no such folder",
     ),
     Case(
-        "no frames", lambda folder: find_files(str(folder), ("front",)), FileNotFoundError, "no images there. Put .pkl"
+        "no frames", lambda folder: image_files(str(folder), ("front",)), FileNotFoundError, "no images there. Put .pkl"
     ),
     pickled("a dict", {"observations": {}}, "expected a list of dicts"),
     pickled("another camera", [{"observations": {"side": IMAGE}}], "image 0: there is no camera 'front'; it has side"),

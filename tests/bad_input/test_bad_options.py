@@ -123,7 +123,7 @@ FLAGS = {
     "a flag without its value": (["--lr"], "Argument --lr: expected one argument"),
     "an unknown preset": (
         ["--preset", "tabeltop"],
-        "preset is 'tabeltop', a str; it must be one of none, hil-serl, tabletop",
+        "There is no preset 'tabeltop'. Did you mean 'tabletop'?",
     ),
     "a stray word": (["demos.pkl"], "'demos.pkl' belongs to no flag"),
     "half a pair": (["--env_kwargs", "ip"], "env_kwargs has 1 words; give a value after each name"),

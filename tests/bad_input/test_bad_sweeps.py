@@ -183,6 +183,7 @@ OTHERS = [
         "settings: There is no option 'output_dir'",
         **CLASSIFIER | {"settings": {"output_dir": "x"}},
     ),
+    wrong("a preset for it", "preset is tabletop, and presets are for policies", **CLASSIFIER | {"preset": "tabletop"}),
     wrong("a policy's metric for it", "metric: There is no metric 'env/steps'", **CLASSIFIER | {"metric": "env/steps"}),
     text("no YAML", "search: [1, 2", r"sweep\.yaml: it is not YAML: .*line 1"),
     text("a list", "- 1\n", r"sweep\.yaml: it holds no options"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from serl_ray.cli.parser import as_flags, given_options, parse_layers
+from serl_ray.classifier.config import ClassifierOptions
+from serl_ray.cli.parser import as_flags, given_options, parse_layers, parse_over_file
 from serl_ray.options.presets import PRESETS, preset
 from serl_ray.options.sets import HybridRun, OfflineRun
 from serl_ray.utils.options import OptionError, names_of
@@ -85,6 +86,11 @@ def test_a_mistake_in_a_nested_value_is_no_text():
     assert given_options("serl train", ["--env_kwargs", "cameras", "'front'"], HybridRun)["env_kwargs"] == {
         "cameras": "front"
     }
+
+
+def test_a_classifier_has_no_presets():
+    with pytest.raises(OptionError, match="There is no option '--preset'"):
+        parse_over_file("serl train-classifier", ClassifierOptions, ["--preset", "tabletop"])
 
 
 def test_names_of_other_libraries_are_understood_in_suggestions():

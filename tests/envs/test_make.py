@@ -44,6 +44,7 @@ def test_tabletop_draws_no_camera_unasked(mode):
             {"env": "fake_envs:FakeEnv", "env_kwargs": {"actions": 7}},
             "unexpected keyword argument 'actions'.*FakeEnv.action_dim",
         ),
+        ({"env": "fake_envs:Spaceless"}, "Spaceless of 'fake_envs:Spaceless' has no action_space: set it in"),
         ({"env": "fake_envs:not_an_env"}, "gives a str: derive it from gymnasium.Env"),
         (
             {"env": "tabletop", "setup_mode": "one-arm"},

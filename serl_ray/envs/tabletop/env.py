@@ -9,6 +9,7 @@ import gymnasium
 import mujoco
 import numpy as np
 
+from serl_ray.data.observations import Observation
 from serl_ray.envs.rendering import OffscreenRenderer
 from serl_ray.envs.tabletop.arm import Arm
 from serl_ray.envs.tabletop.insert import Insert
@@ -23,8 +24,6 @@ _RAMP = (1 / 3, 2 / 3, 1.0, 1.0, 1.0)
 _SUBSTEPS = 5
 """Number of physics steps in a fifth of a control step: 25 steps of 4 ms are 0.1 s."""
 _VIDEO_SIZE = 256
-
-Observation = dict[str, np.ndarray]
 
 
 class TabletopEnv(gymnasium.Env[Observation, np.ndarray]):
@@ -143,7 +142,8 @@ class TabletopEnv(gymnasium.Env[Observation, np.ndarray]):
         return num_useless
 
     def _observe(self) -> Observation:
-        return self._vectors() | {key: self._render(view, self._image_size) for key, view in self._views.items()}
+        images = {key: self._render(view, self._image_size) for key, view in self._views.items()}
+        return {**self._vectors(), **images}
 
     def _vectors(self) -> Observation:
         state = np.concatenate([arm.proprio() for arm in self._arms])

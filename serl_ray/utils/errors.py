@@ -1,0 +1,5 @@
+"""The error of what lies outside of serl_ray."""
+
+
+class SetupError(RuntimeError):
+    """Something that a person must put right: a library that is missing, a tracker, an env that fails every time."""
