@@ -213,7 +213,7 @@ def _argument(option: str, name: str, text: str) -> Any:
     if isinstance(value, str) and text.startswith(("[", "{", "(", "'", '"')) and value == text:
         raise OptionError(
             f"{option}: the value of {name}, {text}, is not YAML. Write lists as '[front, wrist]' and mappings as "
-            "'{{ip: 10.0.0.2}}', quoted for the shell."
+            "'{ip: 10.0.0.2}', quoted for the shell."
         )
     return value
 

@@ -14,7 +14,7 @@ from serl_ray.cli.parser import given_options
 from serl_ray.data.rewards import SUCCESS_RETURN
 from serl_ray.options.presets import REWARD_DEFAULTS, RewardKind
 from serl_ray.types import SetupMode
-from serl_ray.utils.options import OptionError, Options, Role
+from serl_ray.utils.options import OptionError, Options, Role, refuse_unused
 
 if TYPE_CHECKING:
     from threading import Event
@@ -77,6 +77,9 @@ class Record(Options):
     def _check(self) -> Self:
         if (self.output is None) == (self.classifier_data is None):
             raise ValueError("Give either --output, for demonstrations, or --classifier_data, for images.")
+        refuse_unused(self, ("success_frames", "success_gate"), self.classifier, "--classifier")
+        refuse_unused(self, ("linger", "failing_share"), self.classifier_data, "--classifier_data")
+        refuse_unused(self, ("noise",), self.driver == "expert", "--driver expert")
         return self
 
     @property

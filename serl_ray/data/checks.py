@@ -20,6 +20,9 @@ LARGEST_VECTOR_VALUE = 10.0
 SMALLEST_VECTOR_VALUE = 0.05
 """Value that a vector must exceed somewhere, or there is a warning, because the network hardly tells it from 0."""
 
+MOST_ALONE = 0.1
+"""Share of segments of one transition, amid an episode, without a warning."""
+
 
 def large_scale(key: str, largest: float) -> str | None:
     """Warning about a vector that is too large, if one with this largest absolute value is."""
@@ -143,6 +146,8 @@ class DemoChecks:
     _codes: dict[int, Gripper] = field(default_factory=dict)
     _odd_shapes: dict[str, ArraySpec] = field(default_factory=dict)
     _steps: int = 0
+    _segments: int = 0
+    _alone: int = 0
     _ends: int = 0
     _rewarded_ends: int = 0
     _unmasked_ends: int = 0
@@ -162,6 +167,8 @@ class DemoChecks:
                 self._codes.setdefault(dimension, Gripper()).add(segment.actions[:, dimension])
         is_rewarded_end = bool(segment.dones[-1] and segment.rewards[-1] > 0)
         self._steps += len(segment)
+        self._segments += 1
+        self._alone += len(segment) == 1 and not segment.dones[-1]
         self._ends += int(segment.dones[-1])
         self._rewarded_ends += is_rewarded_end
         self._unmasked_ends += is_rewarded_end and segment.masks[-1] == 1
@@ -219,6 +226,11 @@ class DemoChecks:
     def _end_warnings(self) -> Iterator[str]:
         if self._steps > 1 and self._ends == self._steps:
             yield "Every step ends an episode: dones is 1 in the last transition of an episode alone."
+        if self._alone > MOST_ALONE * self._segments:
+            yield (
+                f"{self._alone} of {self._segments} segments are a single transition: its next_observations are not "
+                "the observations of the one that follows. Record each observation once, for both."
+            )
         if not self._ends:
             yield (
                 "No episode ends: set dones in the last transition of each, and masks to 0 where it was a success or "

@@ -42,7 +42,7 @@ class Episodes:
         self._options = _options_for(self.files, options, skip_bad)
         self._stored = scale_of_demos(self.files, skip_bad)
         self._total = _count(paths, self.files)
-        self.num_episodes = self.num_transitions = self.num_judged = 0
+        self.num_episodes = self.num_transitions = self.num_judged = self.num_unended = 0
         self.errors: list[DemoError] = []
 
     @property
@@ -58,6 +58,7 @@ class Episodes:
                     self.num_episodes += 1
                     self.num_transitions += len(segment)
                     self.num_judged += segment.success is not None
+                    self.num_unended += bool(segment.masks[-1])
                     yield segment
                     bar.update()
         warn_dropped(self.errors, self.num_episodes)
@@ -93,6 +94,12 @@ def convert(
         logger.warning(
             "%s: the format %s has no place for info['success'], which %d episode(s) have: it is left out. Keep "
             "%s, or convert to parquet, where it matters.", target, to, episodes.num_judged, source,
+        )  # fmt: skip
+    if episodes.num_unended and to == "lerobot":
+        logger.warning(
+            "%s: LeRobot has no place for the observation after an episode's last step, so reading leaves out the last "
+            "transition of the %d episode(s) that did not terminate. Keep %s, or convert to parquet, where it matters.",
+            target, episodes.num_unended, source,
         )  # fmt: skip
     return episodes
 

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -149,7 +150,9 @@ def find_files(paths: str | Sequence[str]) -> list[str]:
                 "a LeRobot folder, or a pattern."
             )
         files += found
-    return files
+    if twice := [file for file, count in Counter(files).items() if count > 1]:
+        logger.warning("%s is named twice, and read once (%d files are).", twice[0], len(twice))
+    return list(dict.fromkeys(files))
 
 
 def _files_of(name: str) -> list[str]:

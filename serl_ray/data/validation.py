@@ -38,6 +38,10 @@ def check_segment(
         _check_finite(path, first, f"observations[{key!r}]", rows)
     for field in ("rewards", "masks", "grasp_penalty"):
         _check_finite(path, first, field, getattr(segment, field))
+    if (segment.grasp_penalty > 0).any():
+        t = int(np.argmax(segment.grasp_penalty > 0))
+        fix = "It is added to the reward."
+        raise demo_error(path, first + t, "grasp_penalty", "0 or less", f"{segment.grasp_penalty[t]:g}", fix)
     _check_masks(path, first, segment)
 
 

@@ -57,7 +57,7 @@ def _faults(call: str, deadline: float | None) -> Iterator[None]:
             yield
     except EnvFault:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise EnvFault("error", f"The env's {call} raised {type(error).__name__}: {error}") from error
 
 

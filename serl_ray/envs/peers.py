@@ -17,12 +17,21 @@ FINAL_OBSERVATIONS = ("final_obs", "final_observation")
 """gymnasium's names of an episode's last observation, where the env has reset itself and returns the next one's
 first."""
 
+TIME_OUT = "TimeLimit.truncated"
+"""Gym's old name of an end by a time-out."""
+
 
 def is_flag(value: Any) -> bool:
     """True for one truth value: a bool, or a number, alone or in an array."""
     return isinstance(value, bool | np.bool_ | int | float | np.number) or (
         isinstance(value, np.ndarray) and value.size == 1
     )
+
+
+def is_time_out(info: dict[Any, Any]) -> bool:
+    """True where gym's old word in `info` calls the end of an episode a time-out."""
+    flag = info.get(TIME_OUT)
+    return is_flag(flag) and bool(flag)
 
 
 def ambiguities(info: dict[Any, Any]) -> Iterator[str]:
@@ -48,25 +57,28 @@ def understood(result: tuple[Any, ...]) -> tuple[Any, ...]:
     """A step's result in the contract's words.
 
     The person's action is `info["intervene_action"]`, which is missing without an intervention, and a success
-    `info["success"]`. The observation is the last one of its episode, also where the env has reset itself. What is not
-    of a step's form is left as it is.
+    `info["success"]`. An end that `info["TimeLimit.truncated"]` calls a time-out is one. The observation is the last
+    one of its episode, also where the env has reset itself. What is not of a step's form is left as it is.
     """
     observation, reward, terminated, truncated, info = result
     if not isinstance(info, dict):
         return result
     info = _plain(info)
+    if is_time_out(info) and is_flag(truncated) and not truncated:
+        terminated, truncated = False, True
     if any(is_flag(flag) and flag for flag in (terminated, truncated)):
         final = next((info[name] for name in FINAL_OBSERVATIONS if info.get(name) is not None), None)
         if final is not None:
             observation = final
-            info = info["final_info"] if isinstance(info.get("final_info"), dict) else info
+            info = info | (info["final_info"] if isinstance(info.get("final_info"), dict) else {})
     return observation, reward, terminated, truncated, _renamed(info)
 
 
 def used_names(info: dict[Any, Any]) -> list[str]:
     """The other projects' names in `info` that are understood."""
     known = (FLAG, *PEERS_ACTIONS, *PEERS_SUCCESS, *FINAL_OBSERVATIONS)
-    return [name for name in known if _plain(info).get(name) is not None]
+    names = [name for name in known if _plain(info).get(name) is not None]
+    return [*names, TIME_OUT] if is_time_out(info) else names
 
 
 def _plain(info: dict[Any, Any]) -> dict[str, Any]:

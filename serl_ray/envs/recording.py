@@ -87,9 +87,8 @@ class Recorder:
                 in_a_row += 1
                 self.dropped["failed"] += 1
             if in_a_row == MAX_FAILURES:
-                raise SetupError(
-                    f"{MAX_FAILURES} consecutive episodes have failed. Lower the expert's noise, or check the env."
-                )
+                fix = "Check how success is judged" if self.by_person else "Lower the expert's noise, or check the env"
+                raise SetupError(f"{MAX_FAILURES} consecutive episodes have failed. {fix}.")
 
     def _is_success(self, segment: Segment) -> bool:
         if not self._has_said_rule and (unusual := unusual_reward(segment.rewards, self.success_return)):

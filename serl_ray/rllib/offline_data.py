@@ -57,6 +57,11 @@ def demo_spaces(options: OfflineOptions) -> tuple[gymnasium.spaces.Dict, gymnasi
     first = next(iter(demos.read_file(path, select=options.env.selection())))
     observations = {}
     for key, spec in first.observation_spec.items():
+        if key in options.env.image_keys and len(spec.shape) == 3 and spec.shape[-1] != 3:
+            raise DemoError(
+                f"{path}: camera {key} has images {spec.shape}; the policy sees colours alone, (H, W, 3) without "
+                "transparency. Store three channels, or leave the camera out of --image_keys."
+            )
         low, high = (0, 255) if spec.dtype == np.uint8 else (-np.inf, np.inf)
         observations[key] = gymnasium.spaces.Box(low, high, spec.shape, spec.dtype)
     return gymnasium.spaces.Dict(observations), gymnasium.spaces.Box(-1.0, 1.0, first.actions.shape[1:], np.float32)

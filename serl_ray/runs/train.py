@@ -104,7 +104,8 @@ def _with_start(options: HybridRun | OfflineRun) -> HybridRun | OfflineRun:
     if not isinstance(options, HybridRun) or not options.schedule.init_from:
         return options
     path, _ = choose_checkpoint(local_run(options.schedule.init_from))
-    say(f"Starting from the policy in {path}.")
+    if not options.run.resume:
+        say(f"Starting from the policy in {path}.")
     return options.replace(init_from=str(path))
 
 

@@ -17,6 +17,8 @@ from pydantic.fields import FieldInfo
 
 T = TypeVar("T")
 
+LEAST_LIKENESS = 0.5
+"""Likeness of two names, in [0, 1], from which one may have been meant by the other."""
 ELSEWHERE = {
     "learning_rate": "lr",
     "gamma": "discount",
@@ -155,15 +157,23 @@ def names_of(options: type[Options], role: Role | None = None) -> tuple[str, ...
 
 
 def check_names(given: Iterable[str], known: Iterable[str], kind: str = "option") -> None:
-    """Raises OptionError for the first unknown name, and suggests the known name of the same meaning, or closest to
-    it."""
+    """Raises OptionError for the first unknown name, and suggests the known name of the same meaning or a like one."""
     known = sorted(known)
     for name in given:
         if name not in known:
             dashes, word = ("--", name[2:]) if name.startswith("--") else ("", name)
             same = dashes + ELSEWHERE.get(word.replace("-", "_"), "")
-            [nearest] = [same] if same in known else difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-            raise OptionError(f"There is no {kind} {name!r}. Did you mean {nearest!r}?")
+            near = [same] if same in known else difflib.get_close_matches(name, known, n=1, cutoff=LEAST_LIKENESS)
+            advice = f"Did you mean {near[0]!r}?" if near else f"None of the {len(known)} that there are is like it."
+            raise OptionError(f"There is no {kind} {name!r}. {advice}")
+
+
+def refuse_unused(options: Options, names: Iterable[str], user: Any, flag: str) -> None:
+    """Raises ValueError for an option off its default that nothing uses, because what would use it is not given."""
+    fields = type(options).model_fields
+    for name in () if user else names:
+        if name in fields and getattr(options, name) != fields[name].get_default(call_default_factory=True):
+            raise ValueError(f"{name} is {getattr(options, name)}, and nothing uses it without {flag}.")
 
 
 @contextmanager

@@ -97,6 +97,9 @@ PICKLES = [
     ),
     pickled("endless rewards", changed(1, rewards=laughs()), r"this pickle of \d+ instructions has"),
     pickled("endless dones", changed(1, dones=laughs()), r"this pickle of \d+ instructions has"),
+    pickled(
+        "a penalty that rewards", changed(1, grasp_penalty=0.02), "transition 1: grasp_penalty: expected 0 or less"
+    ),
     pickled("an action outside", changed(1, actions=np.array([0, 30.0])), r"transition 1: actions\[1\]: .* found 30"),
     pickled("NaN as action", changed(1, actions=np.full(2, np.nan)), r"transition 1: actions\[0\]: .* found nan"),
     pickled(

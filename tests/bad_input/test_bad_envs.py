@@ -159,7 +159,7 @@ def arguments(text: str, says: str, error: type[Exception] = OptionError) -> Cas
 
 
 ARGUMENTS = [
-    arguments("action_dim", "env_kwargs has 1 words; give a value after each name"),
+    arguments("action_dim", "env_kwargs is 'action_dim'; give a value after each name"),
     arguments("actions 7", "env_kwargs do not fit env 'fake_envs:FakeEnv'", ValueError),
 ]
 

@@ -119,6 +119,21 @@ FLAGS = {
         ["--setup_mode", "one-arm"],
         "setup_mode is 'one-arm', a str; it must be one of single-arm-fixed",
     ),
+    "a gate without a classifier": (
+        ["--success_gate", "state[6] > 0"],
+        "success_gate is .*nothing uses it without --classifier",
+    ),
+    "positives without a classifier": (["--positives_dir", "p"], "positives_dir is p, and nothing uses it without"),
+    "noise of nobody": (["--expert_noise", "0.3"], "expert_noise is .*nothing uses it without --expert_interventions"),
+    "resources of no worker": (
+        ["--env_runner_resources", "robot", "1"],
+        "env_runner_resources is .*nothing uses it without --num_workers",
+    ),
+    "an amount in words": (
+        ["--env_runner_resources", "robot", "one"],
+        "env_runner_resources: robot is 'one', a str; it must be a finite",
+    ),
+    "a flag unlike any": (["--xyzzy", "1"], "There is no option '--xyzzy'. None of the .* is like it"),
     "an unknown flag": (["--discuont", "0.9"], "There is no option '--discuont'. Did you mean '--discount'"),
     "a flag without its value": (["--lr"], "Argument --lr: expected one argument"),
     "an unknown preset": (
@@ -126,7 +141,7 @@ FLAGS = {
         "There is no preset 'tabeltop'. Did you mean 'tabletop'?",
     ),
     "a stray word": (["demos.pkl"], "'demos.pkl' belongs to no flag"),
-    "half a pair": (["--env_kwargs", "ip"], "env_kwargs has 1 words; give a value after each name"),
+    "half a pair": (["--env_kwargs", "ip"], "env_kwargs is 'ip'; give a value after each name"),
 }
 
 

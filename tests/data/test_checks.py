@@ -99,6 +99,11 @@ def test_every_step_an_episode_is_odd():
     assert warnings(*ended) == ["Every step ends an episode: dones is 1 in the last transition of an episode alone."]
 
 
+def test_transitions_that_do_not_continue_each_other_are_odd():
+    alone = [GOOD.slice(t, t + 1) for t in range(3)]
+    assert "3 of 4 segments are a single transition" in warnings(*alone, GOOD)[0]
+
+
 def test_oddities_of_some_episodes_are_those_of_none():
     """A camera that moves in one episode is no still camera, a gripper that opens in one opens."""
     still = observed(front=np.broadcast_to(GOOD.observations["front"][4], (5, 4, 6, 3)))

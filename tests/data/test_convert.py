@@ -86,6 +86,15 @@ def test_episodes_are_read_as_they_are_asked_for_and_what_was_dropped_is_said(tm
 
 
 @pytest.mark.parametrize("name", FORMATS)
+def test_a_last_transition_that_a_format_cannot_hold_is_said(tmp_path, caplog, name):
+    write_demos(tmp_path / "demos", [stamped_segment(0, 0, 3, done=False), stamped_segment(1, 0, 3, done=True)])
+    to, style = FORMATS[name]
+    convert(str(tmp_path / "demos"), tmp_path / name, to, style, AS_RECORDED, skip_bad=False)
+    said = "the last transition of the 1 episode(s) that did not terminate" in caplog.text
+    assert said == (to == "lerobot")
+
+
+@pytest.mark.parametrize("name", FORMATS)
 def test_success_that_a_format_cannot_hold_is_said(tmp_path, caplog, name):
     write_demos(tmp_path / "demos", [replace(stamped_segment(0, 0, 3, done=True), success=True)])
     to, style = FORMATS[name]

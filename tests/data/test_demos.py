@@ -13,6 +13,12 @@ from serl_ray.data.observations import Selection
 from serl_ray.data.schema import ArraySpec
 
 
+def test_a_file_that_is_named_twice_is_read_once(tmp_path, caplog):
+    write_demos(tmp_path / "a.pkl", [stamped_segment(0, 0, 3, done=True)])
+    assert find_files([str(tmp_path / "a.pkl"), str(tmp_path / "*.pkl")]) == [str(tmp_path / "a.pkl")]
+    assert "a.pkl is named twice, and read once" in caplog.text
+
+
 def test_a_recording_of_the_original_becomes_segments(tmp_path):
     first, second = transitions(4, seed=1), transitions(3, seed=2)
     path = dump(tmp_path / "demo.pkl", first + second)
@@ -103,7 +109,7 @@ def test_files_are_found_in_a_fixed_order(tmp_path):
     names = [
         path.rsplit("/", 1)[1] for path in find_files([str(tmp_path / "c*"), str(tmp_path), str(tmp_path / "b.pkl")])
     ]
-    assert names == ["c.parquet", "a.pickle", "b.pkl", "c.parquet", "b.pkl"]
+    assert names == ["c.parquet", "a.pickle", "b.pkl"]
     for missing in ("nowhere", "*.zip", "notes.txt"):
         with pytest.raises(FileNotFoundError, match="no demonstrations there"):
             find_files(str(tmp_path / missing))

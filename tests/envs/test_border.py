@@ -204,6 +204,30 @@ def test_the_last_info_of_an_env_that_resets_itself():
     np.testing.assert_array_equal(info["intervene_action"], PERSON)
 
 
+def test_a_person_s_last_action_is_kept_beside_the_last_info():
+    ended = {"intervene_action": PERSON, "final_obs": LAST, "final_info": {"success": True}}
+    info = step_of(lambda result: (result[0], 1.0, True, False, ended))[4]
+    assert info["success"] is True
+    np.testing.assert_array_equal(info["intervene_action"], PERSON)
+
+
+@pytest.mark.parametrize(("flag", "ends"), [(True, (False, True)), (False, (True, False))])
+def test_gym_s_old_name_of_a_time_out_is_understood(flag, ends):
+    _, _, *found, _ = step_of(lambda result: (result[0], 0.0, True, False, {"TimeLimit.truncated": flag}))
+    assert tuple(found) == ends
+
+
+def test_an_env_that_ends_the_process_is_at_fault():
+    class Quitting(FakeEnv):
+        def step(self, action):
+            raise SystemExit("the robot's driver has had enough")
+
+    env = Guard(Quitting(), None, None)
+    env.reset(seed=0)
+    with pytest.raises(EnvFault, match="raised SystemExit: the robot's driver has had enough"):
+        env.step(CHOSEN)
+
+
 def test_a_last_observation_that_is_none_is_named():
     with pytest.raises(EnvFault, match="An observation is not a dict but a ndarray"):
         step_of(lambda result: (result[0], 0.0, True, False, {"final_obs": np.zeros(3)}))

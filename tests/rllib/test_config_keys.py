@@ -129,10 +129,10 @@ def test_tune_s_param_space_is_refused_before_a_trial_starts():
 )
 def test_a_key_that_is_refused_is_never_suggested(name):
     for refuse in (lambda: SERLConfig().update_from_dict({name: 1}), lambda: SERLConfig().training(**{name: 1})):
-        with pytest.raises(OptionError, match=f"no option {name!r}. Did you mean ") as caught:
+        with pytest.raises(OptionError, match=f"no option {name!r}. ") as caught:
             refuse()
-        [suggested] = re.findall(r"mean '(\w+)'\?", str(caught.value))
-        assert suggested in {*OPTIONS, *READ} and suggested not in INSTEAD
+        suggested = set(re.findall(r"mean '(\w+)'\?", str(caught.value)))
+        assert suggested <= {*OPTIONS, *READ} - {*INSTEAD}
 
 
 def test_an_attribute_that_nobody_reads_is_refused_with_the_nearest_name():

@@ -4,6 +4,7 @@ it."""
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 
 from serl_ray.data.demos import find_files, read_file, write_demos
 from serl_ray.data.errors import DemoError
+from serl_ray.data.schema import Segment
 from serl_ray.envs.expert import ScriptedExpert
 from serl_ray.envs.make import build_env
 from serl_ray.envs.recording import record_successes
@@ -33,6 +35,17 @@ def demos(tmp_path_factory):
     expert = ScriptedExpert(env, ActionLayout.from_setup(MODE, 7), noise=0.2)
     write_demos(path, record_successes(env, expert.act, episodes=24, seed=0))
     return str(path)
+
+
+def test_images_that_no_policy_sees_are_refused(tmp_path):
+    shown = np.zeros((4, 16, 16, 4), np.uint8)
+    segment = Segment(
+        {"front": shown, "state": np.zeros((4, 2), np.float32)}, np.zeros((3, 7)), *np.zeros((6, 3)), episode=0
+    )
+    write_demos(tmp_path / "demos.pkl", [replace(segment, masks=np.ones(3))])
+    config = OfflineConfig().training(demo_paths=(str(tmp_path / "demos.pkl"),), image_keys=("front",))
+    with pytest.raises(DemoError, match=r"camera front has images \(16, 16, 4\); the policy sees colours alone"):
+        config.build_algo()
 
 
 @pytest.fixture
