@@ -30,7 +30,14 @@ MISTAKES = (ValueError, OSError, MemoryError, SetupError)
 QUIET = {"PYTHONWARNINGS": "ignore", "EGL_LOG_LEVEL": "fatal", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """Environment variables that keep messages of other libraries about nothing off the terminal, in Ray's workers as
 well."""
-QUIET_LOGGERS = ("ray._private.authentication", "ray.tune", "ray.train", "ray.data", "OpenGL")
+QUIET_LOGGERS = (
+    "torch._subclasses.fake_tensor",
+    "ray._private.authentication",
+    "ray.tune",
+    "ray.train",
+    "ray.data",
+    "OpenGL",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -227,6 +227,10 @@ def test_a_time_limit_in_the_info_is_understood(tmp_path):
 
 
 CONTRADICTIONS = {
+    "a time-out in the info alone": (
+        [each | {"infos": {"TimeLimit.truncated": True}} for each in flagged(truncateds=NEVER)],
+        "TimeLimit.truncated: expected the value of truncateds, which means the same, found another",
+    ),
     "masks of 2": (flagged(masks=(2, 1, -1, 0)), "transition 0: masks: expected 0 or 1, found 2"),
     "masks of a half": (flagged(masks=(1, 0.5, 1, 0)), "transition 1: masks: expected 0 or 1, found 0.5"),
     "inverted masks": (flagged(masks=LAST), "transition 0: masks: expected 1 where the episode goes on, found 0"),

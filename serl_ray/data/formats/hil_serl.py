@@ -14,7 +14,7 @@ import numpy as np
 
 from serl_ray.data.errors import demo_error
 from serl_ray.data.formats.pickle_episodes import Episode, episodes_in, transitions_of
-from serl_ray.data.formats.pickle_fields import array_of, check_end_names, read_columns
+from serl_ray.data.formats.pickle_fields import array_of, check_end_names, read_columns, with_info
 from serl_ray.data.formats.pickle_head import open_first_item
 from serl_ray.data.observations import CHANNELS, Keep, image_fix, keep_all
 from serl_ray.data.schema import SCALAR_FIELDS, ArraySpec, Part, Segment
@@ -131,7 +131,7 @@ def _check_keys(path: str, index: int, transition: Any) -> None:
             other = next((name for name in OTHER_NAMES[key] if name in transition), None)
             fix = f"Rename {other} to {key}." if other else ""
             raise demo_error(path, index, key, "a value", f"only {', '.join(map(str, transition))}", fix)
-    check_end_names(path, index, transition)
+    check_end_names(path, index, with_info(transition))
     for role in ("observations", "next_observations"):
         if not isinstance(transition[role], dict) or not transition[role]:
             raise demo_error(
