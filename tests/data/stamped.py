@@ -70,7 +70,7 @@ def random_segment(
         masks=rng.integers(0, 2, n),
         dones=np.arange(n) == n - 1,
         truncateds=rng.integers(0, 2, n),
-        grasp_penalty=rng.normal(size=n),
+        grasp_penalty=-rng.random(n),
         intervened=rng.integers(0, 2, n),
         episode=episode,
         first_step=int(rng.integers(100)),
