@@ -117,4 +117,4 @@ def test_private_names_of_ray_are_in_one_file():
 def test_another_release_of_ray_is_said_to_be_untested(monkeypatch, caplog):
     monkeypatch.setattr("ray.__version__", "3.1.0")
     ray_private.warn_if_untested()
-    assert "Ray 3.1.0 is installed; serl_ray is tested with Ray 2.60" in caplog.text
+    assert "Ray 3.1.0 is installed; serl_ray is tested with Ray 2.59, 2.60" in caplog.text

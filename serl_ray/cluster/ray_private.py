@@ -24,7 +24,7 @@ NO_PRESTART = {"enable_worker_prestart": False, "prestart_worker_first_driver": 
 """Ray's settings with which it starts a process when there is work for it, not one for each core at once."""
 TAG = "serl_ray"
 """Tag of our asynchronous requests to RLlib's workers: results of a user's own are not taken."""
-TESTED = ("2.60",)
+TESTED = ("2.59", "2.60")
 """Minor releases of Ray on which the tests pass."""
 
 

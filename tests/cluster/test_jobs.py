@@ -120,6 +120,18 @@ def test_a_learner_has_the_gpu_that_it_asks_for(head):
     assert process.returncode == 0 and "devices: 0" in output, output
 
 
+@pytest.mark.slow
+def test_a_job_runs_the_code_that_was_sent(head):
+    code = "import serl_ray.data.demos, serl_ray; print('code:', serl_ray.__file__)"
+    output, _ = submit(head, "code", "python", "-c", code).communicate()
+    assert re.search(r"code: \S*/_ray_pkg_\w+/serl_ray/__init__.py", output), output
+
+
+def test_all_of_the_code_travels():
+    code = {path.relative_to(ROOT) for path in (ROOT / "serl_ray").rglob("*.py")}
+    assert code <= Package.of(ROOT).sizes.keys()
+
+
 def test_a_package_that_is_too_large_does_not_travel(tmp_path):
     (tmp_path / ".rayignore").write_text("data/\n")
     (tmp_path / "data").mkdir()
