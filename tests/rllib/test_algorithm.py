@@ -82,6 +82,7 @@ def test_what_was_executed_is_stored_and_interventions_go_to_both_buffers(build)
     assert len(algorithm.online) == algorithm.env_steps
 
 
+@pytest.mark.slow
 def test_nobody_intervenes_in_an_evaluation_and_it_is_not_recorded(build, tmp_path):
     options = {"expert_interventions": 0.5, "training_starts": 400, "evaluate_every": 50, "evaluation_episodes": 3}
     result = build(config(**options, episodes_dir=str(tmp_path))).train()

@@ -42,6 +42,7 @@ def test_the_metrics_of_a_run_can_be_scraped(shared_ray, tmp_path):
     algorithm.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("shared_ray")
 def test_a_run_may_have_any_name():
     Gauges("dü #1 %").set({**dict.fromkeys(METRICS, math.nan), "env/steps": 3.0})

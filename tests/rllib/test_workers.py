@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import pytest
 from small_runs import SMALL, train_until
 
 from serl_ray.rllib import SERLConfig
@@ -11,6 +12,7 @@ from serl_ray.rllib import SERLConfig
 UNUSED = ("torch._dynamo", "torchvision", "mujoco", "matplotlib", "sklearn", "tensorflow")
 
 
+@pytest.mark.slow
 def test_workers_start_in_silence_import_little_and_answer_others(real_workers, tmp_path, capfd):
     config = SERLConfig().training(env_name="line_envs:LineEnv", evaluate_every=0, steps_per_iteration=10, **SMALL)
     algorithm = config.env_runners(num_env_runners=1).keep_replay(tmp_path).build_algo()

@@ -96,6 +96,7 @@ def test_an_env_without_pictures_is_evaluated_and_said_to_be_one(tmp_path, caplo
     assert not (tmp_path / "run" / "videos").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("nothing_leaves_this_machine")
 def test_evaluations_are_the_same_with_and_without_a_film(tmp_path):
     options = HybridRun.of(env_name="line_envs:ShownEnv", **RUN)

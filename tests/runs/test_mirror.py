@@ -36,7 +36,7 @@ def build(build):
     return build_run
 
 
-@pytest.mark.parametrize("kind", ["s3", "file"])
+@pytest.mark.parametrize("kind", [pytest.param("s3", marks=pytest.mark.slow), "file"])
 def test_another_machine_goes_on_from_the_mirror(kind, store, build, tmp_path):
     uri = store if kind == "s3" else (tmp_path / "far away").as_uri()
     folder = RunFolder(tmp_path / "run", keep=2, mirror=Mirror(uri))
