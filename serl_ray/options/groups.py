@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Gt, Interval
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, FiniteFloat
 
 from serl_ray.data.observations import Selection
 from serl_ray.data.rewards import SUCCESS_RETURN
 from serl_ray.options.presets import RewardKind
 from serl_ray.types import SetupMode
-from serl_ray.utils.options import Options, Role, refuse_unused
+from serl_ray.utils.options import Options, Role
 
 Share = Annotated[FiniteFloat, Interval(ge=0.0, le=1.0)]
 Positive = Annotated[FiniteFloat, Gt(0.0)]
@@ -97,11 +97,6 @@ class RewardOptions(Options):
     """Consecutive frames that the classifier must call a success."""
     success_gate: str | None = None
     """Condition on the state that a success must meet as well, such as "state[6] > 0.04"."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        refuse_unused(self, ("success_frames", "success_gate", "positives_dir"), self.classifier, "--classifier")
-        return self
 
 
 class HybridRewardOptions(RewardOptions):
@@ -190,11 +185,6 @@ class CollectingOptions(Options):
     expert_noise: Annotated[FiniteFloat, Ge(0.0)] = 0.2
     """Standard deviation of the scripted expert's noise, as a share of full scale."""
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        refuse_unused(self, ("expert_noise",), self.expert_interventions, "--expert_interventions")
-        return self
-
 
 class RunOptions(Options):
     """The run folder, and how a run is watched."""
@@ -241,8 +231,3 @@ class ProcessOptions(Options):
     """Envs that each rollout worker steps in turn; their images and actions are one batch of the networks."""
     env_runner_resources: dict[str, float] = Field(default_factory=dict)
     """Ray resources that a node needs for a rollout worker, such as robot 1."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        refuse_unused(self, ("env_runner_resources",), self.num_workers, "--num_workers")
-        return self

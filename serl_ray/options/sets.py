@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from serl_ray.agents.config import SACConfig
 from serl_ray.data.rewards import DEFAULT_BOUND, ReturnBound
@@ -29,7 +29,7 @@ from serl_ray.options.groups import (
     ScheduleOptions,
 )
 from serl_ray.options.presets import REWARD_DEFAULTS, with_reward_defaults
-from serl_ray.utils.options import Options, names_of
+from serl_ray.utils.options import Options, names_of, refuse_unused
 
 
 class TrainingOptions(Options):
@@ -134,12 +134,30 @@ class HybridRun(HybridOptions):
     evaluating: EvaluationProcessOptions = Field(default_factory=EvaluationProcessOptions)
     processes: ProcessOptions = Field(default_factory=ProcessOptions)
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _refuse_unused_reward(self.reward)
+        refuse_unused(
+            self.collecting, ("expert_noise",), self.collecting.expert_interventions, "--expert_interventions"
+        )
+        refuse_unused(self.processes, ("env_runner_resources",), self.processes.num_workers, "--num_workers")
+        return self
+
 
 class OfflineRun(OfflineOptions):
     """An offline run: its training and its folder."""
 
     run: RunOptions = Field(default_factory=lambda: RunOptions(save_dir=Path("offline_ckpt")))
     evaluating: EvaluationProcessOptions = Field(default_factory=EvaluationProcessOptions)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _refuse_unused_reward(self.reward)
+        return self
+
+
+def _refuse_unused_reward(reward: RewardOptions) -> None:
+    refuse_unused(reward, ("success_frames", "success_gate", "positives_dir"), reward.classifier, "--classifier")
 
 
 def options_in(config: Mapping[str, Any]) -> TrainingOptions:

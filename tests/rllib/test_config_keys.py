@@ -135,6 +135,11 @@ def test_a_key_that_is_refused_is_never_suggested(name):
         assert suggested <= {*OPTIONS, *READ} - {*INSTEAD}
 
 
+def test_options_that_go_together_may_be_set_one_after_the_other():
+    config = SERLConfig().training(expert_noise=0.3).training(expert_interventions=0.1)
+    assert (config.expert_noise, config.expert_interventions) == (0.3, 0.1)
+
+
 def test_an_attribute_that_nobody_reads_is_refused_with_the_nearest_name():
     config = SERLConfig()
     config.batch_sise = 3
