@@ -151,6 +151,8 @@ class DemoChecks:
     _ends: int = 0
     _rewarded_ends: int = 0
     _unmasked_ends: int = 0
+    _unflagged_ends: int = 0
+    _unrewarded_successes: int = 0
     _going_on: int = 0
     _is_dense: bool = False
     _has_reward: bool = False
@@ -171,7 +173,10 @@ class DemoChecks:
         self._alone += len(segment) == 1 and not segment.dones[-1]
         self._ends += int(segment.dones[-1])
         self._rewarded_ends += is_rewarded_end
-        self._unmasked_ends += is_rewarded_end and segment.masks[-1] == 1
+        is_unmasked = bool(segment.dones[-1] and segment.masks[-1] == 1)
+        self._unmasked_ends += is_rewarded_end and is_unmasked
+        self._unflagged_ends += is_unmasked and not is_rewarded_end and not segment.truncateds[-1]
+        self._unrewarded_successes += bool(segment.dones[-1] and segment.success and segment.rewards[-1] <= 0)
         self._going_on += int((segment.rewards[~segment.dones] == 1).sum())
         self._is_dense = self._is_dense or not np.isin(segment.rewards, (0, 1)).all()
         self._has_reward = self._has_reward or bool((segment.rewards > 0).any())
@@ -247,4 +252,15 @@ class DemoChecks:
                 f"{self._unmasked_ends} of {self._rewarded_ends} episodes that end with a reward have a mask of 1, as "
                 "at a time-out: values go on behind the success. Set masks to 0 where the task is done (masks = 1 - "
                 "terminated)."
+            )
+        if self._unflagged_ends:
+            yield (
+                f"{self._unflagged_ends} of {self._ends} episodes end with a mask of 1, and not by a time-out: values "
+                "go on behind the end. Set masks to 0 where a failure ended the episode, or truncateds to 1 where its "
+                "time was up."
+            )
+        if self._unrewarded_successes and not self._is_dense:
+            yield (
+                f"{self._unrewarded_successes} of {self._ends} episodes end with a success in info, and without a "
+                "reward above 0: agents learn from rewards alone. Give 1 where the task is done."
             )

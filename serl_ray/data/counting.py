@@ -15,7 +15,7 @@ import ray.data
 from serl_ray.data.demos import find_files, is_pickle
 from serl_ray.data.errors import DemoError
 from serl_ray.data.formats.hil_serl import read_pickle_parts
-from serl_ray.data.formats.lerobot.features import COLUMNS
+from serl_ray.data.formats.lerobot.features import DONE, TERMINATED, TRUNCATED
 from serl_ray.data.formats.lerobot.folder import folder_of
 from serl_ray.data.formats.lerobot.rows import read_numbers
 from serl_ray.data.observations import Keep, keep_all
@@ -69,11 +69,12 @@ def _count_in_parquet(path: str) -> int:
 def _count_in_lerobot(path: str) -> int:
     """The rows of a file, its episodes, and the steps that end a segment."""
     with open_parquet(path) as file:
-        done = COLUMNS["dones"]
-        columns = ["episode_index", *([done] if done in file.schema_arrow.names else [])]
-        table = _read(file, columns, path)
-    num_ends = int(read_numbers(table, done, (), np.dtype(bool), path).sum()) if len(columns) > 1 else 0
-    return len(table) + len(table.column("episode_index").unique()) + num_ends
+        flags = [column for column in (DONE, TERMINATED, TRUNCATED) if column in file.schema_arrow.names]
+        table = _read(file, ["episode_index", *flags], path)
+    is_end = np.zeros(len(table), bool)
+    for column in flags:
+        is_end |= read_numbers(table, column, (), np.dtype(bool), path)
+    return len(table) + len(table.column("episode_index").unique()) + int(is_end.sum())
 
 
 def _read(file: pq.ParquetFile, columns: list[str], path: str) -> pa.Table:

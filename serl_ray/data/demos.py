@@ -18,13 +18,15 @@ import numpy as np
 import pyarrow as pa
 import ray.data
 
+from serl_ray.data.beside import unread_data, warn_of_unread
 from serl_ray.data.checks import DemoChecks
-from serl_ray.data.errors import DemoError, ShortEpisode
+from serl_ray.data.errors import DemoError, ShortEpisode, warn_once
 from serl_ray.data.formats.hil_serl import read_first_transition, read_pickle_parts, write_pickle
 from serl_ray.data.formats.layout import VERSION
 from serl_ray.data.formats.lerobot.folder import LeRobotFolder, folder_of, is_lerobot
 from serl_ray.data.formats.lerobot.reader import AS_RECORDED, LeRobotOptions, read_lerobot_parts
 from serl_ray.data.formats.parquet import read_parts, write_shards
+from serl_ray.data.formats.pickle_unread import warn_of_fields
 from serl_ray.data.observations import Keep, Selection, keep_all
 from serl_ray.data.reading import plain_errors, warn_dropped
 from serl_ray.data.schema import TRANSITION_FIELDS, ArraySpec, Part, Segment
@@ -143,15 +145,17 @@ def find_files(paths: str | Sequence[str]) -> list[str]:
     """The demonstration files at `paths`; for a LeRobot folder, the files named in its metadata."""
     files: list[str] = []
     for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
-        found = [file for name in ([path] if is_lerobot(path) else expand(path)) for file in _files_of(name)]
-        if not found:
+        found = {name: _files_of(name) for name in ([path] if is_lerobot(path) else expand(path))}
+        others = unread_data(name for name, inside in found.items() if not inside)
+        if not any(found.values()):
             raise FileNotFoundError(
-                f"{path or repr(path)}: no demonstrations there. Give .pkl or .parquet files, a folder that has some, "
-                "a LeRobot folder, or a pattern."
+                f"{path or repr(path)}: no demonstrations there{others and f', only {others}'}. Give .pkl or .parquet "
+                "files, a folder that has some, a LeRobot folder, or a pattern."
             )
-        files += found
+        warn_of_unread(path, others)
+        files += [file for inside in found.values() for file in inside]
     if twice := [file for file, count in Counter(files).items() if count > 1]:
-        logger.warning("%s is named twice, and read once (%d files are).", twice[0], len(twice))
+        warn_once(f"{twice[0]} is named twice, and read once ({len(twice)} files are).")
     return list(dict.fromkeys(files))
 
 
@@ -262,7 +266,7 @@ def _parts(
     path: str, keep: Keep, observation_spec: Mapping[str, ArraySpec] | None, lerobot: LeRobotOptions
 ) -> Iterator[Part]:
     if is_pickle(path):
-        return read_pickle_parts(path, keep, observation_spec)
+        return read_pickle_parts(path, keep, observation_spec, warn_of_fields)
     folder = folder_of(path)
     if folder is None:
         return read_parts(path, keep)

@@ -66,8 +66,8 @@ class Segment:
         intervened: flags (n,), bool, true if a person chose the action.
         episode: identity of the episode, unique in a buffer; stored as a string.
         first_step: step number of row 0 in its episode.
-        success: `info["success"]` of the last row; None where the env did not report it. Of the formats, Parquet stores
-            it.
+        success: `info["success"]` of the last row; None where the env did not report it. Of what is written, Parquet
+            alone stores it.
     """
 
     observations: dict[str, np.ndarray]

@@ -17,6 +17,8 @@ from serl_ray.types import GRIPPER_COMMANDS
 BINS = np.linspace(-1, 1, 42)
 """Edges of the histograms of actions; zero is the centre of the middle bin."""
 STRIP_EPISODES, STRIP_FRAMES = 3, 8
+MOST_VALUES = 6
+"""Number of different rewards that are listed."""
 
 
 @dataclass
@@ -28,15 +30,22 @@ class Summary:
         grippers: gripper dimensions of the actions; None for those with only the values -1, 0 and 1.
         lengths: lengths of the episodes in steps.
         specs: different observation specs of the episodes.
+        returns: sums of the rewards of the episodes.
         num_intervened: number of transitions with an intervention.
+        num_terminated: number of episodes that ended by success or failure.
+        num_timed_out: number of episodes that ended by a time-out.
     """
 
     checks: DemoChecks = field(default_factory=DemoChecks)
     grippers: Sequence[int] | None = None
     lengths: list[int] = field(default_factory=list)
     specs: list[dict[str, ArraySpec]] = field(default_factory=list)
+    returns: list[float] = field(default_factory=list)
     num_intervened: int = 0
+    num_terminated: int = 0
+    num_timed_out: int = 0
     _successes: list[bool] = field(default_factory=list)
+    _rewards: _Rewards = field(default_factory=lambda: _Rewards())
     _episode: str | int | None = None
     _strips: list[dict[str, np.ndarray]] = field(default_factory=list)
     _actions: list[_Dimension] = field(default_factory=list)
@@ -55,16 +64,21 @@ class Summary:
         self.checks.add(segment)
         if segment.episode == self._episode and segment.first_step > 0:
             self.lengths[-1] += len(segment)
+            self.returns[-1] += float(segment.rewards.sum())
             self._successes[-1] = bool(segment.rewards[-1] > 0)
         else:
             self.lengths.append(len(segment))
+            self.returns.append(float(segment.rewards.sum()))
             self._successes.append(bool(segment.rewards[-1] > 0))
             if len(self._strips) < STRIP_EPISODES:
                 self._strips.append(_strip(segment))
         self._episode = segment.episode
         if segment.observation_spec not in self.specs:
             self.specs.append(segment.observation_spec)
+        self._rewards.add(segment.rewards)
         self.num_intervened += int(segment.intervened.sum())
+        self.num_terminated += bool(segment.dones[-1] and segment.masks[-1] == 0)
+        self.num_timed_out += bool(segment.dones[-1] and segment.masks[-1] == 1)
         missing = segment.actions.shape[1] - len(self._actions)
         self._actions += [_Dimension() for _ in range(missing)]
         for dimension, numbers in zip(self._actions, segment.actions.T, strict=False):
@@ -72,11 +86,7 @@ class Summary:
 
     def lines(self) -> Iterator[str]:
         """The summary as text."""
-        lengths = self.lengths
-        yield f"{len(lengths)} episodes, {self.num_transitions} transitions"
-        yield f"length      min {min(lengths)}, median {np.median(lengths):g}, max {max(lengths)}"
-        yield f"success     {self.success_share:.2f} of the episodes (a reward above 0 at the end)"
-        yield f"intervened  {self.num_intervened / self.num_transitions:.2f} of the transitions"
+        yield from self._episode_lines()
         for index, specs in enumerate(self.specs):
             if index:
                 yield "other episodes have"
@@ -89,11 +99,24 @@ class Summary:
                 gripper = dimension.gripper
                 text += (
                     f", gripper: closes {gripper.closes}, holds {gripper.holds}, opens {gripper.opens}, "
-                    f"{gripper.switches / len(lengths):.1f} switches an episode"
+                    f"{gripper.switches / len(self.lengths):.1f} switches an episode"
                 )
                 text += f", {gripper.num_off} off -1, 0 and 1, such as {gripper.off:.3g}" if gripper.num_off else ""
             yield text
         yield from (f"odd: {oddity}" for oddity in self.oddities())
+
+    def _episode_lines(self) -> Iterator[str]:
+        """Lengths, rewards, ends and interventions as text."""
+        total = len(self.lengths)
+        rewarded = f"{sum(self._successes)} of {total}"
+        num_open = total - self.num_terminated - self.num_timed_out
+        yield f"{total} episodes, {self.num_transitions} transitions"
+        yield f"length      {_spread(self.lengths)}"
+        yield f"success     {self.success_share:.2f} of the episodes (a reward above 0 at the end), {rewarded}"
+        yield self._rewards.line()
+        yield f"return      {_spread(self.returns)}"
+        yield f"ends        {self.num_terminated} terminated, {self.num_timed_out} timed out, {num_open} without an end"
+        yield f"intervened  {self.num_intervened / self.num_transitions:.2f} of the transitions"
 
     def oddities(self) -> Iterator[str]:
         """Warnings about what is odd about the demonstrations, in one line each."""
@@ -134,6 +157,30 @@ class Summary:
 
 
 @dataclass
+class _Rewards:
+    """Statistics of rewards.
+
+    Attributes:
+        values: the different rewards; no longer complete when there are more than MOST_VALUES.
+    """
+
+    low: float = np.inf
+    high: float = -np.inf
+    values: set[float] = field(default_factory=set)
+
+    def add(self, rewards: np.ndarray) -> None:
+        self.low, self.high = min(self.low, float(rewards.min())), max(self.high, float(rewards.max()))
+        if len(self.values) <= MOST_VALUES:
+            self.values.update(np.unique(rewards).tolist())
+
+    def line(self) -> str:
+        """The range and, where they are few, the values."""
+        few = ", ".join(f"{value:g}" for value in sorted(self.values))
+        which = f"the values {few}" if len(self.values) <= MOST_VALUES else f"more than {MOST_VALUES} values"
+        return f"reward      min {self.low:g}, max {self.high:g}; {which}"
+
+
+@dataclass
 class _Dimension:
     """Statistics of one action dimension."""
 
@@ -148,6 +195,10 @@ class _Dimension:
         self.is_ternary &= bool(np.isin(numbers, GRIPPER_COMMANDS).all())
         self.counts += np.histogram(numbers.clip(-1, 1), BINS)[0]
         self.gripper.add(numbers)
+
+
+def _spread(numbers: Sequence[float]) -> str:
+    return f"min {min(numbers):g}, median {np.median(numbers):g}, max {max(numbers):g}"
 
 
 def _range_lines(key: str, found: Range | None) -> Iterator[str]:

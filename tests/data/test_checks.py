@@ -91,6 +91,17 @@ def test_what_is_odd_is_said_once(name):
     assert re.search(says, warnings(found)[0]), warnings(found)
 
 
+def test_ends_whose_flags_or_rewards_disagree_are_odd():
+    failed = replace(GOOD, rewards=np.zeros(4), masks=np.ones(4))
+    [mask] = warnings(GOOD, failed)
+    assert mask.startswith("1 of 2 episodes end with a mask of 1, and not by a time-out: values go on behind the end.")
+    assert warnings(GOOD, replace(failed, truncateds=failed.dones)) == []
+    succeeded = replace(GOOD, rewards=np.zeros(4), success=True)
+    [success] = warnings(GOOD, succeeded)
+    assert success.startswith("1 of 2 episodes end with a success in info, and without a reward above 0")
+    assert warnings(GOOD, replace(succeeded, success=False), replace(GOOD, success=True)) == []
+
+
 def test_every_step_an_episode_is_odd():
     listed = [GOOD.slice(t, t + 1) for t in range(4)]
     ended = [

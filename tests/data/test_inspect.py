@@ -36,6 +36,22 @@ def test_the_numbers_are_those_of_the_segments():
     assert "action[1]   -1.000 to +1.000, gripper: closes 3, holds 5, opens 1, 1.0 switches an episode" in text
 
 
+def test_rewards_and_ends_are_shown():
+    success, failure = recorded()
+    timed_out = replace(failure, masks=np.ones(3), truncateds=failure.dones)
+    unfinished = replace(success, rewards=[-0.5] * 6, dones=np.zeros(6), masks=np.ones(6))
+    summary = Summary()
+    for segment in (success, failure, timed_out, unfinished.slice(0, 2), unfinished.slice(2, 6)):
+        summary.add(segment)
+    text = "\n".join(summary.lines())
+    assert "success     0.25 of the episodes (a reward above 0 at the end), 1 of 4\n" in text
+    assert "reward      min -0.5, max 1; the values -0.5, 0, 1\n" in text
+    assert "return      min -3, median 0, max 1\n" in text
+    assert "ends        2 terminated, 1 timed out, 1 without an end\n" in text
+    summary.add(replace(success, rewards=np.linspace(0, 2, 6)))
+    assert "reward      min -0.5, max 2; more than 6 values" in "\n".join(summary.lines())
+
+
 def test_states_grippers_and_what_is_odd_are_shown():
     summary = Summary(grippers=(1,))
     for segment in recorded():

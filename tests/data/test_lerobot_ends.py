@@ -6,6 +6,8 @@ import pytest
 from lerobot_sets import episode, read, rewritten, with_column, without
 
 from serl_ray.data.convert import Episodes
+from serl_ray.data.counting import count_in_file
+from serl_ray.data.demos import find_files
 from serl_ray.data.errors import DemoError
 from serl_ray.data.formats.lerobot.reader import AS_RECORDED, LeRobotOptions
 from serl_ray.data.formats.lerobot.writer import write_lerobot
@@ -62,6 +64,42 @@ def recorded(folder, **columns):
             "no rewards (column next.reward), so an end with next.success",
         ),
         ({"success": NEVER, "done": AT_THE_END}, [0] * 4, False, "no rewards (column next.reward)"),
+        ({"reward": [0] * 5, "terminated": AT_THE_END}, [0] * 5, True, ""),
+        ({"reward": [0] * 5, "done": AT_THE_END, "terminated": NEVER}, [0] * 4, False, ""),
+        ({"reward": [0] * 5, "terminated": NEVER, "truncated": AT_THE_END}, [0] * 4, False, ""),
+        ({"reward": [0] * 5, "terminated": AT_THE_END, "truncated": AT_THE_END}, [0] * 5, True, ""),
+        ({"reward": DENSE, "terminated": AT_THE_END, "success": NEVER}, DENSE, True, ""),
+        (
+            {"reward": [0] * 5, "done": AT_THE_END, "terminated": NEVER, "success": AT_THE_END},
+            [0] * 4,
+            False,
+            "frame 4 has next.success, and did not terminate by its next.terminated. next.terminated is taken",
+        ),
+        (
+            {"reward": [0] * 5, "done": NEVER, "terminated": AT_THE_END},
+            [0] * 5,
+            True,
+            "frame 4 has next.terminated, but not next.done. It is taken as an end.",
+        ),
+        (
+            {"reward": [0] * 5, "done": NEVER, "truncated": AT_THE_END},
+            [0] * 4,
+            False,
+            "frame 4 has next.truncated, but not next.done. It is taken as an end.",
+        ),
+        (
+            {"reward": [0] * 5, "done": AT_THE_END, "mask": [1.0] * 4 + [0.0], "terminated": AT_THE_END},
+            [0] * 5,
+            True,
+            "",
+        ),
+        ({"reward": [0] * 5, "done": AT_THE_END, "mask": [1.0] * 4 + [0.0], "success": NEVER}, [0] * 5, True, ""),
+        (
+            {"reward": [0] * 5, "done": AT_THE_END, "mask": [1.0] * 5, "success": AT_THE_END},
+            [0] * 4,
+            False,
+            "frame 4 has next.success, and did not terminate by its next.mask. next.mask is taken, so values go on",
+        ),
     ],
 )
 def test_the_end_of_an_episode(tmp_path, caplog, columns, rewards, terminated, said):
@@ -70,6 +108,41 @@ def test_the_end_of_an_episode(tmp_path, caplog, columns, rewards, terminated, s
     assert (segment.masks == 0).tolist() == [*[False] * (len(rewards) - 1), terminated]
     assert segment.dones[-1] == terminated and not segment.truncateds.any()
     assert said in caplog.text and (said or not caplog.text)
+
+
+def at(*frames):
+    return [t in frames for t in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"mask": [1.0] * 5, "terminated": AT_THE_END}, "frame 4 has a next.mask of 1, and next.terminated is true"),
+        (
+            {"mask": [1.0] * 4 + [0.0], "terminated": NEVER},
+            "frame 4 has a next.mask of 0, and next.terminated is false",
+        ),
+        ({"terminated": at(1, 4)}, "frame 1 has next.terminated, but not next.done, and the episode goes on"),
+    ],
+)
+def test_flags_of_an_end_that_contradict_each_other_are_refused(tmp_path, columns, message):
+    with pytest.raises(DemoError, match=f"episode 0: {message}"):
+        recorded(tmp_path / "set", reward=[0] * 5, done=AT_THE_END, **columns)
+
+
+def test_an_episode_that_terminates_within_is_cut_there_and_counted(tmp_path):
+    first, second = recorded(tmp_path / "set", reward=[0] * 5, terminated=at(1, 4))
+    assert (len(first), len(second)) == (2, 3) and first.masks[-1] == second.masks[-1] == 0
+    [file] = find_files(str(tmp_path / "set"))
+    assert count_in_file(file) >= len(first) + len(second) + 2
+
+
+def test_a_reported_success_is_kept_and_overruled_where_a_user_says_so(tmp_path, caplog):
+    [segment] = recorded(tmp_path / "set", reward=[0] * 5, done=AT_THE_END, success=AT_THE_END)
+    assert segment.success is True
+    recorded(tmp_path / "failed", success=NEVER)
+    read(tmp_path / "failed", lerobot=LeRobotOptions(episodes_succeed=True))
+    assert "--episodes_succeed is taken in place of its next.success." in caplog.text
 
 
 def test_a_guess_is_said_once_for_a_data_set(tmp_path, caplog):

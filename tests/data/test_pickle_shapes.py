@@ -206,6 +206,8 @@ ENDS = {
     "terminals alone": (flagged(dones=None, terminals=LAST), 0, False),
     "Gymnasium's two flags": (flagged(dones=None, terminated=NEVER, truncated=LAST), 1, True),
     "both at once": (flagged(dones=None, terminated=LAST, truncated=LAST), 0, True),
+    "IQL's name of dones": (flagged(dones=None, dones_float=LAST), 0, False),
+    "both names of dones": (flagged(dones_float=LAST, masks=(1, 1, 1, 1)), 1, True),
     "done as torch's bools": (flagged(dones=np.array(LAST, bool)), 0, False),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import reprlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import pairwise
 from os import PathLike
@@ -14,8 +14,9 @@ import numpy as np
 
 from serl_ray.data.errors import demo_error
 from serl_ray.data.formats.pickle_episodes import Episode, episodes_in, transitions_of
-from serl_ray.data.formats.pickle_fields import array_of, check_end_names, read_columns, with_info
+from serl_ray.data.formats.pickle_fields import array_of, check_end_names, read_columns, success_of, with_info
 from serl_ray.data.formats.pickle_head import open_first_item
+from serl_ray.data.formats.pickle_unread import Unread
 from serl_ray.data.observations import CHANNELS, Keep, image_fix, keep_all
 from serl_ray.data.schema import SCALAR_FIELDS, ArraySpec, Part, Segment
 from serl_ray.files.pickles import load_pickles
@@ -33,7 +34,10 @@ OTHER_NAMES = {
 
 
 def read_pickle_parts(
-    path: str, keep: Keep = keep_all, observation_spec: Mapping[str, ArraySpec] | None = None
+    path: str,
+    keep: Keep = keep_all,
+    observation_spec: Mapping[str, ArraySpec] | None = None,
+    on_end: Callable[[str, Unread], None] | None = None,
 ) -> Iterator[Part]:
     """The episodes of a HIL-SERL pickle, to be read in order; for what it may hold see `pickle_episodes.episodes_in`.
 
@@ -45,10 +49,13 @@ def read_pickle_parts(
         path: path or URI of the pickle.
         keep: the observations to keep.
         observation_spec: shapes and dtypes of the observations; by default those of the first transition.
+        on_end: function of the path and of what is not read of the transitions, called after the last episode.
     """
     reader = _EpisodeReader(path, keep, observation_spec)
     for first, episode in episodes_in(path, load_pickles(path, open_unzipped)):
         yield partial(reader.read, first, episode)
+    if on_end is not None:
+        on_end(path, reader.unread)
 
 
 def read_first_transition(path: str, keep: Keep = keep_all) -> Segment:
@@ -64,6 +71,7 @@ class _EpisodeReader:
 
     def __init__(self, path: str, keep: Keep, observation_spec: Mapping[str, ArraySpec] | None) -> None:
         self._path, self._keep, self._spec = path, keep, observation_spec
+        self.unread = Unread()
         self._model_action: tuple[int, tuple[int, ...]] | None = None
 
     def read(self, first: int, episode: Episode) -> list[tuple[int, Segment]]:
@@ -74,6 +82,7 @@ class _EpisodeReader:
         observed_next: list[dict[str, np.ndarray]] = []
         for index, transition in enumerate(transitions, first):
             _check_keys(path, index, transition)
+            self.unread.add(transition)
             if spec is None:
                 first_observation = transition["observations"]
                 spec = _infer_spec(path, index, {key: first_observation[key] for key in self._keep(first_observation)})
@@ -91,6 +100,7 @@ class _EpisodeReader:
             )
             observations = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
             stretch: dict[str, Any] = {name: column[start:stop] for name, column in columns.items()}
+            stretch["success"] = success_of(transitions[stop - 1])
             number = first + start
             segments.append((number, Segment(observations=observations, episode=f"{path}#{number}", **stretch)))
         return segments

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from serl_ray.data.action_scale import ActionScale
+from serl_ray.data.errors import listed, warn_once
 from serl_ray.data.formats.arrays import holds, to_arrow, to_numpy
 from serl_ray.data.formats.layout import METADATA_KEY, Layout
 from serl_ray.data.observations import Keep, keep_all
@@ -155,6 +156,9 @@ def read_parts(path: str | os.PathLike[str], keep: Keep = keep_all) -> Iterator[
                 f"{path}: no observations {', '.join(missing)}; the file has {', '.join(layout.observations)}."
             )
         kept = {key: spec for key, spec in layout.observations.items() if key in keys}
+        known = {*_columns(layout), SUCCESS}
+        if unused := [name for name in file.schema_arrow.names if name not in known]:
+            warn_once(f"{path}: columns that are not used: {listed(unused)}.")
         layout = Layout(kept, layout.action_dim)
         _check_columns(file.schema_arrow, layout, str(path))
         first_row = 0

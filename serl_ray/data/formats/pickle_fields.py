@@ -13,7 +13,7 @@ from serl_ray.data.errors import demo_error
 
 MOST_LISTED = 2**20
 """Limit of numbers in nested lists; a small file can otherwise hold any number, by repeating one list."""
-DONES = ("dones", "done", "is_last")
+DONES = ("dones", "done", "dones_float", "is_last")
 """Names of the flag of an episode's last transition."""
 TERMINATEDS = ("terminateds", "terminated", "terminations", "terminals", "terminal", "is_terminal")
 """Names of the flag of an episode that ended by its task: success or failure."""
@@ -22,6 +22,10 @@ TRUNCATEDS = ("truncateds", "truncated", "truncations", "timeouts", "timeout", "
 ENDS = (*DONES, *TERMINATEDS, *TRUNCATEDS)
 FROM_INFO = ("grasp_penalty", "TimeLimit.truncated")
 """Fields that may be in a transition's info."""
+PERSON = "intervene_action"
+"""Name of the action that a person chose, in the info of the transitions in which one acted."""
+SUCCESSES = ("success", "succeed", "is_success")
+"""Names of a success in the info."""
 OTHER_END = re.compile(
     r"(^|[_.])(dones?|terminat\w*|terminals?|truncat\w*|time_?outs?|time_?limit\w*|last|ended|ends?|end_of\w*)$"
 )
@@ -50,12 +54,27 @@ def ends_episode(transition: Any) -> bool:
 
 def with_info(transition: dict[str, Any]) -> dict[str, Any]:
     """A transition with what is understood of its info."""
-    infos = transition.get("infos", transition.get("info"))
-    return (
-        {name: infos[name] for name in FROM_INFO if name in infos} | transition
-        if isinstance(infos, dict)
-        else transition
-    )
+    info = info_of(transition)
+    return {name: info[name] for name in FROM_INFO if name in info} | transition if info else transition
+
+
+def info_of(transition: dict[Any, Any]) -> dict[Any, Any]:
+    """The info of a transition; empty if it has none."""
+    info = transition.get("infos", transition.get("info"))
+    return info if isinstance(info, dict) else {}
+
+
+def is_given(value: Any) -> bool:
+    """True for a value of an info that stands for something: neither None nor NaN alone, as in a row of an array."""
+    array = array_of(value)
+    return value is not None and not (array.dtype.kind == "f" and np.isnan(array).all())
+
+
+def success_of(transition: dict[str, Any]) -> bool | None:
+    """The success that the info of an episode's last transition reports; None if it reports none."""
+    info = info_of(transition)
+    found = next((array_of(info[name]) for name in SUCCESSES if is_given(info.get(name))), None)
+    return None if found is None or found.size != 1 or found.dtype.kind not in "biuf" else bool(found.item())
 
 
 def check_end_names(path: str, index: int, transition: dict[str, Any]) -> None:
@@ -91,8 +110,15 @@ def read_columns(
         "rewards": _numbers(path, first, fields, ("rewards",)),
         **_ends(path, first, fields),
         "grasp_penalty": np.nan_to_num(_numbers(path, first, fields, ("grasp_penalty",))),
-        "intervened": _flags(path, first, fields, ("intervened",)) == 1,
+        "intervened": _intervened(path, first, fields),
     }
+
+
+def _intervened(path: str, first: int, fields: list[dict[str, Any]]) -> np.ndarray:
+    """Flags (n,) of the transitions in which a person acted; where there are none, of those with a person's action."""
+    flags = _flags(path, first, fields, ("intervened",))
+    by_person = [is_given(info_of(transition).get(PERSON)) for transition in fields]
+    return np.where(np.isnan(flags), by_person, flags == 1)
 
 
 def _ends(path: str, first: int, fields: list[dict[str, Any]]) -> dict[str, np.ndarray]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 
-from serl_ray.data.formats.lerobot.features import COLUMNS, DONE, REWARD, SUCCESS, TRUNCATED
+from serl_ray.data.formats.lerobot.features import COLUMNS, DONE, MASK, REWARD, SUCCESS, TERMINATED, TRUNCATED
 from serl_ray.data.formats.lerobot.rows import read_numbers
 from serl_ray.data.schema import SCALAR_FIELDS
 
@@ -24,18 +24,27 @@ def read_scalars(table: pa.Table, where: str, episodes_succeed: bool, warn: Warn
         for field, column in COLUMNS.items()
         if column in table.column_names
     }
-    success = read_numbers(table, SUCCESS, (), np.dtype(bool), where) if SUCCESS in table.column_names else None
+    success, terminated = (read_flags(table, column, where) for column in (SUCCESS, TERMINATED))
     if episodes_succeed and "rewards" not in found:
         success = None
     nothing = np.zeros(n, bool)
-    dones = found.get("dones", np.arange(n) == n - 1) | found.get("truncateds", nothing)
+    flags = {TERMINATED: nothing if terminated is None else terminated, TRUNCATED: found.get("truncateds", nothing)}
+    if "dones" in found:
+        _compare_with_done(found["dones"], flags, where, warn)
+    dones = found.get("dones", np.arange(n) == n - 1) | flags[TERMINATED] | flags[TRUNCATED]
     rewards = found["rewards"] if "rewards" in found else _given_rewards(dones, success, where, warn)
-    if "masks" in found:
-        ends = {"dones": dones, "truncateds": found.get("truncateds", dones & (found["masks"] != 0))}
+    if "masks" in found or terminated is not None:
+        masks = _masks(dones, found.get("masks"), terminated, success, where, warn)
+        ends = {"dones": dones, "truncateds": found.get("truncateds", dones & (masks != 0)), "masks": masks}
     else:
         known = success if success is not None or "rewards" in found else rewards > 0
         ends = _ends(dones, found.get("truncateds"), known, rewards, where, warn)
     return {"grasp_penalty": np.zeros(n, np.float32), "intervened": nothing, **found, **ends, "rewards": rewards}
+
+
+def read_flags(table: pa.Table, column: str, where: str) -> np.ndarray | None:
+    """The flags (n,) of an optional column; None without it."""
+    return read_numbers(table, column, (), np.dtype(bool), where) if column in table.column_names else None
 
 
 def is_rewarded(rewards: np.ndarray, dones: np.ndarray) -> np.ndarray:
@@ -62,6 +71,55 @@ def _given_rewards(dones: np.ndarray, success: np.ndarray | None, where: str, wa
         )
         ends &= success
     return ends.astype(np.float32)
+
+
+def _compare_with_done(dones: np.ndarray, flags: Mapping[str, np.ndarray], where: str, warn: Warn) -> None:
+    """Logs a row with another flag of an end that is not done.
+
+    Raises:
+        ValueError: such a row is terminated, and the episode goes on.
+    """
+    for column, flag in flags.items():
+        rows = np.flatnonzero(flag & ~dones)
+        if column == TERMINATED and rows.size and rows[0] < len(dones) - 1:
+            raise ValueError(
+                f"{where}: frame {rows[0]} has {column}, but not {DONE}, and the episode goes on. Set both where an "
+                f"episode ends, or leave {column} out."
+            )
+        if rows.size:
+            warn("not done", f"{where}: frame {rows[0]} has {column}, but not {DONE}. It is taken as an end.")
+
+
+def _masks(
+    dones: np.ndarray,
+    masks: np.ndarray | None,
+    terminated: np.ndarray | None,
+    success: np.ndarray | None,
+    where: str,
+    warn: Warn,
+) -> np.ndarray:
+    """The masks (n,) of a data set that has masks, or flags of the rows in which an episode terminates, or both.
+
+    Raises:
+        ValueError: they contradict each other.
+    """
+    column = TERMINATED if masks is None else MASK
+    if masks is None:
+        masks = np.ones(len(dones), np.float32) if terminated is None else 1 - terminated.astype(np.float32)
+    elif terminated is not None and (wrong := np.flatnonzero(dones & ((masks == 0) != terminated))).size:
+        raise ValueError(
+            f"{where}: frame {wrong[0]} has a {MASK} of {masks[wrong[0]]:g}, and {TERMINATED} is "
+            f"{str(terminated[wrong[0]]).lower()}: a mask is 0 where the episode terminated, and 1 everywhere else. "
+            "Leave one of the columns out."
+        )
+    is_end = dones | (np.arange(len(dones)) == len(dones) - 1)
+    if success is not None and (rows := np.flatnonzero(is_end & success & (masks == 1))).size:
+        warn(
+            "success",
+            f"{where}: frame {rows[0]} has {SUCCESS}, and did not terminate by its {column}. {column} is taken, so "
+            "values go on behind the success.",
+        )
+    return masks
 
 
 def _ends(

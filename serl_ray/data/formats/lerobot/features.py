@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from serl_ray.data.observations import CHANNELS, Keep, keep_all
 from serl_ray.data.schema import ArraySpec
 
 ACTION, REWARD, DONE, SUCCESS = "action", "next.reward", "next.done", "next.success"
-TRUNCATED, MASK = "next.truncated", "next.mask"
+TERMINATED, TRUNCATED, MASK = "next.terminated", "next.truncated", "next.mask"
 COLUMNS = {
     "rewards": REWARD,
     "dones": DONE,
@@ -49,6 +50,11 @@ def key_of(column: str, feature: dict[str, Any]) -> str:
     return column.removeprefix(prefix)
 
 
+def is_observed(column: str, feature: Mapping[str, Any]) -> bool:
+    """True for the column of an observation, which is no text."""
+    return column.startswith(OBSERVATION) and feature["dtype"] not in NO_ARRAYS
+
+
 def is_depth(feature: dict[str, Any]) -> bool:
     """True if a feature is flagged as a depth map, which holds distances in place of colours."""
     described = [feature, *(feature[name] for name in ("info", "video_info") if isinstance(feature.get(name), dict))]
@@ -73,7 +79,7 @@ def observed(features: dict[str, dict[str, Any]], path: str, keep: Keep = keep_a
     """
     columns: dict[str, str] = {}
     for column, feature in features.items():
-        if column.startswith(OBSERVATION) and feature["dtype"] not in NO_ARRAYS:
+        if is_observed(column, feature):
             key = key_of(column, feature)
             if key in columns:
                 raise ValueError(

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from serl_ray.data.formats.lerobot.totals import check_totals
+from serl_ray.data.formats.lerobot.unused import several_splits, several_tasks
 from serl_ray.files.lfs import check_not_lfs_pointer
 from serl_ray.files.paths import is_uri
 from serl_ray.files.tables import open_parquet, read_group
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 INFO = "meta/info.json"
 V2, V3 = "v2.1", "v3.0"
+TESTED = ("v2.0", V2, V3)
+"""Versions that are known to be read rightly; other ones of the same kind are read alike."""
 CHUNK = 1000
 """Number of files in a folder `chunk-...`."""
 DATA_PATH = {
@@ -121,6 +124,12 @@ class LeRobotFolder:
             if len(self.episodes) < self.info.get("total_episodes", 0):
                 raise ValueError(f"{message}, and list fewer than info.json counts. Copy the folder meta again.")
             self.warn_once("unnamed", f"{message}, so it is not read.")
+        for kind, found in (
+            ("tasks", several_tasks(self.root, self._tasks)),
+            ("splits", several_splits(self.root, self.info.get("splits"))),
+        ):
+            if found:
+                self.warn_once(kind, found)
         return list(self.files)
 
     def _stored_files(self) -> set[str]:
@@ -149,8 +158,11 @@ class LeRobotFolder:
     @cached_property
     def task(self) -> str | None:
         """The task of all episodes, in words; None if they have several, or none."""
-        tasks = {str(task) for row in self.episodes.values() for task in row.get("tasks") or ()}
-        return tasks.pop() if len(tasks) == 1 else None
+        return next(iter(self._tasks)) if len(self._tasks) == 1 else None
+
+    @cached_property
+    def _tasks(self) -> set[str]:
+        return {str(task) for row in self.episodes.values() for task in row.get("tasks") or ()}
 
     @cached_property
     def action_limits(self) -> tuple[np.ndarray, np.ndarray]:
@@ -205,9 +217,15 @@ def _parsed(root: str, path: str, text: bytes) -> LeRobotFolder:
     folder = LeRobotFolder(root, info)
     if missing := [key for key in ("codebase_version", "fps", "features", "data_path") if key not in info]:
         raise ValueError(f"{path}: {', '.join(missing)} missing; LeRobot {V2} and {V3} have it. Copy the file again.")
-    if not re.match(r"v(2\.[01]|3\.\d)", folder.version):
+    if not re.fullmatch(r"v(2\.[01]|3\.\d+)(\.\d+)*", folder.version):
         raise ValueError(
             f"{path}: codebase_version {folder.version}; this release reads {V2} and {V3}. Convert it with LeRobot."
+        )
+    if folder.version not in TESTED:
+        folder.warn_once(
+            "version",
+            f"{path}: codebase_version {folder.version} is read as {V3 if folder.is_v3 else V2}; tested are "
+            f"{', '.join(TESTED)}. Compare what serl inspect shows with what was recorded.",
         )
     for key, value, kind in (("fps", info["fps"], int | float), ("chunks_size", info.get("chunks_size", CHUNK), int)):
         if not isinstance(value, kind) or not 0 < value < 1e9:

@@ -13,8 +13,9 @@ are logged once for a data set:
     complementary_info.discrete_penalty    0
     complementary_info.is_intervention     false
 
-An episode terminates where it is done and `next.truncated` is false, or `next.success` is true. Without both, a reward
-above 0 or above all earlier ones of the episode counts as success. A last row with success ends its episode.
+An episode terminates where `next.mask` is 0 or `next.terminated` is true, which must agree. Without both, it terminates
+where it is done and `next.truncated` is false, or `next.success` is true. Without these as well, a reward above 0 or
+above all earlier ones of the episode counts as success, and a last row with success ends its episode.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ import pyarrow as pa
 
 from serl_ray.data.action_scale import ActionScale, measure_scale
 from serl_ray.data.formats.lerobot.actions import read_actions, recorded_actions
-from serl_ray.data.formats.lerobot.ends import is_rewarded, read_scalars
+from serl_ray.data.formats.lerobot.ends import is_rewarded, read_flags, read_scalars
 from serl_ray.data.formats.lerobot.episodes import INDEXED, episode_of, episode_tables
 from serl_ray.data.formats.lerobot.features import (
     ACTION,
@@ -40,6 +41,7 @@ from serl_ray.data.formats.lerobot.features import (
     IMAGE_DTYPES,
     REWARD,
     SUCCESS,
+    TERMINATED,
     TIMESTAMP,
     image_shape,
     is_depth,
@@ -47,6 +49,7 @@ from serl_ray.data.formats.lerobot.features import (
 )
 from serl_ray.data.formats.lerobot.folder import LeRobotFolder
 from serl_ray.data.formats.lerobot.rows import holds_images, holds_numbers, leave_out, read_images, read_numbers
+from serl_ray.data.formats.lerobot.unused import unused_columns
 from serl_ray.data.formats.lerobot.video import read_frames
 from serl_ray.data.observations import Keep
 from serl_ray.data.schema import ACTION_TOLERANCE, ArraySpec, Part, Segment
@@ -158,7 +161,8 @@ class _EpisodeReader:
             raise ValueError(f"{self._path}: no column {', '.join(missing)}; it has {', '.join(names)}.")
         self._check_rewards(names)
         self._check_depth()
-        optional = [column for column in (*COLUMNS.values(), SUCCESS, TIMESTAMP) if column in names]
+        self._name_unused(names)
+        optional = [column for column in (*COLUMNS.values(), TERMINATED, SUCCESS, TIMESTAMP) if column in names]
         columns = list(dict.fromkeys([*needed, *optional]))
         for column in columns:
             is_image = column in in_file and self._features[column]["dtype"] in IMAGE_DTYPES
@@ -175,11 +179,20 @@ class _EpisodeReader:
             self._folder.warn_once(
                 "episodes_succeed", f"{self._path}: it has rewards, so --episodes_succeed changes nothing."
             )
+        if REWARD not in names and SUCCESS in names and self._options.episodes_succeed:
+            self._folder.warn_once(
+                "episodes_succeed", f"{self._path}: --episodes_succeed is taken in place of its {SUCCESS}."
+            )
         if REWARD not in names and SUCCESS not in names and not self._options.episodes_succeed:
             raise ValueError(
                 f"{self._path}: no rewards (column {REWARD}). If every episode ends in success, convert the data set "
                 "with convert_demos.py --episodes_succeed."
             )
+
+    def _name_unused(self, names: list[str]) -> None:
+        episode = next(iter(self._folder.episodes.values()), {})
+        if unused := unused_columns(self._folder.root, self._features, names, episode):
+            self._folder.warn_once("unused", unused)
 
     def _check_depth(self) -> None:
         if depth := [column for column in self._observed.values() if is_depth(self._features[column])]:
@@ -194,7 +207,7 @@ class _EpisodeReader:
         scalars = read_scalars(table, where, self._options.episodes_succeed, self._folder.warn_once)
         columns = {"actions": self._actions(table), **scalars}
         arrays = {key: self._observation(table, key) for key in self._observed}
-        rewarded = is_rewarded(columns["rewards"], columns["dones"])
+        rewarded, success = is_rewarded(columns["rewards"], columns["dones"]), read_flags(table, SUCCESS, where)
         cuts = (np.flatnonzero(columns["dones"][:-1]) + 1).tolist()
         for start, stop in pairwise([0, *cuts, len(table)]):
             is_terminated = columns["masks"][stop - 1] == 0
@@ -209,6 +222,7 @@ class _EpisodeReader:
                     Segment(
                         observations={key: array[rows] for key, array in arrays.items()},
                         episode=f"{self._folder.root}#{episode_of(table)}" + (f"+{start}" if start else ""),
+                        success=None if success is None else bool(success[stop - 1]),
                         **fields,
                     ),
                 )
