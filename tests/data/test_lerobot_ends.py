@@ -67,7 +67,6 @@ def recorded(folder, **columns):
         ({"reward": [0] * 5, "terminated": AT_THE_END}, [0] * 5, True, ""),
         ({"reward": [0] * 5, "done": AT_THE_END, "terminated": NEVER}, [0] * 4, False, ""),
         ({"reward": [0] * 5, "terminated": NEVER, "truncated": AT_THE_END}, [0] * 4, False, ""),
-        ({"reward": [0] * 5, "terminated": AT_THE_END, "truncated": AT_THE_END}, [0] * 5, True, ""),
         ({"reward": DENSE, "terminated": AT_THE_END, "success": NEVER}, DENSE, True, ""),
         (
             {"reward": [0] * 5, "done": AT_THE_END, "terminated": NEVER, "success": AT_THE_END},
@@ -128,6 +127,11 @@ def at(*frames):
 def test_flags_of_an_end_that_contradict_each_other_are_refused(tmp_path, columns, message):
     with pytest.raises(DemoError, match=f"episode 0: {message}"):
         recorded(tmp_path / "set", reward=[0] * 5, done=AT_THE_END, **columns)
+
+
+def test_an_end_may_be_both_terminated_and_a_time_out(tmp_path, caplog):
+    [segment] = recorded(tmp_path / "set", reward=[0] * 5, terminated=AT_THE_END, truncated=AT_THE_END)
+    assert segment.masks.tolist() == [1, 1, 1, 1, 0] and segment.truncateds.tolist() == AT_THE_END and not caplog.text
 
 
 def test_an_episode_that_terminates_within_is_cut_there_and_counted(tmp_path):

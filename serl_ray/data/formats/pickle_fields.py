@@ -66,8 +66,10 @@ def info_of(transition: dict[Any, Any]) -> dict[Any, Any]:
 
 def is_given(value: Any) -> bool:
     """True for a value of an info that stands for something: neither None nor NaN alone, as in a row of an array."""
+    if value is None:
+        return False
     array = array_of(value)
-    return value is not None and not (array.dtype.kind == "f" and np.isnan(array).all())
+    return array.dtype.kind != "f" or not np.isnan(array).all()
 
 
 def success_of(transition: dict[str, Any]) -> bool | None:

@@ -18,6 +18,7 @@ READ = {"observations", "next_observations", "actions", "rewards", "masks", "gra
 READ_OF_INFO = {PERSON, *SUCCESSES, *FROM_INFO}
 TELLING = re.compile(r"interven|teleop|succe|fail|terminat|truncat|time_?out|time_?limit|done|reward|penalty")
 """Names in an info that may say what a field of the transition says; all others are the env's own affair."""
+OTHERS = "Only the first such file of a folder is named."
 TWICE = {PERSON: "actions", "grasp_penalty": "grasp_penalty"}
 """Names in an info with the field that has the same value."""
 
@@ -51,23 +52,24 @@ class Unread:
         """A sentence with the names of the fields, if there are any."""
         return f"fields that are not used: {listed(self._names)}." if self._names else None
 
-    def contradictions(self) -> Iterator[str]:
-        """Sentences about the values that differ."""
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Names in infos whose values differ from what is read, each with a sentence."""
         for name, number in self._differ.items():
             if number:
                 yield (
-                    f"{TWICE[name]} differs from infos[{name!r}] in {number} of the {self._twice[name]} transitions "
-                    "that have both; the value in infos is not used."
+                    name,
+                    f"the field {TWICE[name]} differs from infos[{name!r}] in {number} of the {self._twice[name]} "
+                    "transitions that have both; the value in infos is not used.",
                 )
 
 
 def warn_of_fields(path: str, unread: Unread) -> None:
-    """Logs the fields that are not used, once for a folder, and the values that differ, once for a file."""
+    """Logs the fields that are not used, and the values that differ, once for a folder of files."""
+    folder = parents(path)[0]
     if names := unread.names():
-        message = f"{path}: {names} The same holds for other files of its folder."
-        warn_once(message, f"{parents(path)[0]}: {names}")
-    for contradiction in unread.contradictions():
-        warn_once(f"{path}: {contradiction}")
+        warn_once(f"{path}: {names} {OTHERS}", f"{folder}: {names}")
+    for name, contradiction in unread.contradictions():
+        warn_once(f"{path}: {contradiction} {OTHERS}", f"{folder}: {name}")
 
 
 def _is_same(one: Any, other: Any) -> bool:
