@@ -1,4 +1,4 @@
-"""Shared terms of all packages: shape letters, batches and action layouts.
+"""Shared terms of all packages: shape letters, batches, and the layout and the scale of actions.
 
 Shape letters, used in every public docstring:
 
@@ -8,7 +8,8 @@ Shape letters, used in every public docstring:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -112,3 +113,77 @@ class ActionLayout:
         actions = rng.uniform(-1.0, 1.0, (batch_size, self.action_dim)).astype(np.float32)
         actions[:, self.gripper_indices] = rng.integers(-1, 2, (batch_size, self.num_grippers))
         return actions
+
+
+@dataclass(frozen=True)
+class ActionScale:
+    """Symmetric map of actions: each number is divided by its greatest absolute value, so that 0 stays 0.
+
+    Grippers are apart: their commands -1, 0, 1 stay as they are, and 0, 1, 2 or other values of these commands become
+    -1, 0, 1.
+
+    Attributes:
+        limits: divisors (A,), in the units of the robot; 1 for a number that is always 0, below 0 for a gripper whose
+            greater value closes it.
+        offsets: numbers (A,) that are subtracted before; 0 except for grippers.
+        grippers: indices of the grippers.
+    """
+
+    limits: tuple[float, ...]
+    offsets: tuple[float, ...]
+    grippers: tuple[int, ...]
+
+    def apply(self, actions: np.ndarray) -> np.ndarray:
+        """Actions (..., A) in [-1, 1], float32, from recorded ones."""
+        scaled: np.ndarray = ((actions - np.array(self.offsets)) / np.array(self.limits)).astype(np.float32)
+        return scaled
+
+    def invert(self, actions: np.ndarray) -> np.ndarray:
+        """Actions (..., A) in the units of the robot, float32, from an agent's."""
+        recorded: np.ndarray = (actions * np.array(self.limits) + np.array(self.offsets)).astype(np.float32)
+        return recorded
+
+    def lines(self) -> list[str]:
+        """A description for people: the limit of each number."""
+        return [f"action[{index}]: {self._describe(index)}" for index in range(len(self.limits))]
+
+    def _describe(self, index: int) -> str:
+        limit, offset = self.limits[index], self.offsets[index]
+        if index not in self.grippers:
+            return f"divided by {limit:.9g}"
+        if (limit, offset) == (1.0, 0.0):
+            return "gripper, as it is"
+        return f"gripper, {offset - limit:g}, {offset:g}, {offset + limit:g} become -1, 0, 1 (close, hold, open)"
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> ActionScale:
+        """The scale in untrusted text.
+
+        Raises:
+            ValueError: the text is damaged.
+        """
+        try:
+            fields = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"the scale of the actions is damaged ({type(error).__name__}: {error})") from error
+        return cls.from_fields(fields)
+
+    @classmethod
+    def from_fields(cls, fields: Any) -> ActionScale:
+        """The scale with untrusted fields, as JSON holds them.
+
+        Raises:
+            ValueError: the fields are damaged.
+        """
+        try:
+            limits, offsets = (tuple(float(value) for value in fields[name]) for name in ("limits", "offsets"))
+            grippers = tuple(int(index) for index in fields["grippers"])
+        except (ValueError, LookupError, TypeError, OverflowError) as error:
+            raise ValueError(f"the scale of the actions is damaged ({type(error).__name__}: {error})") from error
+        is_positive = all(limit > 0 or (limit < 0 and index in grippers) for index, limit in enumerate(limits))
+        if len(limits) != len(offsets) or not np.isfinite([*limits, *offsets]).all() or not is_positive:
+            raise ValueError("the scale of the actions is damaged (its limits are not numbers above 0)")
+        return cls(limits, offsets, grippers)

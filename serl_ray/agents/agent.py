@@ -18,7 +18,7 @@ from serl_ray.agents.transitions import Encoded, transition_tensors
 from serl_ray.networks.actor_critic import AgentNetworks, TanhNormal, trained_parameters
 from serl_ray.networks.augment import crop_images
 from serl_ray.networks.inputs import ObservationSpec, Tensors, float_tensor, to_tensors
-from serl_ray.types import ActionLayout, Batch
+from serl_ray.types import ActionLayout, ActionScale, Batch
 from serl_ray.utils.device import DEVICE
 
 TEMPERATURE_SPEED = 10.0
@@ -44,6 +44,7 @@ class Agent:
         noise: source of the noise of updates and samples.
         imitation_share: share of imitation in the actor's loss, in [0, 1]; initially 1 for `bc` and `awac`, 0 for
             `sac`.
+        action_scale: scale of the actions in the agent's demonstrations; None if they were recorded in [-1, 1].
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Agent:
         self.target = self.state.target
         dims = spec.frame_stack, layout.continuous_dim, self.networks.encoder.embedding_dims
         self.noise = NoiseSource(config, *dims, self.state.generator)
+        self.action_scale: ActionScale | None = None
         self._is_compiled = False
 
     def _parameters_of_losses(self) -> dict[str, list[nn.Parameter]]:
@@ -109,6 +111,10 @@ class Agent:
         if not np.isfinite(actions).all():
             raise FloatingPointError("The policy's actions are NaN or infinite. Act with an earlier checkpoint.")
         return np.asarray(actions[0]) if is_single else actions
+
+    def in_robot_units(self, actions: np.ndarray) -> np.ndarray:
+        """Sampled actions (..., A + G) in the units in which the demonstrations were recorded, by `action_scale`."""
+        return actions if self.action_scale is None else self.action_scale.invert(actions)
 
     def _grasp_ids(self, latents: torch.Tensor) -> torch.Tensor | None:
         return None

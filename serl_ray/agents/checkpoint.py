@@ -21,7 +21,7 @@ from serl_ray.networks.actor_critic import AgentNetworks
 from serl_ray.networks.config import EncoderConfig, NetworkConfig
 from serl_ray.networks.inputs import ObservationSpec
 from serl_ray.networks.pretrained import trunk_without_weights
-from serl_ray.types import ActionLayout
+from serl_ray.types import ActionLayout, ActionScale
 
 T = TypeVar("T")
 
@@ -43,6 +43,7 @@ def save_agent(agent: Agent, path: Path) -> dict[str, str]:
         "layout": dataclasses.asdict(agent.layout),
         "spec": dataclasses.asdict(agent.spec),
         "seed": agent.seed,
+        "action_scale": dataclasses.asdict(agent.action_scale) if agent.action_scale else None,
         "sha256": digests,
     }
     with new_folder(path) as new:
@@ -63,6 +64,7 @@ def load_agent(path: Path, device: torch.device | str) -> Agent:
         config = config_from_json(description["config"])
         layout = _checked(ActionLayout, description["layout"])
         spec = _checked(ObservationSpec, description["spec"])
+        scale = _scale_in(description, layout)
         seed = description["seed"]
         torch.Generator().manual_seed(seed)
         with torch.device("meta"):
@@ -80,6 +82,7 @@ def load_agent(path: Path, device: torch.device | str) -> Agent:
     networks = _networks_to_fill(config.networks, layout, spec)
     agent = make_agent(layout, spec, config, device=device, seed=seed, networks=networks)
     agent.state.load(tensors)
+    agent.action_scale = scale
     return agent
 
 
@@ -113,6 +116,16 @@ def _networks_to_fill(config: NetworkConfig, layout: ActionLayout, spec: Observa
     """Networks to fill with a checkpoint's tensors, which include those of the trunk."""
     trunk = trunk_without_weights(config.encoder.trunk, config.encoder.trunk_width) if spec.image_keys else None
     return AgentNetworks(config, layout, spec, trunk)
+
+
+def _scale_in(description: dict[str, Any], layout: ActionLayout) -> ActionScale | None:
+    """The scale of the actions; None where a description has none, or is older than scales are."""
+    if (fields := description.get("action_scale")) is None:
+        return None
+    scale = ActionScale.from_fields(fields)
+    if len(scale.limits) != layout.action_dim:
+        raise ValueError(f"the scale of the actions has {len(scale.limits)} numbers, an action {layout.action_dim}")
+    return scale
 
 
 def _describe(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from serl_ray.networks.inputs import ObservationSpec
 from serl_ray.networks.pretrained import warn_if_random
 from serl_ray.types import ActionLayout, Batch
 from serl_ray.utils.device import DEVICE
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,13 @@ class PlannedAgent:
         """Env actions in [-1, 1], (A + G,) or (B, A + G); see `Agent.sample_actions`."""
         return self._agent_for(observations).sample_actions(observations, argmax, eps)
 
+    def in_robot_units(self, actions: np.ndarray) -> np.ndarray:
+        """Sampled actions (..., A + G) in the units in which the demonstrations were recorded.
+
+        They differ where the demonstrations were converted by `--rescale_actions`.
+        """
+        return self.agent.in_robot_units(actions)
+
     def q_values(self, observations: Mapping[str, Any], actions: np.ndarray) -> np.ndarray:
         """Q (E, B) of env actions (B, A + G); see `Agent.q_values`."""
         return self._agent_for(observations).q_values(observations, actions)
@@ -120,6 +130,12 @@ class PlannedAgent:
         if not isinstance(self, kind):
             raise ValueError(
                 f"{path} holds a {kind.__name__}, not a {type(self).__name__}. Load it with {kind.__name__}.load."
+            )
+        if loaded.action_scale:
+            logger.warning(
+                "The actions of this agent's demonstrations were scaled (%s). sample_actions() gives numbers in "
+                "[-1, 1]; in_robot_units(actions) gives them as they were recorded.",
+                "; ".join(loaded.action_scale.lines()),
             )
         self._agent = loaded
         return self

@@ -46,7 +46,7 @@ def start_ray(num_processes: int, memory_gb: float | None = None, resources: dic
     if platform.system() == "Windows":
         raise ValueError(
             "Training needs Linux or macOS: on Windows run it in WSL (https://learn.microsoft.com/windows/wsl). "
-            "Trained agents act on Windows, too, by serl_ray.agents.sac.load_agent."
+            "Trained agents act on Windows, too, by SACAgent.load and SACHybridAgent.load."
         )
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     if ray.is_initialized():

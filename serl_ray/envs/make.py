@@ -11,7 +11,6 @@ from typing import Any
 import gymnasium
 from gymnasium.envs.registration import load_env_creator
 
-from serl_ray.data.action_scale import ActionScale
 from serl_ray.data.observations import default_state_keys
 from serl_ray.envs.border import Border, spaces_of
 from serl_ray.envs.contract import action_space_problems
@@ -20,7 +19,7 @@ from serl_ray.envs.robot_units import in_policy_units
 from serl_ray.envs.wrappers import ControlRate, SelectObservations, stack_frames
 from serl_ray.files.uris import local_copy
 from serl_ray.networks.classifier import RewardClassifier
-from serl_ray.types import SETUP_MODES
+from serl_ray.types import SETUP_MODES, ActionScale
 
 BUNDLED_ENVS = ("tabletop", "gym-hil")
 GYM_HIL_MODE = "single-arm-learned-gripper"

@@ -9,8 +9,8 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
-from serl_ray.data.action_scale import ActionScale
 from serl_ray.envs.peers import PEERS_ACTIONS, PERSON
+from serl_ray.types import ActionScale
 
 TOLERANCE = 1e-4
 """Relative tolerance for limits of an env that are those of a scale."""

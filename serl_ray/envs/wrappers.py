@@ -10,14 +10,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from serl_ray.data.action_scale import ActionScale
 from serl_ray.data.episodes import EpisodeRecorder, StepResult
 from serl_ray.data.formats.parquet import write_episode
 from serl_ray.data.observations import STATE, Observation, Selection, check_selection, default_state_keys
 from serl_ray.envs.expert import ScriptedExpert
 from serl_ray.envs.peers import PERSON, understood
 from serl_ray.envs.steps import array_fault
-from serl_ray.types import ActionLayout
+from serl_ray.types import ActionLayout, ActionScale
 
 logger = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from serl_ray.data.action_scale import ActionScale
 from serl_ray.data.demo_scale import scale_of_demos
 from serl_ray.options.sets import HybridOptions, TrainingOptions
 from serl_ray.rllib.agreement import ACTION_SCALE
 from serl_ray.rllib.checkpoint import RUN_FILE, checkpoint_of, read_run
+from serl_ray.types import ActionScale
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def saved_scale(run: Path) -> ActionScale | None:
 def from_contract(contract: Mapping[str, Any]) -> ActionScale | None:
     """The scale in the contract of a checkpoint; a ValueError where it is damaged."""
     described = contract.get(ACTION_SCALE)
-    return None if described is None else ActionScale.from_json(json.dumps(described))
+    return None if described is None else ActionScale.from_fields(described)
 
 
 def to_contract(scale: ActionScale | None) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class SERL(TrainingAlgorithm):
         """The replay buffers and their logs, the workers' requests, and the policy to start from."""
         space, action_dim = self.policy.observation_space, self.policy.layout.action_dim
         replay_dir = Path(self.config.replay_dir or Path(self.logdir) / checkpoint.REPLAY_DIR)
-        described = trunk_of_maps(self.options), joined_name(self.options.env.state_keys), self.action_scale
+        described = trunk_of_maps(self.options), joined_name(self.options.env.state_keys), self.agent.action_scale
         self.logs = {name: ReplayLog(replay_dir / name, *described) for name in ("online", "demos")}
         self.online = online_buffer(self.options, space, action_dim)
         shared, promised = self.config.shared_demos, self.online.nbytes

@@ -15,7 +15,6 @@ from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.utils.annotations import override
 
 from serl_ray.cluster.ray_private import configs_by_value
-from serl_ray.data.action_scale import ActionScale
 from serl_ray.data.observations import squeezed_cameras
 from serl_ray.data.replay.log import LogWriter, ReplayLog
 from serl_ray.data.replay.ring import ReplayBuffer
@@ -106,9 +105,9 @@ class TrainingAlgorithm(EvaluatedRun, PublicMethods):
         self.buffers: dict[str, ReplayBuffer] = {}
         self._prepares_ahead = self._reads_batches = False
         self._warn_of_squeezed_images()
-        self.action_scale: ActionScale | None = self.config.env_config["action_scale"]
-        if self.action_scale:
-            logger.warning(explanation(self.action_scale))
+        self.agent.action_scale = self.config.env_config["action_scale"]
+        if self.agent.action_scale:
+            logger.warning(explanation(self.agent.action_scale))
         self._prepare()
         self.log_writer = LogWriter(self.logs.values())
         self.feed = BatchFeed(self._sample_batch, self.agent.device, self._reads_batches)
@@ -211,7 +210,7 @@ class TrainingAlgorithm(EvaluatedRun, PublicMethods):
             "action_dim": layout.action_dim,
             "control_hz": self.options.env.control_hz,
         }
-        contract |= to_contract(self.action_scale)
+        contract |= to_contract(self.agent.action_scale)
         counters = {name: getattr(self.fade if name in FADE_COUNTERS else self, name) for name in COUNTERS}
         generators = {"batches": self.rng, "random_actions": self.policy.rng}
         parts = {"logs": self.logs, "buffers": self.buffers, "generators": generators}
@@ -222,9 +221,9 @@ class TrainingAlgorithm(EvaluatedRun, PublicMethods):
         for name, count in state.counters.items():
             setattr(self.fade if name in FADE_COUNTERS else self, name, count)
         self.episodes = state.episodes
-        self.action_scale = from_contract(state.contract)
+        self.agent.action_scale = from_contract(state.contract)
         for log in self.logs.values():
-            log.scale = self.action_scale
+            log.scale = self.agent.action_scale
         self.faults.counts |= state.faults
         self.policy.global_timestep = self.env_steps
 

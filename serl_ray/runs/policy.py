@@ -43,7 +43,9 @@ def load_policy(run: Path, device: torch.device | str = "cpu", **options: Any) -
     described = _options_of(path, saved).replace(**options)
     if described.env.env_name is None:
         raise ValueError(f"{run} was trained without an env. Name one to play its policy in: --env_name tabletop.")
-    return load_agent(path / AGENT_DIR, device), make_env(**described.env_config(), action_scale=saved_scale(path))
+    agent, scale = load_agent(path / AGENT_DIR, device), saved_scale(path)
+    agent.action_scale = scale  # the agents of older checkpoints do not hold it
+    return agent, make_env(**described.env_config(), action_scale=scale)
 
 
 def find_classifier(checkpoint: Path, named: str, identity: str | None) -> str:

@@ -8,6 +8,7 @@ import pytest
 from small_runs import SMALL
 from stamped import stamped_segment
 
+from serl_ray.agents.sac import SACHybridAgent
 from serl_ray.data.action_scale import ActionScale
 from serl_ray.data.demo_scale import scale_of_demos
 from serl_ray.data.demos import find_files, read_file
@@ -71,7 +72,7 @@ def test_a_resumed_run_keeps_the_scale_that_it_cannot_find_any_more(tmp_path, ch
     options = {"setup_mode": "single-arm-learned-gripper", "state_keys": ("state",), **small}
     algorithm = OfflineConfig().training(demo_paths=(shards(tmp_path / "plain", None),), **options).build_algo()
     algorithm.load_checkpoint(str(checkpoint))
-    assert algorithm.action_scale == SCALE
+    assert algorithm.agent.action_scale == SCALE
     algorithm.stop()
 
 
@@ -107,5 +108,29 @@ def test_a_run_and_its_evaluation_act_in_the_robots_units_and_its_experience_tel
     robot = env.unwrapped
     assert sum(episode.steps for episode in outcome.episodes) == len(robot.executed)
     assert all(robot.action_space.contains(action.astype(np.float32)) for action in robot.executed)
+    steps = len(robot.executed)
+    observation, _ = env.reset(seed=0)
+    action = agent.sample_actions(observation, argmax=True)
+    env.step(action)
+    np.testing.assert_allclose(robot.executed[steps], agent.in_robot_units(action), rtol=1e-6)
     agent, env = load_policy(folder / "checkpoint", env_name="line_envs:LineEnv", env_kwargs={"action_dim": 2})
     assert env.action_space == env.unwrapped.action_space, "an env of -1 to 1 multiplies by the limits itself"
+
+
+def test_an_agent_alone_has_the_scale_and_one_of_an_older_checkpoint_gets_it_where_it_is_played(checkpoint, caplog):
+    agent = SACHybridAgent.load(checkpoint / "agent", device="cpu")
+    assert "in_robot_units(actions) gives them as they were recorded" in caplog.text
+    np.testing.assert_allclose(agent.in_robot_units(np.array([[1.0, -1.0], [-0.5, 0.0]])), [[0.05, 0], [-0.025, 1]])
+    agent.save(checkpoint.parent / "copy")
+    assert SACHybridAgent.load(checkpoint.parent / "copy", device="cpu").agent.action_scale == SCALE
+    described = json.loads((checkpoint / "agent" / "agent.json").read_text())
+    older = {name: part for name, part in described.items() if name not in ("action_scale", SEAL)}
+    write_sealed(checkpoint / "agent" / "agent.json", older)
+    caplog.clear()
+    assert SACHybridAgent.load(checkpoint / "agent", device="cpu").agent.action_scale is None and not caplog.text
+    played, _ = load_policy(checkpoint, env_name="line_envs:LineEnv", env_kwargs={"action_dim": 2})
+    assert played.action_scale == SCALE
+    for damage in ({"limits": [1.0]}, {"limits": [0, 1]}, {"grippers": None}):
+        write_sealed(checkpoint / "agent" / "agent.json", {**older, "action_scale": described["action_scale"] | damage})
+        with pytest.raises(ValueError, match=r"agent\.json is damaged: .*scale of the actions"):
+            SACHybridAgent.load(checkpoint / "agent", device="cpu")
