@@ -10,13 +10,12 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
-from serl_ray.data.checks import large_scale
 from serl_ray.data.episodes import EnvFault
 from serl_ray.data.observations import STATE, check_selection, default_state_keys, squeezed_cameras
 from serl_ray.data.rewards import DEFAULT_BOUND, SUCCESS_RULE, ReturnBound, RewardError
 from serl_ray.envs.border import spaces_of
 from serl_ray.envs.probe import Recording, record
-from serl_ray.envs.remarks import remarks, reset_problems
+from serl_ray.envs.remarks import check_remarks, episode_problems, episode_remarks
 from serl_ray.envs.steps import array_fault, check_signature, is_number, nested_fault
 from serl_ray.networks.config import EncoderConfig
 from serl_ray.types import ActionLayout
@@ -83,13 +82,14 @@ def inspect_env(
     shape: Any = env.action_space.shape
     layout = ActionLayout.from_setup(setup_mode, shape[0])
     recording = record(env, keys, layout.random(np.random.default_rng(seed), steps), seed)
-    problems += [*recording.problems(), *_observation_problems(recording)]
-    problems += [*_outcome_problems(recording), *reset_problems(recording), *filter(None, [recording.failure])]
+    problems += [*recording.problems(), *_altered_arrays(recording)]
+    problems += [*episode_problems(recording), *filter(None, [recording.failure])]
     problems += reward_contradictions(recording, bound)
     warnings += [
-        *_observation_warnings(recording, [STATE] if state_keys is None else state_keys),
-        *_outcome_warnings(recording, setup_mode, bound),
-        *remarks(recording, layout),
+        *_missing_state(recording, [STATE] if state_keys is None else state_keys),
+        *_unusual_rewards(recording, bound),
+        *episode_remarks(recording, layout, is_dense=bound.max_return is None),
+        *check_remarks(recording, layout),
     ]
     return CheckReport(list(dict.fromkeys(problems)), warnings, [_reading(layout), *_facts(recording)])
 
@@ -186,7 +186,7 @@ def _limit_problems(space: Box, grippers: Sequence[int]) -> Iterator[str]:
             yield f"{text}: make it -1 (close) to 1 (open), with 0 for hold."
 
 
-def _observation_problems(recording: Recording) -> Iterator[str]:
+def _altered_arrays(recording: Recording) -> Iterator[str]:
     for returned, kept in zip(recording.observations, recording.copies, strict=True):
         arrays = (
             {key: value for key, value in kept.items() if isinstance(value, np.ndarray)}
@@ -195,32 +195,16 @@ def _observation_problems(recording: Recording) -> Iterator[str]:
         )
         altered = [key for key, value in arrays.items() if not _same(returned.get(key), value)]
         yield from (f"The env changes the array `{key}` that it returned before: return a copy." for key in altered)
-    yield from (
-        f"Camera `{key}` is always black: check that it is switched on, its lens is uncovered and the scene is lit."
-        for key, images in recording.sound_arrays().items()
-        if images.dtype == np.uint8 and not images.any()
-    )
 
 
 def _same(first: Any, second: np.ndarray) -> bool:
     return np.array_equal(first, second, equal_nan=second.dtype.kind == "f")
 
 
-def _outcome_problems(recording: Recording) -> Iterator[str]:
-    steps = len(recording.rewards)
-    if steps > 1 and all(recording.is_end):
-        yield "Every step ends an episode: set terminated for success and failure, truncated for the time limit."
-
-
-def _observation_warnings(recording: Recording, state_keys: Sequence[str]) -> Iterator[str]:
-    arrays = recording.sound_arrays()
-    if arrays and not arrays.keys() & set(state_keys):
+def _missing_state(recording: Recording, state_keys: Sequence[str]) -> Iterator[str]:
+    vectors = recording.vectors()
+    if (vectors or recording.images()) and not vectors.keys() & set(state_keys):
         yield "There is no valid `state`: name the vectors of the agent's state with state_keys."
-    for key, values in arrays.items():
-        if values.dtype == np.uint8 and values.any() and np.all(values == values[0]):
-            yield f"Camera `{key}` always shows the same image: check that it sees the scene and that its driver runs."
-        if values.dtype == np.float32 and (oddity := large_scale(key, float(np.abs(values).max(initial=0.0)))):
-            yield oddity
 
 
 def reward_contradictions(recording: Recording, bound: ReturnBound) -> Iterator[str]:
@@ -236,22 +220,11 @@ def reward_contradictions(recording: Recording, bound: ReturnBound) -> Iterator[
         yield str(error)
 
 
-def _outcome_warnings(recording: Recording, setup_mode: str, bound: ReturnBound) -> Iterator[str]:
+def _unusual_rewards(recording: Recording, bound: ReturnBound) -> Iterator[str]:
     rewards = [float(reward) for reward in recording.rewards if is_number(reward)]
     dense = [reward for reward in rewards if reward not in (0.0, 1.0)]
     if dense and bound.max_return is not None:
         yield f"There are rewards other than 0 and 1, from {min(dense):g} to {max(dense):g}. {SUCCESS_RULE}"
-    infos = [info for info in recording.infos if isinstance(info, dict)]
-    if setup_mode.endswith("learned-gripper") and any("grasp_penalty" not in info for info in infos):
-        yield "info lacks `grasp_penalty`, so the gripper may chatter: wrap the env in wrappers.GripperPenalty."
-    lengths = recording.episode_lengths()
-    if (
-        1 < len(lengths) < len(rewards)
-        and len(set(lengths)) == 1
-        and not any(recording.truncations)
-        and not any(rewards)
-    ):
-        yield f"Every episode terminates after {lengths[0]} steps: report time limits as truncated, so they bootstrap."
 
 
 def _reading(layout: ActionLayout) -> str:
@@ -275,7 +248,7 @@ def _facts(recording: Recording) -> Iterator[str]:
             else "so make sure that there is a time limit"
         )
         yield f"{len(lengths)} episode(s) ended in {steps} steps, {ended}."
-    shapes = {key: arrays.shape for key, arrays in recording.sound_arrays().items() if arrays.dtype == np.uint8}
+    shapes = {key: images[0].shape for key, images in recording.images().items()}
     if squeezed := squeezed_cameras(shapes, EncoderConfig().image_size):
         yield squeezed
     if recording.reset_seconds:

@@ -80,6 +80,12 @@ def all_cameras(image_keys: Sequence[str], learned_reward: Mapping[str, Any] | N
     return tuple(dict.fromkeys((*image_keys, *seen)))
 
 
+def used_keys(env: gymnasium.Env) -> set[str]:
+    """The observations that the agent and the reward classifier of an env from `make_env` read."""
+    classifier = env.get_wrapper_attr("classifier").image_keys if env.has_wrapper_attr("classifier") else ()
+    return {*env.get_wrapper_attr("image_keys"), *env.get_wrapper_attr("state_keys"), *classifier}
+
+
 def build_env(
     env: str, *, setup_mode: str, image_keys: Sequence[str] = (), env_kwargs: Mapping[str, Any] | None = None
 ) -> gymnasium.Env:

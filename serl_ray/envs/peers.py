@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 PERSON = "intervene_action"
-FLAG = "is_intervention"
+FLAGS = ("is_intervention", "intervene_flag")
+"""Flags that say whether a person acted in a step, in LeRobot and in RLinf."""
 PEERS_ACTIONS = ("action_intervention", "teleop_action")
 """LeRobot's names of the executed action, which it reports at every step, with or without a person."""
-PEERS_SUCCESS = ("succeed", "is_success")
-"""Names of a success in HIL-SERL and gym-hil, and in gymnasium-robotics."""
-FINAL_OBSERVATIONS = ("final_obs", "final_observation")
-"""gymnasium's names of an episode's last observation, where the env has reset itself and returns the next one's
-first."""
+PEERS_SUCCESS = ("succeed", "is_success", "next.success")
+"""Names of a success in HIL-SERL and gym-hil, in gymnasium-robotics, and by gym-hil's operator."""
+PENALTY = "grasp_penalty"
+PEERS_PENALTY = "discrete_penalty"
+"""LeRobot's and gym-hil's name of the penalty of a gripper's command."""
+OLD_PENALTY = "gripper_penalty"
+"""Name of that penalty in older releases of LeRobot."""
+ENDS = ("terminate_episode", "failure")
+"""LeRobot's flags of an operator who ends an episode."""
+AGAIN = "rerecord_episode"
+"""Flag of LeRobot's and gym-hil's operator who wants an episode to be recorded again."""
+FINAL_OBSERVATIONS = ("final_obs", "final_observation", "terminal_observation")
+"""Names of an episode's last observation in gymnasium and Stable-Baselines3, where the env has reset itself and returns
+the next one's first."""
 
 TIME_OUT = "TimeLimit.truncated"
 """Gym's old name of an end by a time-out."""
@@ -28,37 +38,71 @@ def is_flag(value: Any) -> bool:
     )
 
 
+def is_true(value: Any) -> bool:
+    """True for one truth value that is true."""
+    return is_flag(value) and bool(value)
+
+
 def is_time_out(info: dict[Any, Any]) -> bool:
     """True where gym's old word in `info` calls the end of an episode a time-out."""
-    flag = info.get(TIME_OUT)
-    return is_flag(flag) and bool(flag)
+    return is_true(info.get(TIME_OUT))
 
 
 def ambiguities(info: dict[Any, Any]) -> Iterator[str]:
     """Reports of a person's action in `info` that can be read in two ways."""
     info = _plain(info)
-    flag = info.get(FLAG)
+    name, flag = _flag_in(info)
     action = next((name for name in (PERSON, *PEERS_ACTIONS) if info.get(name) is not None), None)
     if flag is None:
         if action in PEERS_ACTIONS:
             yield (
-                f"info has {action!r} without {FLAG!r}: say by info[{FLAG!r}], a bool, whether a person acted in this "
+                f"info has {action!r} without {name!r}: say by info[{name!r}], a bool, whether a person acted in this "
                 "step."
             )
     elif not is_flag(flag):
-        yield f"info[{FLAG!r}] is {flag!r}: return a bool."
+        yield f"info[{name!r}] is {flag!r}: return a bool."
     elif flag and action is None:
-        yield f"info[{FLAG!r}] is true, and no action is given: report the executed one as info[{PERSON!r}]."
+        yield f"info[{name!r}] is true, and no action is given: report the executed one as info[{PERSON!r}]."
     elif not flag and action == PERSON:
-        yield f"info[{FLAG!r}] is false, and there is an {PERSON!r}: leave it out of steps in which nobody intervened."
+        yield f"info[{name!r}] is false, and there is an {PERSON!r}: leave it out of steps in which nobody intervened."
+
+
+def unread(info: dict[Any, Any], is_end: bool) -> Iterator[tuple[str, str]]:
+    """Other projects' reports in `info` that nothing acts on, each by its name and with what to do.
+
+    Args:
+        info: info of a step, as the env returned it.
+        is_end: whether the step ended the episode.
+    """
+    info = _plain(info)
+    for name in ENDS:
+        if is_true(info.get(name)) and not is_end:
+            text = (
+                f"info[{name!r}] is true, and the episode goes on: return terminated where the task is over for good, "
+                "or truncated where it is broken off."
+            )
+            yield name, text
+    if is_true(info.get(AGAIN)):
+        text = (
+            f"info[{AGAIN!r}] is true, and no episode is dropped for it: serl record keeps every success, and a run "
+            "every step. End an episode that is not to be kept without a reward."
+        )
+        yield AGAIN, text
+    if OLD_PENALTY in info and not {PENALTY, PEERS_PENALTY} & info.keys():
+        text = (
+            f"info[{OLD_PENALTY!r}] is not read, because some envs add it to the reward themselves: report it as "
+            f"info[{PENALTY!r}], and leave it out of the reward."
+        )
+        yield OLD_PENALTY, text
 
 
 def understood(result: tuple[Any, ...]) -> tuple[Any, ...]:
     """A step's result in the contract's words.
 
-    The person's action is `info["intervene_action"]`, which is missing without an intervention, and a success
-    `info["success"]`. An end that `info["TimeLimit.truncated"]` calls a time-out is one. The observation is the last
-    one of its episode, also where the env has reset itself. What is not of a step's form is left as it is.
+    The person's action is `info["intervene_action"]`, which is missing without an intervention, a success
+    `info["success"]`, and a gripper's penalty `info["grasp_penalty"]`. An end that `info["TimeLimit.truncated"]` calls
+    a time-out is one. The observation is the last one of its episode, also where the env has reset itself. What is not
+    of a step's form is left as it is.
     """
     observation, reward, terminated, truncated, info = result
     if not isinstance(info, dict):
@@ -66,17 +110,15 @@ def understood(result: tuple[Any, ...]) -> tuple[Any, ...]:
     info = _plain(info)
     if is_time_out(info) and is_flag(truncated) and not truncated:
         terminated, truncated = False, True
-    if any(is_flag(flag) and flag for flag in (terminated, truncated)):
-        final = next((info[name] for name in FINAL_OBSERVATIONS if info.get(name) is not None), None)
-        if final is not None:
-            observation = final
-            info = info | (info["final_info"] if isinstance(info.get("final_info"), dict) else {})
+    if (is_true(terminated) or is_true(truncated)) and (final := _first(info, FINAL_OBSERVATIONS)) is not None:
+        observation = final
+        info = info | (info["final_info"] if isinstance(info.get("final_info"), dict) else {})
     return observation, reward, terminated, truncated, _renamed(info)
 
 
 def used_names(info: dict[Any, Any]) -> list[str]:
     """The other projects' names in `info` that are understood."""
-    known = (FLAG, *PEERS_ACTIONS, *PEERS_SUCCESS, *FINAL_OBSERVATIONS)
+    known = (*FLAGS, *PEERS_ACTIONS, *PEERS_SUCCESS, PEERS_PENALTY, *FINAL_OBSERVATIONS)
     names = [name for name in known if _plain(info).get(name) is not None]
     return [*names, TIME_OUT] if is_time_out(info) else names
 
@@ -86,10 +128,21 @@ def _plain(info: dict[Any, Any]) -> dict[str, Any]:
     return {getattr(name, "value", name): value for name, value in info.items()}
 
 
+def _flag_in(info: dict[str, Any]) -> tuple[str, Any]:
+    """The name and the value of the flag of an intervention; None without one."""
+    name = next((name for name in FLAGS if info.get(name) is not None), FLAGS[0])
+    return name, info.get(name)
+
+
 def _renamed(info: dict[str, Any]) -> dict[str, Any]:
-    flag = info.get(FLAG)
-    names = (PERSON,) if flag is None else (PERSON, *PEERS_ACTIONS) if is_flag(flag) and flag else ()
-    action = next((info[name] for name in names if info.get(name) is not None), None)
-    success = next((info[name] for name in ("success", *PEERS_SUCCESS) if info.get(name) is not None), None)
-    renamed = {name: value for name, value in info.items() if name not in (PERSON, "success")}
-    return renamed | ({} if action is None else {PERSON: action}) | ({} if success is None else {"success": success})
+    _, flag = _flag_in(info)
+    names = (PERSON,) if flag is None else (PERSON, *PEERS_ACTIONS) if is_true(flag) else ()
+    found = {PERSON: _first(info, names), "success": _first(info, ("success", *PEERS_SUCCESS))}
+    if PENALTY not in info:
+        found[PENALTY] = info.get(PEERS_PENALTY)
+    renamed = {name: value for name, value in info.items() if name not in found}
+    return renamed | {name: value for name, value in found.items() if value is not None}
+
+
+def _first(info: dict[str, Any], names: Iterable[str]) -> Any:
+    return next((info[name] for name in names if info.get(name) is not None), None)

@@ -68,10 +68,17 @@ class Recording:
         keys = sorted({key for observation in dicts for key in observation})
         return {key: [observation[key] for observation in dicts if key in observation] for key in keys}
 
-    def sound_arrays(self) -> dict[str, np.ndarray]:
-        """The observations of all steps stacked by key, for keys without a fault."""
+    def vectors(self) -> dict[str, np.ndarray]:
+        """The vectors without a fault by key, stacked (observations, D)."""
+        return {key: np.stack(values) for key, values in self._sound().items() if values[0].ndim == 1}
+
+    def images(self) -> dict[str, list[np.ndarray]]:
+        """The images (H, W, 3) without a fault by camera."""
+        return {key: values for key, values in self._sound().items() if values[0].ndim == 3}
+
+    def _sound(self) -> dict[str, list[np.ndarray]]:
         sound = {key: values for key, values in self.by_key().items() if all(map(_is_sound, values))}
-        return {key: np.stack(values) for key, values in sound.items() if len({value.shape for value in values}) == 1}
+        return {key: values for key, values in sound.items() if len({value.shape for value in values}) == 1}
 
     def problems(self) -> list[str]:
         """The first finding of each kind about each part of a result."""
@@ -79,6 +86,12 @@ class Recording:
         for about, text, kind in self.findings:
             first.setdefault((about, kind), text)
         return list(first.values())
+
+    def by_episode(self, key: str) -> list[list[Any]]:
+        """The copied observations under a key, an episode a list, also of episodes without an end."""
+        stops = [*self.starts[1:], len(self.copies)]
+        parts = (self.copies[start:stop] for start, stop in zip(self.starts, stops, strict=True))
+        return [[one[key] for one in part if isinstance(one, dict) and key in one] for part in parts]
 
     def episode_lengths(self) -> list[int]:
         """The lengths in steps of the finished episodes."""
@@ -172,7 +185,7 @@ def _is_sound(value: Any) -> bool:
     return (
         isinstance(value, np.ndarray)
         and array_fault(value.shape, value.dtype) is None
-        and bool(np.isfinite(value).all())
+        and (value.dtype.kind != "f" or bool(np.isfinite(value).all()))
     )
 
 

@@ -1,12 +1,12 @@
-"""Warnings about a recording of some steps as a whole: its resets, seeds, scales, interventions and expert."""
+"""Findings about a recording of some steps as a whole, by `check-env` or of a run's first episodes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from serl_ray.data.checks import small_scale
+from serl_ray.data.checks import large_scale, small_scale
 from serl_ray.data.observations import STATE
 from serl_ray.envs.peers import PERSON
 from serl_ray.envs.probe import Recording
@@ -17,7 +17,45 @@ JUMP = 3.0
 """Ratio of each last step's move to the longest other one from which an env is suspected to have reset itself."""
 
 
-def reset_problems(recording: Recording) -> Iterator[str]:
+def episode_problems(recording: Recording) -> list[str]:
+    """The faults of whole episodes that break training."""
+    return [*_one_step_episodes(recording), *_lost_ends(recording), *_black_cameras(recording)]
+
+
+def episode_remarks(
+    recording: Recording, layout: ActionLayout, is_dense: bool = False, has_scale: bool = False
+) -> list[str]:
+    """The oddities of whole episodes that training survives, with their effects.
+
+    Args:
+        recording: steps with whatever actions.
+        layout: layout of the env's action.
+        is_dense: whether rewards at every step are meant.
+        has_scale: whether the agent scales the state itself.
+    """
+    return [
+        *_still_cameras(recording),
+        *_still_vectors(recording),
+        *([] if has_scale else _scales(recording)),
+        *_missing_penalties(recording, layout),
+        *_time_limits(recording),
+        *_jumps(recording),
+        *([] if is_dense else _rewards(recording)),
+        *_actions(recording),
+    ]
+
+
+def check_remarks(recording: Recording, layout: ActionLayout) -> list[str]:
+    """The oddities that show where two resets had one seed and the scripted expert was asked."""
+    return [*_seeds(recording), *_expert(recording, layout)]
+
+
+def _one_step_episodes(recording: Recording) -> Iterator[str]:
+    if len(recording.rewards) > 1 and all(recording.is_end):
+        yield "Every step ends an episode: set terminated for success and failure, truncated for the time limit."
+
+
+def _lost_ends(recording: Recording) -> Iterator[str]:
     """The problem of an env that resets itself and keeps the last observation to itself."""
     pairs = [
         (recording.copies[end], recording.copies[end + 1]) for end in recording.ends if end + 1 in recording.starts
@@ -34,21 +72,58 @@ def reset_problems(recording: Recording) -> Iterator[str]:
         )
 
 
-def remarks(recording: Recording, layout: ActionLayout) -> list[str]:
-    """All warnings about a recording of an env with this layout of its actions."""
-    return [
-        *_jumps(recording),
-        *_seeds(recording),
-        *_scales(recording),
-        *_rewards(recording),
-        *_actions(recording),
-        *_expert(recording, layout),
-    ]
+def _black_cameras(recording: Recording) -> Iterator[str]:
+    yield from (
+        f"Camera `{key}` is always black: check that it is switched on, its lens is uncovered and the scene is lit."
+        for key, images in recording.images().items()
+        if not any(image.any() for image in images)
+    )
+
+
+def _still_cameras(recording: Recording) -> Iterator[str]:
+    for key, images in recording.images().items():
+        episodes = [episode for episode in recording.by_episode(key) if len(episode) > 1]
+        if not any(image.any() for image in images) or not recording.rewards:
+            continue
+        if _is_still(images):
+            yield f"Camera `{key}` always shows the same image: check that it sees the scene and that its driver runs."
+        elif episodes and all(map(_is_still, episodes)):
+            yield (
+                f"Camera `{key}` shows the image of the reset in all steps of its episode: take a new one in every "
+                "step."
+            )
+
+
+def _still_vectors(recording: Recording) -> Iterator[str]:
+    for key, values in recording.vectors().items():
+        if recording.rewards and np.all(values == values[0]):
+            yield f"`{key}` is the same in all steps: check that its sensor runs."
+
+
+def _scales(recording: Recording) -> Iterator[str]:
+    for key, values in recording.vectors().items():
+        largest = float(np.abs(values).max(initial=0.0))
+        is_still = bool(recording.rewards) and bool(np.all(values == values[0]))
+        yield from filter(None, (large_scale(key, largest), None if is_still else small_scale(key, largest)))
+
+
+def _missing_penalties(recording: Recording, layout: ActionLayout) -> Iterator[str]:
+    infos = [info for info in recording.infos if isinstance(info, dict)]
+    if layout.num_grippers and any("grasp_penalty" not in info for info in infos):
+        yield "info lacks `grasp_penalty`, so the gripper may chatter: wrap the env in wrappers.GripperPenalty."
+
+
+def _time_limits(recording: Recording) -> Iterator[str]:
+    lengths = recording.episode_lengths()
+    is_same = 1 < len(lengths) < len(recording.rewards) and len(set(lengths)) == 1
+    is_rewarded = any(is_number(reward) and reward for reward in recording.rewards)
+    if is_same and not is_rewarded and not any(recording.truncations):
+        yield f"Every episode terminates after {lengths[0]} steps: report time limits as truncated, so they bootstrap."
 
 
 def _jumps(recording: Recording) -> Iterator[str]:
-    states = recording.sound_arrays().get(STATE)
-    if states is None or len(states) != len(recording.copies) or not recording.ends or list(reset_problems(recording)):
+    states = recording.vectors().get(STATE)
+    if states is None or len(states) != len(recording.copies) or not recording.ends or list(_lost_ends(recording)):
         return
     lengths = np.linalg.norm(np.diff(states, axis=0), axis=1)  # of the move to each observation but the first
     moves = set(range(1, len(states))) - set(recording.starts)
@@ -68,16 +143,6 @@ def _seeds(recording: Recording) -> Iterator[str]:
             "Two resets with one seed give two observations: draw from self.np_random, after super().reset(seed=seed). "
             "On a robot, evaluations cannot be repeated exactly."
         )
-
-
-def _scales(recording: Recording) -> Iterator[str]:
-    for key, values in recording.sound_arrays().items():
-        if values.ndim != 2 or not recording.rewards:
-            continue
-        if np.all(values == values[0]):
-            yield f"`{key}` is the same in all steps: check that its sensor runs."
-        elif oddity := small_scale(key, float(np.abs(values).max(initial=0.0))):
-            yield oddity
 
 
 def _rewards(recording: Recording) -> Iterator[str]:
@@ -117,6 +182,10 @@ def _expert(recording: Recording, layout: ActionLayout) -> Iterator[str]:
         if odd_grippers := [value for value in grippers.flat if value not in GRIPPER_COMMANDS]:
             text = f"expert_action() gives the gripper {odd_grippers[0]:.3g}"
             yield f"{text}: give -1 (close), 0 (hold) or 1 (open), which are what the policy learns."
+
+
+def _is_still(images: Sequence[np.ndarray]) -> bool:
+    return all(np.array_equal(image, images[0]) for image in images[1:])
 
 
 def _equal(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> bool:

@@ -16,7 +16,7 @@ from gymnasium.spaces import Box
 from serl_ray.data.episodes import EnvFault, FaultKind, StepResult
 from serl_ray.data.observations import Observation, image_fix
 from serl_ray.data.schema import ACTION_TOLERANCE
-from serl_ray.envs.peers import PERSON, ambiguities, is_flag, understood
+from serl_ray.envs.peers import PERSON, ambiguities, is_flag, is_true, understood, unread
 
 Spaces = Mapping[str, gymnasium.Space]
 Keys = Collection[str] | None
@@ -112,7 +112,9 @@ def step_findings(action_shape: tuple[int, ...], result: Any, spaces: Spaces, ke
     if not isinstance(info, dict):
         yield Finding("info", f"info is a {type(info).__name__}: return a dict, {{}} if it is empty.", "wrong_result")
         return
+    is_end = is_true(terminated) or is_true(truncated)
     yield from (Finding(PERSON, text, "wrong_action") for text in ambiguities(result[4]))
+    yield from (Finding(name, text, None) for name, text in unread(result[4], is_end))
     yield from _info_findings(info, action_shape)
 
 

@@ -207,7 +207,6 @@ class SERLConfig(AlgorithmConfig):
     def _prepare(self, options: HybridOptions) -> None:
         """Adds the part of the config that the evaluation workers must not have."""
         self._check_spaces(None, None)
-        self.env_config |= self._collecting(options)
         check_has_scale(options)
         if options.schedule.init_from:
             path = checkpoint.checkpoint_of(Path(options.schedule.init_from))
@@ -217,6 +216,7 @@ class SERLConfig(AlgorithmConfig):
             self.normalise_state = bool(saved.get("normalise_state"))
             if options.agent.objective == "sac":
                 self.objective = saved["objective"]
+        self.env_config |= self._collecting(options)
 
     def _check_spaces(self, observation_space: gymnasium.Space | None, action_space: gymnasium.Space | None) -> None:
         """Raises RefusedError for spaces that are given and not these."""
@@ -240,4 +240,5 @@ class SERLConfig(AlgorithmConfig):
             and learned_reward | {"positives_dir": positives_dir and absolute(positives_dir)},
             "episodes_dir": episodes_dir and absolute(episodes_dir),
             "frame_stack": 1,  # the collector stacks what it has encoded
+            "watch": {"is_dense": options.reward.reward == "dense", "has_scale": self.normalise_state},
         }

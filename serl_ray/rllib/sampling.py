@@ -20,7 +20,9 @@ from serl_ray.cluster.ray_private import TAG, has_forgotten, ready_results, remo
 from serl_ray.cluster.start import places
 from serl_ray.data.schema import Segment
 from serl_ray.envs import make_env
+from serl_ray.envs.first_episodes import FirstEpisodes
 from serl_ray.envs.guard import Guard
+from serl_ray.envs.make import used_keys
 from serl_ray.envs.wrappers import ExpertIntervention, RecordEpisodes
 from serl_ray.rllib.callbacks import HookedEnv, Outcome
 from serl_ray.rllib.collector import CountedEnv
@@ -46,11 +48,14 @@ class RolloutEnv(CountedEnv):
     def __init__(self, context: EnvContext) -> None:
         config = dict(context)
         interventions, episodes_dir = config.pop("interventions", None), config.pop("episodes_dir", None)
+        watch = config.pop("watch", None)
         deadlines = {name: config.pop(name) for name in ("step_deadline", "reset_deadline")}
         seed = 1000 * context.worker_index + context.vector_index
         env = make_env(**config)
+        layout = ActionLayout.from_setup(config["setup_mode"], env.action_space.shape[0])
+        if watch:
+            env = FirstEpisodes(env, layout, used_keys(env), **watch)
         if interventions:
-            layout = ActionLayout.from_setup(config["setup_mode"], env.action_space.shape[0])
             env = ExpertIntervention(env, layout, seed=seed, **interventions)
         env = Guard(env, **deadlines)
         if episodes_dir:

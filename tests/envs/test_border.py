@@ -12,7 +12,7 @@ from fake_envs import FakeEnv
 from line_envs import LineEnv
 
 from serl_ray.data.episodes import EnvFault
-from serl_ray.envs import make_env
+from serl_ray.envs import inspect_env, make_env
 from serl_ray.envs.border import Border
 from serl_ray.envs.guard import Guard
 from serl_ray.envs.wrappers import GripperPenalty
@@ -156,6 +156,7 @@ AMBIGUOUS = {
         "is false, and there is an 'intervene_action'",
     ),
     "an odd flag": ({"is_intervention": "yes", "teleop_action": PERSON}, "is 'yes': return a bool"),
+    "RLinf's flag alone": ({"intervene_flag": np.ones(1, bool)}, "'intervene_flag'.* is true, and no action is given"),
 }
 
 
@@ -167,10 +168,47 @@ def test_an_intervention_that_can_be_read_in_two_ways_is_named(name):
     assert caught.value.kind == "wrong_action"
 
 
-@pytest.mark.parametrize("key", ["success", "succeed", "is_success"])
+@pytest.mark.parametrize("key", ["success", "succeed", "is_success", "next.success"])
 @pytest.mark.parametrize("value", [True, False, 1.0])
 def test_other_projects_names_of_a_success(key, value):
     assert step_of(with_info(**{key: value}))[4]["success"] == bool(value)
+
+
+def test_other_projects_name_of_a_grippers_penalty():
+    assert step_of(with_result(4, {"discrete_penalty": -0.05}))[4]["grasp_penalty"] == -0.05
+    both = {"discrete_penalty": -0.05, "grasp_penalty": -0.02}
+    assert step_of(with_result(4, both))[4]["grasp_penalty"] == -0.02
+    with pytest.raises(EnvFault, match=r"info\['grasp_penalty'\] is 0.05: return one finite number, 0 or less"):
+        step_of(with_result(4, {"discrete_penalty": 0.05}))
+
+
+UNREAD = {
+    "terminate_episode": ({"terminate_episode": True}, "is true, and the episode goes on: return terminated"),
+    "failure": ({"failure": np.True_}, "is true, and the episode goes on"),
+    "rerecord_episode": ({"rerecord_episode": True}, "no episode is dropped for it"),
+    "gripper_penalty": ({"gripper_penalty": -0.02}, "is not read, because some envs add it to the reward themselves"),
+}
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_what_a_person_reports_and_nothing_acts_on_is_said_once(name, caplog):
+    reported, says = UNREAD[name]
+    border = Border(FakeEnv(outcome=lambda result: (result[0], 0.0, False, False, reported)))
+    border.reset(seed=0)
+    for _ in range(3):
+        border.step(CHOSEN)
+    [line] = [record.getMessage() for record in caplog.records]
+    assert says in line and f"info[{name!r}]" in line
+    found = inspect_env(FakeEnv(outcome=lambda result: (result[0], 0.0, False, False, reported)), MODE).problems
+    assert len(found) == 1 and says in found[0]
+
+
+def test_what_a_person_does_not_report_and_what_is_done_is_not_named(caplog):
+    nothing = {**dict.fromkeys(("terminate_episode", "failure", "rerecord_episode"), False), "discrete_penalty": 0.0}
+    step_of(with_result(4, nothing))
+    step_of(lambda result: (result[0], 0.0, True, False, {"terminate_episode": True, "failure": True}))
+    step_of(with_result(4, {"gripper_penalty": -0.02, "grasp_penalty": -0.02}))
+    assert caplog.text == ""
 
 
 def test_a_success_is_a_bool():
@@ -186,7 +224,7 @@ LAST = {
 }
 
 
-@pytest.mark.parametrize("key", ["final_obs", "final_observation"])
+@pytest.mark.parametrize("key", ["final_obs", "final_observation", "terminal_observation"])
 @pytest.mark.parametrize(("terminated", "truncated"), [(True, False), (False, True)])
 def test_the_last_observation_of_an_env_that_resets_itself(key, terminated, truncated):
     observation, *_ = step_of(lambda result: (result[0], 0.0, terminated, truncated, {key: LAST}))
