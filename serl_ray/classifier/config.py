@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
 from annotated_types import Ge, Interval
-from pydantic import FiniteFloat, model_validator
+from pydantic import AfterValidator, FiniteFloat, model_validator
 
-from serl_ray.utils.options import Alias, Options, Role
+from serl_ray.utils.options import Alias, Options, Role, each_once
 
 
 class ClassifierOptions(Options):
@@ -20,7 +20,7 @@ class ClassifierOptions(Options):
     """Folder of success images: .pkl, .parquet, .png or .jpg files."""
     failure_dir: Annotated[str, Role.DATA, Role.PATH]
     """Folder of failure images."""
-    image_keys: Annotated[tuple[str, ...], Role.DATA] = ("image",)
+    image_keys: Annotated[tuple[str, ...], AfterValidator(each_once), Role.DATA] = ("image",)
     """Cameras of the classifier."""
     save_dir: Annotated[Path, Alias("output_dir")] = Path("classifier_ckpt")
     """Folder for the classifier and its report, new or empty."""

@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge
-from pydantic import FiniteFloat
+from pydantic import AfterValidator, FiniteFloat
 
 from serl_ray.cli.parser import given_options
 from serl_ray.data.rewards import DEFAULT_BOUND
 from serl_ray.options.presets import RewardKind
 from serl_ray.types import SetupMode
-from serl_ray.utils.options import Options
+from serl_ray.utils.options import Options, each_once
 
 
 class CheckEnv(Options):
@@ -25,10 +25,10 @@ class CheckEnv(Options):
     """Env to check: tabletop, gym-hil, or for your own package.module:Class or a gymnasium id."""
     setup_mode: SetupMode = "single-arm-learned-gripper"
     """Number of arms, and whether their grippers are learned."""
-    image_keys: tuple[str, ...] | None = None
+    image_keys: Annotated[tuple[str, ...] | None, AfterValidator(each_once)] = None
     """Cameras that the policy will see; by default all that the env shows are checked. A bundled env switches them
     on."""
-    state_keys: tuple[str, ...] | None = None
+    state_keys: Annotated[tuple[str, ...] | None, AfterValidator(each_once)] = None
     """Vectors that are joined to the policy's state; by default those of a run."""
     env_kwargs: dict[str, Any] | None = None
     """Arguments of the env's constructor, as names and YAML values: ip 10.0.0.2 cameras '[front, wrist]'."""

@@ -193,6 +193,9 @@ def _value(option: Option, text: Any) -> Any:
             raise OptionError(
                 f"{option.name} is {' '.join(text)!r}; give a value after each name: NAME VALUE NAME VALUE."
             )
+        for name in text[::2]:
+            if (count := text[::2].count(name)) > 1:
+                raise OptionError(f"{option.name} has {name!r} {count} times: name it once.")
         return {name: _argument(option.name, name, value) for name, value in zip(text[::2], text[1::2], strict=True)}
     holds_text = any(kind in (str, Path) or get_origin(kind) is Literal for kind in _leaves(option.field.annotation))
     read = str if holds_text else _scalar

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from annotated_types import Ge, Interval
-from pydantic import FiniteFloat, model_validator
+from pydantic import AfterValidator, FiniteFloat, model_validator
 
 from serl_ray.cli.parser import given_options
 from serl_ray.data.rewards import SUCCESS_RETURN
 from serl_ray.options.presets import REWARD_DEFAULTS, RewardKind
 from serl_ray.types import SetupMode
-from serl_ray.utils.options import OptionError, Options, Role, refuse_unused
+from serl_ray.utils.options import OptionError, Options, Role, each_once, refuse_unused
 
 if TYPE_CHECKING:
     from threading import Event
@@ -47,7 +47,7 @@ class Record(Options):
     """Env to record in: tabletop, gym-hil, or package.module:Class for your own."""
     setup_mode: SetupMode = "single-arm-learned-gripper"
     """Number of arms, and whether their grippers are learned."""
-    image_keys: tuple[str, ...] | None = None
+    image_keys: Annotated[tuple[str, ...] | None, AfterValidator(each_once)] = None
     """Cameras to record, beside all vectors of the env; by default all cameras of your own env, else the front one,
     `image`, and each wrist's. Give none to record the vectors alone."""
     env_kwargs: dict[str, Any] | None = None

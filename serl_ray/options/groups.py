@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Gt, Interval
-from pydantic import Field, FiniteFloat
+from pydantic import AfterValidator, Field, FiniteFloat
 
 from serl_ray.data.observations import Selection
 from serl_ray.data.rewards import SUCCESS_RETURN
 from serl_ray.options.presets import RewardKind
 from serl_ray.types import SetupMode
-from serl_ray.utils.options import Options, Role
+from serl_ray.utils.options import Options, Role, each_once
 
 Share = Annotated[FiniteFloat, Interval(ge=0.0, le=1.0)]
 Positive = Annotated[FiniteFloat, Gt(0.0)]
@@ -27,9 +27,9 @@ class EnvOptions(Options):
     """Env to train in: tabletop, gym-hil, or for your own package.module:Class or a gymnasium id."""
     setup_mode: Annotated[SetupMode, Role.MUST_MATCH, Role.DATA] = "single-arm-learned-gripper"
     """Number of arms, and whether their grippers are learned."""
-    image_keys: Annotated[tuple[str, ...], Role.MUST_MATCH, Role.DATA] = ()
+    image_keys: Annotated[tuple[str, ...], AfterValidator(each_once), Role.MUST_MATCH, Role.DATA] = ()
     """Cameras that the policy sees; none to learn from the state."""
-    state_keys: Annotated[tuple[str, ...] | None, Role.MUST_MATCH, Role.DATA] = None
+    state_keys: Annotated[tuple[str, ...] | None, AfterValidator(each_once), Role.MUST_MATCH, Role.DATA] = None
     """Vectors that are joined to the policy's state; by default `state`, and without cameras `object_state` too."""
     env_kwargs: dict[str, Any] | None = None
     """Arguments of the env's constructor, as names and YAML values: ip 10.0.0.2 cameras '[front, wrist]'."""

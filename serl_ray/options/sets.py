@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -29,7 +29,7 @@ from serl_ray.options.groups import (
     ScheduleOptions,
 )
 from serl_ray.options.presets import REWARD_DEFAULTS, with_reward_defaults
-from serl_ray.utils.options import Options, names_of, refuse_unused
+from serl_ray.utils.options import Options, names_of, unused
 
 
 class TrainingOptions(Options):
@@ -86,6 +86,11 @@ class TrainingOptions(Options):
             return None
         return {"image_keys": self.env.image_keys, "trunk": encoder.trunk, "crops": crops}
 
+    def unused(self) -> Iterator[str]:
+        """A sentence for each option that nothing uses, because what would use it is not given."""
+        names = "success_frames", "success_gate", "positives_dir"
+        yield from unused(self.reward, names, self.reward.classifier, "--classifier")
+
     def _learned_reward(self) -> dict[str, Any] | None:
         reward = self.reward
         if reward.classifier is None:
@@ -105,6 +110,12 @@ class HybridOptions(TrainingOptions):
     reward: HybridRewardOptions = Field(default_factory=HybridRewardOptions)
     learning: HybridLearningOptions = Field(default_factory=HybridLearningOptions)
     collecting: CollectingOptions = Field(default_factory=CollectingOptions)
+
+    def unused(self) -> Iterator[str]:
+        yield from super().unused()
+        yield from unused(
+            self.collecting, ("expert_noise",), self.collecting.expert_interventions, "--expert_interventions"
+        )
 
     @property
     def may_wait(self) -> bool:
@@ -134,14 +145,14 @@ class HybridRun(HybridOptions):
     evaluating: EvaluationProcessOptions = Field(default_factory=EvaluationProcessOptions)
     processes: ProcessOptions = Field(default_factory=ProcessOptions)
 
+    def unused(self) -> Iterator[str]:
+        yield from super().unused()
+        yield from unused(self.processes, ("env_runner_resources",), self.processes.num_workers, "--num_workers")
+        yield from unused(self.evaluating, ("evaluation_workers",), self.evaluation.evaluate_every, "--evaluate_every")
+
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _refuse_unused_reward(self.reward)
-        refuse_unused(
-            self.collecting, ("expert_noise",), self.collecting.expert_interventions, "--expert_interventions"
-        )
-        refuse_unused(self.processes, ("env_runner_resources",), self.processes.num_workers, "--num_workers")
-        return self
+        return _without_unused(self)
 
 
 class OfflineRun(OfflineOptions):
@@ -150,14 +161,29 @@ class OfflineRun(OfflineOptions):
     run: RunOptions = Field(default_factory=lambda: RunOptions(save_dir=Path("offline_ckpt")))
     evaluating: EvaluationProcessOptions = Field(default_factory=EvaluationProcessOptions)
 
+    def unused(self) -> Iterator[str]:
+        yield from super().unused()
+        workers = ("evaluation_workers",)
+        yield from unused(self.evaluating, workers, self.evaluation.evaluate_every, "--evaluate_every")
+        yield from unused(self.evaluating, workers, self.env.env_name, "--env_name")
+
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _refuse_unused_reward(self.reward)
-        return self
+        return _without_unused(self)
 
 
-def _refuse_unused_reward(reward: RewardOptions) -> None:
-    refuse_unused(reward, ("success_frames", "success_gate", "positives_dir"), reward.classifier, "--classifier")
+R = TypeVar("R", HybridRun, OfflineRun)
+
+
+def _without_unused(run: R) -> R:
+    """The run; raises ValueError for an option that nothing uses, where the run begins.
+
+    One that is resumed goes on with the options with which an older release let it begin; `runs.warnings.doubts` says
+    which have no effect.
+    """
+    for sentence in () if run.run.resume else run.unused():
+        raise ValueError(sentence)
+    return run
 
 
 def options_in(config: Mapping[str, Any]) -> TrainingOptions:

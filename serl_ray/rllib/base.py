@@ -217,10 +217,12 @@ class TrainingAlgorithm(EvaluatedRun, PublicMethods):
         return RunState(self.options, contract, self.agent, counters, self.episodes, self.faults.counts, **parts)
 
     def load_state(self, state: RunState) -> None:
-        """Takes over the counts of a state and the scale of its actions; its other parts are the run's own already."""
+        """Takes over the counts, the options and the scale of the actions of a state; its other parts are the run's own
+        already."""
         for name, count in state.counters.items():
             setattr(self.fade if name in FADE_COUNTERS else self, name, count)
         self.episodes = state.episodes
+        self.options = state.options
         self.agent.action_scale = from_contract(state.contract)
         for log in self.logs.values():
             log.scale = self.agent.action_scale

@@ -29,7 +29,7 @@ from serl_ray.data.replay.log import ReplayLog, read_shards
 from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.files.atomic import read_json, sync, write_json
 from serl_ray.files.digests import check_files, check_seal, write_sealed
-from serl_ray.options.sets import TrainingOptions
+from serl_ray.options.sets import HybridOptions, TrainingOptions
 from serl_ray.rllib.agreement import (
     check_contract,
     check_demonstrations,
@@ -146,6 +146,9 @@ def load(state: RunState, directory: str) -> RunState:
     state.agent.state.check(tensors)
     try:
         episodes = EpisodeLog.from_json(saved["episodes"], state.options.reward.success_return)
+        options = state.options
+        if isinstance(options, HybridOptions):  # what the run began with, wherever it is resumed from
+            options = options.replace(init_from=saved["options"].get("init_from"))
         for name, generator in state.generators.items():
             copy.deepcopy(generator).bit_generator.state = saved["random"][name]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -156,7 +159,8 @@ def load(state: RunState, directory: str) -> RunState:
         generator.bit_generator.state = saved["random"][name]
     counters = {name: saved["counters"][name] for name in COUNTERS}
     contract = {**saved["contract"], **{name: ours for name, ours in state.contract.items() if ours is not None}}
-    return replace(state, contract=contract, counters=counters, episodes=episodes, faults=saved["faults"])
+    taken = {"options": options, "contract": contract, "counters": counters}
+    return replace(state, **taken, episodes=episodes, faults=saved["faults"])
 
 
 def _load_replay(state: RunState, shards: dict[str, list[Path]], digests: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,10 +11,12 @@ from ray.rllib.utils.annotations import override
 from ray.tune import Checkpoint
 
 from serl_ray.networks.config import TRUNKS
-from serl_ray.options.sets import TrainingOptions
+from serl_ray.options.sets import TrainingOptions, options_in
 from serl_ray.rllib import checkpoint
 from serl_ray.rllib.agreement import checked_env
 from serl_ray.utils.options import Role, names_of
+
+logger = logging.getLogger(__name__)
 
 PICKLE = "_dict_checkpoint.pkl"
 """File that Tune would unpickle."""
@@ -38,13 +41,17 @@ class SavedAlgorithm(Algorithm):
         Raises:
             ValueError: the checkpoint names an env, a file or a folder, and the caller does not.
         """
-        with _checkpoint(path).as_directory() as directory:
+        saved_at = _checkpoint(path)
+        with saved_at.as_directory() as directory:
             saved = checkpoint.read_run(Path(directory))["options"]
             config = cls.get_default_config()
             _check_paths(Path(directory), config.options_class, saved, options)
             described = {name: saved[name] for name in names_of(config.options_class) if name in saved} | options
             described["env_name"] = checked_env(Path(directory), saved, env_name)
-            algorithm = config.training(**described).build_algo()
+            config.training(**described)
+            for sentence in options_in(config).unused():  # which an older release let pass
+                logger.warning("%s: %s", saved_at.path, sentence)
+            algorithm = config.build_algo()
             algorithm.load_checkpoint(directory)
         return algorithm
 

@@ -14,7 +14,7 @@ from serl_ray.networks.pretrained import warn_if_random
 from serl_ray.options.sets import HybridRun, OfflineRun
 from serl_ray.rllib import OfflineConfig, SERLConfig
 from serl_ray.rllib.base import TrainingAlgorithm
-from serl_ray.rllib.checkpoint import REPLAY_DIR, checkpoint_of
+from serl_ray.rllib.checkpoint import REPLAY_DIR, checkpoint_of, read_run
 from serl_ray.rllib.failures import WorkerError
 from serl_ray.runs.folder import RunFolder, choose_checkpoint
 from serl_ray.runs.log import LOGS, RunLog, read_results
@@ -100,13 +100,29 @@ def _train_in(folder: RunFolder, options: HybridRun | OfflineRun, interrupted: E
 
 
 def _with_start(options: HybridRun | OfflineRun) -> HybridRun | OfflineRun:
-    """The same options with `init_from` as a checkpoint on this machine."""
-    if not isinstance(options, HybridRun) or not options.schedule.init_from:
+    """The same options with `init_from` as a checkpoint on this machine.
+
+    A resumed run has taken over the policy that it began with: it starts from its own, and the other may be gone.
+    """
+    if not isinstance(options, HybridRun):
+        return options
+    if options.run.resume:
+        return _resumed(options, checkpoint_of(options.run.save_dir))
+    if not options.schedule.init_from:
         return options
     path, _ = choose_checkpoint(local_run(options.schedule.init_from))
-    if not options.run.resume:
-        say(f"Starting from the policy in {path}.")
+    say(f"Starting from the policy in {path}.")
     return options.replace(init_from=str(path))
+
+
+def _resumed(options: HybridRun, newest: Path) -> HybridRun:
+    began_with = read_run(newest)["options"].get("init_from")
+    if options.schedule.init_from and not began_with:
+        raise ValueError(
+            f"init_from is {options.schedule.init_from!r}, and the run in {options.run.save_dir} did not begin with "
+            "another run's policy. Leave it out to go on, or choose another --save_dir."
+        )
+    return options.replace(init_from=str(newest)) if began_with else options
 
 
 def _num_workers(options: HybridRun | OfflineRun) -> int:

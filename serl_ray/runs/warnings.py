@@ -20,7 +20,9 @@ FEW_EPISODES = 5
 
 
 def doubts(options: HybridRun | OfflineRun) -> Iterator[str]:
-    """Sentences about what the options of a run make impossible: to learn at all, or to hold the env's rate."""
+    """Sentences about options without an effect, and about what the options of a run make impossible: to learn at all,
+    or to hold the env's rate."""
+    yield from options.unused()
     if not isinstance(options, HybridRun):
         return
     steps, start = options.schedule.max_steps, options.learning.training_starts

@@ -168,12 +168,26 @@ def check_names(given: Iterable[str], known: Iterable[str], kind: str = "option"
             raise OptionError(f"There is no {kind} {name!r}. {advice}")
 
 
-def refuse_unused(options: Options, names: Iterable[str], user: Any, flag: str) -> None:
-    """Raises ValueError for an option off its default that nothing uses, because what would use it is not given."""
+def unused(options: Options, names: Iterable[str], user: Any, flag: str) -> Iterator[str]:
+    """A sentence for each option off its default that nothing uses, because what would use it is not given."""
     fields = type(options).model_fields
     for name in () if user else names:
         if name in fields and getattr(options, name) != fields[name].get_default(call_default_factory=True):
-            raise ValueError(f"{name} is {getattr(options, name)}, and nothing uses it without {flag}.")
+            yield f"{name} is {getattr(options, name)}, and nothing uses it without {flag}."
+
+
+def refuse_unused(options: Options, names: Iterable[str], user: Any, flag: str) -> None:
+    """Raises ValueError for the first option that is `unused`."""
+    for sentence in unused(options, names, user, flag):
+        raise ValueError(sentence)
+
+
+def each_once(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """The names; raises ValueError for one that is there twice."""
+    for name in names or ():
+        if names.count(name) > 1:
+            raise ValueError(f"{name!r} is there {names.count(name)} times: name it once.")
+    return names
 
 
 @contextmanager

@@ -141,6 +141,16 @@ FLAGS = {
         "There is no preset 'tabeltop'. Did you mean 'tabletop'?",
     ),
     "a stray word": (["demos.pkl"], "'demos.pkl' belongs to no flag"),
+    "a camera twice": (
+        ["--image_keys", "image", "wrist", "image"],
+        "image_keys is .*'image' is there 2 times: name it",
+    ),
+    "a vector twice": (["--state_keys", "state", "state"], "state_keys is .*'state' is there 2 times: name it once"),
+    "an argument twice": (["--env_kwargs", "ip", "a", "ip", "b"], "env_kwargs has 'ip' 2 times: name it once"),
+    "workers for no evaluation": (
+        ["--evaluation_workers", "1", "--evaluate_every", "0"],
+        "evaluation_workers is 1, and nothing uses it without --evaluate_every",
+    ),
     "half a pair": (["--env_kwargs", "ip"], "env_kwargs is 'ip'; give a value after each name"),
 }
 
