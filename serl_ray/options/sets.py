@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
@@ -152,7 +152,8 @@ class HybridRun(HybridOptions):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        return _without_unused(self)
+        _refuse_unused(self)
+        return self
 
 
 class OfflineRun(OfflineOptions):
@@ -169,21 +170,18 @@ class OfflineRun(OfflineOptions):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        return _without_unused(self)
+        _refuse_unused(self)
+        return self
 
 
-R = TypeVar("R", HybridRun, OfflineRun)
-
-
-def _without_unused(run: R) -> R:
-    """The run; raises ValueError for an option that nothing uses, where the run begins.
+def _refuse_unused(options: HybridRun | OfflineRun) -> None:
+    """Raises ValueError for an option that nothing uses, where a run begins.
 
     One that is resumed goes on with the options with which an older release let it begin; `runs.warnings.doubts` says
     which have no effect.
     """
-    for sentence in () if run.run.resume else run.unused():
+    for sentence in () if options.run.resume else options.unused():
         raise ValueError(sentence)
-    return run
 
 
 def options_in(config: Mapping[str, Any]) -> TrainingOptions:

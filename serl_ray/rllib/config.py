@@ -20,14 +20,15 @@ from serl_ray.rllib import checkpoint
 from serl_ray.rllib.action_scale import scale_of_run
 from serl_ray.rllib.agreement import check_match
 from serl_ray.rllib.callbacks import check_callbacks
-from serl_ray.rllib.config_keys import check_attributes, check_given, default_of, refuse_replaced, same
+from serl_ray.rllib.config_keys import READ, check_attributes, check_given, default_of, refuse_replaced, same
+from serl_ray.rllib.config_values import check_drawn, check_numbers, is_search_space
 from serl_ray.rllib.normalising import check_has_scale, with_scale_of
 from serl_ray.rllib.refusals import RefusedError
 from serl_ray.rllib.sampling import MAX_IN_FLIGHT, RolloutEnv
 from serl_ray.rllib.user_env import env_options
 from serl_ray.rllib.worker import SERLWorker
 from serl_ray.utils.device import AUTO, device_named
-from serl_ray.utils.options import names_of
+from serl_ray.utils.options import check_names, names_of
 
 EVALUATION = {"explore": False, "num_envs_per_env_runner": 1}
 """Settings in which evaluation workers differ from those that gather experience."""
@@ -55,7 +56,7 @@ class SERLConfig(AlgorithmConfig):
     def __init__(self, algo_class: type[Algorithm] | None = None) -> None:
         super().__init__(algo_class=algo_class or self.algorithm_class)
         self.options_class = type(self).options_class
-        self._set(self.options_class())
+        self._set(self.options_class().flat())
         self.replay_dir: str | None = None
         self.films = False
         self.device = AUTO
@@ -82,14 +83,20 @@ class SERLConfig(AlgorithmConfig):
 
     @override(AlgorithmConfig)
     def training(self, **options: Any) -> Self:
-        """Sets options of training by name.
+        """Sets options of training by name; from search spaces, such as `tune.grid_search([...])`, Tune draws values.
 
         Raises:
             OptionError: a name is unknown, or a value has the wrong type or is out of bounds.
             RefusedError: a name is RLlib's, and something else is to be set here.
         """
-        refuse_replaced(options, names_of(self.options_class))
-        self._set(options_in(self).replace(**options))
+        names = names_of(self.options_class)
+        refuse_replaced(options, names)
+        known = {name: getattr(self, name) for name in names}
+        searched = {name: value for name, value in {**known, **options}.items() if is_search_space(value)}
+        check_names(searched, names)
+        fixed = self.options_class.of(**{name: value for name, value in known.items() if not is_search_space(value)})
+        values = fixed.replace(**{name: value for name, value in options.items() if name not in searched})
+        self._set({**values.flat(), **searched})
         return self
 
     def preset(self, name: PresetName) -> Self:
@@ -100,8 +107,8 @@ class SERLConfig(AlgorithmConfig):
         """
         return self.training(**preset(name, self.options_class))
 
-    def _set(self, options: TrainingOptions) -> None:
-        for name, value in options.flat().items():
+    def _set(self, values: Mapping[str, Any]) -> None:
+        for name, value in values.items():
             setattr(self, name, value)
 
     def keep_replay(self, folder: Path) -> Self:
@@ -137,11 +144,8 @@ class SERLConfig(AlgorithmConfig):
     @override(AlgorithmConfig)
     def update_from_dict(self, config_dict: Mapping[str, Any]) -> Self:
         """Updates from a dict; unlike with RLlib's method, an unknown key is a ValueError with the nearest name."""
-        given = {
-            name: value for name, value in config_dict.items() if not name.startswith("__") and name != "trial_info"
-        }
         names = names_of(self.options_class)
-        read = check_given(given, names, default_of(type(self)))
+        read = check_given(config_dict, names, default_of(type(self)))
         ours = {name: read.pop(name) for name in names if name in read}
         device = {"device": read.pop("device")} if "device" in read else {}  # counts more than num_gpus
         return super().update_from_dict({**read, **device}).training(**ours)
@@ -175,12 +179,11 @@ class SERLConfig(AlgorithmConfig):
 
     def _refuse(self) -> None:
         """Raises RefusedError for what is not read."""
-        check_attributes(self, names_of(self.options_class), default_of(type(self)))
+        names = names_of(self.options_class)
+        check_attributes(self, names, default_of(type(self)))
+        check_drawn(self, sorted(READ & vars(self).keys() | {*names}))
+        check_numbers(self)
         check_callbacks(self.callbacks_class)
-        if self.num_gpus > 1:
-            raise RefusedError(
-                f"num_gpus is {self.num_gpus}, and is refused. The learner is on one device: set at most 1."
-            )
         allowed = {**EVALUATION, "env": self.env}  # RLlib's build_algo(env) adds the env
         given = self.evaluation_config or {}
         if not isinstance(given, dict) or any(
@@ -240,5 +243,5 @@ class SERLConfig(AlgorithmConfig):
             and learned_reward | {"positives_dir": positives_dir and absolute(positives_dir)},
             "episodes_dir": episodes_dir and absolute(episodes_dir),
             "frame_stack": 1,  # the collector stacks what it has encoded
-            "watch": {"is_dense": options.reward.reward == "dense", "has_scale": self.normalise_state},
+            "watch": {"is_dense": options.agent.max_return is None, "has_scale": self.normalise_state},
         }

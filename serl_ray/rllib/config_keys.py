@@ -8,6 +8,8 @@ from types import MappingProxyType
 from typing import Any
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.tune.result import STDERR_FILE, STDOUT_FILE, TRIAL_INFO
+from ray.tune.search.repeater import TRIAL_INDEX
 
 from serl_ray.cluster.ray_private import current_key
 from serl_ray.rllib.refusals import RefusedError
@@ -21,6 +23,8 @@ _READ = """algo_class extra_python_environs_for_driver extra_python_environs_for
     observation_space action_space options_class replay_dir films device shared_demos"""
 READ = frozenset(_READ.split())
 """Keys of a config, beside the options, that are read."""
+TUNES = frozenset({TRIAL_INFO, STDOUT_FILE, STDERR_FILE, TRIAL_INDEX})
+"""Keys that Tune adds to the config of a trial."""
 WRITTEN = frozenset({"_is_frozen", "worker_index", "class"})
 """Keys that RLlib writes itself, when it checks, copies and freezes a config."""
 
@@ -89,13 +93,14 @@ OTHERWISE = "This algorithm does not read it: leave it out."
 
 
 def check_given(given: Mapping[str, Any], options: Iterable[str], default: AlgorithmConfig) -> dict[str, Any]:
-    """The keys of a config's dict that are read, under their current names; others must be as they are by default.
+    """The keys of a config's dict that are read, under their current names; others must be as they are by default, or
+    Tune's.
 
     Raises:
         OptionError: a name is unknown.
         RefusedError: a key is not read, and differs from the default.
     """
-    named = {current_key(name): value for name, value in given.items()}
+    named = {current_key(name): value for name, value in given.items() if name not in TUNES}
     read = {*options, *READ}
     values = vars(default) | {current_key(name): value for name, value in default.to_dict().items()}
     unread = {name: value for name, value in values.items() if name not in read}

@@ -184,9 +184,10 @@ def refuse_unused(options: Options, names: Iterable[str], user: Any, flag: str) 
 
 def each_once(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
     """The names; raises ValueError for one that is there twice."""
-    for name in names or ():
-        if names.count(name) > 1:
-            raise ValueError(f"{name!r} is there {names.count(name)} times: name it once.")
+    given = names or ()
+    for name in given:
+        if given.count(name) > 1:
+            raise ValueError(f"{name!r} is there {given.count(name)} times: name it once.")
     return names
 
 

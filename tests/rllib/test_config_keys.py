@@ -11,11 +11,15 @@ from line_envs import LineEnv
 from ray import tune
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.ppo import PPOConfig
+from ray.tune.result import STDERR_FILE, STDOUT_FILE, TRIAL_INFO
+from ray.tune.search.repeater import TRIAL_INDEX
+from ray.tune.search.variant_generator import generate_variants
 
 from serl_ray.envs.make import make_env
 from serl_ray.options.sets import options_in
 from serl_ray.rllib import SERL, OfflineConfig, SERLConfig
 from serl_ray.rllib.config_keys import INSTEAD, OTHERWISE, READ, check_attributes, default_of
+from serl_ray.rllib.config_values import is_search_space
 from serl_ray.rllib.refusals import RefusedError
 from serl_ray.rllib.sampling import RolloutEnv
 from serl_ray.utils.options import OptionError, names_of
@@ -111,12 +115,14 @@ def test_tune_s_param_space_is_refused_before_a_trial_starts():
         SERL.default_resource_request({"evaluation_config": {"explore": True}})
     with pytest.raises(OptionError, match="'utd_ration'.*'utd_ratio'"):
         SERL.default_resource_request({"utd_ration": 2})
+    for unknown in ("__hello", "trial_info", "__trial__"):
+        with pytest.raises(OptionError, match=f"There is no option '{unknown}'"):
+            SERL.default_resource_request({unknown: 1})
     workers = {
         "num_workers": 2,
         "seed": 3,
         "callbacks": SERLConfig().callbacks_class,
-        "trial_info": None,
-        "__trial__": 1,
+        **dict.fromkeys((TRIAL_INFO, STDOUT_FILE, STDERR_FILE, TRIAL_INDEX)),
     }
     assert (
         len(SERL.default_resource_request({"env_name": "line_envs:LineEnv", "evaluate_every": 0, **workers}).bundles)
@@ -162,6 +168,57 @@ def test_a_whole_config_passes_through_a_dict_and_through_validation_twice(cls, 
     evaluation = again.get_evaluation_config_object()
     evaluation.validate()
     assert evaluation.explore is False and evaluation.evaluation_interval == 1 and again.evaluation_interval is None
+
+
+SPACES = {
+    "lr": lambda: SERLConfig().training(lr=tune.grid_search([1e-3, 1e-4])),
+    "discount": lambda: SERLConfig().training(discount=tune.uniform(0.9, 0.99)).training(reward="dense", batch_size=8),
+    "env_kwargs": lambda: SERLConfig().training(env_kwargs={"horizon": tune.choice([5, 6])}),
+    "seed": lambda: SERLConfig().debugging(seed=tune.randint(0, 9)),
+    "num_env_runners": lambda: SERLConfig().update_from_dict({"num_env_runners": tune.grid_search([0, 1])}),
+}
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_search_space_is_for_tune_to_draw_from(name):
+    config = SPACES[name]()
+    with pytest.raises(RefusedError, match=rf"^{name} is a search space .* give the config to Tuner"):
+        config.validate()
+    for _, drawn in generate_variants(config.to_dict()):
+        trial = SERLConfig().update_from_dict(drawn)
+        trial.validate()
+    assert not is_search_space(getattr(trial, name)) and (name != "discount" or 0.9 <= trial.discount < 0.99)
+
+
+def test_a_search_space_is_replaced_by_a_value_and_has_a_known_name():
+    config = SERLConfig().training(lr=tune.loguniform(1e-4, 1e-3)).training(lr=1e-3)
+    config.validate()
+    with pytest.raises(OptionError, match="no option 'lrr'. Did you mean 'lr'"):
+        SERLConfig().training(lrr=tune.grid_search([1e-3]))
+
+
+NUMBERS = {
+    "num_env_runners is -1": lambda c: c.env_runners(num_env_runners=-1),
+    "num_env_runners is 1.5": lambda c: c.env_runners(num_env_runners=1.5),
+    "num_env_runners is '1'": lambda c: c.env_runners(num_env_runners="1"),
+    "num_envs_per_env_runner is 0.5": lambda c: c.env_runners(num_envs_per_env_runner=0.5),
+    "num_cpus_per_env_runner is -1": lambda c: c.env_runners(num_cpus_per_env_runner=-1),
+    r"custom_resources_per_env_runner\['robot'\] is -1": lambda c: c.env_runners(
+        custom_resources_per_env_runner={"robot": -1}
+    ),
+    "num_gpus is -1": lambda c: c.resources(num_gpus=-1),
+    "num_gpus is nan": lambda c: c.resources(num_gpus=float("nan")),
+    "num_cpus_for_main_process is -1": lambda c: c.resources(num_cpus_for_main_process=-1),
+    "evaluation_num_env_runners is -1": lambda c: c.evaluation(evaluation_num_env_runners=-1),
+    "metrics_num_episodes_for_smoothing is 0": lambda c: c.reporting(metrics_num_episodes_for_smoothing=0),
+    "seed is -3": lambda c: c.debugging(seed=-3),
+}
+
+
+@pytest.mark.parametrize("text", NUMBERS)
+def test_a_number_below_its_limit_is_refused(text):
+    with pytest.raises(RefusedError, match=rf"^{text}, and is refused\. Set a (whole|finite) number, at least [01]\.$"):
+        NUMBERS[text](SERLConfig()).validate()
 
 
 def test_what_is_read_is_not_refused():

@@ -246,10 +246,18 @@ def requests_resources(saved):
     assert len(SERL.default_resource_request({"env_name": "line_envs:LineEnv", "evaluate_every": 0}).bundles) == 1
 
 
+def keeps_search_spaces_for_tune(saved):
+    config = SERLConfig().training(lr=tune.grid_search([1e-3, 1e-4]))
+    assert config.to_dict()["lr"] == {"grid_search": [1e-3, 1e-4]}
+    with pytest.raises(RefusedError, match="lr is a search space"):
+        config.build_algo()
+
+
 CHECKS = {
     "config.build_algo()": runs,
     "config.training(...)": takes_every_option,
     "config.update_from_dict(...)": takes_dicts,
+    "config.training(lr=tune.grid_search([...]))": keeps_search_spaces_for_tune,
     "config.environment(env, env_config=...)": goes_through_the_wrappers_and_into_the_checkpoint,
     'config.environment("registered")': refuses_registered_names,
     "config.evaluation(evaluation_config=...)": refuses_other_evaluations,

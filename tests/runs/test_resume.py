@@ -39,7 +39,7 @@ def test_a_run_goes_on_without_the_run_whose_policy_it_began_with(shared_ray, tm
         saved = read_run(checkpoint_of(tmp_path / "second"))
         assert saved["counters"]["env_steps"] == max_steps
         assert (saved["options"]["init_from"], saved["options"]["random_steps"]) == (began_with, 0)
-    assert capsys.readouterr().err.count("Starting from the policy in") == 1
+    assert capsys.readouterr().out.count("Starting from the policy in") == 1
 
 
 UNUSED = {
