@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from serl_ray.data.checks import large_scale, small_scale
+from serl_ray.data.checks import LARGEST_VECTOR_VALUE, large_scale, small_scale
 from serl_ray.data.observations import STATE
 from serl_ray.envs.peers import PERSON
 from serl_ray.envs.probe import Recording
@@ -15,6 +15,10 @@ from serl_ray.types import GRIPPER_COMMANDS, ActionLayout
 
 JUMP = 3.0
 """Ratio of each last step's move to the longest other one from which an env is suspected to have reset itself."""
+
+RARE = 10.0
+"""Factor by which a vector's largest value may exceed the limit of its usual ones without a warning: random actions
+lead far away at times."""
 
 
 def episode_problems(recording: Recording) -> list[str]:
@@ -102,9 +106,12 @@ def _still_vectors(recording: Recording) -> Iterator[str]:
 
 def _scales(recording: Recording) -> Iterator[str]:
     for key, values in recording.vectors().items():
-        largest = float(np.abs(values).max(initial=0.0))
+        sizes = np.abs(values)
+        largest, usual = float(sizes.max(initial=0.0)), float(np.median(sizes, axis=0).max(initial=0.0))
+        is_large = max(usual, largest / RARE) > LARGEST_VECTOR_VALUE
         is_still = bool(recording.rewards) and bool(np.all(values == values[0]))
-        yield from filter(None, (large_scale(key, largest), None if is_still else small_scale(key, largest)))
+        found = large_scale(key, largest) if is_large else None, None if is_still else small_scale(key, largest)
+        yield from filter(None, found)
 
 
 def _missing_penalties(recording: Recording, layout: ActionLayout) -> Iterator[str]:

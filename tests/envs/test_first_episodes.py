@@ -123,6 +123,16 @@ def test_an_agent_that_scales_its_state_takes_any_scale(caplog):
     assert said(caplog) == []
 
 
+@pytest.mark.parametrize(("peak", "is_said"), [(50.0, False), (500.0, True)])
+def test_a_state_that_is_large_at_times_only_is_let_pass_unless_it_is_huge(peak, is_said, caplog):
+    def far(observation):
+        at_times = np.random.default_rng(observation["state"].view(np.uint32)).random() < 0.2
+        return observation | {"state": np.float32(peak if at_times else 1.0) * observation["state"]}
+
+    play(watched(FakeEnv(observe=far)), 200)
+    assert any("`state` reaches" in line for line in said(caplog)) == is_said
+
+
 def test_what_nobody_uses_does_not_matter(caplog):
     play(watched(showing(wrist=np.zeros((4, 4, 3), np.uint8))()), 200)
     assert said(caplog) == []
