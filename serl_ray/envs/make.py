@@ -80,9 +80,9 @@ def all_cameras(image_keys: Sequence[str], learned_reward: Mapping[str, Any] | N
     return tuple(dict.fromkeys((*image_keys, *seen)))
 
 
-def used_keys(env: gymnasium.Env) -> set[str]:
-    """The observations that the agent and the reward classifier of an env from `make_env` read."""
-    classifier = env.get_wrapper_attr("classifier").image_keys if env.has_wrapper_attr("classifier") else ()
+def used_keys(env: gymnasium.Env, has_learned_reward: bool) -> set[str]:
+    """The observations that the agent and the reward classifier, if any, of an env from `make_env` read."""
+    classifier = env.get_wrapper_attr("classifier").image_keys if has_learned_reward else ()
     return {*env.get_wrapper_attr("image_keys"), *env.get_wrapper_attr("state_keys"), *classifier}
 
 

@@ -54,7 +54,7 @@ class RolloutEnv(CountedEnv):
         env = make_env(**config)
         layout = ActionLayout.from_setup(config["setup_mode"], env.action_space.shape[0])
         if watch:
-            env = FirstEpisodes(env, layout, used_keys(env), **watch)
+            env = FirstEpisodes(env, layout, used_keys(env, bool(config["learned_reward"])), **watch)
         if interventions:
             env = ExpertIntervention(env, layout, seed=seed, **interventions)
         env = Guard(env, **deadlines)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from serl_ray.envs.learned_reward import LearnedReward, parse_gate
-from serl_ray.envs.make import make_env
+from serl_ray.envs.make import make_env, used_keys
 from serl_ray.networks.classifier import RewardClassifier
 from serl_ray.options.sets import HybridOptions
 from serl_ray.rllib.agreement import classifier_id
@@ -156,6 +156,7 @@ def test_a_camera_of_the_classifier_alone_is_not_shown_to_the_agent(folder):
     *_, info = env.step(np.zeros(6, np.float32))
     assert info["success"] is False and 0.0 < info["success_probability"] < 1.0
     env.close()
+    assert used_keys(env, True) - used_keys(env, False) == {*env.get_wrapper_attr("classifier").image_keys}
 
 
 def test_an_env_that_cannot_tell_success_goes_on():
