@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 NO_PRESTART = {"enable_worker_prestart": False, "prestart_worker_first_driver": False}
 """Ray's settings with which it starts a process when there is work for it, not one for each core at once."""
+UNUSED_PROCESSES = ("start_monitor", "start_api_server")
+"""Ray's methods that start a process which one machine without a dashboard does not need."""
 TAG = "serl_ray"
 """Tag of our asynchronous requests to RLlib's workers: results of a user's own are not taken."""
 TESTED = ("2.59", "2.60")
@@ -36,15 +38,22 @@ def warn_if_untested() -> None:
 
 @contextmanager
 def on_this_machine_alone() -> Iterator[None]:
-    """Ray that is started in the block listens on 127.0.0.1 only, as it does by itself on macOS, and has no process
-    that adds nodes."""
+    """Ray that is started in the block listens on 127.0.0.1 only, as it does by itself on macOS, and has neither a
+    process that adds nodes nor one for the dashboard.
+
+    Without a dashboard, the latter would only report usage to Ray's makers, and Ray's start would wait for it.
+    """
     node: Any = Node
-    has_clusters, start_monitor = ray_constants.ENABLE_RAY_CLUSTER, node.start_monitor
-    ray_constants.ENABLE_RAY_CLUSTER, node.start_monitor = False, lambda node: None
+    has_clusters, starts = ray_constants.ENABLE_RAY_CLUSTER, {name: getattr(node, name) for name in UNUSED_PROCESSES}
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    for name in starts:
+        setattr(node, name, lambda node, **options: None)
     try:
         yield
     finally:
-        ray_constants.ENABLE_RAY_CLUSTER, node.start_monitor = has_clusters, start_monitor
+        ray_constants.ENABLE_RAY_CLUSTER = has_clusters
+        for name, start in starts.items():
+            setattr(node, name, start)
 
 
 @contextmanager

@@ -95,14 +95,17 @@ from serl_ray.cluster.start import start_ray
 start_ray(1, 0.1)
 ray.get(ray.remote(lambda: 1).remote())
 me = psutil.Process()
-connections = [c for p in (me, *me.children(recursive=True)) for c in p.net_connections("inet")]
+processes = [me, *me.children(recursive=True)]
+connections = [c for p in processes for c in p.net_connections("inet")]
 opened = [c.laddr.ip for c in connections if c.status == "LISTEN"]
+print(sum("dashboard.py" in word for p in processes for word in p.cmdline()))
 print(len(opened), *{ip.removeprefix("::ffff:") for ip in opened})
 """
 
 
 @pytest.mark.slow
-def test_a_training_run_opens_no_port_to_the_outside():
+def test_a_training_run_opens_no_port_to_the_outside_and_has_no_process_for_a_dashboard():
     done = subprocess.run([sys.executable, "-c", PORTS], cwd=ROOT, capture_output=True, text=True, check=True)
-    number, *addresses = done.stdout.splitlines()[-1].split()
+    *_, dashboards, (number, *addresses) = (line.split() for line in done.stdout.splitlines())
+    assert dashboards == ["0"]
     assert int(number) > 4 and addresses == ["127.0.0.1"]
