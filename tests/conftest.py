@@ -1,8 +1,10 @@
-"""One Ray for all tests that can share it; those that need a cluster of their own come first."""
+"""One Ray for all tests that can share it; those that need a cluster of their own come first, and long files before
+short ones."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,23 +26,30 @@ RAYS_OWN = RayParams.__init__
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips what needs a GPU where there is none, and puts tests with a cluster of their own first: they take long, and
-    the shared Ray starts once."""
+    """Skips what needs a GPU where there is none, and orders the tests.
+
+    Those with a cluster of their own come first: they take long, and the shared Ray starts once. Then files come by
+    their number of slow tests: with a long file at the end, one of two processes would wait for the other.
+    """
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="needs a GPU"))
-    items.sort(key=lambda item: {"own_cluster", "desk"}.isdisjoint(getattr(item, "fixturenames", ())))
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(
+        key=lambda item: ({"own_cluster", "desk"}.isdisjoint(getattr(item, "fixturenames", ())), -slow[item.path])
+    )
 
 
 @pytest.fixture(scope="session")
 def python_path() -> Iterator[str]:
     """The PYTHONPATH of every process that the tests start, set in this one; their threads wait without taking a
-    core, and Ray's workers are forked."""
+    core, Ray's workers are forked, and Ray Train looks often whether its workers have ended."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RayParams, "__init__", with_forks(RAYS_OWN))
         patch.setenv("PYTHONPATH", PATHS)
         patch.setenv("OMP_WAIT_POLICY", "passive")
+        patch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
         yield PATHS
 
 
