@@ -12,18 +12,21 @@ ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"^```bash\n(.*?)^```", re.M | re.S)
 
+SMALL_UPDATES = {"batch_size": "16", "critic_ensemble_size": "2"}
 SMALL = {
     "record": {"episodes": "2"},
     "record --classifier_data": {"episodes": "10"},
-    "train": {"max_steps": "130", "evaluation_episodes": "1", "evaluate_every": "1000", "batch_size": "16"},
-    "train-offline": {"max_steps": "40", "steps_per_iteration": "20", "evaluation_episodes": "1", "batch_size": "16"},
-    "train-classifier": {"num_epochs": "8", "lr": "0.001", "augment_crops": "1"},
+    "train": {"max_steps": "130", "evaluation_episodes": "1", "evaluate_every": "1000", **SMALL_UPDATES},
+    "train-offline": {"max_steps": "40", "steps_per_iteration": "20", "evaluation_episodes": "1", **SMALL_UPDATES},
+    "train-classifier": {"num_epochs": "8", "lr": "0.001"},
     "evaluate": {"episodes": "2"},
     "tune": {"smoke": ""},
 }
 """Flags that make a command small. They take the place of what the documentation has, whatever its numbers are."""
 ALREADY_SMALL = ("check-env", "inspect", "convert")
 SLOW = ("train", "train-offline", "train-classifier", "tune")
+ONE_CROP = {"augment_crops": "1"}
+"""For what trains from images, in addition."""
 NOT_RUN = {
     "serl benchmark": "measures for minutes or hours; tests/benchmarks/test_benchmarks.py runs small sections",
     "serl record --env_name my_robot.envs:Lift": "needs robosuite, and an env around it",
@@ -109,6 +112,8 @@ class Command:
         given = self.given
         key = f"{self.name} --classifier_data" if "classifier_data" in given else self.name
         changes = {} if self.name in ALREADY_SMALL else SMALL[key]
+        if self.name in SLOW and "image_keys" in given:
+            changes = changes | ONE_CROP
         flags = given | {flag: value.split() for flag, value in changes.items()}
         return [self.name, *flags.pop(""), *(word for flag, values in flags.items() for word in (f"--{flag}", *values))]
 

@@ -16,6 +16,7 @@ from serl_ray.benchmarks.objectives import Objectives
 from serl_ray.benchmarks.overhead import Overhead
 from serl_ray.benchmarks.replay import Replay
 from serl_ray.data.replay.log import num_transitions
+from serl_ray.options.presets import PRESETS
 from serl_ray.options.sets import TrainingOptions
 from serl_ray.utils.options import names_of
 
@@ -119,6 +120,8 @@ def test_a_rollout_worker_is_measured_beside_a_bare_loop_and_a_slow_learner(shar
 @pytest.mark.slow
 def test_offline_training_is_measured_in_memory_and_streaming(own_cluster, output, monkeypatch):
     monkeypatch.setattr(offline, "cameras_of", lambda setup_mode: ("wrist",))
+    small = {"augment_crops": 1, "trunk_width": 32, "critic_ensemble_size": 2, "hidden_dims": (32, 32)}
+    monkeypatch.setitem(PRESETS, "tabletop", PRESETS["tabletop"] | small)
     offline.Offline(save_dir=output, episodes=4, copies=2, memory_gb=0.001, batch_size=8, learner_steps=50).run()
     rows = rows_of(output, "offline")
     for name in ("in memory", "streaming"):
