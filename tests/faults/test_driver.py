@@ -11,7 +11,6 @@ from contextlib import contextmanager
 import commands
 import numpy as np
 import pytest
-from ray.cluster_utils import Cluster
 from small_runs import SMALL
 
 from serl_ray.agents.agent import Agent
@@ -33,16 +32,8 @@ SAVING = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def cluster(own_cluster):
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "include_dashboard": False})
-    yield cluster
-    cluster.shutdown()
-
-
-def start(cluster, run, *flags):
-    arguments = ["train", *SAVING, "--save_dir", str(run), *flags]
-    return commands.start(arguments, run.with_suffix(".txt"), RAY_ADDRESS=cluster.address)
+def start(run, *flags):
+    return commands.start(["train", *SAVING, "--save_dir", str(run), *flags], run.with_suffix(".txt"))
 
 
 def env_steps_logged(run):
@@ -68,12 +59,13 @@ def unfinished(run):
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_at_any_moment_goes_on_with_all_that_it_had(cluster, tmp_path):
+@pytest.mark.usefixtures("python_path")
+def test_a_run_that_is_killed_at_any_moment_goes_on_with_all_that_it_had(tmp_path):
     run, moments, killed_while_saving = tmp_path / "run", random.Random(0), 0
     saved = 0
     for kill in range(KILLS):
         earlier = env_steps_logged(run)
-        process = start(cluster, run, *(["--resume"] if kill else []))
+        process = start(run, *(["--resume"] if kill else []))
         while len(env_steps_logged(run)) <= len(earlier):
             assert process.returncode is None, process.printed
             time.sleep(0.02)
@@ -91,7 +83,7 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_with_all_that_it_had(cluster
         assert logged == sorted(logged)
         before, saved = saved, check_whole(run)
         assert before <= saved <= max(logged) + 5, "a checkpoint that was complete stays"
-    process = start(cluster, run, "--resume", "--max_steps", "1")
+    process = start(run, "--resume", "--max_steps", "1")
     assert process.wait() == 0, process.printed
     assert killed_while_saving and saved > 0
     assert check_whole(run) >= max(logged) >= 5 * KILLS
