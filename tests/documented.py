@@ -12,12 +12,13 @@ ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"^```bash\n(.*?)^```", re.M | re.S)
 
-SMALL_UPDATES = {"batch_size": "16", "critic_ensemble_size": "2"}
+SMALL_RUN = {"batch_size": "16", "critic_ensemble_size": "2", "evaluation_episodes": "1"}
+MAX_STEPS = 70
 SMALL = {
     "record": {"episodes": "2"},
     "record --classifier_data": {"episodes": "10"},
-    "train": {"max_steps": "130", "evaluation_episodes": "1", "evaluate_every": "1000", **SMALL_UPDATES},
-    "train-offline": {"max_steps": "40", "steps_per_iteration": "20", "evaluation_episodes": "1", **SMALL_UPDATES},
+    "train": {"max_steps": str(MAX_STEPS), "training_starts": "40", "evaluate_every": "1000", **SMALL_RUN},
+    "train-offline": {"max_steps": "40", "steps_per_iteration": "20", **SMALL_RUN},
     "train-classifier": {"num_epochs": "8", "lr": "0.001"},
     "evaluate": {"episodes": "2"},
     "tune": {"smoke": ""},

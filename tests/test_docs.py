@@ -13,7 +13,19 @@ import sys
 
 import pytest
 from commands import start
-from documented import ALREADY_SMALL, NOT_RUN, PAGES, ROOT, SLOW, SMALL, STORES, Command, all_commands, python_of_readme
+from documented import (
+    ALREADY_SMALL,
+    MAX_STEPS,
+    NOT_RUN,
+    PAGES,
+    ROOT,
+    SLOW,
+    SMALL,
+    STORES,
+    Command,
+    all_commands,
+    python_of_readme,
+)
 
 from serl_ray.rllib.metrics import METRICS
 
@@ -81,7 +93,7 @@ def test_a_command_works_and_leaves_what_it_names(desk, command):
     for path in command.outputs:
         assert (desk.folder / path).exists(), path
     if command.name == "train":
-        assert int(re.search(r"after (\d+) env steps", printed)[1]) >= 130
+        assert int(re.search(r"after (\d+) env steps", printed)[1]) >= MAX_STEPS
         for left in ("learning_curve.png", "policy.mp4"):
             assert (desk.folder / command.given["save_dir"][0] / left).stat().st_size > 1000
     if command.name == "evaluate":
@@ -108,9 +120,9 @@ def test_a_documented_run_can_be_resumed(desk):
     train = next(command for command in RUN if command.page == "README.md" and command.name == "train")
     desk.run(train)
     words = train.small()
-    words[words.index("--max_steps") + 1] = "240"
+    words[words.index("--max_steps") + 1] = str(2 * MAX_STEPS)
     printed = desk.execute([*words, "--resume"])
-    assert int(re.search(r"after (\d+) env steps", printed)[1]) >= 240
+    assert int(re.search(r"after (\d+) env steps", printed)[1]) >= 2 * MAX_STEPS
 
 
 @pytest.mark.slow
