@@ -98,7 +98,7 @@ me = psutil.Process()
 processes = [me, *me.children(recursive=True)]
 connections = [c for p in processes for c in p.net_connections("inet")]
 opened = [c.laddr.ip for c in connections if c.status == "LISTEN"]
-print(sum("dashboard.py" in word for p in processes for word in p.cmdline()))
+print(sum(word.endswith("/dashboard.py") for p in processes for word in p.cmdline()))
 print(len(opened), *{ip.removeprefix("::ffff:") for ip in opened})
 """
 
