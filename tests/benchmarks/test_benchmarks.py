@@ -120,9 +120,9 @@ def test_a_rollout_worker_is_measured_beside_a_bare_loop_and_a_slow_learner(shar
 @pytest.mark.slow
 def test_offline_training_is_measured_in_memory_and_streaming(own_cluster, output, monkeypatch):
     monkeypatch.setattr(offline, "cameras_of", lambda setup_mode: ("wrist",))
-    small = {"augment_crops": 1, "trunk_width": 32, "critic_ensemble_size": 2, "hidden_dims": (32, 32)}
+    small = {"augment_crops": 1, "critic_ensemble_size": 2}
     monkeypatch.setitem(PRESETS, "tabletop", PRESETS["tabletop"] | small)
-    offline.Offline(save_dir=output, episodes=4, copies=2, memory_gb=0.001, batch_size=8, learner_steps=50).run()
+    offline.Offline(save_dir=output, episodes=4, copies=2, memory_gb=0.001, batch_size=4, learner_steps=50).run()
     rows = rows_of(output, "offline")
     for name in ("in memory", "streaming"):
         assert 0.0 <= rows[f"{name}: share of the time that the learner waits"] <= 1.0
