@@ -173,18 +173,7 @@ def _fit(
 ) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
     """The best epoch's parameters, and the losses of every epoch."""
     device = training_device(options)
-    loop: Any = LoopConfig(  # Ray hands any object on, but its types ask for a dict
-        device,
-        options.image_keys,
-        encoder,
-        options.num_classes,
-        num_train,
-        options.batch_size,
-        options.num_epochs,
-        options.lr,
-        options.patience,
-        options.seed,
-    )
+    loop: Any = _loop_config(options, encoder, device, num_train)  # Ray's types ask for a dict
     storage = options.save_dir.absolute().parent
     name = f".{options.save_dir.name}.training"
     shutil.rmtree(storage / name, ignore_errors=True)
@@ -210,6 +199,21 @@ def _fit(
             return load_file(Path(folder) / BEST_FILE), json.loads((Path(folder) / HISTORY_FILE).read_text())
     finally:
         shutil.rmtree(storage / name, ignore_errors=True)
+
+
+def _loop_config(options: ClassifierOptions, encoder: EncoderConfig, device: str, num_train: int) -> LoopConfig:
+    return LoopConfig(
+        device,
+        options.image_keys,
+        encoder,
+        options.num_classes,
+        num_train,
+        options.batch_size,
+        options.num_epochs,
+        options.lr,
+        options.patience,
+        options.seed,
+    )
 
 
 def training_device(options: ClassifierOptions) -> str:

@@ -150,9 +150,7 @@ def _record_images(options: Record, interrupted: Event) -> int:
 
     folder = options.classifier_data
     assert folder is not None
-    names = {path.stem for kind in ("success", "failure") for path in (folder / kind).glob("*.pkl")}
-    if names and not options.resume:
-        raise FileExistsError(f"{folder} holds images already. Choose another --classifier_data, or go on by --resume.")
+    names = _recorded_names(folder, options.resume)
     env = _make(options)
     cameras, counts = _cameras(env), Counter[str]()
     if not cameras:
@@ -177,15 +175,28 @@ def _record_images(options: Record, interrupted: Event) -> int:
         except EnvFault as fault:
             print(f"{name} is dropped. {fault}")
     env.close()
+    _report_images(options, counts)
+    return int(interrupted.is_set())
+
+
+def _recorded_names(folder: Path, resume: bool) -> set[str]:
+    """The episodes whose images are in a folder; FileExistsError where there are any and none is expected."""
+    names = {path.stem for kind in ("success", "failure") for path in (folder / kind).glob("*.pkl")}
+    if names and not resume:
+        raise FileExistsError(f"{folder} holds images already. Choose another --classifier_data, or go on by --resume.")
+    return names
+
+
+def _report_images(options: Record, counts: Counter[str]) -> None:
     print(
-        f"{folder}: {counts['success']} success and {counts['failure']} failure images of {options.episodes} episodes."
+        f"{options.classifier_data}: {counts['success']} success and {counts['failure']} failure images of "
+        f"{options.episodes} episodes."
     )
     if counts["single"] and options.linger:
         print(
             f"{counts['single']} episodes gave a single success image: the env reported success for one step alone. "
             "For more, let it set info['success'] as long as the task is solved, also in steps after an episode's end."
         )
-    return int(interrupted.is_set())
 
 
 def _make(options: Record) -> gymnasium.Env:

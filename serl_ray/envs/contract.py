@@ -71,12 +71,8 @@ def inspect_env(
         bound: bound that rewards must not contradict; without one they are dense.
     """
     keys = _used_keys(env, image_keys, state_keys)
-    space_faults = list(_space_faults(env.observation_space))
-    problems = [text for key, text in space_faults if keys is None or key is None or key in keys]
+    problems, warnings = _space_findings(env.observation_space, keys)
     problems += _selection_problems(env, image_keys, state_keys)
-    warnings = [
-        f"{text} Nothing uses it." for key, text in space_faults if key and keys is not None and key not in keys
-    ]
     if forbidden := [*action_space_problems(env.action_space, setup_mode), *_signature_problems(env)]:
         return CheckReport([*problems, *forbidden], warnings, ["Nothing: the env was neither reset nor moved."])
     shape: Any = env.action_space.shape
@@ -92,6 +88,14 @@ def inspect_env(
         *check_remarks(recording, layout),
     ]
     return CheckReport(list(dict.fromkeys(problems)), warnings, [_reading(layout), *_facts(recording)])
+
+
+def _space_findings(space: gymnasium.Space, keys: set[str] | None) -> tuple[list[str], list[str]]:
+    """Problems of an observation space, and warnings of those parts that nothing uses."""
+    faults = list(_space_faults(space))
+    unused = [(key, text) for key, text in faults if key and keys is not None and key not in keys]
+    problems = [text for key, text in faults if (key, text) not in unused]
+    return problems, [f"{text} Nothing uses it." for _, text in unused]
 
 
 def _used_keys(

@@ -56,18 +56,26 @@ def make_env(
     """
     cameras = all_cameras(image_keys, learned_reward)
     built = build_env(env, setup_mode=setup_mode, image_keys=cameras, env_kwargs=env_kwargs)
-    try:
-        built = in_policy_units(built, action_scale)
-    except ValueError as error:
-        raise ValueError(f"The env {env!r} cannot be used. {error}") from error
-    for problem in action_space_problems(built.action_space, setup_mode):
-        raise ValueError(f"The env {env!r} cannot be used. {problem}")
+    built = _with_policy_actions(built, env, setup_mode, action_scale)
     vectors = default_state_keys(spaces_of(built), image_keys) if state_keys is None else state_keys
     built = Border(built, {*cameras, *vectors})
     if learned_reward:
         built = LearnedReward(built, **learned_reward)
     selected = SelectObservations(built, image_keys, state_keys)
     return stack_frames(ControlRate(selected, control_hz) if control_hz else selected, frame_stack)
+
+
+def _with_policy_actions(
+    built: gymnasium.Env, name: str, setup_mode: str, action_scale: ActionScale | None
+) -> gymnasium.Env:
+    """The env with the policy's units of actions; ValueError where its action space is not that of the set-up."""
+    try:
+        built = in_policy_units(built, action_scale)
+    except ValueError as error:
+        raise ValueError(f"The env {name!r} cannot be used. {error}") from error
+    for problem in action_space_problems(built.action_space, setup_mode):
+        raise ValueError(f"The env {name!r} cannot be used. {problem}")
+    return built
 
 
 def all_cameras(image_keys: Sequence[str], learned_reward: Mapping[str, Any] | None) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ import ray.data
 from serl_ray.data import demos
 from serl_ray.data.errors import DemoError
 from serl_ray.data.reading import rows_where
-from serl_ray.data.replay.ring import row_bytes
+from serl_ray.data.replay.rows import row_bytes
 from serl_ray.data.replay.streaming import DemoStream
 from serl_ray.data.schema import Segment
 from serl_ray.options.sets import OfflineOptions

@@ -12,7 +12,7 @@ from small_runs import SMALL
 from serl_ray.data import demos
 from serl_ray.data.demos import write_demos
 from serl_ray.data.errors import DemoError
-from serl_ray.data.replay.ring import row_bytes
+from serl_ray.data.replay.rows import row_bytes
 from serl_ray.data.schema import ArraySpec, Segment
 from serl_ray.networks.classifier import RewardClassifier
 from serl_ray.rllib import SERLConfig

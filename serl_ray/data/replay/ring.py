@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from serl_ray.data.schema import SCALAR_FIELDS, TRANSITION_FIELDS, ArraySpec, Segment
+from serl_ray.data.replay.rows import new_rows
+from serl_ray.data.schema import TRANSITION_FIELDS, ArraySpec, Segment
 from serl_ray.types import Batch
-from serl_ray.utils.memory import free_memory
-
-logger = logging.getLogger(__name__)
-
-MAX_MEMORY_SHARE = 0.8
-"""Largest share of the free memory that a new buffer may take."""
 
 NO_ROW = -1
 """Next row where no transition starts; previous row where nothing was recorded before."""
@@ -68,23 +62,16 @@ class ReplayBuffer:
             promised: bytes of free memory that other rings will take when they fill.
 
         Raises:
-            MemoryError: the ring needs more than `MAX_MEMORY_SHARE` of the free memory that is not promised.
+            MemoryError: the ring needs more than `rows.MAX_MEMORY_SHARE` of the free memory that is not promised.
         """
-        if capacity < 2 or frame_stack < 1:
-            raise ValueError(
-                f"{name}: capacity is {capacity} (at least 2) and frame_stack is {frame_stack} (at least 1)."
-            )
+        _check_sizes(name, capacity, frame_stack)
         self.observation_spec = dict(observation_spec)
         self.capacity = capacity
         self.frame_stack = frame_stack
         self.name = name
         self.crop_keys = frozenset(crop_keys)
         self._num_crops = max((observation_spec[key].shape[0] for key in crop_keys), default=1)
-        specs = _row_specs(self.observation_spec, action_dim)
-        _reserve_memory(
-            name, self.observation_spec, capacity, capacity * row_bytes(self.observation_spec, action_dim), promised
-        )
-        self._rows = {column: np.zeros((capacity, *spec.shape), spec.dtype) for column, spec in specs.items()}
+        self._rows = new_rows(self.observation_spec, action_dim, capacity, name, promised)
         self._observations = {key: self._rows[f"observations/{key}"] for key in self.observation_spec}
         self._next_row, self._previous_row, self._valid = (
             self._rows[link] for link in ("next_row", "previous_row", "valid")
@@ -262,36 +249,11 @@ class ReplayBuffer:
         return np.stack(columns[::-1], axis=1)
 
 
+def _check_sizes(name: str, capacity: int, frame_stack: int) -> None:
+    """Raises ValueError for a ring without room for a transition, or for samples without an observation."""
+    if capacity < 2 or frame_stack < 1:
+        raise ValueError(f"{name}: capacity is {capacity} (at least 2) and frame_stack is {frame_stack} (at least 1).")
+
+
 def _gather(ring: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
     np.take(ring, rows, axis=0, out=out, mode="clip")  # other modes make a copy
-
-
-def row_bytes(observation_spec: Mapping[str, ArraySpec], action_dim: int) -> int:
-    """Bytes of one row of a ring."""
-    return sum(spec.nbytes for spec in _row_specs(observation_spec, action_dim).values())
-
-
-def _row_specs(observation_spec: Mapping[str, ArraySpec], action_dim: int) -> dict[str, ArraySpec]:
-    """Shapes and dtypes of one row of a ring, by column."""
-    return {
-        **{f"observations/{key}": spec for key, spec in observation_spec.items()},
-        "actions": ArraySpec((action_dim,), np.dtype(np.float32)),
-        **{field: ArraySpec((), dtype) for field, dtype in SCALAR_FIELDS.items()},
-        "next_row": ArraySpec((), np.dtype(np.int64)),
-        "previous_row": ArraySpec((), np.dtype(np.int64)),
-        "valid": ArraySpec((), np.dtype(bool)),
-    }
-
-
-def _reserve_memory(
-    name: str, observation_spec: Mapping[str, ArraySpec], capacity: int, nbytes: int, promised: int
-) -> None:
-    """Logs the size of a ring, and raises MemoryError if there is not enough memory."""
-    num_cameras = sum(len(spec.shape) >= 3 for spec in observation_spec.values())
-    free = max(free_memory() - promised, 0)
-    cost = f"{name}: {capacity:,} observations, {num_cameras} cameras, {nbytes / 1e9:.1f} GB; {free / 1e9:.0f} GB free"
-    logger.info(cost)
-    if nbytes > MAX_MEMORY_SHARE * free:
-        raise MemoryError(
-            f"{cost}, of which {MAX_MEMORY_SHARE:.0%} may be used. Choose a smaller --capacity or fewer cameras."
-        )
