@@ -33,6 +33,8 @@ GRIPPER_COMMANDS = (-1.0, 0.0, 1.0)
 """Commands of a gripper in an env: close, hold, open."""
 GRIPPER_CHOICES = len(GRIPPER_COMMANDS)
 """Number of choices of a gripper; the grasp critic numbers the commands 0, 1, 2."""
+GRASP_PENALTY = -0.02
+"""Penalty of each useless gripper command: closing a closed gripper, or opening an open one."""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
-"""The house: which room may import which, what importing costs, and the names at the door."""
+"""The house: which room may import which, what importing costs, how long things are, and the names at the door."""
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -17,9 +19,16 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import import_graph  # noqa: E402
 
 sys.path.remove(str(ROOT / "scripts"))
+PACKAGE = sorted((ROOT / "serl_ray").rglob("*.py"))
 FILES = import_graph.file_graph()
 ROOMS = import_graph.room_graph(FILES)
 CORE = ("serl_ray.agents.sac", "serl_ray.networks.classifier", "serl_ray.networks.original")
+SHARED = {
+    "main": "every command has its entry, which serl_ray.cli.main calls by this name",
+    "logger": "every module writes into a log of its own",
+    "T": "a type variable belongs to the signatures of its module",
+}
+"""Names that may be defined in several modules, and why."""
 HEAVY = ("torch", "ray", "gymnasium", "pyarrow", "matplotlib", "mujoco", "pandas", "scipy")
 
 
@@ -33,6 +42,54 @@ def test_imports_point_inwards():
 
 def test_every_room_has_its_ring_and_there_are_few():
     assert set(ROOMS) <= set(import_graph.RING_OF) and len(ROOMS) <= 18
+
+
+def names_in(source: str) -> list[str]:
+    """The public names that a module defines at its top level: functions, classes, types and constants."""
+    found = []
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.append(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found += [
+                name.id
+                for target in targets
+                for name in ast.walk(target)
+                if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
+            ]
+    return [name for name in dict.fromkeys(found) if not name.startswith("_")]
+
+
+def lengths_in(source: str) -> dict[str, int]:
+    """The lines of each function, nested ones and methods too; the longest of those with one name."""
+    lengths: dict[str, int] = defaultdict(int)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lengths[node.name] = max(lengths[node.name], (node.end_lineno or 0) - node.lineno + 1)
+    return dict(lengths)
+
+
+def test_the_names_and_lengths_of_a_module_are_found():
+    source = "A, _B = 1, 2\nC: int = 3\nclass D:\n    def e(self):\n        pass\nasync def f(): pass\n"
+    assert names_in(source) == ["A", "C", "D", "f"] and lengths_in(source) == {"e": 2, "f": 1}
+
+
+def test_a_public_name_means_one_thing_in_the_whole_package():
+    homes = defaultdict(list)
+    for path in PACKAGE:
+        for name in names_in(path.read_text(encoding="utf-8")):
+            homes[name].append(path.relative_to(ROOT).as_posix())
+    shared = {name: places for name, places in homes.items() if len(places) > 1}
+    assert not {name: places for name, places in shared.items() if name not in SHARED}, "rename, or import the one"
+    assert shared.keys() == SHARED.keys()
+
+
+@pytest.mark.parametrize("path", PACKAGE, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_functions_and_files_are_short(path):
+    source = path.read_text(encoding="utf-8")
+    assert not {name: lines for name, lines in lengths_in(source).items() if lines > 40}
+    assert len(source.splitlines()) <= 300
 
 
 def modules_after(code: str) -> set[str]:

@@ -22,7 +22,7 @@ from ray.data._internal.object_extensions.arrow import ArrowPythonObjectType
 from serl_ray.data.demos import read_file
 from serl_ray.data.errors import DemoError
 from serl_ray.data.formats.lerobot.folder import LeRobotFolder
-from serl_ray.data.formats.lerobot.video import VideoWriter, read_frames
+from serl_ray.data.formats.lerobot.video import VideoWriter, read_video_frames
 from serl_ray.data.formats.lerobot.writer import LeRobotFormat, write_lerobot
 from serl_ray.data.formats.parquet import read_segments, write_episode, write_shards
 from serl_ray.data.schema import Segment
@@ -269,7 +269,7 @@ def test_a_video_is_no_playlist(tmp_path, playlist):
     video.close()
     (tmp_path / "video.mp4").write_text(playlist)
     with pytest.raises(ValueError, match="not a video"):
-        read_frames(str(tmp_path / "video.mp4"), 0.0, 1, 10)
+        read_video_frames(str(tmp_path / "video.mp4"), 0.0, 1, 10)
 
 
 @pytest.mark.parametrize("place", ["../../../secret", "/etc"])

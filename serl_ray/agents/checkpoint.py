@@ -25,9 +25,9 @@ from serl_ray.types import ActionLayout, ActionScale
 
 T = TypeVar("T")
 
-TENSORS_FILE = "agent.safetensors"
-CONFIG_FILE = "agent.json"
-FORMAT_VERSION = 3
+AGENT_TENSORS = "agent.safetensors"
+AGENT_FILE = "agent.json"
+AGENT_FORMAT = 3
 UNDESCRIBED = (KeyError, TypeError, AttributeError, RuntimeError, ValueError, OverflowError)
 """Exceptions raised by damaged descriptions."""
 
@@ -36,9 +36,9 @@ def save_agent(agent: Agent, path: Path) -> dict[str, str]:
     """Writes `agent.safetensors` and `agent.json` into the folder `path`; returns the SHA-256 of each by its name."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in agent.state.tensors().items()}
     data = save(tensors)
-    digests = {TENSORS_FILE: hashlib.sha256(data).hexdigest()}
+    digests = {AGENT_TENSORS: hashlib.sha256(data).hexdigest()}
     description = {
-        "format_version": FORMAT_VERSION,
+        "format_version": AGENT_FORMAT,
         "config": agent.config.model_dump(mode="json"),
         "layout": dataclasses.asdict(agent.layout),
         "spec": dataclasses.asdict(agent.spec),
@@ -47,9 +47,9 @@ def save_agent(agent: Agent, path: Path) -> dict[str, str]:
         "sha256": digests,
     }
     with new_folder(path) as new:
-        write_file(new / TENSORS_FILE, data)
-        write_sealed(new / CONFIG_FILE, description)
-    return digests | {CONFIG_FILE: sha256_of(path / CONFIG_FILE)}
+        write_file(new / AGENT_TENSORS, data)
+        write_sealed(new / AGENT_FILE, description)
+    return digests | {AGENT_FILE: sha256_of(path / AGENT_FILE)}
 
 
 def load_agent(path: Path, device: torch.device | str) -> Agent:
@@ -71,13 +71,13 @@ def load_agent(path: Path, device: torch.device | str) -> Agent:
             described = _networks_to_fill(config.networks, layout, spec)
     except UNDESCRIBED as error:
         raise ValueError(
-            f"{path / CONFIG_FILE} is damaged: it describes no agent ({error!r}). Take another copy."
+            f"{path / AGENT_FILE} is damaged: it describes no agent ({error!r}). Take another copy."
         ) from error
     tensors = read_tensors(path)
     for name, tensor in described.state_dict().items():  # before memory is allocated for an untrusted description
         if f"networks.{name}" not in tensors or tensors[f"networks.{name}"].shape != tensor.shape:
             raise ValueError(
-                f"{path} is damaged: {CONFIG_FILE} describes {name} as {tuple(tensor.shape)}, the tensors do not."
+                f"{path} is damaged: {AGENT_FILE} describes {name} as {tuple(tensor.shape)}, the tensors do not."
             )
     networks = _networks_to_fill(config.networks, layout, spec)
     agent = make_agent(layout, spec, config, device=device, seed=seed, networks=networks)
@@ -93,10 +93,10 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         FileNotFoundError: the folder holds no agent.
         ValueError: the file is damaged.
     """
-    file = path / TENSORS_FILE
+    file = path / AGENT_TENSORS
     if not file.is_file():
-        raise FileNotFoundError(f"{path} holds no agent: there is no {TENSORS_FILE} in it.")
-    check_files(path, _describe(path)["sha256"], [TENSORS_FILE])
+        raise FileNotFoundError(f"{path} holds no agent: there is no {AGENT_TENSORS} in it.")
+    check_files(path, _describe(path)["sha256"], [AGENT_TENSORS])
     try:
         return load_file(file)
     except SafetensorError as error:
@@ -129,11 +129,11 @@ def _scale_in(description: dict[str, Any], layout: ActionLayout) -> ActionScale 
 
 
 def _describe(path: Path) -> dict[str, Any]:
-    description = read_json(path / CONFIG_FILE, "agent")
-    if description.get("format_version") != FORMAT_VERSION:
+    description = read_json(path / AGENT_FILE, "agent")
+    if description.get("format_version") != AGENT_FORMAT:
         version = description.get("format_version")
-        raise ValueError(f"{path} has format version {version!r}; this release reads {FORMAT_VERSION}.")
-    check_seal(path / CONFIG_FILE, description)
+        raise ValueError(f"{path} has format version {version!r}; this release reads {AGENT_FORMAT}.")
+    check_seal(path / AGENT_FILE, description)
     return description
 
 

@@ -12,7 +12,7 @@ from serl_ray.benchmarks.timing import Row, medians, print_report
 from serl_ray.data.replay.maps import FrameEncoder
 from serl_ray.utils.options import Options
 
-STATE_DIM, ACTION_DIM = 18, 6
+STATE_DIM, ARM_DIM = 18, 6
 
 
 class Acting(Options):
@@ -28,7 +28,7 @@ class Acting(Options):
     def run(self) -> None:
         """Times, and reports."""
         rng = np.random.default_rng(0)
-        agent = SACAgent(("image",), ACTION_DIM, device="cpu")
+        agent = SACAgent(("image",), ARM_DIM, device="cpu")
         state = {"state": rng.normal(size=STATE_DIM).astype(np.float32)}
         frame = {"image": rng.integers(0, 256, (128, 128, 3), np.uint8)}
         encode = FrameEncoder(("image",), "random", self.crops)

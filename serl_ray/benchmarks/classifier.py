@@ -10,17 +10,16 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from serl_ray.benchmarks.commands import cameras_of, run_serl, words
+from serl_ray.benchmarks.commands import SETUP_MODE, cameras_of, run_serl, words
 from serl_ray.benchmarks.timing import Row, print_report
 from serl_ray.data.observations import stack_observations
 from serl_ray.files.pickles import load_pickle
-from serl_ray.networks.classifier import CONFIG_FILE, RewardClassifier
+from serl_ray.networks.classifier import CLASSIFIER_FILE, RewardClassifier
 from serl_ray.runs.log import read_results
 from serl_ray.runs.plots import plot_success_curves
 from serl_ray.utils.options import Options
 
-SETUP_MODE = "single-arm-learned-gripper"
-CAMERAS = cameras_of(SETUP_MODE)
+IMAGE_KEYS = cameras_of(SETUP_MODE)
 NO_REWARDS = ("--env_kwargs", "rewards", "False")
 FRESH_SEED = 50_000
 
@@ -51,10 +50,10 @@ class Classifier(Options):
         recorded = time.monotonic()
         if not classifier.exists():
             flags = ["--success_dir", str(frames / "success"), "--failure_dir", str(frames / "failure")]
-            options = ["--image_keys", *CAMERAS, "--output_dir", str(classifier), *words(self.settings)]
+            options = ["--image_keys", *IMAGE_KEYS, "--output_dir", str(classifier), *words(self.settings)]
             run_serl("train-classifier", *flags, *options)
         trained = time.monotonic()
-        described = json.loads((classifier / CONFIG_FILE).read_text())
+        described = json.loads((classifier / CLASSIFIER_FILE).read_text())
         promised = described["options"]["max_false_positive_rate"]
         rows = [
             Row("recording of frames", (recorded - started) / 60, "min"),
@@ -111,9 +110,18 @@ class Classifier(Options):
         demos, run = self.save_dir / f"demos-{name}.pkl", self.save_dir / f"hybrid-{name}"
         started = time.monotonic()
         if not demos.exists():
-            run_serl("record", "--output", str(demos), "--image_keys", *CAMERAS, *reward)
+            run_serl("record", "--output", str(demos), "--image_keys", *IMAGE_KEYS, *reward)
         if not run.exists():
-            flags = ["--preset", "tabletop", "--image_keys", *CAMERAS, "--demo_paths", str(demos), "--num_workers", "1"]
+            flags = [
+                "--preset",
+                "tabletop",
+                "--image_keys",
+                *IMAGE_KEYS,
+                "--demo_paths",
+                str(demos),
+                "--num_workers",
+                "1",
+            ]
             flags += ["--evaluation_workers", "1", "--max_steps", str(self.max_steps), "--evaluation_episodes", "50"]
             run_serl("train", *flags, *reward, *positives, "--save_dir", str(run))
         minutes = (time.monotonic() - started) / 60
@@ -125,4 +133,4 @@ class Classifier(Options):
         return {"env": "tabletop", "setup_mode": SETUP_MODE, "label": label, "curve": curve, **last}, minutes
 
     def _record(self, *flags: str) -> None:
-        run_serl("record", "--image_keys", *CAMERAS, *NO_REWARDS, *flags)
+        run_serl("record", "--image_keys", *IMAGE_KEYS, *NO_REWARDS, *flags)

@@ -12,13 +12,15 @@ from typing import Any
 from serl_ray.rllib.checkpoint import checkpoint_of, read_run
 from serl_ray.runs.log import LOGS, read_results
 
-CAMERAS = {"single": ("image", "wrist"), "dual": ("left_wrist", "right_wrist")}
+SETUP_MODE = "single-arm-learned-gripper"
+"""Set-up of the sections that measure one alone."""
+CAMERAS_BY_ARMS = {"single": ("image", "wrist"), "dual": ("left_wrist", "right_wrist")}
 """Two for each number of arms, in the tabletop."""
 
 
 def cameras_of(setup_mode: str) -> tuple[str, ...]:
     """The two cameras that a set-up is learned from."""
-    return CAMERAS[setup_mode.split("-")[0]]
+    return CAMERAS_BY_ARMS[setup_mode.split("-")[0]]
 
 
 def run_serl(command: str, *flags: str, threads: int | None = None) -> None:

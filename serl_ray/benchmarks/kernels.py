@@ -15,7 +15,7 @@ from serl_ray.networks.kernels import Adam, batch_innermost, channels_last_, dro
 from serl_ray.networks.resnet import ResNet10
 from serl_ray.utils.options import Options
 
-CHANNELS, EMBEDDINGS, DROPOUT = 512, 8, 0.1
+TRUNK_CHANNELS, EMBEDDINGS, DROPOUT = 512, 8, 0.1
 SIZES = (*((512, 64),) * 40, *((4096, 256),) * 2)
 """Shapes of parameters like those of an agent with two cameras: 3.4 million numbers, most of them in two matrices."""
 
@@ -53,12 +53,12 @@ class Kernels(Options):
         print_report("kernels", self.flat(), rows + ratios, self.save_dir)
 
     def _masks(self) -> Pair:
-        size, generator = (self.batch_size, CHANNELS * EMBEDDINGS), torch.Generator()
+        size, generator = (self.batch_size, TRUNK_CHANNELS * EMBEDDINGS), torch.Generator()
         return lambda: dropout_mask(*size, DROPOUT, generator), lambda: torch.rand(size, generator=generator) >= DROPOUT
 
     def _embeddings(self) -> Pair:
-        maps = torch.randn(self.batch_size, 4, 4, CHANNELS).half()
-        embedding = torch.randn(4, 4, CHANNELS, EMBEDDINGS, requires_grad=True)
+        maps = torch.randn(self.batch_size, 4, 4, TRUNK_CHANNELS).half()
+        embedding = torch.randn(4, 4, TRUNK_CHANNELS, EMBEDDINGS, requires_grad=True)
 
         def fast() -> None:
             embed_maps(batch_innermost(maps), embedding).sum().backward()

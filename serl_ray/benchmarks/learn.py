@@ -18,7 +18,7 @@ from serl_ray.runs.policy import load_policy
 from serl_ray.types import SETUP_MODES, SetupMode
 from serl_ray.utils.options import Options
 
-COLUMNS = {
+TABLE_COLUMNS = {
     "env": "env",
     "set-up": "setup_mode",
     "input": "input",
@@ -67,9 +67,9 @@ class Learn(Options):
             outcomes.append(outcome)
             append_outcome(outcome, self.flat(), self.save_dir)
         plot_success_curves(outcomes, self.save_dir / "curves.png")
-        print(f"\n| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
+        print(f"\n| {' | '.join(TABLE_COLUMNS)} |\n|{'---|' * len(TABLE_COLUMNS)}")
         for outcome in outcomes:
-            print(f"| {' | '.join(str(outcome[key]) for key in COLUMNS.values())} |")
+            print(f"| {' | '.join(str(outcome[key]) for key in TABLE_COLUMNS.values())} |")
 
     def _outcomes(self) -> Iterator[dict[str, object]]:
         for mode in self.setup_modes:

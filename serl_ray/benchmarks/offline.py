@@ -11,7 +11,7 @@ import psutil
 import ray
 from tqdm import tqdm
 
-from serl_ray.benchmarks.commands import cameras_of, run_serl
+from serl_ray.benchmarks.commands import SETUP_MODE, cameras_of, run_serl
 from serl_ray.benchmarks.runs import measured
 from serl_ray.benchmarks.timing import Row, print_report
 from serl_ray.cluster.start import start_here
@@ -23,8 +23,6 @@ from serl_ray.rllib.buffers import demos_as_seen
 from serl_ray.rllib.offline_data import demo_spaces
 from serl_ray.runs.train import start_for
 from serl_ray.utils.options import Options
-
-SETUP_MODE = "single-arm-learned-gripper"
 
 
 class Offline(Options):

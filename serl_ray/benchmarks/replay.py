@@ -14,8 +14,8 @@ from serl_ray.data.schema import ArraySpec, Segment
 from serl_ray.utils.options import Options
 
 EPISODE, FRAGMENT, ACTION_DIM = 100, 10, 7
-STATE = {"state": ArraySpec((18,), np.dtype(np.float32))}
-CAMERAS = {
+STATE_SPECS = {"state": ArraySpec((18,), np.dtype(np.float32))}
+CAMERA_SPECS = {
     "raw frames": {"image": ArraySpec((128, 128, 3), np.dtype(np.uint8))},
     "maps": {"image": ArraySpec((4, 4, 4, 512), np.dtype(np.float16))},
 }
@@ -35,15 +35,20 @@ class Replay(Options):
 
     def run(self) -> None:
         """Times, and reports."""
-        rows = [row for name, camera in CAMERAS.items() for row in self._measure(name, camera)]
+        rows = [row for name, camera in CAMERA_SPECS.items() for row in self._measure(name, camera)]
         rows += [
-            Row("insertion, state alone", self._fill(ReplayBuffer(STATE, ACTION_DIM, self.capacity)), "/s", ">= 40000")
+            Row(
+                "insertion, state alone",
+                self._fill(ReplayBuffer(STATE_SPECS, ACTION_DIM, self.capacity)),
+                "/s",
+                ">= 40000",
+            )
         ]
         print_report("replay", self.flat(), rows, self.save_dir)
 
     def _measure(self, name: str, camera: dict[str, ArraySpec]) -> Iterator[Row]:
         crop_keys = ("image",) if name == "maps" else ()
-        buffer = ReplayBuffer(camera | STATE, ACTION_DIM, self.capacity, crop_keys=crop_keys)
+        buffer = ReplayBuffer(camera | STATE_SPECS, ACTION_DIM, self.capacity, crop_keys=crop_keys)
         insertion = self._fill(buffer)
         rng, batch = np.random.default_rng(0), buffer.empty_batch(self.batch_size)
         sampled = batch["observations"]["image"]
@@ -58,7 +63,7 @@ class Replay(Options):
 
         seconds = medians({"sample": lambda: buffer.sample_into(batch, rng), "gather": gather}, self.repeats)
         if name == "raw frames":
-            specs = {**camera, **STATE, "action": ArraySpec((ACTION_DIM,), np.dtype(np.float32))}
+            specs = {**camera, **STATE_SPECS, "action": ArraySpec((ACTION_DIM,), np.dtype(np.float32))}
             once = sum(spec.nbytes for spec in specs.values())
             yield Row(
                 f"{name}: bytes a row / bytes of a frame, state and action",

@@ -21,7 +21,7 @@ from serl_ray.rllib.sampling import rollout_env
 from serl_ray.runs.train import start_for
 from serl_ray.utils.options import Options
 
-CAMERAS = {"state": (), "two cameras": ("image", "wrist")}
+INPUTS = {"state": (), "two cameras": ("image", "wrist")}
 
 
 class Rollout(Options):
@@ -44,7 +44,7 @@ class Rollout(Options):
         """Times, and reports."""
         start_for(HybridRun.of(num_workers=1))
         rows = []
-        for name, cameras in CAMERAS.items():
+        for name, cameras in INPUTS.items():
             bare, worker = self._rates(HybridRun.of(num_workers=1, image_keys=cameras, **PRESETS["tabletop"]))
             rows += [
                 Row(f"{name}: bare loop", median(bare), "steps/s"),

@@ -14,7 +14,7 @@ import ray
 import torch
 from ray.cluster_utils import Cluster
 
-from serl_ray.benchmarks.rollout import CAMERAS, bare_loop
+from serl_ray.benchmarks.rollout import INPUTS, bare_loop
 from serl_ray.benchmarks.runs import measured, wait_until_idle
 from serl_ray.benchmarks.timing import Row, print_report
 from serl_ray.options.presets import PRESETS
@@ -46,7 +46,7 @@ class Scaling(Options):
         """Measures, and reports."""
         with _nodes(max(self.workers)):
             rows = [Row("traffic of the idle nodes", _idle_traffic() / 1024, "KiB/s")]
-            for name, cameras in CAMERAS.items():
+            for name, cameras in INPUTS.items():
                 options = {"image_keys": cameras, "evaluate_every": 0, "max_steps": 10**9, **PRESETS["tabletop"]}
                 rows += self._free(name, options) + self._held(name, options)
         print_report("scaling", self.flat(), rows, self.save_dir)

@@ -34,10 +34,10 @@ from serl_ray.utils.options import Options
 MODE = "single-arm-learned-gripper"
 SAMPLES = "soak.jsonl"
 MEMORY = ("learner_mb", "workers_mb", "ray_mb")
-FILES = ("learner_files", "workers_files")
+OPEN_FILES = ("learner_files", "workers_files")
 STORE = ("object_store_mb",)
 RATES = ("env_steps_per_second", "learner_steps_per_second")
-PANELS = {"memory, MB": MEMORY, "open files": FILES, "object store, MB": STORE, "steps a second": RATES}
+SOAK_PANELS = {"memory, MB": MEMORY, "open files": OPEN_FILES, "object store, MB": STORE, "steps a second": RATES}
 
 
 class WatchedEnv(gymnasium.Wrapper):
@@ -189,7 +189,7 @@ def _flatness(samples: list[dict[str, float]]) -> list[Row]:
     growth = "growth from the second quarter to the last"
     return [
         *(Row(f"{name}: {growth}", 100 * (after[name] / before[name] - 1), "%", "<= 3 %") for name in MEMORY),
-        *(Row(f"{name}: {growth}", after[name] - before[name], "", "<= 0") for name in FILES + STORE),
+        *(Row(f"{name}: {growth}", after[name] - before[name], "", "<= 0") for name in OPEN_FILES + STORE),
         *(Row(f"{name}, second quarter", before[name], "/s") for name in RATES),
         *(Row(f"{name}: last quarter / second", after[name] / before[name], "", ">= 0.95") for name in RATES),
     ]
@@ -197,7 +197,7 @@ def _flatness(samples: list[dict[str, float]]) -> list[Row]:
 
 def _plot(samples: list[dict[str, float]], path: Path) -> None:
     figure = Figure(figsize=(11, 7), layout="constrained")
-    for axes, (title, names) in zip(figure.subplots(2, 2).flat, PANELS.items(), strict=True):
+    for axes, (title, names) in zip(figure.subplots(2, 2).flat, SOAK_PANELS.items(), strict=True):
         for name in names:
             axes.plot([sample["minutes"] for sample in samples], [sample[name] for sample in samples], label=name)
         axes.set(title=title, xlabel="minutes", ylim=(0, None))

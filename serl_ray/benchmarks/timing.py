@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-PACKAGES = ("torch", "ray", "numpy", "mujoco", "serl-ray")
+MEASURED_PACKAGES = ("torch", "ray", "numpy", "mujoco", "serl-ray")
 CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -52,7 +52,7 @@ def machine() -> dict[str, Any]:
         "torch_threads": torch.get_num_threads(),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),
-        **{package: version(package) for package in PACKAGES},
+        **{package: version(package) for package in MEASURED_PACKAGES},
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import ray.data
 
+from serl_ray.data.demos import PARQUET
 from serl_ray.data.formats.parquet import read_segments
 from serl_ray.data.observations import image_fix
 from serl_ray.data.replay.maps import FrameEncoder
@@ -19,7 +20,6 @@ from serl_ray.files.images import decode
 from serl_ray.files.paths import PICKLES
 from serl_ray.files.pickles import load_pickle
 
-PARQUET = (".parquet",)
 IMAGE_FILES = (".png", ".jpg", ".jpeg")
 NOTES = ("_label", "_episode", "_source", "_is_hard", "_sizes")
 """Columns of a row besides the cameras; `_sizes` holds the image size of each camera as text."""
@@ -75,7 +75,7 @@ def image_files(folder: str, image_keys: Sequence[str]) -> list[Path]:
     root = Path(folder).expanduser().absolute()
     if not root.is_dir():
         raise FileNotFoundError(f"{folder}: there is no such folder.")
-    files = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in (*PICKLES, *PARQUET, *IMAGE_FILES)]
+    files = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in (*PICKLES, PARQUET, *IMAGE_FILES)]
     others = image_keys[1:]
     files = [path for path in files if not (path.suffix.lower() in IMAGE_FILES and path.parent.name in others)]
     if not files:
@@ -92,7 +92,7 @@ def _read_rows(item: dict[str, Any], image_keys: tuple[str, ...], num_classes: i
     try:
         if suffix in PICKLES:
             rows = _from_pickle(path, label, image_keys)
-        elif suffix in PARQUET:
+        elif suffix == PARQUET:
             rows = _from_parquet(path, label, image_keys)
         else:
             rows = _from_image(path, item["folder"], label, image_keys)

@@ -10,7 +10,14 @@ from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 
-METRICS = ("auc", "average_precision", "precision", "recall", "false_positive_rate", "false_positive_rate_upper_bound")
+CLASSIFIER_METRICS = (
+    "auc",
+    "average_precision",
+    "precision",
+    "recall",
+    "false_positive_rate",
+    "false_positive_rate_upper_bound",
+)
 """Metrics of `held_out_metrics` that measure the quality of a classifier."""
 MIN_SUCCESSES = 15
 """Number of held-out success images below which recall and AUC are hardly known."""

@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class Outcome:
+class TrainedClassifier:
     """Result of training: the classifier, its threshold, and held-out metrics."""
 
     classifier: RewardClassifier
@@ -59,7 +59,7 @@ class Frames:
     num_train: int
 
 
-def train_classifier(options: ClassifierOptions, frames: Frames | None = None) -> Outcome:
+def train_classifier(options: ClassifierOptions, frames: Frames | None = None) -> TrainedClassifier:
     """Trains, chooses the threshold, and writes the classifier and its report to `save_dir`.
 
     Args:
@@ -257,7 +257,7 @@ def _finish(
     probabilities: np.ndarray,
     is_success: np.ndarray,
     history: list[dict[str, float]],
-) -> Outcome:
+) -> TrainedClassifier:
     """Chooses the threshold and writes the folder atomically."""
     threshold = choose_threshold(probabilities, is_success, options.max_false_positive_rate)
     classifier.threshold = threshold.value
@@ -277,4 +277,4 @@ def _finish(
     if options.save_dir.exists():
         options.save_dir.rmdir()
     new.rename(options.save_dir)
-    return Outcome(classifier, threshold, metrics)
+    return TrainedClassifier(classifier, threshold, metrics)

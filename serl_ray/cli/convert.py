@@ -13,7 +13,7 @@ from serl_ray.cli.parser import given_options
 from serl_ray.files.paths import PICKLES
 from serl_ray.utils.options import Options, Role
 
-Format = Literal["pickle", "parquet", "lerobot-v3", "lerobot-v2.1"]
+TargetFormat = Literal["pickle", "parquet", "lerobot-v3", "lerobot-v2.1"]
 
 
 class Convert(Options):
@@ -30,7 +30,7 @@ class Convert(Options):
     these."""
     target: Annotated[Path, Role.POSITIONAL]
     """New name to write to: a .pkl file for a pickle, otherwise a folder."""
-    to: Format | None = None
+    to: TargetFormat | None = None
     """Format to write; by default a pickle where the target ends in .pkl, otherwise Parquet."""
     videos: bool = False
     """Write LeRobot's cameras as H.264 videos, which are small and lose detail, in place of exact PNG images."""
@@ -54,7 +54,7 @@ class Convert(Options):
     """Leave out episodes that do not fit; print their number and what is wrong with the first."""
 
     @property
-    def format(self) -> Format:
+    def format(self) -> TargetFormat:
         """The format to write."""
         return self.to or ("pickle" if self.target.suffix in PICKLES else "parquet")
 

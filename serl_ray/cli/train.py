@@ -26,7 +26,7 @@ def main(argv: Sequence[str]) -> None:
     print(f"{played[0].upper()}{played[1:]} after {int(result['env/steps'])} env steps.")
     print_folder(options)
     _write_video(options)
-    print(f"Next: {next_command(options)}")
+    print(f"Next: {evaluation_command(options)}")
 
 
 def _write_video(options: Train) -> None:
@@ -47,7 +47,7 @@ def _write_video(options: Train) -> None:
     print(f"Video {options.run.save_dir / VIDEO}")
 
 
-def next_command(options: Train) -> str:
+def evaluation_command(options: Train) -> str:
     """The command that evaluates the run, ready to be pasted."""
     from serl_ray.envs.make import BUNDLED_ENVS
     from serl_ray.runs.log import VIDEOS

@@ -9,7 +9,7 @@ from serl_ray.classifier.config import ClassifierOptions
 from serl_ray.cli.parser import parse_over_file
 
 if TYPE_CHECKING:
-    from serl_ray.classifier.train import Outcome
+    from serl_ray.classifier.train import TrainedClassifier
 
 
 def main(argv: Sequence[str]) -> None:
@@ -24,7 +24,7 @@ def main(argv: Sequence[str]) -> None:
     print("\n".join(summary(options, train_classifier(options))))
 
 
-def summary(options: ClassifierOptions, outcome: Outcome) -> list[str]:
+def summary(options: ClassifierOptions, outcome: TrainedClassifier) -> list[str]:
     """Lines on the held-out metrics, the threshold's promise, and where the classifier is."""
     from serl_ray.classifier.report import MOST_WRONG_FILE, REPORT_FILE
     from serl_ray.classifier.scores import MIN_SUCCESSES

@@ -26,7 +26,7 @@ def main(argv: Sequence[str]) -> None:
     print(f"After {int(result['learner/steps'])} learner steps:")
     print("\n".join(_judgements(options, result)))
     print_folder(options)
-    print(f"Next: {next_command(options)}")
+    print(f"Next: {hybrid_command(options)}")
 
 
 def _judgements(options: TrainOffline, result: dict[str, Any]) -> list[str]:
@@ -42,7 +42,7 @@ def _judgements(options: TrainOffline, result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def next_command(options: TrainOffline) -> str:
+def hybrid_command(options: TrainOffline) -> str:
     """A hybrid run from this policy, with the options of this run that a hybrid run has."""
     defaults = HybridRun.of(reward=options.reward.reward).flat()
     left_out = {

@@ -12,8 +12,8 @@ from serl_ray.utils.options import Options, Role
 if TYPE_CHECKING:
     from serl_ray.sweeps.outcome import Outcome
 
-COMMANDS = {"hybrid": "train", "offline": "train-offline", "classifier": "train-classifier"}
-SHOWN = 20
+TRAINERS = {"hybrid": "train", "offline": "train-offline", "classifier": "train-classifier"}
+NUM_SHOWN = 20
 """Configurations in the table that is printed."""
 
 
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> None:
         print(f"{len(failed)} of {len(outcome.trials)} trials have failed: {failed[0].error} See {folder / TABLE}.")
     print("\n".join(_comparison(outcome, sweep.metric)))
     print(f"All trials {folder / TABLE}, plots {folder}/parallel_coordinates.png and {folder}/curves.png")
-    print(f"Next: serl {COMMANDS[sweep.trains]} --config {folder / BEST}")
+    print(f"Next: serl {TRAINERS[sweep.trains]} --config {folder / BEST}")
 
 
 def _table(outcome: Outcome, metric: str) -> list[str]:
@@ -61,7 +61,7 @@ def _table(outcome: Outcome, metric: str) -> list[str]:
 
     names = list(outcome.ranked[0].values)
     lines = ["", f"| {' | '.join([*names, metric, 'trials'])} |", f"|{'---|' * (len(names) + 2)}"]
-    for one in outcome.ranked[:SHOWN]:
+    for one in outcome.ranked[:NUM_SHOWN]:
         lines.append(f"| {' | '.join([*map(short, one.values.values()), one.spread(), str(len(one.trials))])} |")
     return lines
 

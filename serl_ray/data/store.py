@@ -14,7 +14,7 @@ from serl_ray.data.formats.parquet import write_episode
 from serl_ray.data.schema import ArraySpec, Segment
 from serl_ray.files.paths import PICKLES
 
-PARTS = ".recording"
+PARTS_SUFFIX = ".recording"
 """Suffix of the folder next to a pickle that holds its episodes until the recording is complete."""
 
 
@@ -37,7 +37,7 @@ class DemoStore:
         if target.suffix not in ("", *PICKLES):
             raise ValueError(f"{target} ends in {target.suffix!r}: name a .pkl file, or a folder for Parquet files.")
         self.target, self.is_pickle = target, target.suffix in PICKLES
-        self._folder = target.with_name(target.name + PARTS) if self.is_pickle else target
+        self._folder = target.with_name(target.name + PARTS_SUFFIX) if self.is_pickle else target
         there = [path for path in {target, self._folder} if path.exists()]
         if there and not resume:
             raise FileExistsError(f"{there[0]} exists already. Choose another --output, or continue it with --resume.")

@@ -19,6 +19,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from serl_ray.types import GRASP_PENALTY
 from serl_ray.utils.errors import SetupError
 
 try:
@@ -35,8 +36,7 @@ CAMERAS = {"front": "front", "image": "front", "wrist": "handcam_rgb"}
 """Cameras of gym-hil's scene by observation key."""
 
 STEP_SIZE = 0.025  # metres that a full-scale action moves the tip's target in a step of 0.1 s
-GRASP_PENALTY = -0.02
-LIFT_HEIGHT = 0.1  # metres above its resting height to which the cube must be lifted
+SUCCESS_HEIGHT = 0.1  # metres above its resting height to which the cube must be lifted
 HOLDING_DISTANCE = 0.05  # largest distance in metres between the tip and a held cube
 AREA_MARGIN = 0.05  # metres by which the cube may leave the area of its start positions
 WORKSPACE_CENTRE = np.array([0.4, 0.0, 0.1])  # metres, base frame
@@ -169,7 +169,7 @@ class PandaPickCube(FrankaGymEnv):
         return self._renderers[size].render(self._data, camera)
 
     def _is_success(self) -> bool:
-        lifted = self._cube[2] - self._rest_height > LIFT_HEIGHT
+        lifted = self._cube[2] - self._rest_height > SUCCESS_HEIGHT
         return bool(lifted and np.linalg.norm(self._cube - self._tip) < HOLDING_DISTANCE)
 
     def _has_left_area(self) -> bool:

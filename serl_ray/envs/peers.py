@@ -19,9 +19,9 @@ PEERS_PENALTY = "discrete_penalty"
 """LeRobot's and gym-hil's name of the penalty of a gripper's command."""
 OLD_PENALTY = "gripper_penalty"
 """Name of that penalty in older releases of LeRobot."""
-ENDS = ("terminate_episode", "failure")
+EPISODE_ENDS = ("terminate_episode", "failure")
 """LeRobot's flags of an operator who ends an episode."""
-AGAIN = "rerecord_episode"
+RERECORD = "rerecord_episode"
 """Flag of LeRobot's and gym-hil's operator who wants an episode to be recorded again."""
 FINAL_OBSERVATIONS = ("final_obs", "final_observation", "terminal_observation")
 """Names of an episode's last observation in gymnasium and Stable-Baselines3, where the env has reset itself and returns
@@ -75,19 +75,19 @@ def unread(info: dict[Any, Any], is_end: bool) -> Iterator[tuple[str, str]]:
         is_end: whether the step ended the episode.
     """
     info = _plain(info)
-    for name in ENDS:
+    for name in EPISODE_ENDS:
         if is_true(info.get(name)) and not is_end:
             text = (
                 f"info[{name!r}] is true, and the episode goes on: return terminated where the task is over for good, "
                 "or truncated where it is broken off."
             )
             yield name, text
-    if is_true(info.get(AGAIN)):
+    if is_true(info.get(RERECORD)):
         text = (
-            f"info[{AGAIN!r}] is true, and no episode is dropped for it: serl record keeps every success, and a run "
+            f"info[{RERECORD!r}] is true, and no episode is dropped for it: serl record keeps every success, and a run "
             "every step. End an episode that is not to be kept without a reward."
         )
-        yield AGAIN, text
+        yield RERECORD, text
     if OLD_PENALTY in info and not {PENALTY, PEERS_PENALTY} & info.keys():
         text = (
             f"info[{OLD_PENALTY!r}] is not read, because some envs add it to the reward themselves: report it as "

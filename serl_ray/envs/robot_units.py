@@ -12,7 +12,7 @@ from gymnasium.spaces import Box
 from serl_ray.envs.peers import PEERS_ACTIONS, PERSON
 from serl_ray.types import ActionScale
 
-TOLERANCE = 1e-4
+LIMIT_TOLERANCE = 1e-4
 """Relative tolerance for limits of an env that are those of a scale."""
 
 
@@ -78,4 +78,4 @@ def in_policy_units(env: gymnasium.Env, scale: ActionScale | None) -> gymnasium.
 
 
 def _is_close(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    return np.isclose(found, expected, rtol=TOLERANCE, atol=0.0)
+    return np.isclose(found, expected, rtol=LIMIT_TOLERANCE, atol=0.0)

@@ -16,7 +16,7 @@ from serl_ray.data.observations import STATE, Observation, Selection, check_sele
 from serl_ray.envs.expert import ScriptedExpert
 from serl_ray.envs.peers import PERSON, understood
 from serl_ray.envs.steps import array_fault
-from serl_ray.types import ActionLayout, ActionScale
+from serl_ray.types import GRASP_PENALTY, ActionLayout, ActionScale
 
 logger = logging.getLogger(__name__)
 
@@ -221,7 +221,7 @@ class GripperPenalty(gymnasium.Wrapper):
         penalty: penalty of one useless command, 0 or less; penalties of several grippers add up.
     """
 
-    def __init__(self, env: gymnasium.Env, layout: ActionLayout, penalty: float = -0.02) -> None:
+    def __init__(self, env: gymnasium.Env, layout: ActionLayout, penalty: float = GRASP_PENALTY) -> None:
         if penalty > 0.0:
             raise ValueError(
                 f"The grasp penalty is {penalty}; it must be 0 or less, because it is added to the reward."

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+IMAGE_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 """First bytes of a PNG and of a JPEG."""
 FORMATS = ("PNG", "JPEG")
 
@@ -22,7 +22,7 @@ def decode(raw: Any) -> np.ndarray:
     Raises:
         ValueError: the bytes are neither, cut off, or too large.
     """
-    if not isinstance(raw, bytes) or not raw.startswith(MAGIC):
+    if not isinstance(raw, bytes) or not raw.startswith(IMAGE_MAGIC):
         raise ValueError(f"not a PNG or JPEG image, but {raw!r:.40}.")
     try:
         image = ImageOps.exif_transpose(Image.open(io.BytesIO(raw), formats=FORMATS))

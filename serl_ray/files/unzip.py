@@ -12,9 +12,9 @@ from typing import BinaryIO
 from serl_ray.files.tables import check_memory
 from serl_ray.files.uris import open_input
 
-MAGIC = b"\x1f\x8b"
+GZIP_MAGIC = b"\x1f\x8b"
 """First bytes of a file that gzip has compressed."""
-CHUNK = 2**20
+CHUNK_BYTES = 2**20
 
 
 def open_unzipped(path: str | PathLike[str]) -> BinaryIO:
@@ -25,7 +25,7 @@ def open_unzipped(path: str | PathLike[str]) -> BinaryIO:
         ValueError: it is cut off, or holds more than the free memory.
     """
     file = open_input(path)
-    is_zipped = file.read(len(MAGIC)) == MAGIC
+    is_zipped = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
     file.seek(0)
     if not is_zipped:
         return file
@@ -33,7 +33,7 @@ def open_unzipped(path: str | PathLike[str]) -> BinaryIO:
         target: BinaryIO = on_error.enter_context(tempfile.TemporaryFile())
         try:
             with gzip.open(file) as source:
-                while chunk := source.read(CHUNK):
+                while chunk := source.read(CHUNK_BYTES):
                     check_memory(target.tell() + len(chunk), str(path))
                     target.write(chunk)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:

@@ -22,9 +22,9 @@ from serl_ray.networks.pretrained import build_trunk, fingerprint, trunk_without
 from serl_ray.networks.resnet import Trunk
 from serl_ray.utils.device import DEVICE
 
-TENSORS_FILE = "classifier.safetensors"
-CONFIG_FILE = "classifier.json"
-FORMAT_VERSION = 3
+CLASSIFIER_TENSORS = "classifier.safetensors"
+CLASSIFIER_FILE = "classifier.json"
+CLASSIFIER_FORMAT = 3
 
 
 class ClassifierNetwork(nn.Module):
@@ -123,7 +123,7 @@ class RewardClassifier:
             report: additional entries of the JSON, such as metrics.
         """
         description = {
-            "format_version": FORMAT_VERSION,
+            "format_version": CLASSIFIER_FORMAT,
             "image_keys": self.image_keys,
             "threshold": self.threshold,
             "num_classes": self.num_classes,
@@ -133,9 +133,10 @@ class RewardClassifier:
             **(report or {}),
         }
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
-        save_file(tensors, Path(path) / TENSORS_FILE)
+        save_file(tensors, Path(path) / CLASSIFIER_TENSORS)
         write_sealed(
-            Path(path) / CONFIG_FILE, {**description, "sha256": {TENSORS_FILE: sha256_of(Path(path) / TENSORS_FILE)}}
+            Path(path) / CLASSIFIER_FILE,
+            {**description, "sha256": {CLASSIFIER_TENSORS: sha256_of(Path(path) / CLASSIFIER_TENSORS)}},
         )
 
     @classmethod
@@ -155,17 +156,18 @@ class RewardClassifier:
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             fault = f"{type(error).__name__}: {error}"
             raise ValueError(
-                f"{path}: {CONFIG_FILE} does not describe a classifier ({fault}). Train it anew."
+                f"{path}: {CLASSIFIER_FILE} does not describe a classifier ({fault}). Train it anew."
             ) from error
-        if sha256_of(Path(path) / TENSORS_FILE) != description.get("sha256", {}).get(TENSORS_FILE):
+        if sha256_of(Path(path) / CLASSIFIER_TENSORS) != description.get("sha256", {}).get(CLASSIFIER_TENSORS):
             raise ValueError(
-                f"{path}: {TENSORS_FILE} is not what {CONFIG_FILE} describes, by its SHA-256. Copy the folder again."
+                f"{path}: {CLASSIFIER_TENSORS} is not what {CLASSIFIER_FILE} describes, by its SHA-256. Copy the "
+                "folder again."
             )
         try:
-            classifier.network.load_state_dict(load_file(Path(path) / TENSORS_FILE))
+            classifier.network.load_state_dict(load_file(Path(path) / CLASSIFIER_TENSORS))
         except (RuntimeError, SafetensorError) as error:
             raise ValueError(
-                f"{path}: {TENSORS_FILE} is not what {CONFIG_FILE} describes. Train it anew. ({error})"
+                f"{path}: {CLASSIFIER_TENSORS} is not what {CLASSIFIER_FILE} describes. Train it anew. ({error})"
             ) from error
         return classifier
 
@@ -183,23 +185,24 @@ def classifier_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def _describe(path: Path) -> dict[str, Any]:
-    if not (path / CONFIG_FILE).is_file() or not (path / TENSORS_FILE).is_file():
+    if not (path / CLASSIFIER_FILE).is_file() or not (path / CLASSIFIER_TENSORS).is_file():
         raise FileNotFoundError(
-            f"{path} holds no reward classifier: {CONFIG_FILE} and {TENSORS_FILE} are not both there."
+            f"{path} holds no reward classifier: {CLASSIFIER_FILE} and {CLASSIFIER_TENSORS} are not both there."
         )
     try:
-        description = json.loads((path / CONFIG_FILE).read_text())
+        description = json.loads((path / CLASSIFIER_FILE).read_text())
     except (ValueError, RecursionError) as error:
         raise ValueError(
-            f"{path / CONFIG_FILE}: not JSON ({error}). Copy the folder again, or train it anew."
+            f"{path / CLASSIFIER_FILE}: not JSON ({error}). Copy the folder again, or train it anew."
         ) from error
     if not isinstance(description, dict) or "format_version" not in description:
         raise ValueError(
-            f"{path / CONFIG_FILE}: no format_version, so no reward classifier. Train one with serl train-classifier."
+            f"{path / CLASSIFIER_FILE}: no format_version, so no reward classifier. Train one with serl "
+            "train-classifier."
         )
-    if description["format_version"] != FORMAT_VERSION:
+    if description["format_version"] != CLASSIFIER_FORMAT:
         raise ValueError(
-            f"{path} has format version {description['format_version']}; this release reads {FORMAT_VERSION}."
+            f"{path} has format version {description['format_version']}; this release reads {CLASSIFIER_FORMAT}."
         )
-    check_seal(path / CONFIG_FILE, description)
+    check_seal(path / CLASSIFIER_FILE, description)
     return description

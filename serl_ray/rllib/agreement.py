@@ -68,7 +68,7 @@ def check_contract(path: Path, saved: dict[str, Any], ours: dict[str, Any]) -> N
             )
 
 
-def check_demonstrations(path: Path, saved: int, ours: int) -> None:
+def check_demonstration_count(path: Path, saved: int, ours: int) -> None:
     """Raises ValueError where a run began with another number of demonstrated transitions."""
     if saved != ours:
         raise ValueError(

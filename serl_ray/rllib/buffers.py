@@ -24,7 +24,7 @@ from serl_ray.files.uris import suffix
 from serl_ray.networks.pretrained import fingerprint
 from serl_ray.options.sets import HybridOptions, TrainingOptions
 from serl_ray.rllib.demo_rewards import DemoRewards
-from serl_ray.rllib.demo_shapes import check_demonstrations
+from serl_ray.rllib.demo_shapes import check_first_demonstration
 from serl_ray.types import ActionLayout
 from serl_ray.utils.options import Role, names_of
 
@@ -96,7 +96,7 @@ def demos_as_seen(options: TrainingOptions, space: gymnasium.spaces.Dict, action
     Iterating over `demos.segments` of it raises a DemoError where a file cannot be read, or where its observations are
     not those of the space.
     """
-    check_demonstrations(options, space, action_dim)
+    check_first_demonstration(options, space, action_dim)
     encode = None
     if encoding := options.encoding():
         _check_trunks(options)

@@ -21,7 +21,7 @@ from serl_ray.rllib.refusals import Refusal, RefusedError
 if TYPE_CHECKING:
     from ray.rllib.evaluation.rollout_worker import RolloutWorker
 
-Outcome = Any
+EpisodeMetrics = Any
 """An episode that has ended, as RLlib's `RolloutMetrics`, which is not a type."""
 AGENT = "agent0"
 """RLlib's name of the only agent."""
@@ -95,7 +95,7 @@ class PlayedEpisode(EpisodeV2):
         """True if a time-out ended the episode."""
         return self._ends[1]
 
-    def metrics(self) -> Outcome:
+    def metrics(self) -> EpisodeMetrics:
         """The outcome, with what hooks wrote into it."""
         return RolloutMetrics(
             episode_length=self.length,
@@ -118,13 +118,13 @@ class HookedEnv(gymnasium.Wrapper):
         self._worker: RolloutWorker | None = None
         self._index = 0
         self._episode: PlayedEpisode | None = None
-        self._played: list[Outcome] = []
+        self._played: list[EpisodeMetrics] = []
 
     def join(self, worker: RolloutWorker, index: int) -> None:
         """From now on episodes are those of a worker."""
         self._worker, self._index, self._episode = worker, index, None
 
-    def take_played(self) -> list[Outcome]:
+    def take_played(self) -> list[EpisodeMetrics]:
         """The episodes that have come to their end since they were last taken."""
         played, self._played = self._played, []
         return played

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from serl_ray.agents.agent import Agent
-from serl_ray.agents.checkpoint import CONFIG_FILE, TENSORS_FILE, read_tensors, save_agent
+from serl_ray.agents.checkpoint import AGENT_FILE, AGENT_TENSORS, read_tensors, save_agent
 from serl_ray.data.replay.log import ReplayLog, read_shards
 from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.files.atomic import read_json, sync, write_json
@@ -32,7 +32,7 @@ from serl_ray.files.digests import check_files, check_seal, write_sealed
 from serl_ray.options.sets import HybridOptions, TrainingOptions
 from serl_ray.rllib.agreement import (
     check_contract,
-    check_demonstrations,
+    check_demonstration_count,
     check_match,
     check_shards,
     check_trunk,
@@ -134,21 +134,17 @@ def load(state: RunState, directory: str) -> RunState:
     check_contract(path, saved["contract"], state.contract)
     if saved.get("classifier") != classifier_id(state.options.reward.classifier):
         logger.warning("The rewards in %s are of another classifier than those to come.", path)
-    check_demonstrations(path, saved["counters"]["demonstrations"], state.counters["demonstrations"])
-    shards = {
-        name: [path / REPLAY_DIR / name / shard for shard in saved["replay"].get(name, [])] for name in state.logs
-    }
+    check_demonstration_count(path, saved["counters"]["demonstrations"], state.counters["demonstrations"])
+    shards = _shards_of(path, saved, state)
     check_shards(path, shards, saved["counters"])
     tensors = read_tensors(path / AGENT_DIR)
-    files = [path / AGENT_DIR / TENSORS_FILE, path / AGENT_DIR / CONFIG_FILE, *chain.from_iterable(shards.values())]
+    files = [path / AGENT_DIR / AGENT_TENSORS, path / AGENT_DIR / AGENT_FILE, *chain.from_iterable(shards.values())]
     check_files(path, saved["sha256"], [str(file.relative_to(path)) for file in files])
     check_trunk(path, tensors, state.agent, state.options.agent.networks.encoder.trunk)
     state.agent.state.check(tensors)
     try:
         episodes = EpisodeLog.from_json(saved["episodes"], state.options.reward.success_return)
-        options = state.options
-        if isinstance(options, HybridOptions):  # what the run began with, wherever it is resumed from
-            options = options.replace(init_from=saved["options"].get("init_from"))
+        options = _as_begun(state.options, saved["options"])
         for name, generator in state.generators.items():
             copy.deepcopy(generator).bit_generator.state = saved["random"][name]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -161,6 +157,15 @@ def load(state: RunState, directory: str) -> RunState:
     contract = {**saved["contract"], **{name: ours for name, ours in state.contract.items() if ours is not None}}
     taken = {"options": options, "contract": contract, "counters": counters}
     return replace(state, **taken, episodes=episodes, faults=saved["faults"])
+
+
+def _shards_of(path: Path, saved: dict[str, Any], state: RunState) -> dict[str, list[Path]]:
+    return {name: [path / REPLAY_DIR / name / shard for shard in saved["replay"].get(name, [])] for name in state.logs}
+
+
+def _as_begun(options: TrainingOptions, saved: dict[str, Any]) -> TrainingOptions:
+    """The options with the policy that the run began with, wherever it is resumed from."""
+    return options.replace(init_from=saved.get("init_from")) if isinstance(options, HybridOptions) else options
 
 
 def _load_replay(state: RunState, shards: dict[str, list[Path]], digests: dict[str, str]) -> None:

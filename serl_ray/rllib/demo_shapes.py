@@ -47,7 +47,7 @@ class Shapes:
         return None if None in shapes else sum(shape[-1] for shape in shapes if shape)
 
 
-def check_demonstrations(options: TrainingOptions, space: gymnasium.spaces.Dict, action_dim: int) -> None:
+def check_first_demonstration(options: TrainingOptions, space: gymnasium.spaces.Dict, action_dim: int) -> None:
     """Raises DemoError where the first transition is not one of an env with these spaces, as the agent sees them."""
     if (first := first_shapes(options)) and options.env.env_name:
         check_same(*first, Shapes(action_dim, {key: part.shape for key, part in space.items()}, True), options)

@@ -20,7 +20,7 @@ from serl_ray.cluster.ray_private import TAG, ready_results, remote_workers
 from serl_ray.data.rewards import SUCCESS_RETURN
 from serl_ray.evaluation.rollouts import Act, Episode, Evaluation, deterministic, run_episodes
 from serl_ray.evaluation.video import Film
-from serl_ray.rllib.callbacks import Outcome
+from serl_ray.rllib.callbacks import EpisodeMetrics
 from serl_ray.rllib.failures import FaultLog, WorkerError, raise_failure, reporting
 from serl_ray.rllib.worker import SERLWorker
 
@@ -45,7 +45,7 @@ class Played:
     """
 
     episodes: list[Episode] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[EpisodeMetrics] = field(default_factory=list)
     video: bytes | None = None
     fault: str | None = None
 
@@ -78,7 +78,7 @@ class Evaluator:
         self._workers, self._episodes, self._faults, self._should_stop = workers, episodes, faults, should_stop
         self._films, self._video, self._success_return = films, None, success_return
         self.last_episodes: list[Episode] = []
-        self.last_outcomes: list[Outcome] = []
+        self.last_outcomes: list[EpisodeMetrics] = []
         ids = remote_workers(workers)
         ends = np.linspace(0, episodes, len(ids) + 1).astype(int).tolist()
         self._shares = {

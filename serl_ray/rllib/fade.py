@@ -17,7 +17,7 @@ WAITING, FALL = 1_000, 1_500
 CHANCE = 2.5
 """Deviations by which the recent success must fall to turn back, so that a policy that often fails is weaned as
 well."""
-KEPT, GOOD = 0.1, 9_000
+LEAST_SHARE, GOOD = 0.1, 9_000
 """Share of imitation that is kept until the recent success, in `UNIT`, is this good: without any, young critics
 mislead."""
 RETURN_SPEED = 2
@@ -60,7 +60,7 @@ class Fade:
     def step(self, env_steps: int, warmup_steps: int) -> None:
         """Moves the fade by some env steps."""
         speed = -RETURN_SPEED if self.turns_back else int(self.fade_recent >= self.fade_best - WAITING)
-        end = warmup_steps if self.fade_recent >= GOOD else round((1.0 - KEPT) * warmup_steps)
+        end = warmup_steps if self.fade_recent >= GOOD else round((1.0 - LEAST_SHARE) * warmup_steps)
         moved = self.fade_progress + speed * env_steps
         self.fade_progress = max(min(moved, max(end, self.fade_progress)), 0)
 

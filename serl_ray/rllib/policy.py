@@ -28,16 +28,16 @@ CPU = torch.device("cpu")
 
 
 NO_LEARNING = "the agent owns its optimisers. Call the algorithm's train(), or agent.update(batch)."
-INSTEAD = "Call the algorithm's save() and restore(), or save_agent and load_agent for the networks alone."
-STATE = f"RLlib's policy state holds only a part of the run. {INSTEAD}"
-NO_PICKLE = f"RLlib would write or load a pickle. {INSTEAD}"
+SAVE_INSTEAD = "Call the algorithm's save() and restore(), or save_agent and load_agent for the networks alone."
+PART_OF_A_RUN = f"RLlib's policy state holds only a part of the run. {SAVE_INSTEAD}"
+NO_PICKLE = f"RLlib would write or load a pickle. {SAVE_INSTEAD}"
 
 
 @refuses(
     {
         **dict.fromkeys(("compute_gradients", "apply_gradients", "load_batch_into_buffer"), NO_LEARNING),
         **dict.fromkeys(("learn_on_loaded_batch", "learn_on_batch_from_replay_buffer"), NO_LEARNING),
-        **dict.fromkeys(("get_state", "set_state", "from_state"), STATE),
+        **dict.fromkeys(("get_state", "set_state", "from_state"), PART_OF_A_RUN),
         **dict.fromkeys(("export_checkpoint", "export_model", "import_model_from_h5", "from_checkpoint"), NO_PICKLE),
     }
 )

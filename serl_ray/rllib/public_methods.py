@@ -14,21 +14,20 @@ from ray.rllib.utils.annotations import override
 from serl_ray.data.observations import Observation
 from serl_ray.rllib.failures import WorkerError
 from serl_ray.rllib.policy import SERLPolicy
-from serl_ray.rllib.refusals import RefusedError, refuse_given, refuses
+from serl_ray.rllib.refusals import ONE_POLICY, RefusedError, refuse_given, refuses
 from serl_ray.rllib.saving import SavedAlgorithm
 
 Acted = tuple[Any, list[Any], dict[str, Any]]
 """An action, or what holds some, and RLlib's states and extras, of which there are none."""
 
-ONE_POLICY = "a run has one policy."
 NO_MODULE = "there are no RLModules on RLlib's classic stack. Use get_policy()."
-STATE = "RLlib's own state holds a part of the run only, and is a pickle. Call save() and restore()."
+RLLIB_STATE = "RLlib's own state holds a part of the run only, and is a pickle. Call save() and restore()."
 EXPORTS = "RLlib would write a pickle. Call save(), or save_agent for the networks alone."
 
 
 @refuses(
     {
-        **dict.fromkeys(("get_state", "set_state", "__getstate__", "__setstate__", "from_state"), STATE),
+        **dict.fromkeys(("get_state", "set_state", "__getstate__", "__setstate__", "from_state"), RLLIB_STATE),
         **dict.fromkeys(("export_model", "export_policy_model", "export_policy_checkpoint"), EXPORTS),
         **dict.fromkeys(("add_policy", "remove_policy"), ONE_POLICY),
         **dict.fromkeys(("get_module", "add_module", "remove_module"), NO_MODULE),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
 C = TypeVar("C", bound=type)
+ONE_POLICY = "a run has one policy."
 
 
 class RefusedError(ValueError):

@@ -19,7 +19,7 @@ from ray.rllib.utils.metrics import (
 )
 from ray.rllib.utils.metrics.learner_info import LEARNER_INFO, LEARNER_STATS_KEY
 
-from serl_ray.rllib.callbacks import Outcome
+from serl_ray.rllib.callbacks import EpisodeMetrics
 
 LEARNT = ("critic", "grasp_critic", "actor", "temperature")
 """Groups of metrics that are RLlib's `learner_stats`."""
@@ -36,11 +36,11 @@ class RunResults:
 
     def __init__(self, window: int, keep_custom: bool) -> None:
         self._window, self._keep_custom = window, keep_custom
-        self._earlier: list[Outcome] = []
-        self._new: list[Outcome] = []
+        self._earlier: list[EpisodeMetrics] = []
+        self._new: list[EpisodeMetrics] = []
         self._learnt: dict[str, list[float]] = defaultdict(list)
 
-    def add_episodes(self, episodes: Iterable[Outcome]) -> None:
+    def add_episodes(self, episodes: Iterable[EpisodeMetrics]) -> None:
         """Adds episodes that have ended."""
         self._new.extend(episodes)
 
@@ -76,7 +76,7 @@ class RunResults:
         }
 
 
-def evaluation_results(episodes: Sequence[Outcome], keep_custom: bool) -> dict[str, Any]:
+def evaluation_results(episodes: Sequence[EpisodeMetrics], keep_custom: bool) -> dict[str, Any]:
     """Episodes that an evaluation has played, as `Algorithm.evaluate` of RLlib's classic stack reports them."""
     counts = (NUM_AGENT_STEPS_SAMPLED_THIS_ITER, NUM_ENV_STEPS_SAMPLED_THIS_ITER, "timesteps_this_iter")
     steps = sum(episode.episode_length for episode in episodes)

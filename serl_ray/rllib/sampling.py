@@ -24,7 +24,7 @@ from serl_ray.envs.first_episodes import FirstEpisodes
 from serl_ray.envs.guard import Guard
 from serl_ray.envs.make import used_keys
 from serl_ray.envs.wrappers import ExpertIntervention, RecordEpisodes
-from serl_ray.rllib.callbacks import HookedEnv, Outcome
+from serl_ray.rllib.callbacks import EpisodeMetrics, HookedEnv
 from serl_ray.rllib.collector import CountedEnv
 from serl_ray.rllib.failures import Fault, FaultLog, WorkerError, raise_failure, reporting
 from serl_ray.rllib.worker import SERLWorker
@@ -36,7 +36,7 @@ IN_FLIGHT = 2
 """Requests a rollout worker has at a time: one that it works on, and one to go on with."""
 MAX_IN_FLIGHT = 16
 """Most requests where the learner takes longer than a request and the worker must not wait for it."""
-POLL_SECONDS = 0.005
+FETCH_SECONDS = 0.005
 """Seconds that a fetch waits for a result when none is ready; the workers are busy meanwhile."""
 RETRY_SECONDS = 1.0
 """Seconds between requests to a worker that is being replaced."""
@@ -100,7 +100,7 @@ class Fragment:
     learner_steps: int
     worker: int = 0
     seconds: float = 0.0
-    episodes: list[Outcome] = field(default_factory=list)
+    episodes: list[EpisodeMetrics] = field(default_factory=list)
 
 
 @dataclass
@@ -202,8 +202,8 @@ class Sampler:
             self._faults.add(0, faults)
             return [Fragment(segments, faults, 0, learner_steps, episodes=self._workers.local_env_runner.take_played())]
         if wait and not self.in_flight:  # there is nothing that RLlib could wait for
-            time.sleep(POLL_SECONDS)
-        for worker, outcome in ready_results(self._workers, POLL_SECONDS if wait else 0.0):
+            time.sleep(FETCH_SECONDS)
+        for worker, outcome in ready_results(self._workers, FETCH_SECONDS if wait else 0.0):
             if worker in self._requests:
                 self._take(worker, outcome)
         return [fragment for worker in self._requests for fragment in self._in_order(worker)]
@@ -221,7 +221,7 @@ class Sampler:
             self._lose(worker, outcome)
             return
         fragment = raise_failure(outcome)
-        requests.has_started, requests.seconds = True, max(fragment.seconds, POLL_SECONDS)
+        requests.has_started, requests.seconds = True, max(fragment.seconds, FETCH_SECONDS)
         if requests.lost is not None and fragment.number >= requests.delivered:
             requests.lost = None
             logger.warning("Rollout worker %d is back.", worker)

@@ -12,27 +12,28 @@ from ray.rllib.evaluation.rollout_worker import RolloutWorker
 from ray.rllib.utils.annotations import override
 
 from serl_ray.data.schema import Segment
-from serl_ray.rllib.callbacks import Outcome, tell_sample_end
+from serl_ray.rllib.callbacks import EpisodeMetrics, tell_sample_end
 from serl_ray.rllib.collector import Collector
 from serl_ray.rllib.failures import Fault, WorkerError
-from serl_ray.rllib.refusals import Refusal, RefusedError, refuses
+from serl_ray.rllib.refusals import ONE_POLICY, Refusal, RefusedError, refuses
 
 logger = logging.getLogger(__name__)
 
-STEPS = (
+STEPS_THE_ENV = (
     "it would step the env of the run. Call train() to gather experience, evaluate() to play episodes in another env."
 )
 LEARNS = "learner steps are counted, and made by train() alone."
-ONE_POLICY = "a run has one policy."
-STATE = "a worker's state is a part of the run's. Call the algorithm's save() and restore()."
+WORKER_STATE = "a worker's state is a part of the run's. Call the algorithm's save() and restore()."
 
 
 @refuses(
     {
-        **dict.fromkeys(("sample", "sample_with_count", "sample_and_learn", "sample_get_state_and_metrics"), STEPS),
+        **dict.fromkeys(
+            ("sample", "sample_with_count", "sample_and_learn", "sample_get_state_and_metrics"), STEPS_THE_ENV
+        ),
         **dict.fromkeys(("learn_on_batch", "compute_gradients", "apply_gradients"), LEARNS),
         **dict.fromkeys(("add_policy", "remove_policy"), ONE_POLICY),
-        **dict.fromkeys(("get_state", "set_state"), STATE),
+        **dict.fromkeys(("get_state", "set_state"), WORKER_STATE),
         "get_metrics": "episodes are in the algorithm's results, under env_runners.",
         "set_global_vars": "the run counts its env steps itself.",
     }
@@ -56,7 +57,7 @@ class SERLWorker(RolloutWorker):
         tell_sample_end(self, segments)
         return segments, faults
 
-    def take_played(self) -> list[Outcome]:
+    def take_played(self) -> list[EpisodeMetrics]:
         """The episodes that have come to their end since they were last taken."""
         return [played for env in self._envs for played in env.get_wrapper_attr("take_played")()]
 

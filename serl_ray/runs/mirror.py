@@ -17,7 +17,7 @@ from typing import Any
 
 from pyarrow.fs import FileSelector, FileType, LocalFileSystem, copy_files
 
-from serl_ray.agents.checkpoint import CONFIG_FILE, TENSORS_FILE
+from serl_ray.agents.checkpoint import AGENT_FILE, AGENT_TENSORS
 from serl_ray.files.atomic import new_folder
 from serl_ray.files.paths import is_uri
 from serl_ray.files.uris import locate
@@ -36,7 +36,7 @@ from serl_ray.runs.tracking import TRACKS
 
 logger = logging.getLogger(__name__)
 
-AGENT_FILES = (TENSORS_FILE, CONFIG_FILE)
+AGENT_FILES = (AGENT_TENSORS, AGENT_FILE)
 SMALL_FILES = (TRACKS, f"{LOGS}/{RESULTS}")
 
 

@@ -13,7 +13,7 @@ from serl_ray.agents.agent import Agent
 from serl_ray.agents.checkpoint import load_agent
 from serl_ray.envs.make import make_env
 from serl_ray.files.paths import is_uri
-from serl_ray.networks.classifier import CONFIG_FILE
+from serl_ray.networks.classifier import CLASSIFIER_FILE
 from serl_ray.options.sets import TrainingOptions
 from serl_ray.rllib.action_scale import saved_scale
 from serl_ray.rllib.agreement import checked_env, classifier_id
@@ -64,9 +64,9 @@ def find_classifier(checkpoint: Path, named: str, identity: str | None) -> str:
     moved = (folder.joinpath(*parts[start:]) for folder in checkpoint.absolute().parents for start in range(len(parts)))
     for place in (named, *map(str, moved)):
         with suppress(FileNotFoundError):  # the folder of a URI is gone
-            if (is_uri(place) or (Path(place) / CONFIG_FILE).is_file()) and classifier_id(place) == identity:
+            if (is_uri(place) or (Path(place) / CLASSIFIER_FILE).is_file()) and classifier_id(place) == identity:
                 return place
-    is_there = not is_uri(named) and (Path(named) / CONFIG_FILE).is_file()
+    is_there = not is_uri(named) and (Path(named) / CLASSIFIER_FILE).is_file()
     where = "which has been trained anew since" if is_there else "which is neither there nor beside the run"
     raise FileNotFoundError(
         f"{checkpoint} was trained with the classifier {named}, {where}. Name it, or another: --classifier FOLDER."

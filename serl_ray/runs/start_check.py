@@ -21,8 +21,8 @@ def check_start(options: TrainingOptions) -> None:
     """Looks at the first transition of the first demonstration, the env where it is one of ours, and the policy to
     start from.
 
-    An env of somebody's own may be a robot, which is not opened twice: `rllib.demo_shapes.check_demonstrations` looks
-    at it when its spaces are known.
+    An env of somebody's own may be a robot, which is not opened twice: `rllib.demo_shapes.check_first_demonstration`
+    looks at it when its spaces are known.
 
     Raises:
         FileNotFoundError: there are no demonstrations, no policy or no classifier where the options name them.

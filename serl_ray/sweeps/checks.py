@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from serl_ray.classifier.scores import METRICS as CLASSIFIER_METRICS
+from serl_ray.classifier.scores import CLASSIFIER_METRICS
 from serl_ray.files.uris import locate
 from serl_ray.options.yaml import read_yaml
 from serl_ray.rllib.metrics import METRICS

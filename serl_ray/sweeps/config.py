@@ -13,8 +13,8 @@ from pydantic import Field
 from serl_ray.classifier.config import ClassifierOptions
 from serl_ray.options.presets import PresetName, preset
 from serl_ray.options.sets import HybridOptions, OfflineOptions
-from serl_ray.sweeps.draws import holds
-from serl_ray.sweeps.parts import Recording, Resources, Scheduler
+from serl_ray.sweeps.draws import can_draw
+from serl_ray.sweeps.parts import RecordOptions, Resources, Scheduler
 from serl_ray.utils.options import Options, Role, names_of, options_of
 
 OPTIONS: dict[str, type[Options]] = {
@@ -64,7 +64,7 @@ class Sweep(Options):
     storage: str | None = None
     """Folder that all nodes see, or URI such as s3://bucket/sweep, for the checkpoints and logs of trials on several
     nodes; by default the folder of the sweep."""
-    record: Recording | None = None
+    record: RecordOptions | None = None
     """Demonstrations or images to record first; by default the settings name them."""
     seed: Annotated[int, Ge(0)] = 0
     """Seed of the draws, and of every trial unless `search` has a seed."""
@@ -109,7 +109,7 @@ class Sweep(Options):
         plain = self.plain()
         default = {name: plain[name] for name in self.drawn if name in plain}
         is_in = len(default) == len(self.drawn) and all(
-            holds(self.search[name], value) for name, value in default.items()
+            can_draw(self.search[name], value) for name, value in default.items()
         )
         return default if is_in else None
 

@@ -42,7 +42,7 @@ def check_draw(how: Any) -> None:
         how[kind] = [float(value) for value in values]  # what is drawn is no whole number
 
 
-def holds(how: Mapping[str, list[Any]], value: Any) -> bool:
+def can_draw(how: Mapping[str, list[Any]], value: Any) -> bool:
     """True if a value can be drawn."""
     [(kind, values)] = how.items()
     if kind in LISTS:

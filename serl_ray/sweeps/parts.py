@@ -56,7 +56,7 @@ class Resources(Options):
     """Processes that step envs beside the learner, with one core each; without them, runs of one seed are equal."""
 
 
-class Recording(Options):
+class RecordOptions(Options):
     """Episodes of the env's scripted expert, recorded once for all trials."""
 
     episodes: Annotated[int, Gt(0)] = 20

@@ -40,7 +40,7 @@ def report(sweep: Sweep, results: ResultGrid, output: Path, seconds: float | Non
     plot_curves(finished, sweep.metric, STEPS.get(sweep.trains), output / "curves.png")
     busy = sum(trial.seconds for trial in trials)
     overhead = None if seconds is None else (seconds * min(sweep.concurrent, len(trials)) - busy) / len(trials)
-    return Outcome(trials, ranked, default_of(sweep, ranked), overhead)
+    return Outcome(trials, ranked, default_configuration(sweep, ranked), overhead)
 
 
 def configurations(sweep: Sweep, results: ResultGrid) -> list[Configuration]:
@@ -74,7 +74,7 @@ def _ranked(sweep: Sweep, trials: Sequence[Trial]) -> list[Configuration]:
     return sorted(whole, key=lambda group: group.rank(sweep.mode), reverse=True)
 
 
-def default_of(sweep: Sweep, ranked: Sequence[Configuration]) -> Configuration | None:
+def default_configuration(sweep: Sweep, ranked: Sequence[Configuration]) -> Configuration | None:
     """The configuration that is used without a sweep: of the values of a grid, the usual ones where it has them."""
     drawn, plain = sweep.default(), sweep.plain()
     if not drawn:

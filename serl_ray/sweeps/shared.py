@@ -24,7 +24,7 @@ from serl_ray.rllib.action_scale import scale_of_run
 from serl_ray.rllib.buffers import Shared, demos_key, read_dataset
 from serl_ray.rllib.offline_data import demo_spaces
 from serl_ray.sweeps.config import Sweep
-from serl_ray.sweeps.parts import Recording
+from serl_ray.sweeps.parts import RecordOptions
 from serl_ray.types import ActionLayout
 from serl_ray.utils.options import Role, names_of
 
@@ -68,7 +68,7 @@ def _spaces(options: TrainingOptions) -> tuple[gymnasium.spaces.Dict, int]:
         env.close()
 
 
-def _record_demos(options: TrainingOptions, recording: Recording, path: Path) -> None:
+def _record_demos(options: TrainingOptions, recording: RecordOptions, path: Path) -> None:
     if path.exists():
         return
     env, layout = _env(
@@ -79,7 +79,7 @@ def _record_demos(options: TrainingOptions, recording: Recording, path: Path) ->
     env.close()
 
 
-def _record_frames(options: ClassifierOptions, recording: Recording, folder: Path) -> None:
+def _record_frames(options: ClassifierOptions, recording: RecordOptions, folder: Path) -> None:
     if folder.exists():
         return
     env, layout = _env("tabletop", RECORD_MODE, options.image_keys, None)

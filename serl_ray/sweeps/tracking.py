@@ -12,7 +12,7 @@ from ray import tune
 from ray.tune.logger import LoggerCallback
 from ray.tune.result import TRAINING_ITERATION
 
-from serl_ray.classifier.scores import METRICS as CLASSIFIER_METRICS
+from serl_ray.classifier.scores import CLASSIFIER_METRICS
 from serl_ray.cluster.ray_private import wandb_logger
 from serl_ray.rllib.metrics import METRICS
 from serl_ray.runs.tracking import FINISH_SECONDS, RETRIES, Lane

@@ -11,7 +11,7 @@ import ray.data
 from ray import tune
 
 from serl_ray.classifier.config import ClassifierOptions
-from serl_ray.classifier.scores import METRICS
+from serl_ray.classifier.scores import CLASSIFIER_METRICS
 from serl_ray.classifier.train import train_classifier
 from serl_ray.rllib import SERL, OfflineSERL
 from serl_ray.rllib.checkpoint import REPLAY_DIR
@@ -52,4 +52,4 @@ def classifier_trial(config: dict[str, Any]) -> None:
     shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was cut off
     options = ClassifierOptions(**options, save_dir=folder)
     outcome = train_classifier(options, ray.get(shared[frames_key(options)]))
-    tune.report({name: outcome.metrics[name] for name in METRICS})
+    tune.report({name: outcome.metrics[name] for name in CLASSIFIER_METRICS})

@@ -14,7 +14,7 @@ import psutil
 
 MEMBERSHIP, MOUNTS = Path("/proc/self/cgroup"), Path("/proc/self/mounts")
 """Linux's lists of the control groups of this process, and of mounted file systems."""
-FILES = {
+CGROUP_FILES = {
     "cgroup": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_active_file", "total_inactive_file"),
     "cgroup2": ("memory.max", "memory.current", "active_file", "inactive_file"),
 }
@@ -22,7 +22,7 @@ FILES = {
 dropped."""
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # mallopt(3)
-KEPT = ((M_MMAP_THRESHOLD, 2**25), (M_TRIM_THRESHOLD, 2**28), (M_TOP_PAD, 2**26))
+MALLOC_OPTIONS = ((M_MMAP_THRESHOLD, 2**25), (M_TRIM_THRESHOLD, 2**28), (M_TOP_PAD, 2**26))
 
 
 def free_memory() -> int:
@@ -49,7 +49,7 @@ def keep_freed_memory() -> None:
     if platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL(None)
-    for option, value in KEPT:
+    for option, value in MALLOC_OPTIONS:
         libc.mallopt(option, value)
 
 
@@ -71,7 +71,7 @@ def _control_groups(controller: str) -> Iterator[tuple[str, Path]]:
 
 def _memory_left(kind: str, group: Path) -> int | None:
     """Bytes below the limit of a group, where files in memory count as free; None without a limit."""
-    limit_file, usage_file, *droppable = FILES[kind]
+    limit_file, usage_file, *droppable = CGROUP_FILES[kind]
     limit, usage = _number(group / limit_file), _number(group / usage_file)
     if limit is None or usage is None:
         return None

@@ -17,7 +17,7 @@ from sealing import reseal
 from serl_ray.classifier.frames import FrameError, Source, image_files, read_frames
 from serl_ray.data.reading import plain_errors
 from serl_ray.files.images import encode
-from serl_ray.networks.classifier import CONFIG_FILE, TENSORS_FILE, RewardClassifier
+from serl_ray.networks.classifier import CLASSIFIER_FILE, CLASSIFIER_TENSORS, RewardClassifier
 from serl_ray.networks.config import EncoderConfig
 from serl_ray.networks.pretrained import build_trunk
 
@@ -32,7 +32,7 @@ def sound(tmp_path_factory) -> Path:
 
 def described(**changes: Any) -> Callable[[Path], Any]:
     def change(folder: Path) -> None:
-        path = folder / CONFIG_FILE
+        path = folder / CLASSIFIER_FILE
         path.write_text(
             json.dumps({k: v for k, v in {**json.loads(path.read_text()), **changes}.items() if v is not None})
         )
@@ -42,33 +42,35 @@ def described(**changes: Any) -> Callable[[Path], Any]:
 
 
 def emptied(folder: Path) -> None:
-    save_file({}, folder / TENSORS_FILE)
+    save_file({}, folder / CLASSIFIER_TENSORS)
     reseal(folder)
 
 
 def flipped(folder: Path) -> None:
-    content = bytearray((folder / TENSORS_FILE).read_bytes())
+    content = bytearray((folder / CLASSIFIER_TENSORS).read_bytes())
     content[-1] ^= 1
-    (folder / TENSORS_FILE).write_bytes(content)
+    (folder / CLASSIFIER_TENSORS).write_bytes(content)
 
 
 def unsealed(folder: Path) -> None:
-    path = folder / CONFIG_FILE
+    path = folder / CLASSIFIER_FILE
     path.write_text(path.read_text().replace('"threshold": 0.5', '"threshold": 0.7'))
 
 
 FOLDERS = [
     Case(
         "no description",
-        lambda folder: (folder / CONFIG_FILE).unlink(),
+        lambda folder: (folder / CLASSIFIER_FILE).unlink(),
         FileNotFoundError,
         "holds no reward classifier",
     ),
-    Case("no tensors", lambda folder: (folder / TENSORS_FILE).unlink(), FileNotFoundError, "are not both there"),
-    Case("no JSON", lambda folder: (folder / CONFIG_FILE).write_text("{"), ValueError, r"classifier\.json: not JSON"),
+    Case("no tensors", lambda folder: (folder / CLASSIFIER_TENSORS).unlink(), FileNotFoundError, "are not both there"),
+    Case(
+        "no JSON", lambda folder: (folder / CLASSIFIER_FILE).write_text("{"), ValueError, r"classifier\.json: not JSON"
+    ),
     Case(
         "a list",
-        lambda folder: (folder / CONFIG_FILE).write_text("[]"),
+        lambda folder: (folder / CLASSIFIER_FILE).write_text("[]"),
         ValueError,
         r"classifier\.json: no format_version",
     ),
@@ -95,7 +97,7 @@ FOLDERS = [
     Case("a threshold of somebody", unsealed, ValueError, r"classifier\.json is damaged: it is not what was written"),
     Case(
         "cut off",
-        lambda folder: (folder / TENSORS_FILE).write_bytes(b"\0" * 9),
+        lambda folder: (folder / CLASSIFIER_TENSORS).write_bytes(b"\0" * 9),
         ValueError,
         "classifier.safetensors is not",
     ),

@@ -108,7 +108,7 @@ def test_fast_forms_are_measured_beside_plain_ones(output):
 
 @pytest.mark.slow
 def test_a_rollout_worker_is_measured_beside_a_bare_loop_and_a_slow_learner(shared_ray, output, monkeypatch):
-    monkeypatch.setattr(rollout, "CAMERAS", {"state": (), "a camera": ("wrist",)})
+    monkeypatch.setattr(rollout, "INPUTS", {"state": (), "a camera": ("wrist",)})
     rollout.Rollout(save_dir=output, steps=20, repeats=1, learner_seconds=0.2, seconds=2.0).run()
     assert [path.name for path in output.iterdir()] == ["rollout.json"]
     held = "rate held at 10 Hz, learner step 0.2 s"
@@ -199,7 +199,7 @@ def test_a_soak_accounts_for_what_lies_on_disk(real_workers, output):
 
 @pytest.mark.slow
 def test_workers_of_many_nodes_are_measured_and_what_they_send(own_cluster, output, monkeypatch):
-    monkeypatch.setattr(scaling, "CAMERAS", {"state": ()})
+    monkeypatch.setattr(scaling, "INPUTS", {"state": ()})
     monkeypatch.setattr(scaling, "IDLE_SECONDS", 1.0)
     scaling.Scaling(save_dir=output, workers=(2,), seconds=2.0).run()
     assert [path.name for path in output.iterdir()] == ["scaling.json"]

@@ -13,7 +13,7 @@ from stamped import stamped_segment
 from serl_ray.data.counting import count_in_file
 from serl_ray.data.demos import find_files, read_file, write_demos
 from serl_ray.data.formats.lerobot.writer import write_lerobot
-from serl_ray.data.formats.parquet import write_file
+from serl_ray.data.formats.parquet import write_segments
 from serl_ray.data.observations import Selection
 from serl_ray.data.replay.ring import ReplayBuffer
 
@@ -37,7 +37,7 @@ def test_a_pickle_and_a_shard_are_counted_exactly(tmp_path):
 def test_pieces_of_an_episode_may_count_more_and_never_less(tmp_path):
     whole = stamped_segment(1, 0, 9, done=True)
     pieces = [whole.slice(0, 3), whole.slice(3, 5), whole.slice(6, 9)]
-    write_file(tmp_path / "pieces.parquet", pieces)
+    write_segments(tmp_path / "pieces.parquet", pieces)
     assert count_in_file(str(tmp_path / "pieces.parquet")) == 4 + 3 + 4 >= rows_taken(str(tmp_path / "pieces.parquet"))
 
 

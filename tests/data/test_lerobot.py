@@ -98,7 +98,7 @@ def test_v3_has_many_episodes_in_a_file_and_says_where(tmp_path, monkeypatch):
     assert tasks.loc["demonstration"].task_index == 0
 
     monkeypatch.setattr(writer, "FILE_MB", 0)
-    monkeypatch.setattr(writer, "CHUNK", 2)
+    monkeypatch.setattr(writer, "CHUNK_FILES", 2)
     write_lerobot(tmp_path / "small", recorded, LeRobotFormat(videos=True))
     names = [file.split("data/")[1] for file in find_files(str(tmp_path / "small"))]
     assert names == ["chunk-000/file-000.parquet", "chunk-000/file-001.parquet", "chunk-001/file-000.parquet"]

@@ -128,7 +128,7 @@ def test_segments_of_two_layouts_do_not_share_a_file(tmp_path):
 
 def test_a_flipped_bit_in_a_page_is_named(tmp_path):
     path = tmp_path / "episode.parquet"
-    parquet.write_file(path, [stamped_segment(0, 0, 30)])
+    parquet.write_segments(path, [stamped_segment(0, 0, 30)])
     column = pq.ParquetFile(path).metadata.row_group(0).column(2)
     content = bytearray(path.read_bytes())
     content[column.data_page_offset + column.total_compressed_size - 1] ^= 1

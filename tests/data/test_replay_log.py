@@ -109,7 +109,7 @@ def test_what_could_not_be_written_stays_in_memory(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched, pytest.raises(OSError, match="No space left"):
-        patched.setattr("serl_ray.data.replay.log.write_file", no_room)
+        patched.setattr("serl_ray.data.replay.log.write_segments", no_room)
         log.flush()
     assert not list(tmp_path.iterdir()) and log.pending
     log.append(stamped_segment(0, 5, 5))
@@ -158,7 +158,7 @@ def test_a_full_disk_is_not_tried_at_every_step(clock, monkeypatch, tmp_path, ca
         tries.append(clock.seconds)
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("serl_ray.data.replay.log.write_file", full)
+    monkeypatch.setattr("serl_ray.data.replay.log.write_segments", full)
     monkeypatch.setattr("serl_ray.data.replay.log.MAX_PENDING", 0)
     writer = LogWriter([log])
     for _ in range(100):

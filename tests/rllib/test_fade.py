@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from serl_ray.rllib import SERL
-from serl_ray.rllib.fade import KEPT, Fade
+from serl_ray.rllib.fade import LEAST_SHARE, Fade
 
 
 def play(fade, outcomes, steps=40, warmup_steps=1000):
@@ -60,7 +60,7 @@ def test_the_fade_waits_where_success_is_a_little_below_its_best():
 
 def test_a_part_of_imitation_is_kept_until_the_policy_is_good_alone():
     fade = Fade()
-    assert play(fade, [True, False] * 40) == pytest.approx(KEPT)
+    assert play(fade, [True, False] * 40) == pytest.approx(LEAST_SHARE)
     assert play(fade, [True] * 40) == 0.0
 
 

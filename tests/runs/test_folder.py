@@ -44,14 +44,14 @@ def test_the_best_is_chosen_and_why_is_said(name, tmp_path):
 def test_what_comes_after_hybrid_training_names_ones_own_env(tmp_path):
     flags = ["--env_name", "a.b:C", "--save_dir", str(tmp_path / "a run")]
     options = parse_layers("serl train", train.Train, flags)
-    assert "--video" not in train.next_command(options), "an env that could not be filmed cannot be filmed again"
+    assert "--video" not in train.evaluation_command(options), "an env that could not be filmed cannot be filmed again"
     (tmp_path / "a run" / "videos").mkdir(parents=True)
     (tmp_path / "a run" / "videos" / "000001000.mp4").touch()
-    words = shlex.split(train.next_command(options))
+    words = shlex.split(train.evaluation_command(options))
     assert "--video" in words and words[:4] == ["serl", "evaluate", "--checkpoint", str(tmp_path / "a run")]
     assert words[words.index("--env_name") + 1] == "a.b:C"
-    assert "--env_name" not in train.next_command(parse_layers("serl train", train.Train, []))
-    assert "--env_name MyRobot-v0" in train.next_command(
+    assert "--env_name" not in train.evaluation_command(parse_layers("serl train", train.Train, []))
+    assert "--env_name MyRobot-v0" in train.evaluation_command(
         parse_layers("serl train", train.Train, ["--env_name", "MyRobot-v0"])
     )
 
@@ -83,7 +83,7 @@ def test_what_comes_after_offline_training_has_all_its_options(tmp_path):
     ]
     given += ["--state_keys", "tcp", "--objective", "bc", "--max_steps", "7", "--save_dir", str(tmp_path / "off line")]
     offline = parse_layers("serl train-offline", train_offline.TrainOffline, given)
-    command = shlex.split(train_offline.next_command(offline))
+    command = shlex.split(train_offline.hybrid_command(offline))
     goes_on = parse_layers("serl train", train.Train, command[2:])
     common = (
         "demo_paths",

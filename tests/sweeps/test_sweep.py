@@ -24,7 +24,7 @@ from serl_ray.rllib.checkpoint import read_run
 from serl_ray.sweeps import run
 from serl_ray.sweeps.checks import read_sweep
 from serl_ray.sweeps.outcome import Configuration, Trial
-from serl_ray.sweeps.report import default_of
+from serl_ray.sweeps.report import default_configuration
 from serl_ray.sweeps.run import run_sweep
 from serl_ray.types import ActionLayout
 
@@ -154,8 +154,8 @@ def test_the_default_has_the_usual_values_of_grids_too(demos, tmp_path):
     sweep, _ = read_sweep(write(tmp_path, search=search, settings={"demo_paths": [demos]}))
     best, usual = ({"lr": 3e-4, "utd_ratio": ratio} for ratio in (2.0, 1.0))
     ranked = [Configuration(values, []) for values in (best, {"lr": 1e-3, "utd_ratio": 1.0}, usual)]
-    assert default_of(sweep, ranked) is ranked[2] and default_of(sweep, ranked[:2]) is ranked[0]
-    assert default_of(sweep, ranked[1:2]) is None
+    assert default_configuration(sweep, ranked) is ranked[2] and default_configuration(sweep, ranked[:2]) is ranked[0]
+    assert default_configuration(sweep, ranked[1:2]) is None
 
 
 @pytest.mark.slow

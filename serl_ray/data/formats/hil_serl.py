@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from serl_ray.data.errors import demo_error
-from serl_ray.data.formats.pickle_episodes import Episode, episodes_in, transitions_of
+from serl_ray.data.formats.pickle_episodes import PickledEpisode, episodes_in, transitions_of
 from serl_ray.data.formats.pickle_fields import array_of, check_end_names, read_columns, success_of, with_info
 from serl_ray.data.formats.pickle_head import open_first_item
 from serl_ray.data.formats.pickle_unread import Unread
@@ -74,7 +74,7 @@ class _EpisodeReader:
         self.unread = Unread()
         self._model_action: tuple[int, tuple[int, ...]] | None = None
 
-    def read(self, first: int, episode: Episode) -> list[tuple[int, Segment]]:
+    def read(self, first: int, episode: PickledEpisode) -> list[tuple[int, Segment]]:
         """The segments of an episode whose first transition is number `first` of the file."""
         path, spec = self._path, self._spec
         transitions = transitions_of(path, first, episode)

@@ -14,7 +14,7 @@ from serl_ray.data.schema import ArraySpec, Segment
 
 VERSION = 1
 METADATA_KEY = b"serl_ray"
-NUMBERS = re.compile(r"[<>|=]?[biuf]\d{1,2}")
+NUMBER_CODES = re.compile(r"[<>|=]?[biuf]\d{1,2}")
 """Codes of the dtypes allowed in a file."""
 
 
@@ -57,6 +57,6 @@ class Layout:
 
 def _spec_of(described: dict[str, Any]) -> ArraySpec:
     shape, dtype = described["shape"], described["dtype"]
-    if not all(type(size) is int and 0 <= size < 2**31 for size in shape) or not NUMBERS.fullmatch(dtype):
+    if not all(type(size) is int and 0 <= size < 2**31 for size in shape) or not NUMBER_CODES.fullmatch(dtype):
         raise ValueError(f"an array of shape {shape!r:.60} and dtype {dtype!r:.60}")
     return ArraySpec(shape, dtype)

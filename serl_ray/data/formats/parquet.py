@@ -30,11 +30,11 @@ from serl_ray.data.schema import SCALAR_FIELDS, TRANSITION_FIELDS, Part, Segment
 from serl_ray.files.tables import open_parquet, read_group
 
 TRUNK_KEY, SCALE_KEY = b"serl_ray.trunk", b"serl_ray.action_scale"
-SUCCESS = "success"
+SUCCESS_COLUMN = "success"
 SHARD_BYTES = 256 * 2**20
 """Observation bytes, before compression, after which a new shard is started."""
 SEGMENTS_A_GROUP = 64
-"""Number of segments in a row group of `write_file`, because they may be short."""
+"""Number of segments in a row group of `write_segments`, because they may be short."""
 
 
 def write_shards(folder: str | os.PathLike[str], segments: Iterable[Segment], scale: ActionScale | None = None) -> None:
@@ -66,7 +66,7 @@ def write_shards(folder: str | os.PathLike[str], segments: Iterable[Segment], sc
         raise ValueError(f"{folder}: there is no segment to write.")
 
 
-def write_file(
+def write_segments(
     path: str | os.PathLike[str],
     segments: Sequence[Segment],
     trunk: str | None = None,
@@ -156,7 +156,7 @@ def read_parts(path: str | os.PathLike[str], keep: Keep = keep_all) -> Iterator[
                 f"{path}: no observations {', '.join(missing)}; the file has {', '.join(layout.observations)}."
             )
         kept = {key: spec for key, spec in layout.observations.items() if key in keys}
-        known = {*_columns(layout), SUCCESS}
+        known = {*_columns(layout), SUCCESS_COLUMN}
         if unused := [name for name in file.schema_arrow.names if name not in known]:
             warn_once(f"{path}: columns that are not used: {listed(unused)}.")
         layout = Layout(kept, layout.action_dim)
@@ -171,7 +171,7 @@ def _group_parts(file: pq.ParquetFile, group: int, layout: Layout, path: str, fi
     """The segments of a row group; for an unreadable group, a part that raises its error."""
     where = f"{path}: row {first_row}"
     try:
-        known = [SUCCESS] if SUCCESS in file.schema_arrow.names else []
+        known = [SUCCESS_COLUMN] if SUCCESS_COLUMN in file.schema_arrow.names else []
         table = read_group(file, group, [*_columns(layout), *known], where).combine_chunks()
         stops = _stops(table, layout, where)
     except (ValueError, pa.ArrowException) as error:
@@ -198,9 +198,10 @@ def _check_columns(schema: pa.Schema, layout: Layout, path: str) -> None:
         arrays |= {f"{prefix}.{key}": spec for key, spec in layout.observations.items()}
     if not layout.observations or layout.action_dim < 1:
         raise ValueError(f"{path}: no observations or no actions in it. Record the demonstrations again.")
-    if SUCCESS in schema.names and schema.field(SUCCESS).type != pa.bool_():
+    if SUCCESS_COLUMN in schema.names and schema.field(SUCCESS_COLUMN).type != pa.bool_():
         raise ValueError(
-            f"{path}: column {SUCCESS}: expected booleans, found {schema.field(SUCCESS).type}. Copy the file again."
+            f"{path}: column {SUCCESS_COLUMN}: expected booleans, found {schema.field(SUCCESS_COLUMN).type}. Copy the "
+            "file again."
         )
     for name in _columns(layout):
         found = schema.field(name).type if schema.names.count(name) == 1 else None
@@ -256,10 +257,10 @@ def _to_table(segment: Segment, layout: Layout, stored: Mapping[bytes, str]) -> 
     columns["actions"] = to_arrow(segment.actions, layout.actions)
     for field, dtype in SCALAR_FIELDS.items():
         columns[field] = pa.array(getattr(segment, field), pa.from_numpy_dtype(dtype))
-    columns[SUCCESS] = pa.array([None] * (n - 1) + [segment.success], pa.bool_())
+    columns[SUCCESS_COLUMN] = pa.array([None] * (n - 1) + [segment.success], pa.bool_())
     return (
         pa.table(columns)
-        .select([*_columns(layout), SUCCESS])
+        .select([*_columns(layout), SUCCESS_COLUMN])
         .replace_schema_metadata({METADATA_KEY: layout.to_json(), **stored})
     )
 
@@ -294,5 +295,5 @@ def _to_segment(table: pa.Table, layout: Layout, where: str) -> Segment:
         )
     columns: dict[str, Any] = {field: table.column(field).to_numpy() for field in SCALAR_FIELDS}
     actions = to_numpy(table.column("actions"), layout.actions)
-    columns["success"] = table.column(SUCCESS)[n - 1].as_py() if SUCCESS in table.column_names else None
+    columns["success"] = table.column(SUCCESS_COLUMN)[n - 1].as_py() if SUCCESS_COLUMN in table.column_names else None
     return Segment(observations=observations, actions=actions, episode=episodes[0], first_step=int(steps[0]), **columns)

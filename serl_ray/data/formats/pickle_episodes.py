@@ -15,11 +15,11 @@ BY_STEP = ("actions", "rewards", *ENDS, "masks", "grasp_penalty", "intervened", 
 """Fields of an episode as a dict of arrays, besides observations: one row per action."""
 SHAPES = "Save a list of transitions; a list of such lists; or dicts of arrays, one per episode."
 
-Episode = list[Any] | dict[str, Any]
+PickledEpisode = list[Any] | dict[str, Any]
 """Transitions, which are dicts if the file is sound, or an episode as a dict of arrays."""
 
 
-def episodes_in(path: str, values: Iterable[Any]) -> Iterator[tuple[int, Episode]]:
+def episodes_in(path: str, values: Iterable[Any]) -> Iterator[tuple[int, PickledEpisode]]:
     """The episodes in the pickles of a file, each with the number of its first transition in the file.
 
     Transitions are cut after the end of an episode. The end of a list inside another one, or of a pickle that is a
@@ -38,7 +38,7 @@ def episodes_in(path: str, values: Iterable[Any]) -> Iterator[tuple[int, Episode
         first += len(episode["actions"] if isinstance(episode, dict) else episode)
 
 
-def transitions_of(path: str, first: int, episode: Episode) -> list[Any]:
+def transitions_of(path: str, first: int, episode: PickledEpisode) -> list[Any]:
     """The transitions of an episode; of a dict of arrays, its rows.
 
     Raises:
@@ -95,7 +95,7 @@ def _kind(value: Any) -> str:
     return "an empty list" if isinstance(value, list | tuple) else f"a {type(value).__name__}"
 
 
-def _split(pieces: Iterable[Any]) -> Iterator[Episode]:
+def _split(pieces: Iterable[Any]) -> Iterator[PickledEpisode]:
     """Lists of transitions of one episode, and whole episodes."""
     running: list[Any] = []
     for piece in pieces:

@@ -22,8 +22,8 @@ TRUNCATEDS = ("truncateds", "truncated", "truncations", "timeouts", "timeout", "
 ENDS = (*DONES, *TERMINATEDS, *TRUNCATEDS)
 FROM_INFO = ("grasp_penalty", "TimeLimit.truncated")
 """Fields that may be in a transition's info."""
-PERSON = "intervene_action"
-"""Name of the action that a person chose, in the info of the transitions in which one acted."""
+EXECUTED = "intervene_action"
+"""Name of the executed action, in the info of the transitions in which the operator acted."""
 SUCCESSES = ("success", "succeed", "is_success")
 """Names of a success in the info."""
 OTHER_END = re.compile(
@@ -117,10 +117,10 @@ def read_columns(
 
 
 def _intervened(path: str, first: int, fields: list[dict[str, Any]]) -> np.ndarray:
-    """Flags (n,) of the transitions in which a person acted; where there are none, of those with a person's action."""
+    """Flags (n,) of the transitions in which the operator acted; without flags, of those with an executed action."""
     flags = _flags(path, first, fields, ("intervened",))
-    by_person = [is_given(info_of(transition).get(PERSON)) for transition in fields]
-    return np.where(np.isnan(flags), by_person, flags == 1)
+    by_operator = [is_given(info_of(transition).get(EXECUTED)) for transition in fields]
+    return np.where(np.isnan(flags), by_operator, flags == 1)
 
 
 def _ends(path: str, first: int, fields: list[dict[str, Any]]) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from serl_ray.files.unzip import open_unzipped
 
-LISTS = ("EMPTY_LIST", "LIST")
+LIST_INSTRUCTIONS = ("EMPTY_LIST", "LIST")
 NOT_VALUES = ("PROTO", "FRAME")
 APPEND_AND_STOP = b"e."
 """Ends a list to which an item was about to be appended, and the pickle."""
@@ -44,7 +44,7 @@ def _head(file: BinaryIO) -> bytes | None:
         if depth == 1 and not marks and instruction.name not in NOT_VALUES:
             if instruction.name.startswith("APPEND"):
                 return _cut(file, frames, b".")
-            if instruction.name not in (*LISTS, *_REMEMBER):
+            if instruction.name not in (*LIST_INSTRUCTIONS, *_REMEMBER):
                 return None
         if instruction.name.startswith("SETITEM") and (depth, marks) == (3, [1]):  # list, mark, dict
             return _cut(file, frames, APPEND_AND_STOP)

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from serl_ray.data.errors import listed, warn_once
-from serl_ray.data.formats.pickle_fields import ENDS, FROM_INFO, PERSON, SUCCESSES, array_of, info_of, is_given
+from serl_ray.data.formats.pickle_fields import ENDS, EXECUTED, FROM_INFO, SUCCESSES, array_of, info_of, is_given
 from serl_ray.data.schema import ACTION_TOLERANCE
 from serl_ray.files.uris import parents
 
-READ = {"observations", "next_observations", "actions", "rewards", "masks", "grasp_penalty", "intervened", *ENDS}
-READ_OF_INFO = {PERSON, *SUCCESSES, *FROM_INFO}
+READ_FIELDS = {"observations", "next_observations", "actions", "rewards", "masks", "grasp_penalty", "intervened", *ENDS}
+READ_OF_INFO = {EXECUTED, *SUCCESSES, *FROM_INFO}
 TELLING = re.compile(r"interven|teleop|succe|fail|terminat|truncat|time_?out|time_?limit|done|reward|penalty")
 """Names in an info that may say what a field of the transition says; all others are the env's own affair."""
 OTHERS = "Only the first such file of a folder is named."
-TWICE = {PERSON: "actions", "grasp_penalty": "grasp_penalty"}
+TWICE = {EXECUTED: "actions", "grasp_penalty": "grasp_penalty"}
 """Names in an info with the field that has the same value."""
 
 
@@ -36,7 +36,7 @@ class Unread:
         """Adds a transition that has all required fields."""
         info, holder = info_of(transition), "infos" if "infos" in transition else "info"
         for name, value in transition.items():
-            if name not in READ and not (name == holder and (value is None or isinstance(value, dict))):
+            if name not in READ_FIELDS and not (name == holder and (value is None or isinstance(value, dict))):
                 self._names[str(name)] = None
         for name in info:
             if name not in self._of_info:

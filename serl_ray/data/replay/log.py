@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from serl_ray.data.action_scale import ActionScale
-from serl_ray.data.formats.parquet import read_segments, write_file
+from serl_ray.data.formats.parquet import read_segments, write_segments
 from serl_ray.data.observations import STATE
 from serl_ray.data.schema import Segment
 from serl_ray.files.atomic import sync
@@ -80,7 +80,7 @@ class ReplayLog:
         new = self.folder / f".{name}"
         try:
             segments = [_renamed(Segment.join(run), STATE, self.state_name) for run in self._runs]
-            write_file(new, segments, self._trunk, self.scale)
+            write_segments(new, segments, self._trunk, self.scale)
             sync(new)
             digest = sha256_of(new)
             new.rename(self.folder / name)

@@ -15,7 +15,7 @@ from serl_ray.networks.inputs import as_tensor
 from serl_ray.networks.pretrained import build_trunk
 from serl_ray.networks.resnet import Trunk, resize
 
-CHUNK = 32
+TRUNK_BATCH = 32
 """Number of images in one batch of the trunk; more need more memory and are not faster."""
 
 
@@ -53,7 +53,7 @@ class FrameEncoder:
         cameras, number = len(self.image_keys), len(images) // len(self.image_keys)
         offsets = self._draw(number).expand(cameras, -1, -1, -1).flatten(0, 2)  # (cameras * n * N, 2)
         rows = torch.arange(len(images)).repeat_interleave(self._crops)
-        chunks = zip(torch.split(rows, CHUNK), torch.split(offsets, CHUNK), strict=True)
+        chunks = zip(torch.split(rows, TRUNK_BATCH), torch.split(offsets, TRUNK_BATCH), strict=True)
         maps = torch.cat([self._encode(crop(images[chunk], shifts)) for chunk, shifts in chunks])
         by_camera = maps.reshape(cameras, number, self._crops, *maps.shape[1:]).numpy()
         return {**observations, **dict(zip(self.image_keys, by_camera, strict=True))}
@@ -61,7 +61,9 @@ class FrameEncoder:
     def _resized(self, observations: Mapping[str, np.ndarray]) -> torch.Tensor:
         """Images of all cameras, one after the other, at the size of the trunk's input."""
         images = [as_tensor(observations[key]) for key in self.image_keys]
-        return torch.cat([resize(chunk, self._image_size) for camera in images for chunk in torch.split(camera, CHUNK)])
+        return torch.cat(
+            [resize(chunk, self._image_size) for camera in images for chunk in torch.split(camera, TRUNK_BATCH)]
+        )
 
     def _draw(self, num_images: int) -> torch.Tensor:
         """Crop offsets (n, N, 2)."""

@@ -15,10 +15,8 @@ from serl_ray.envs.tabletop.arm import Arm
 from serl_ray.envs.tabletop.insert import Insert
 from serl_ray.envs.tabletop.lift import Lift
 from serl_ray.envs.tabletop.scene import build_model
-from serl_ray.types import SETUP_MODES, ActionLayout
+from serl_ray.types import GRASP_PENALTY, SETUP_MODES, ActionLayout
 
-GRASP_PENALTY = -0.02
-"""Penalty of each useless gripper command: closing a closed gripper, or opening an open one."""
 _RAMP = (1 / 3, 2 / 3, 1.0, 1.0, 1.0)
 """Share of the way of a control step that targets have covered in each fifth of it; then the hand catches up."""
 _SUBSTEPS = 5

@@ -16,7 +16,7 @@ PEG_HALF_WIDTH = 0.012
 """Half the width of the square peg, metres."""
 CLEARANCE = 0.004
 """Distance between the centred peg and each wall of the socket, metres."""
-DEPTH = 0.03
+SOCKET_DEPTH = 0.03
 """Depth of the socket's bottom under its rim, metres, below a funnel of FUNNEL metres."""
 FUNNEL = 0.014
 SUCCESS_DEPTH = 0.02
@@ -37,10 +37,19 @@ def socket(rim: Vector, turn: str = "") -> str:
     inner, wall = PEG_HALF_WIDTH + CLEARANCE, 0.005  # half the opening, half a wall's thickness
     outer, inset = inner + 2 * wall, wall / 2 * np.sqrt(0.5)  # `inset` brings the slope's inner face to the rim's edge
     floor = box(
-        (outer, outer, 0.004), "0.9 0.2 0.5", (0, 0, -DEPTH - 0.004), name="bottom", collides_as="fixture", mass=0.01
+        (outer, outer, 0.004),
+        "0.9 0.2 0.5",
+        (0, 0, -SOCKET_DEPTH - 0.004),
+        name="bottom",
+        collides_as="fixture",
+        mass=0.01,
     )
     side = box(
-        (wall, outer, DEPTH / 2), "0.10 0.62 0.45", (inner + wall, 0, -DEPTH / 2), collides_as="fixture", mass=0.005
+        (wall, outer, SOCKET_DEPTH / 2),
+        "0.10 0.62 0.45",
+        (inner + wall, 0, -SOCKET_DEPTH / 2),
+        collides_as="fixture",
+        mass=0.005,
     )
     slope_size = (wall / 2, inner + FUNNEL, FUNNEL * np.sqrt(0.5))
     slope_pos = (inner + FUNNEL / 2 + inset, 0, FUNNEL / 2 - inset)
@@ -92,8 +101,8 @@ class Insert:
 
     def expert_action(self) -> np.ndarray:
         """The expert's action: above the funnel, then straight in; two arms move half the way each."""
-        error = -self._tip_in_socket() - (0, 0, DEPTH + 0.005)
-        way = approach(error, tolerance=0.008, hover=DEPTH + FUNNEL + 0.012, clear=DEPTH + FUNNEL + 0.002)
+        error = -self._tip_in_socket() - (0, 0, SOCKET_DEPTH + 0.005)
+        way = approach(error, tolerance=0.008, hover=SOCKET_DEPTH + FUNNEL + 0.012, clear=SOCKET_DEPTH + FUNNEL + 0.002)
         share = self._socket_frame() @ way / len(self._arms)
         yaw = self._goal_yaw()
         return np.concatenate(

@@ -28,7 +28,7 @@ IMAGE_DTYPES = ("image", "video")
 NO_ARRAYS = ("string", "language", "audio")
 MAX_AXES = 5
 """Largest number of axes of an array besides images; `datasets` has no type for more."""
-NUMBERS = re.compile(r"bool|u?int\d{1,2}|float\d{2}")
+NUMBER_DTYPES = re.compile(r"bool|u?int\d{1,2}|float\d{2}")
 """Allowed dtypes of numbers in a data set."""
 TIMESTAMP = "timestamp"
 INDICES = (TIMESTAMP, "frame_index", "episode_index", "index", "task_index")
@@ -94,7 +94,7 @@ def observed(features: dict[str, dict[str, Any]], path: str, keep: Keep = keep_a
     return columns
 
 
-def describe(specs: dict[str, ArraySpec], action_dim: int, videos: bool) -> dict[str, dict[str, Any]]:
+def dataset_features(specs: dict[str, ArraySpec], action_dim: int, videos: bool) -> dict[str, dict[str, Any]]:
     """The features of a data set, in the order of its columns.
 
     Raises:
@@ -128,7 +128,7 @@ def metadata(features: dict[str, dict[str, Any]]) -> dict[str, str]:
 
 
 def _is_number(dtype: Any) -> bool:
-    return isinstance(dtype, str) and NUMBERS.fullmatch(dtype) is not None
+    return isinstance(dtype, str) and NUMBER_DTYPES.fullmatch(dtype) is not None
 
 
 def _type_of(feature: dict[str, Any]) -> dict[str, Any]:

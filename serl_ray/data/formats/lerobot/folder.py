@@ -26,9 +26,9 @@ logger = logging.getLogger(__name__)
 
 INFO = "meta/info.json"
 V2, V3 = "v2.1", "v3.0"
-TESTED = ("v2.0", V2, V3)
+TESTED_VERSIONS = ("v2.0", V2, V3)
 """Versions that are known to be read rightly; other ones of the same kind are read alike."""
-CHUNK = 1000
+CHUNK_FILES = 1000
 """Number of files in a folder `chunk-...`."""
 DATA_PATH = {
     V2: "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
@@ -39,7 +39,7 @@ VIDEO_PATH = {
     V3: "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
 }
 PLACEHOLDER = re.compile(r"\{(\w+)(?::0?(\d{1,2})d)?\}")
-DEPTH = 4
+SEARCH_DEPTH = 4
 """Number of folders above a data file in which the metadata are searched."""
 
 
@@ -182,7 +182,7 @@ class LeRobotFolder:
             ) from error
 
     def _file(self, template: str, episode: int, prefix: str, video_key: str = "") -> str:
-        row, chunk_size = self.episodes[episode], int(self.info.get("chunks_size", CHUNK))
+        row, chunk_size = self.episodes[episode], int(self.info.get("chunks_size", CHUNK_FILES))
         values = {
             "episode_index": episode,
             "episode_chunk": episode // chunk_size,
@@ -221,13 +221,16 @@ def _parsed(root: str, path: str, text: bytes) -> LeRobotFolder:
         raise ValueError(
             f"{path}: codebase_version {folder.version}; this release reads {V2} and {V3}. Convert it with LeRobot."
         )
-    if folder.version not in TESTED:
+    if folder.version not in TESTED_VERSIONS:
         folder.warn_once(
             "version",
             f"{path}: codebase_version {folder.version} is read as {V3 if folder.is_v3 else V2}; tested are "
-            f"{', '.join(TESTED)}. Compare what serl inspect shows with what was recorded.",
+            f"{', '.join(TESTED_VERSIONS)}. Compare what serl inspect shows with what was recorded.",
         )
-    for key, value, kind in (("fps", info["fps"], int | float), ("chunks_size", info.get("chunks_size", CHUNK), int)):
+    for key, value, kind in (
+        ("fps", info["fps"], int | float),
+        ("chunks_size", info.get("chunks_size", CHUNK_FILES), int),
+    ):
         if not isinstance(value, kind) or not 0 < value < 1e9:
             raise ValueError(f"{path}: {key} is {value!r}, expected a number above 0. Copy the file again.")
     _check_features(info["features"], path)
@@ -287,4 +290,6 @@ def is_lerobot(path: str) -> bool:
 
 def folder_of(data_file: str) -> LeRobotFolder | None:
     """The LeRobot folder of a data file; None for another file."""
-    return next((LeRobotFolder.open(folder) for folder in parents(data_file)[:DEPTH] if is_lerobot(folder)), None)
+    return next(
+        (LeRobotFolder.open(folder) for folder in parents(data_file)[:SEARCH_DEPTH] if is_lerobot(folder)), None
+    )

@@ -50,7 +50,7 @@ from serl_ray.data.formats.lerobot.features import (
 from serl_ray.data.formats.lerobot.folder import LeRobotFolder
 from serl_ray.data.formats.lerobot.rows import holds_images, holds_numbers, leave_out, read_images, read_numbers
 from serl_ray.data.formats.lerobot.unused import unused_columns
-from serl_ray.data.formats.lerobot.video import read_frames
+from serl_ray.data.formats.lerobot.video import read_video_frames
 from serl_ray.data.observations import Keep
 from serl_ray.data.schema import ACTION_TOLERANCE, ArraySpec, Part, Segment
 from serl_ray.files.paths import is_uri
@@ -286,4 +286,4 @@ class _EpisodeReader:
         if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
             raise ValueError(f"{where}: {TIMESTAMP} does not rise from frame to frame. Record the episode again.")
         clip = self._folder.clip(episode_of(table), column)
-        return read_frames(clip.path, clip.start + times, fps, image_shape(self._features[column]))
+        return read_video_frames(clip.path, clip.start + times, fps, image_shape(self._features[column]))

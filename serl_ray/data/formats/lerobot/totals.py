@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-MOST = 10**8
+MAX_TOTAL = 10**8
 """Number of episodes or frames above which a data set is not believed."""
 LISTED = 5
 """Number of episodes that a message lists."""
@@ -48,7 +48,7 @@ def check_totals(root: str, info: Mapping[str, Any], episodes: Mapping[int, Mapp
 
 def _count(root: str, info: Mapping[str, Any], name: str) -> int | None:
     value = info.get(name)
-    if value is not None and (type(value) is not int or not 0 <= value < MOST):
+    if value is not None and (type(value) is not int or not 0 <= value < MAX_TOTAL):
         raise ValueError(
             f"{root}: info.json has the {name} {value!r:.60}, expected a whole number. Copy the file again."
         )

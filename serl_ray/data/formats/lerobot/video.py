@@ -57,7 +57,7 @@ class VideoWriter:
         self._container.close()
 
 
-def read_frames(path: str, times: np.ndarray, fps: float, shape: tuple[int, ...]) -> np.ndarray:
+def read_video_frames(path: str, times: np.ndarray, fps: float, shape: tuple[int, ...]) -> np.ndarray:
     """Images (n, H, W, C) uint8 of a video, each from the frame nearest in time.
 
     Args:

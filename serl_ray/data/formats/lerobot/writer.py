@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from serl_ray.data.formats.lerobot import stats
-from serl_ray.data.formats.lerobot.features import ACTION, COLUMNS, IMAGE_DTYPES, column_of, describe, metadata
-from serl_ray.data.formats.lerobot.folder import CHUNK, DATA_PATH, INFO, V2, V3, VIDEO_PATH
+from serl_ray.data.formats.lerobot.features import ACTION, COLUMNS, IMAGE_DTYPES, column_of, dataset_features, metadata
+from serl_ray.data.formats.lerobot.folder import CHUNK_FILES, DATA_PATH, INFO, V2, V3, VIDEO_PATH
 from serl_ray.data.formats.lerobot.video import CODEC, PIXELS, VideoWriter
 from serl_ray.data.schema import ArraySpec, Segment
 from serl_ray.files.images import encode
@@ -71,7 +71,7 @@ class _Writer:
     def __init__(self, root: Path, style: LeRobotFormat, first: Segment) -> None:
         self._root, self._style = root, style
         self._specs, self._action_dim = first.observation_spec, first.actions.shape[1]
-        self.features = describe(self._specs, self._action_dim, style.videos)
+        self.features = dataset_features(self._specs, self._action_dim, style.videos)
         self._images = {name for name, feature in self.features.items() if feature["dtype"] in IMAGE_DTYPES}
         self._num_episodes = self._num_frames = 0
         self._num_files = 0
@@ -136,7 +136,7 @@ class _Writer:
                 "has_audio": False,
             }
         sizes = {"data_files_size_in_mb": FILE_MB, "video_files_size_in_mb": VIDEO_MB}
-        num_chunks = -(-self._num_episodes // CHUNK)
+        num_chunks = -(-self._num_episodes // CHUNK_FILES)
         totals = {"total_videos": len(videos) * self._num_episodes, "total_chunks": num_chunks}
         return {
             "codebase_version": version,
@@ -145,7 +145,7 @@ class _Writer:
             "total_frames": self._num_frames,
             "total_tasks": 1,
             **(totals if version == V2 else sizes),
-            "chunks_size": CHUNK,
+            "chunks_size": CHUNK_FILES,
             "fps": fps,
             "splits": {"train": f"0:{self._num_episodes}"},
             "data_path": DATA_PATH[version],
@@ -186,7 +186,7 @@ class _Writer:
         return pa.table(arrays, metadata=metadata(self.features))
 
     def _path(self, templates: dict[str, str], key: str = "") -> Path:
-        chunk, index = divmod(self._num_files, CHUNK)
+        chunk, index = divmod(self._num_files, CHUNK_FILES)
         episode = {"episode_chunk": chunk, "episode_index": self._num_files}
         return self._root / templates[self._style.version].format(
             chunk_index=chunk, file_index=index, video_key=key, **episode
@@ -211,7 +211,7 @@ class _Writer:
 
     def _place(self) -> dict[str, Any]:
         """The location of the next episode in the metadata of v3.0."""
-        chunk, index = divmod(self._num_files, CHUNK)
+        chunk, index = divmod(self._num_files, CHUNK_FILES)
         prefixes = ["data", *(f"videos/{key}" for key in self._videos)]
         return {
             f"{prefix}/{name}": number
