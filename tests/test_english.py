@@ -1,4 +1,4 @@
-"""The English of docstrings and of the options' help."""
+"""The English of docstrings and of the options' help, and one word for one thing everywhere."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ OPENINGS = re.compile(r"(Of|Likewise|That|Which|Where|Beside|As|What|How|Who|Who
 ENTRY_OPENINGS = re.compile(r"(of|likewise|that|which|where|beside|as of)\b", re.IGNORECASE)
 PREPOSITIONS = re.compile(r"(About|After|As|At|Before|Between|By|For|From|In|Of|On|Over|To|Under|Until|With|Within)\b")
 ENTRY = re.compile(r"\s+[\w, *]+: (.*)")
+SYNONYMS = {r"film(s|ed|ing)?": "video", r"pictures?": "image, or plot", "human": "operator"}
+"""Words for which DESIGN has another one, and that one; names are read by their parts."""
+TITLES = re.compile(r"title *= .*")
+"""Titles of papers, which have their own words."""
+PAGES = sorted([FOLDER.parent / "README.md", *(FOLDER.parent / "docs").glob("*.md"), *FOLDER.rglob("*.py")])
 MODULES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.py"))
 
 
@@ -70,6 +75,26 @@ def test_a_good_docstring_is_not_a_fault():
 @pytest.mark.parametrize("module", MODULES)
 def test_docstrings_open_with_a_noun_or_a_verb(module):
     assert faults_in((FOLDER / module).read_text(encoding="utf-8")) == []
+
+
+def synonyms_in(text: str) -> list[str]:
+    """The words of a text, and the parts of its names, for which there is another word."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", TITLES.sub("", text))
+    return sorted({word for word in words if re.fullmatch("|".join(SYNONYMS), word, re.IGNORECASE)})
+
+
+def test_a_synonym_is_found():
+    assert synonyms_in("class FilmWriter: ... # PICTURES, is_human, humane, a filmed title = ...") == [
+        "Film",
+        "PICTURES",
+        "filmed",
+        "human",
+    ]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(FOLDER.parent).as_posix())
+def test_there_is_one_word_for_one_thing(path):
+    assert synonyms_in(path.read_text(encoding="utf-8")) == [], SYNONYMS
 
 
 def option_classes() -> list[type[Options]]:

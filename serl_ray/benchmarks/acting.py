@@ -21,7 +21,7 @@ class Acting(Options):
     save_dir: Path = Path("runs/benchmark")
     """Folder for acting.json."""
     crops: int = 4
-    """Crops of a frame that are encoded for the replay."""
+    """Crops of an image that are encoded for the replay."""
     repeats: int = 50
     """Number of measurements; the median counts."""
 
@@ -30,19 +30,19 @@ class Acting(Options):
         rng = np.random.default_rng(0)
         agent = SACAgent(("image",), ARM_DIM, device="cpu")
         state = {"state": rng.normal(size=STATE_DIM).astype(np.float32)}
-        frame = {"image": rng.integers(0, 256, (128, 128, 3), np.uint8)}
+        images = {"image": rng.integers(0, 256, (128, 128, 3), np.uint8)}
         encode = FrameEncoder(("image",), "random", self.crops)
-        agent.sample_actions(frame | state)
-        trunk, image = agent.networks.encoder.trunk, torch.as_tensor(frame["image"])[None]
+        agent.sample_actions(images | state)
+        trunk, image = agent.networks.encoder.trunk, torch.as_tensor(images["image"])[None]
 
         def encode_and_act() -> None:
-            maps = encode({"image": frame["image"][None]})["image"][0]
+            maps = encode({"image": images["image"][None]})["image"][0]
             agent.sample_actions({"image": maps} | state)
 
         with torch.no_grad():
             seconds = medians(
                 {
-                    "act": lambda: agent.sample_actions(frame | state),
+                    "act": lambda: agent.sample_actions(images | state),
                     "trunk": lambda: trunk(image),
                     "encode_and_act": encode_and_act,
                     "crops": lambda: trunk(image.expand(self.crops, -1, -1, -1)),
@@ -50,7 +50,7 @@ class Acting(Options):
                 self.repeats,
             )
         rows = [
-            Row("action from a frame", 1e3 * seconds["act"], "ms"),
+            Row("action from an image", 1e3 * seconds["act"], "ms"),
             Row("bare trunk pass", 1e3 * seconds["trunk"], "ms"),
             Row("action / bare trunk pass", seconds["act"] / seconds["trunk"], "", "<= 1.3"),
             Row(f"action and {self.crops} stored maps", 1e3 * seconds["encode_and_act"], "ms"),

@@ -1,4 +1,4 @@
-"""A learned reward in place of the true one, by the commands that a person types, on the pick-up task."""
+"""A learned reward in place of the true one, by the commands that a user types, on the pick-up task."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ FRESH_SEED = 50_000
 
 
 class Classifier(Options):
-    """Records frames, trains a classifier, counts its false positives in fresh failing episodes, and trains policies by
+    """Records images, trains a classifier, counts its false positives in fresh failing episodes, and trains policies by
     it and by the truth."""
 
     save_dir: Path = Path("runs/classifier")
-    """Folder for frames, classifier, runs and classifier.json."""
+    """Folder for images, classifier, runs and classifier.json."""
     episodes: int = 40
     """Episodes that the classifier is trained on, half of them failing."""
     fresh_episodes: int = 50
@@ -56,10 +56,10 @@ class Classifier(Options):
         described = json.loads((classifier / CLASSIFIER_FILE).read_text())
         promised = described["options"]["max_false_positive_rate"]
         rows = [
-            Row("recording of frames", (recorded - started) / 60, "min"),
+            Row("recording of images", (recorded - started) / 60, "min"),
             Row("training of the classifier", (trained - recorded) / 60, "min"),
-            Row("AUC, held-out frames", described["metrics"]["auc"], "", ">= 0.99"),
-            Row("recall at the threshold, held-out frames", described["metrics"]["recall"], ""),
+            Row("AUC, held-out images", described["metrics"]["auc"], "", ">= 0.99"),
+            Row("recall at the threshold, held-out images", described["metrics"]["recall"], ""),
             *self._false_positives(RewardClassifier.load(classifier), promised),
         ]
         if self.max_steps:
@@ -80,12 +80,12 @@ class Classifier(Options):
         ]
         return [
             Row("fresh failing episodes", len(called), ""),
-            Row("false-positive rate, their frames", float(np.concatenate(called).mean()), "", f"<= {promised}"),
+            Row("false-positive rate, their images", float(np.concatenate(called).mean()), "", f"<= {promised}"),
             Row(f"share of them with {self.success_frames} false positives in a row", float(np.mean(in_a_row)), ""),
         ]
 
     def _called(self, classifier: RewardClassifier, path: Path) -> np.ndarray:
-        """The frames of an episode that are called a success."""
+        """The images of an episode that are called a success."""
         observations = [item["observations"] for item in load_pickle(path)]
         return classifier.predict_success(stack_observations(observations))[1]
 

@@ -1,4 +1,4 @@
-"""The commands that a person types, for the sections that measure whole runs."""
+"""The commands that a user types, for the sections that measure whole runs."""
 
 from __future__ import annotations
 

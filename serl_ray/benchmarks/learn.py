@@ -1,4 +1,4 @@
-"""Learning curves of each set-up: whole runs, started by the commands that a person types."""
+"""Learning curves of each set-up: whole runs, started by the commands that a user types."""
 
 from __future__ import annotations
 

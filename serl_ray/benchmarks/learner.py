@@ -30,7 +30,7 @@ class Learner(Options):
     action_dim: int = 6
     """Continuous action dimensions."""
     image_size: int = 128
-    """Side of a frame, pixels."""
+    """Side of an image, pixels."""
     repeats: int = 5
     """Number of measurements; the median counts."""
     compile: bool = True

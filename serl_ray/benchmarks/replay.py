@@ -16,7 +16,7 @@ from serl_ray.utils.options import Options
 EPISODE, FRAGMENT, ACTION_DIM = 100, 10, 7
 STATE_SPECS = {"state": ArraySpec((18,), np.dtype(np.float32))}
 CAMERA_SPECS = {
-    "raw frames": {"image": ArraySpec((128, 128, 3), np.dtype(np.uint8))},
+    "raw images": {"image": ArraySpec((128, 128, 3), np.dtype(np.uint8))},
     "maps": {"image": ArraySpec((4, 4, 4, 512), np.dtype(np.float16))},
 }
 
@@ -62,11 +62,11 @@ class Replay(Options):
                 np.take(flat, rng.integers(len(flat), size=self.batch_size), axis=0, out=sampled, mode="clip")
 
         seconds = medians({"sample": lambda: buffer.sample_into(batch, rng), "gather": gather}, self.repeats)
-        if name == "raw frames":
+        if name == "raw images":
             specs = {**camera, **STATE_SPECS, "action": ArraySpec((ACTION_DIM,), np.dtype(np.float32))}
             once = sum(spec.nbytes for spec in specs.values())
             yield Row(
-                f"{name}: bytes a row / bytes of a frame, state and action",
+                f"{name}: bytes a row / bytes of an image, state and action",
                 buffer.nbytes / self.capacity / once,
                 "",
                 "<= 1.02",

@@ -41,8 +41,8 @@ SOAK_PANELS = {"memory, MB": MEMORY, "open files": OPEN_FILES, "object store, MB
 
 
 class WatchedEnv(gymnasium.Wrapper):
-    """The pick-up task with an expert in the person's place, and a fault now and then. It keeps an account of its own:
-    a byte a step in a file of `folder`, `i` for an intervention and `.` for any other."""
+    """The pick-up task with an expert in the operator's place, and a fault now and then. It keeps its own account: a
+    byte a step in a file of `folder`, `i` for an intervention and `.` for any other."""
 
     def __init__(self, folder: str, break_every: int) -> None:
         seed = uuid.uuid4().int % 2**32
@@ -65,7 +65,7 @@ class WatchedEnv(gymnasium.Wrapper):
 
 
 class Soak(Options):
-    """Hybrid training from a camera with two rollout workers that keep their rate, a person and faults."""
+    """Hybrid training from a camera with two rollout workers that keep their rate, interventions and faults."""
 
     save_dir: Path = Path("runs/soak")
     """Folder for the run, soak.jsonl, soak.png and soak.json."""

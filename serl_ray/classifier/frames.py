@@ -169,24 +169,24 @@ def _without_time(image: Any) -> Any:
     return image[0] if np.ndim(image) == 4 and len(image) == 1 else image
 
 
-def _found(frame: Any) -> str:
-    if not isinstance(frame, np.ndarray):
-        return f"{type(frame).__name__}. Give np.asarray(image)."
-    return f"{frame.shape} {frame.dtype}. {image_fix(frame.shape, frame.dtype)}".rstrip()
+def _found(image: Any) -> str:
+    if not isinstance(image, np.ndarray):
+        return f"{type(image).__name__}. Give np.asarray(image)."
+    return f"{image.shape} {image.dtype}. {image_fix(image.shape, image.dtype)}".rstrip()
 
 
 def _check(row: dict[str, Any], folder_label: int, image_keys: tuple[str, ...], num_classes: int) -> None:
     source = row["_source"]
     for key in image_keys:
-        frame = row[key]
+        image = row[key]
         if (
-            not isinstance(frame, np.ndarray)
-            or frame.dtype != np.uint8
-            or frame.ndim != 3
-            or frame.shape[2] != 3
-            or not frame.size
+            not isinstance(image, np.ndarray)
+            or image.dtype != np.uint8
+            or image.ndim != 3
+            or image.shape[2] != 3
+            or not image.size
         ):
-            raise FrameError(f"{source}: camera {key!r}: expected a uint8 array (H, W, 3), found {_found(frame)}")
+            raise FrameError(f"{source}: camera {key!r}: expected a uint8 array (H, W, 3), found {_found(image)}")
     label = np.asarray(row["_label"])
     if label.size != 1 or label.item() not in range(num_classes):
         raise FrameError(f"{source}: label: expected a number from 0 to {num_classes - 1}, found {row['_label']!r}.")

@@ -38,8 +38,8 @@ class Record(Options):
     """Folder for images, in its folders success and failure, in place of demonstrations."""
     resume: bool = False
     """Go on with a recording that was stopped, until there are `episodes` in all."""
-    driver: Literal["expert", "person"] = "expert"
-    """Source of actions: the env's expert_action(), or a person whose actions the env reports as
+    driver: Literal["expert", "operator"] = "expert"
+    """Source of actions: the env's expert_action(), or an operator whose actions the env reports as
     info["intervene_action"]."""
     episodes: Annotated[int, Ge(1)] = 20
     """Episodes to record: successful ones for demonstrations, all for images."""
@@ -130,7 +130,7 @@ def _drive(
 
     from serl_ray.envs.recording import MOST_TRIES, Recorder
 
-    recorder = Recorder(env, drive, options.driver == "person", options.rule, interrupted)
+    recorder = Recorder(env, drive, options.driver == "operator", options.rule, interrupted)
     missing = max(options.episodes - before, 0)
     episodes = recorder.successes(missing, options.seed, first=before * MOST_TRIES)
     for segment in tqdm(episodes, total=missing, unit="episode"):
@@ -248,7 +248,7 @@ def _driver(options: Record, env: gymnasium.Env) -> Drive:
     from serl_ray.types import ActionLayout
 
     actions: Any = env.action_space
-    if options.driver == "person":
+    if options.driver == "operator":
         return lambda: np.zeros(actions.shape, np.float32)
     layout = ActionLayout.from_setup(options.setup_mode, actions.shape[0])
     if options.classifier_data:

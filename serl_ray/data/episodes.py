@@ -46,7 +46,7 @@ class EpisodeRecorder:
 
     @property
     def interventions(self) -> int:
-        """Number of these steps in which a person acted."""
+        """Number of these steps in which the operator acted."""
         return sum(intervened for *_, intervened in self._steps)
 
     def add(self, action: np.ndarray, result: StepResult) -> bool:

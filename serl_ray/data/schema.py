@@ -63,7 +63,7 @@ class Segment:
         dones: flags (n,), bool, true if the episode ended here for any reason; true in the last row at most.
         truncateds: flags (n,), bool, true if the episode ended here by a time-out.
         grasp_penalty: penalties (n,), float32, zero or negative, which are added to the rewards of the grasp critic.
-        intervened: flags (n,), bool, true if a person chose the action.
+        intervened: flags (n,), bool, true if the operator chose the action.
         episode: identity of the episode, unique in a buffer; stored as a string.
         first_step: step number of row 0 in its episode.
         success: `info["success"]` of the last row; None where the env did not report it. Of what is written, Parquet

@@ -1,4 +1,4 @@
-"""Scripted experts that act in a person's place, with noise."""
+"""Scripted experts that act in the operator's place, with noise."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ScriptedExpert:
         if not callable(getattr(env.unwrapped, "expert_action", None)):
             raise ValueError(
                 f"{type(env.unwrapped).__name__} has no scripted expert: give it a method expert_action() -> action. "
-                "A person's actions, in info['intervene_action'], are recorded by serl record --driver person."
+                "An operator's actions, in info['intervene_action'], are recorded by serl record --driver operator."
             )
         self._expert_action = env.get_wrapper_attr("expert_action")
         self._layout, self._continuous = layout, list(layout.continuous_indices)

@@ -29,7 +29,7 @@ class Guard(gymnasium.Wrapper):
     Args:
         env: env to guard; it gets a `Border`, which checks its steps, unless there is one in it.
         step_deadline: time limit of a step in seconds; None for no limit.
-        reset_deadline: time limit of a reset, which may wait for a person, in seconds; None for no limit.
+        reset_deadline: time limit of a reset, which may wait for the operator, in seconds; None for no limit.
     """
 
     def __init__(self, env: gymnasium.Env, step_deadline: float | None, reset_deadline: float | None) -> None:

@@ -1,4 +1,4 @@
-"""Recording of a person or a scripted expert: demonstrations, or labelled images for a classifier."""
+"""Recording of an operator or a scripted expert: demonstrations, or labelled images for a classifier."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ LINGER = 10
 """Number of success images that an episode yields after its first one."""
 
 Drive = Callable[[], np.ndarray]
-"""Function that returns the next action (A + G,); zero on a robot driven by a person, whose action the env reports."""
+"""Function that returns the next action (A + G,); zero on a robot that the operator drives, whose action the env
+reports."""
 
 
 @dataclass
@@ -45,7 +46,7 @@ class Recorder:
     Attributes:
         env: env inside a `Guard`, which turns its faults into `EnvFault`.
         drive: source of the actions.
-        by_person: whether a person drives through the env; an episode without `info["intervene_action"]` is then
+        by_operator: whether an operator drives through the env; an episode without `info["intervene_action"]` is then
             dropped.
         success_return: sum of rewards from which an episode is a success; None if `info["success"]` decides.
         interrupted: event that ends the recording after the current step, and drops its episode.
@@ -54,7 +55,7 @@ class Recorder:
 
     env: gymnasium.Env
     drive: Drive
-    by_person: bool = False
+    by_operator: bool = False
     success_return: float | None = SUCCESS_RETURN
     interrupted: Event = field(default_factory=Event)
     dropped: Counter[str] = field(default_factory=Counter)
@@ -72,8 +73,8 @@ class Recorder:
 
         Raises:
             SetupError: too many consecutive episodes failed, or had an env fault.
-            ValueError: a whole episode passed without an action of the person who should drive, or without a report of
-                success where this decides.
+            ValueError: a whole episode passed without an action of the operator who should drive, or without a
+                report of success where this decides.
         """
         recorded = in_a_row = 0
         for number in itertools.count(first):
@@ -87,7 +88,9 @@ class Recorder:
                 in_a_row += 1
                 self.dropped["failed"] += 1
             if in_a_row == MAX_FAILURES:
-                fix = "Check how success is judged" if self.by_person else "Lower the expert's noise, or check the env"
+                fix = (
+                    "Check how success is judged" if self.by_operator else "Lower the expert's noise, or check the env"
+                )
                 raise SetupError(f"{MAX_FAILURES} consecutive episodes have failed. {fix}.")
 
     def _is_success(self, segment: Segment) -> bool:
@@ -115,11 +118,11 @@ class Recorder:
                 raise SetupError(message) from fault
             return None
         self._faults_in_a_row = 0
-        if segment is not None and self.by_person and not segment.intervened.any():
+        if segment is not None and self.by_operator and not segment.intervened.any():
             self.dropped["driven by nobody"] += 1
             if not self._has_person:
                 raise ValueError(
-                    "A whole episode has passed without info['intervene_action']: the env must report the person's "
+                    "A whole episode has passed without info['intervene_action']: the env must report the operator's "
                     "actions in it. Use an env that does so, or --driver expert."
                 )
             return None
@@ -134,7 +137,7 @@ class Recorder:
                 return None
             action = self.drive()
             observation, reward, terminated, truncated, info = self.env.step(action)
-            if not self.by_person:
+            if not self.by_operator:
                 info = {"intervene_action": action, **info}
             done = episode.add(action, (observation, reward, terminated, truncated, info))
         return episode.cut()

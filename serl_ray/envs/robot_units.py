@@ -30,8 +30,8 @@ class RobotUnits(gymnasium.Wrapper):
         self.action_space = Box(-1.0, 1.0, (len(scale.limits),), np.float32)
 
     def step(self, action: np.ndarray) -> Any:
-        """Executes the action (A + G,) in the robot's units; a person's action that the env reports is mapped to [-1,
-        1]."""
+        """Executes the action (A + G,) in the robot's units; the operator's action that the env reports is mapped to
+        [-1, 1]."""
         result: Any = self.env.step(self._scale.invert(action))
         if not (isinstance(result, tuple) and isinstance(result[-1], dict)):
             return result

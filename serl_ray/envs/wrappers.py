@@ -154,7 +154,7 @@ class RecordEpisodes(gymnasium.Wrapper):
 
 
 class ExpertIntervention(gymnasium.Wrapper):
-    """Wrapper in which the env's scripted expert takes over at random for some steps, in a person's place.
+    """Wrapper in which the env's scripted expert takes over at random for some steps, in the operator's place.
 
     Interventions are a two-state Markov chain. At a step without an intervention, one starts with `probability` p; it
     continues with 1 - 1 / m, where m is `mean_length`. So lengths are geometric, and the expert has about p m / (1 + p
@@ -204,7 +204,7 @@ class ExpertIntervention(gymnasium.Wrapper):
         )
         executed = self.expert.act() if self._intervening else action
         observation, reward, terminated, truncated, info = self.env.step(executed)
-        if self._intervening:  # an action of a person inside the env, in `info`, replaces the expert's
+        if self._intervening:  # an action of the operator inside the env, in `info`, replaces the expert's
             info = {"intervene_action": executed, **info}
         return observation, reward, terminated, truncated, info
 

@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 
 from serl_ray.data.rewards import SUCCESS_RETURN, succeeded
-from serl_ray.evaluation.video import Film
+from serl_ray.evaluation.video import VideoFile
 
 Act = Callable[[dict[str, np.ndarray]], np.ndarray]
 
@@ -72,7 +72,7 @@ class Evaluation:
 
     @property
     def intervention_rate(self) -> float:
-        """Share of steps in which a person or an expert acted."""
+        """Share of steps in which the operator or an expert acted."""
         return sum(e.interventions for e in self.episodes) / sum(e.steps for e in self.episodes)
 
     def __str__(self) -> str:
@@ -172,5 +172,5 @@ def record_video(
     Raises:
         ValueError: the env's `render()` gives no array.
     """
-    with Film(path) as film:
-        return Evaluation(list(run_episodes(act, env, episodes, seed, film.take, success_return)))
+    with VideoFile(path) as video:
+        return Evaluation(list(run_episodes(act, env, episodes, seed, video.take, success_return)))

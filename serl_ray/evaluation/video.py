@@ -25,7 +25,7 @@ GIF_SIDE, GIF_FRAMES = 256, 200
 """Greatest side, pixels, and number of frames of a GIF; it skips frames of longer videos evenly."""
 
 
-class Film:
+class VideoFile:
     """An mp4 at a path, written frame by frame; without frames there is no file."""
 
     def __init__(self, path: Path) -> None:

@@ -38,7 +38,7 @@ class EnvOptions(Options):
     step_deadline: Positive | None = 30.0
     """Seconds that an env may take for a step before its episode is dropped; None for no limit."""
     reset_deadline: Positive | None = 600.0
-    """Seconds that an env may take for a reset, in which a person may put the scene in order; None for no limit."""
+    """Seconds that an env may take for a reset, in which the operator may put the scene in order; None for no limit."""
     frame_stack: Annotated[int, Ge(1), Role.MUST_MATCH] = 1
     """Number of consecutive images and states in an observation."""
 
@@ -181,7 +181,7 @@ class CollectingOptions(Options):
     episodes_dir: Annotated[str | None, Role.PATH] = None
     """Folder that keeps every episode as Parquet with all observations of the env, seen by every rollout worker."""
     expert_interventions: Share = 0.0
-    """Probability at each step that the env's scripted expert takes over, in a person's place; for simulators."""
+    """Probability at each step that the env's scripted expert takes over, in the operator's place; for simulators."""
     expert_noise: Annotated[FiniteFloat, Ge(0.0)] = 0.2
     """Standard deviation of the scripted expert's noise, as a share of full scale."""
 

@@ -111,9 +111,11 @@ class TrainingAlgorithm(EvaluatedRun, PublicMethods):
         self._prepare()
         self.log_writer = LogWriter(self.logs.values())
         self.feed = BatchFeed(self._sample_batch, self.agent.device, self._reads_batches)
-        workers, films = self.eval_env_runner_group, self.config.films
+        workers, records_video = self.eval_env_runner_group, self.config.records_video
         episodes, success_return = self.options.evaluation.evaluation_episodes, self.options.reward.success_return
-        self.evaluator = Evaluator(workers, episodes, self.faults, films, lambda: self.should_stop, success_return)
+        self.evaluator = Evaluator(
+            workers, episodes, self.faults, records_video, lambda: self.should_stop, success_return
+        )
         self.metrics_log = MetricsLog()
         replay_dir = self.config.replay_dir
         self.gauges = Gauges(run=Path(replay_dir).parent.name if replay_dir else Path(self.logdir).name)

@@ -128,7 +128,7 @@ def _checks(options: TrainingOptions, action_dim: int) -> DemoChecks:
 
 
 def trunk_of_maps(options: TrainingOptions) -> str | None:
-    """The fingerprint of the trunk whose maps a replay holds; None where it holds frames, or there are none."""
+    """The fingerprint of the trunk whose maps a replay holds; None where it holds images, or there are none."""
     encoding = options.encoding()
     return fingerprint(frozen_trunk(encoding["trunk"])) if encoding else None
 

@@ -57,7 +57,7 @@ class PlayedEpisode(EpisodeV2):
 
     Attributes:
         last_observation: the policy's part of the observation.
-        last_action: executed action (A + G,), a person's where one intervened; None after the reset.
+        last_action: executed action (A + G,), the operator's where they intervened; None after the reset.
         last_reward: reward of the last step; 0 after the reset.
     """
 
@@ -79,8 +79,8 @@ class PlayedEpisode(EpisodeV2):
         """Adds a step, and returns whether it was the last one."""
         self.step()
         self.last_observation, reward, terminated, truncated, info = result
-        person = info.get("intervene_action")
-        self.last_action, self.last_reward = action if person is None else person, float(reward)
+        intervention = info.get("intervene_action")
+        self.last_action, self.last_reward = action if intervention is None else intervention, float(reward)
         self.total_reward += self.last_reward
         self.agent_rewards[AGENT, self.policy_for(AGENT)] += self.last_reward
         self.set_last_info(AGENT, info)

@@ -43,7 +43,7 @@ class CountedEnv(gymnasium.Wrapper):
 
 
 class Collector:
-    """Steps the envs of a rollout worker. Their frames are one batch of the trunk, whose maps are acted on and stored,
+    """Steps the envs of a rollout worker. Their images are one batch of the trunk, whose maps are acted on and stored,
     and their actions are chosen at once.
 
     RLlib's own sampler builds batches of what a policy was told to do; here the replay gets what was executed.
@@ -68,7 +68,7 @@ class Collector:
             self._begin(index, seed=seed + index if steps else None)
 
     def collect(self, steps: int) -> tuple[list[Segment], list[Fault]]:
-        """The next `steps` steps of every env, a segment an episode; where a person intervened, with the person's
+        """The next `steps` steps of every env, a segment an episode; where the operator intervened, with the operator's
         actions.
 
         Where an env is at fault, what is in hand of its episode is dropped, and it begins another.
@@ -130,7 +130,7 @@ class Collector:
         self._episodes[index] = EpisodeRecorder(f"{self._name}-{uuid.uuid4().hex}", observation)
 
     def _encode(self, observations: Sequence[Observation]) -> list[Observation]:
-        """Observations of some envs, with maps in place of frames where the replay holds maps."""
+        """Observations of some envs, with maps in place of images where the replay holds maps."""
         if self._encoder is None or not observations:
             return list(observations)
         encoded = self._encoder(stack_observations(observations))

@@ -58,7 +58,7 @@ class SERLConfig(AlgorithmConfig):
         self.options_class = type(self).options_class
         self._set(self.options_class().flat())
         self.replay_dir: str | None = None
-        self.films = False
+        self.records_video = False
         self.device = AUTO
         self.shared_demos: dict[str, ray.ObjectRef] | None = None
         self.exploration_config = {"type": "StochasticSampling"}
@@ -130,9 +130,9 @@ class SERLConfig(AlgorithmConfig):
             self.env_config = {**earlier, **env_config}
         return super().environment(*args, **settings)
 
-    def film(self, wanted: bool) -> Self:
-        """Sets whether the first episode of each evaluation is filmed, for `evaluator.take_video()`."""
-        self.films = wanted
+    def record_video(self, wanted: bool) -> Self:
+        """Sets whether the first episode of each evaluation is recorded, for `evaluator.take_video()`."""
+        self.records_video = wanted
         return self
 
     def share_demos(self, shared: dict[str, ray.ObjectRef]) -> Self:

@@ -20,7 +20,7 @@ _READ = """algo_class extra_python_environs_for_driver extra_python_environs_for
     num_cpus_per_env_runner custom_resources_per_env_runner callbacks_class explore env env_config
     evaluation_num_env_runners evaluation_config
     metrics_num_episodes_for_smoothing keep_per_episode_custom_metrics log_level log_sys_usage seed lr in_evaluation
-    observation_space action_space options_class replay_dir films device shared_demos"""
+    observation_space action_space options_class replay_dir records_video device shared_demos"""
 READ = frozenset(_READ.split())
 """Keys of a config, beside the options, that are read."""
 TUNES = frozenset({TRIAL_INFO, STDOUT_FILE, STDERR_FILE, TRIAL_INDEX})
@@ -52,7 +52,7 @@ _ROWS = {
     "normalize_actions clip_actions": "Actions lie in [-1, 1]: scale them in the env.",
     "observation_filter preprocessor_pref": "Observations reach the networks as the env gives them: scale them there.",
     "disable_env_checking": "RLlib's check would step the env: call check_env before the run.",
-    "render_env": "Call film(True): the first episode of each evaluation is filmed.",
+    "render_env": "Call record_video(True): the first episode of each evaluation is recorded.",
     "rollout_fragment_length batch_mode": "Set fragment_length.",
     "exploration_config": "Set random_steps, target_entropy and init_temperature.",
     "sample_timeout_s": "Set step_deadline and reset_deadline.",

@@ -19,7 +19,7 @@ from ray.rllib.env.env_runner_group import EnvRunnerGroup
 from serl_ray.cluster.ray_private import TAG, ready_results, remote_workers
 from serl_ray.data.rewards import SUCCESS_RETURN
 from serl_ray.evaluation.rollouts import Act, Episode, Evaluation, deterministic, run_episodes
-from serl_ray.evaluation.video import Film
+from serl_ray.evaluation.video import VideoFile
 from serl_ray.rllib.callbacks import EpisodeMetrics
 from serl_ray.rllib.failures import FaultLog, WorkerError, raise_failure, reporting
 from serl_ray.rllib.worker import SERLWorker
@@ -40,7 +40,7 @@ class Played:
     Attributes:
         episodes: in their order.
         outcomes: the same in RLlib's words, with what callbacks wrote into them.
-        video: an mp4 of the first; None where it was not filmed.
+        video: an mp4 of the first; None where none was recorded.
         fault: why it was not, although it was wanted.
     """
 
@@ -57,7 +57,7 @@ class Evaluator:
         workers: RLlib's evaluation workers; None where no evaluation is wanted.
         episodes: number of episodes in an evaluation.
         faults: log of evaluations that did not end.
-        films: whether the first episode is filmed.
+        records_video: whether the first episode is recorded as a video.
         should_stop: asked after each episode that is played in this process.
         success_return: sum of rewards from which an episode is a success; None if `info["success"]` decides.
 
@@ -71,12 +71,12 @@ class Evaluator:
         workers: EnvRunnerGroup | None,
         episodes: int,
         faults: FaultLog,
-        films: bool = False,
+        records_video: bool = False,
         should_stop: Callable[[], bool] = lambda: False,
         success_return: float | None = SUCCESS_RETURN,
     ) -> None:
         self._workers, self._episodes, self._faults, self._should_stop = workers, episodes, faults, should_stop
-        self._films, self._video, self._success_return = films, None, success_return
+        self._records_video, self._video, self._success_return = records_video, None, success_return
         self.last_episodes: list[Episode] = []
         self.last_outcomes: list[EpisodeMetrics] = []
         ids = remote_workers(workers)
@@ -105,7 +105,9 @@ class Evaluator:
             return
         self._env_steps, self._played = env_steps, {}
         if self._shares:
-            play = partial(_play, weights=weights, films=self._films, success_return=self._success_return)
+            play = partial(
+                _play, weights=weights, records_video=self._records_video, success_return=self._success_return
+            )
             plays = [partial(play, episodes=share) for share in self._shares.values()]
             self._workers.foreach_env_runner_async(
                 plays, tag=TAG, remote_worker_ids=list(self._shares), healthy_only=False
@@ -113,7 +115,7 @@ class Evaluator:
             self._playing = set(self._shares)
         else:
             worker, episodes = self._workers.local_env_runner, range(self._episodes)
-            outcome = _play(worker, weights, episodes, self._films, self._success_return, self._should_stop)
+            outcome = _play(worker, weights, episodes, self._records_video, self._success_return, self._should_stop)
             self._finished = self._metrics([self._take(outcome)])
 
     def finished(self, timeout: float = 0.0) -> dict[str, float] | None:
@@ -136,7 +138,7 @@ class Evaluator:
         return outcome or {}
 
     def take_video(self) -> tuple[int, bytes] | None:
-        """The step whose policy was filmed last, and the mp4; once."""
+        """The step whose policy the last video shows, and the mp4; once."""
         video, self._video = self._video, None
         return video
 
@@ -157,8 +159,8 @@ class Evaluator:
         if first.video:
             self._video = self._env_steps, first.video
         if first.fault:
-            logger.warning("Evaluations are not filmed, as the first could not be: %s", first.fault)
-            self._films = False
+            logger.warning("Evaluations have no video, as the first could not be recorded: %s", first.fault)
+            self._records_video = False
         self.last_episodes = list(chain.from_iterable(share.episodes for share in shares))
         self.last_outcomes = list(chain.from_iterable(share.outcomes for share in shares))
         return {"evaluation/at_step": float(self._env_steps), **Evaluation(self.last_episodes).metrics()}
@@ -169,7 +171,7 @@ def _play(
     worker: SERLWorker,
     weights: Weights,
     episodes: range,
-    films: bool,
+    records_video: bool,
     success_return: float | None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Played | None:
@@ -177,7 +179,7 @@ def _play(
     policy.set_weights(weights)
     act, played = deterministic(policy.agent), Played()
     worker.take_played()  # of an evaluation that did not come to its end
-    first = [_film(act, worker.env, played, success_return)] if films and episodes.start == 0 else []
+    first = [_recorded(act, worker.env, played, success_return)] if records_video and episodes.start == 0 else []
     seed = SEED + episodes.start + len(first)
     others = run_episodes(act, worker.env, len(episodes) - len(first), seed, success_return=success_return)
     played.episodes = list(takewhile(lambda _: not should_stop(), chain(first, others)))
@@ -185,16 +187,16 @@ def _play(
     return played if len(played.episodes) == len(episodes) else None
 
 
-def _film(act: Act, env: gymnasium.Env, played: Played, success_return: float | None) -> Episode:
-    """Plays an episode and films it; where it cannot be filmed, the evaluation goes on."""
+def _recorded(act: Act, env: gymnasium.Env, played: Played, success_return: float | None) -> Episode:
+    """Plays an episode and records a video of it; where that fails, the evaluation goes on."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
-        with Film(path) as film:
+        with VideoFile(path) as video:
 
             def take(env: gymnasium.Env, intervened: bool) -> None:
                 if played.fault is None:
                     try:
-                        film.take(env, intervened)
+                        video.take(env, intervened)
                     except Exception as error:  # of whatever the env renders with
                         played.fault = f"{type(error).__name__}: {error}"
 

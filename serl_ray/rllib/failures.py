@@ -47,7 +47,7 @@ class Fault:
 
     Attributes:
         steps: number of lost steps; those handed over before are kept.
-        interventions: number of lost steps that a person made.
+        interventions: number of lost steps that the operator made.
         text: what happened, with a traceback where the env raised.
     """
 

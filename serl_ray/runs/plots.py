@@ -1,4 +1,4 @@
-"""Pictures of a run."""
+"""Plots of a run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PANELS: tuple[Panel, ...] = (
         "success rate",
         (
             ("env/success_rate", "training"),
-            ("env/autonomous_success_rate", "training, episodes without a human step"),
+            ("env/autonomous_success_rate", "training, episodes without an intervention"),
             ("evaluation/success_rate", "evaluation"),
             ("evaluation/true_success_rate", "evaluation, in truth"),
         ),

@@ -81,7 +81,7 @@ def build(options: HybridRun | OfflineRun) -> TrainingAlgorithm:
     config.training(**{name: value for name, value in options.flat().items() if name in names})
     config.evaluation(evaluation_num_env_runners=options.evaluating.evaluation_workers)
     config.debugging(seed=options.run.seed).learn_on(options.run.device).keep_replay(options.run.save_dir / REPLAY_DIR)
-    algorithm: Any = config.film(options.evaluating.record_video).build_algo()
+    algorithm: Any = config.record_video(options.evaluating.record_video).build_algo()
     return algorithm
 
 

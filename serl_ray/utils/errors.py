@@ -2,4 +2,4 @@
 
 
 class SetupError(RuntimeError):
-    """Something that a person must put right: a library that is missing, a tracker, an env that fails every time."""
+    """Something that a user must put right: a library that is missing, a tracker, an env that fails every time."""

@@ -79,7 +79,7 @@ def test_a_section_leaves_its_rows(section, output, request):
 
 def test_a_replay_row_costs_little_beside_its_frames(output):
     Replay(save_dir=output, capacity=404, batch_size=8, repeats=1).run()
-    assert rows_of(output, "replay")["raw frames: bytes a row / bytes of a frame, state and action"] <= 1.02
+    assert rows_of(output, "replay")["raw images: bytes a row / bytes of an image, state and action"] <= 1.02
 
 
 def test_the_processor_is_called_by_its_model(tmp_path, monkeypatch):

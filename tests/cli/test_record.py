@@ -130,7 +130,7 @@ def test_a_person_s_wrong_action_costs_its_episode_alone(caplog):
 def test_a_person_who_is_never_heard_is_named_after_one_episode():
     env = LineEnv()
     with pytest.raises(ValueError, match=r"without info\['intervene_action'\]"):
-        list(recorder(env, by_person=True).successes(3, seed=0))
+        list(recorder(env, by_operator=True).successes(3, seed=0))
 
 
 class DenseEnv(LineEnv):
@@ -183,7 +183,7 @@ def test_an_interrupt_drops_the_episode_under_way():
 
 def test_arrays_that_an_env_uses_again_are_copied():
     env = ReusingEnv()
-    recording = Recorder(Guard(env, None, None), lambda: np.ones(7, np.float32), by_person=True)
+    recording = Recorder(Guard(env, None, None), lambda: np.ones(7, np.float32), by_operator=True)
     [segment] = recording.successes(1, seed=3)
     assert len({rows.tobytes() for rows in segment.observations["image"]}) == len(segment) + 1
     assert len({row.tobytes() for row in segment.actions}) > 1 and segment.intervened.all()

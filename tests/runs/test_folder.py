@@ -44,7 +44,7 @@ def test_the_best_is_chosen_and_why_is_said(name, tmp_path):
 def test_what_comes_after_hybrid_training_names_ones_own_env(tmp_path):
     flags = ["--env_name", "a.b:C", "--save_dir", str(tmp_path / "a run")]
     options = parse_layers("serl train", train.Train, flags)
-    assert "--video" not in train.evaluation_command(options), "an env that could not be filmed cannot be filmed again"
+    assert "--video" not in train.evaluation_command(options), "an env without a video in training has none afterwards"
     (tmp_path / "a run" / "videos").mkdir(parents=True)
     (tmp_path / "a run" / "videos" / "000001000.mp4").touch()
     words = shlex.split(train.evaluation_command(options))

@@ -180,7 +180,7 @@ class _Writer:
         arrays = {}
         for name, feature in self.features.items():
             if feature["dtype"] == "image":
-                arrays[name] = pa.array([_picture(t, image) for t, image in enumerate(columns[name])], IMAGE)
+                arrays[name] = pa.array([_stored_image(t, image) for t, image in enumerate(columns[name])], IMAGE)
             elif feature["dtype"] != "video":
                 arrays[name] = _to_arrow(columns[name])
         return pa.table(arrays, metadata=metadata(self.features))
@@ -247,8 +247,8 @@ def _describe(specs: dict[str, ArraySpec], action_dim: int) -> str:
     return ", ".join([*(f"{key} {spec}" for key, spec in specs.items()), f"actions of {action_dim} numbers"])
 
 
-def _picture(step: int, frame: np.ndarray) -> dict[str, Any]:
-    pixels = frame[..., 0] if frame.shape[-1] == 1 else frame
+def _stored_image(step: int, image: np.ndarray) -> dict[str, Any]:
+    pixels = image[..., 0] if image.shape[-1] == 1 else image
     return {"bytes": encode(pixels), "path": f"frame-{step:06d}.png"}
 
 

@@ -1,4 +1,4 @@
-"""Evaluations during training are filmed, and the film is where it is looked for."""
+"""Evaluations during training are recorded, and the video is where it is looked for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tensorboardX.proto.event_pb2 import Event
 from tracked import mlflow_runs, wandb_runs
 
 from serl_ray.evaluation.rollouts import record_video
-from serl_ray.evaluation.video import BORDER, GIF_FRAMES, GIF_SIDE, Film, gif_of
+from serl_ray.evaluation.video import BORDER, GIF_FRAMES, GIF_SIDE, VideoFile, gif_of
 from serl_ray.files.images import decode
 from serl_ray.options.sets import HybridRun
 from serl_ray.runs.log import read_results
@@ -92,19 +92,19 @@ def test_an_env_without_pictures_is_evaluated_and_said_to_be_one(tmp_path, caplo
     caplog.set_level(logging.WARNING)
     result = train(HybridRun.of(env_name="line_envs:LineEnv", **RUN, save_dir=tmp_path / "run"))
     assert result["evaluation/episodes"] == 2 and result["faults/evaluations_lost"] == 0
-    assert caplog.text.count("Evaluations are not filmed") == 1 and "LineEnv.render() gives no image" in caplog.text
+    assert caplog.text.count("Evaluations have no video") == 1 and "LineEnv.render() gives no image" in caplog.text
     assert not (tmp_path / "run" / "videos").exists()
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("nothing_leaves_this_machine")
-def test_evaluations_are_the_same_with_and_without_a_film(tmp_path):
+def test_evaluations_are_the_same_with_and_without_a_video(tmp_path):
     options = HybridRun.of(env_name="line_envs:ShownEnv", **RUN)
     results = []
-    for filmed in (True, False):
-        folder = tmp_path / str(filmed)
-        results.append(train(options.replace(save_dir=folder, record_video=filmed)))
-        assert (folder / "videos").exists() == filmed
+    for recorded in (True, False):
+        folder = tmp_path / str(recorded)
+        results.append(train(options.replace(save_dir=folder, record_video=recorded)))
+        assert (folder / "videos").exists() == recorded
     assert all(results[0][name] == results[1][name] for name in results[0] if name.startswith("evaluation/"))
 
 
@@ -148,9 +148,9 @@ def test_a_long_and_large_video_is_a_small_gif(tmp_path):
         def render(self):
             return np.zeros((300, 600, 3), np.uint8)
 
-    with Film(tmp_path / "video.mp4") as film:
+    with VideoFile(tmp_path / "video.mp4") as video:
         for _ in range(2 * GIF_FRAMES + 1):
-            film.take(Large(), False)
+            video.take(Large(), False)
     gif, height, width = gif_of(tmp_path / "video.mp4")
     frames = list(ImageSequence.Iterator(Image.open(io.BytesIO(gif))))
     assert (height, width) == (GIF_SIDE // 2, GIF_SIDE) and sum(frame.info["duration"] for frame in frames) >= 30_000
