@@ -6,6 +6,8 @@ import ast
 import importlib
 import pkgutil
 import re
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -134,3 +136,23 @@ def test_the_help_of_every_option_can_be_read_alone(options):
         option.name: (fault, option.help) for option in options_of(options) if (fault := fault_of_help(option.help))
     }
     assert not faults
+
+
+def declared_in(source: str) -> list[tuple[str, str]]:
+    """The names and helps of the options that the classes of a module declare."""
+    found = []
+    for cls in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)):
+        for statement, after in pairwise(cls.body):
+            is_field = isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
+            if is_field and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+                found.append((statement.target.id, " ".join(str(after.value.value).split())))
+    return found
+
+
+def test_an_option_of_several_commands_is_declared_once():
+    """Options of one name that mean different things have another help. Sections of benchmarks stand for
+    themselves."""
+    modules = [module for module in MODULES if not module.startswith("benchmarks/")]
+    declared = Counter(option for module in modules for option in declared_in((FOLDER / module).read_text()))
+    assert len(declared) > 100
+    assert not [option for option, times in declared.items() if times > 1]

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from annotated_types import Ge
-from pydantic import FiniteFloat, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 
 from serl_ray.cli.parser import given_options
 from serl_ray.files.paths import PICKLES
+from serl_ray.options.groups import ReadingOptions
 from serl_ray.utils.options import Options, Role
 
 TargetFormat = Literal["pickle", "parquet", "lerobot-v3", "lerobot-v2.1"]
@@ -39,19 +40,13 @@ class Convert(Options):
     task: str | None = None
     """Description of what the robot does, for LeRobot; by default that of a LeRobot source, otherwise
     "demonstration"."""
-    episodes_succeed: bool = False
-    """Treat every episode of a LeRobot data set without rewards as a success: reward 1 at its end, 0 before."""
-    rescale_actions: bool = False
-    """Divide each number of LeRobot data sets' actions by its greatest absolute value in all of them; print the
-    divisors."""
+    reading: ReadingOptions = Field(default_factory=ReadingOptions)
     grippers: tuple[int, ...] | None = None
     """Indices of the actions that are grippers' commands, for --rescale_actions; by default those that are always -1,
     0, 1 or 0, 1, 2, and not always 0."""
     gripper_values: tuple[FiniteFloat, FiniteFloat] | None = None
     """Values that close and open a gripper, such as 0 1, for --rescale_actions; hold is between them. By default -1 1,
     or 0 2."""
-    skip_bad: bool = False
-    """Leave out episodes that do not fit; print their number and what is wrong with the first."""
 
     @property
     def format(self) -> TargetFormat:
@@ -71,7 +66,7 @@ class Convert(Options):
         if not self.format.startswith("lerobot") and (given := self.model_fields_set & {"fps", "task"}):
             raise ValueError(f"{min(given)} is for LeRobot data sets, not for {self.format}: leave it out.")
         for name in ("grippers", "gripper_values"):
-            if getattr(self, name) is not None and not self.rescale_actions:
+            if getattr(self, name) is not None and not self.reading.rescale_actions:
                 raise ValueError(f"{name} are for --rescale_actions: add it, or leave them out.")
         if self.gripper_values and self.gripper_values[0] == self.gripper_values[1]:
             raise ValueError(
@@ -82,7 +77,7 @@ class Convert(Options):
 
 def main(argv: Sequence[str]) -> None:
     """Converts, and prints what was written."""
-    options = Convert(**given_options("serl convert", argv, Convert))
+    options = Convert.of(**given_options("serl convert", argv, Convert))
 
     from serl_ray.data.convert import convert, format_like
     from serl_ray.data.formats.lerobot.folder import V2, V3
@@ -91,10 +86,10 @@ def main(argv: Sequence[str]) -> None:
     version = V2 if options.format == "lerobot-v2.1" else V3
     style = format_like(options.source, version, options.videos, options.fps, options.task)
     lerobot = LeRobotOptions(
-        options.episodes_succeed, options.rescale_actions, options.grippers, options.gripper_values
+        options.reading.episodes_succeed, options.reading.rescale_actions, options.grippers, options.gripper_values
     )
     kind: Any = options.format.split("-")[0]
-    done = convert(options.source, options.target, kind, style, lerobot, options.skip_bad)
+    done = convert(options.source, options.target, kind, style, lerobot, options.reading.skip_bad)
     if done.scale:
         print("\n".join(done.scale.lines()))
         print(_deployment(options))

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from serl_ray.cli.parser import given_options
+from serl_ray.options.groups import ReadingOptions
 from serl_ray.types import SetupMode
 from serl_ray.utils.options import Options, Role
 
@@ -25,12 +26,7 @@ class Inspect(Options):
     """PNG file for histograms of lengths and actions, and for images of the first episodes."""
     setup_mode: SetupMode | None = None
     """Set-up that says which numbers of an action are grippers; by default those that are always -1, 0 or 1."""
-    episodes_succeed: bool = False
-    """Treat every episode of a LeRobot data set without rewards as a success."""
-    rescale_actions: bool = False
-    """Divide each number of LeRobot data sets' actions by its greatest absolute value in all of them."""
-    skip_bad: bool = False
-    """Leave out episodes that do not fit; print their number and what is wrong with the first."""
+    reading: ReadingOptions = Field(default_factory=ReadingOptions)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -43,7 +39,7 @@ class Inspect(Options):
 
 def main(argv: Sequence[str]) -> None:
     """Reads everything once, and prints the summary."""
-    options = Inspect(**given_options("serl inspect", argv, Inspect))
+    options = Inspect.of(**given_options("serl inspect", argv, Inspect))
 
     from serl_ray.data.convert import Episodes
     from serl_ray.data.demos import format_of
@@ -51,8 +47,8 @@ def main(argv: Sequence[str]) -> None:
     from serl_ray.data.summary import Summary
     from serl_ray.types import ActionLayout
 
-    lerobot = LeRobotOptions(options.episodes_succeed, options.rescale_actions)
-    episodes, summary = Episodes(options.paths, lerobot, options.skip_bad), Summary()
+    lerobot = LeRobotOptions(options.reading.episodes_succeed, options.reading.rescale_actions)
+    episodes, summary = Episodes(options.paths, lerobot, options.reading.skip_bad), Summary()
     for segment in episodes:
         if options.setup_mode and summary.grippers is None:
             summary.grippers = ActionLayout.from_setup(options.setup_mode, segment.actions.shape[1]).gripper_indices

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from annotated_types import Ge, Interval
-from pydantic import AfterValidator, FiniteFloat, model_validator
+from pydantic import AfterValidator, Field, FiniteFloat, model_validator
 
 from serl_ray.cli.parser import given_options
-from serl_ray.data.rewards import SUCCESS_RETURN
-from serl_ray.options.presets import REWARD_DEFAULTS, RewardKind
-from serl_ray.types import SetupMode
-from serl_ray.utils.options import OptionError, Options, Role, each_once, refuse_unused
+from serl_ray.options.groups import EnvSource, RecordOptions, RewardOptions
+from serl_ray.options.presets import with_reward_defaults
+from serl_ray.utils.options import OptionError, Options, each_once, refuse_unused
 
 if TYPE_CHECKING:
     from threading import Event
@@ -41,57 +40,35 @@ class Record(Options):
     driver: Literal["expert", "operator"] = "expert"
     """Source of actions: the env's expert_action(), or an operator whose actions the env reports as
     info["intervene_action"]."""
-    episodes: Annotated[int, Ge(1)] = 20
-    """Episodes to record: successful ones for demonstrations, all for images."""
-    env_name: str = "tabletop"
-    """Env to record in: tabletop, gym-hil, or package.module:Class for your own."""
-    setup_mode: SetupMode = "single-arm-learned-gripper"
-    """Number of arms, and whether their grippers are learned."""
+    recording: RecordOptions = Field(default_factory=RecordOptions)
+    env: EnvSource = Field(default_factory=EnvSource)
     image_keys: Annotated[tuple[str, ...] | None, AfterValidator(each_once)] = None
     """Cameras to record, beside all vectors of the env; by default all cameras of your own env, else the front one,
     `image`, and each wrist's. Give none to record the vectors alone."""
-    env_kwargs: dict[str, Any] | None = None
-    """Arguments of the env's constructor, as names and YAML values: ip 10.0.0.2 cameras '[front, wrist]'."""
-    reward: RewardKind = "sparse"
-    """Kind of reward: sparse (1 at success, which ends the episode, else 0), or dense (at every step: the env's
-    info["success"] decides which episodes and images are a success)."""
-    success_return: FiniteFloat | None = SUCCESS_RETURN
-    """Sum of rewards from which an episode is a success; None if the env's info["success"] decides, as by default with
-    --reward dense."""
-    classifier: Annotated[str | None, Role.PATH] = None
-    """Folder or URI of a reward classifier that gives the reward; by default the env's own reward counts."""
-    success_frames: Annotated[int, Ge(1)] = 1
-    """Consecutive frames that the classifier must call a success."""
-    success_gate: str | None = None
-    """Condition on the state that a success must meet as well, such as "state[6] > 0.04"."""
+    reward: RewardOptions = Field(default_factory=RewardOptions)
     linger: Annotated[int, Ge(0)] = 10
     """Success images of an episode after its first one, for which it goes on past its end; 0 for none."""
     failing_share: Annotated[FiniteFloat, Interval(ge=0.0, le=1.0)] = 0.5
     """Share of the episodes of images in which the expert loses its way."""
-    noise: Annotated[FiniteFloat, Ge(0.0)] = 0.2
-    """Standard deviation of the expert's noise, as a share of full scale; it shows what to do off the straight path."""
-    seed: Annotated[int, Ge(0)] = 0
-    """Seed of the env and the noise."""
+
+    @classmethod
+    def of(cls, **values: Any) -> Self:
+        """The defaults with some options changed by name, and with what follows from the kind of reward."""
+        return super().of(**with_reward_defaults(values, cls))
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (self.output is None) == (self.classifier_data is None):
             raise ValueError("Give either --output, for demonstrations, or --classifier_data, for images.")
-        refuse_unused(self, ("success_frames", "success_gate"), self.classifier, "--classifier")
+        refuse_unused(self.reward, ("success_frames", "success_gate"), self.reward.classifier, "--classifier")
         refuse_unused(self, ("linger", "failing_share"), self.classifier_data, "--classifier_data")
-        refuse_unused(self, ("noise",), self.driver == "expert", "--driver expert")
+        refuse_unused(self.recording, ("noise",), self.driver == "expert", "--driver expert")
         return self
-
-    @property
-    def rule(self) -> float | None:
-        """The sum of rewards from which an episode is a success; None if `info["success"]` decides."""
-        is_open = "success_return" not in self.model_fields_set
-        return REWARD_DEFAULTS[self.reward]["success_return"] if is_open else self.success_return
 
 
 def main(argv: Sequence[str]) -> int:
     """Records; every episode is on disk when it ends. Returns 1 where fewer were recorded than asked for."""
-    options = Record(**given_options("serl record", argv, Record))
+    options = Record.of(**given_options("serl record", argv, Record))
 
     from serl_ray.cli.terminal import stop_on_signals
 
@@ -116,11 +93,11 @@ def _record_demonstrations(options: Record, interrupted: Event) -> int:
         _drive(options, env, drive, store, before, interrupted)
     finally:
         recorded = len(store)
-        store.publish(complete=recorded >= options.episodes)
+        store.publish(complete=recorded >= options.recording.episodes)
         env.close()
         steps = sum(map(len, store.segments())) if not store.is_pickle else None
         _report(options, _cameras(env), recorded, steps)
-    return int(recorded < options.episodes)
+    return int(recorded < options.recording.episodes)
 
 
 def _drive(
@@ -130,9 +107,9 @@ def _drive(
 
     from serl_ray.envs.recording import MOST_TRIES, Recorder
 
-    recorder = Recorder(env, drive, options.driver == "operator", options.rule, interrupted)
-    missing = max(options.episodes - before, 0)
-    episodes = recorder.successes(missing, options.seed, first=before * MOST_TRIES)
+    recorder = Recorder(env, drive, options.driver == "operator", options.reward.success_return, interrupted)
+    missing = max(options.recording.episodes - before, 0)
+    episodes = recorder.successes(missing, options.recording.seed, first=before * MOST_TRIES)
     for segment in tqdm(episodes, total=missing, unit="episode"):
         store.add(segment)
     if recorder.dropped:
@@ -158,9 +135,9 @@ def _record_images(options: Record, interrupted: Event) -> int:
         raise OptionError(
             "image_keys is empty, or the env has no cameras: a classifier learns from images. Name a camera."
         )
-    drive = _driver(options, env)
-    for number in tqdm(range(options.episodes), unit="episode"):
-        name = f"episode-{options.seed}-{number:04d}"
+    drive, seed, rule = _driver(options, env), options.recording.seed, options.reward.success_return
+    for number in tqdm(range(options.recording.episodes), unit="episode"):
+        name = f"episode-{seed}-{number:04d}"
         if interrupted.is_set():
             break
         if name in names:
@@ -168,9 +145,7 @@ def _record_images(options: Record, interrupted: Event) -> int:
         if begin := getattr(getattr(drive, "__self__", None), "begin", None):
             begin()
         try:
-            found = record_frames(
-                env, drive, cameras, folder, name, options.seed + number, options.linger, options.rule
-            )
+            found = record_frames(env, drive, cameras, folder, name, seed + number, options.linger, rule)
             counts.update(found, single=int(found["success"] == 1))
         except EnvFault as fault:
             print(f"{name} is dropped. {fault}")
@@ -190,7 +165,7 @@ def _recorded_names(folder: Path, resume: bool) -> set[str]:
 def _report_images(options: Record, counts: Counter[str]) -> None:
     print(
         f"{options.classifier_data}: {counts['success']} success and {counts['failure']} failure images of "
-        f"{options.episodes} episodes."
+        f"{options.recording.episodes} episodes."
     )
     if counts["single"] and options.linger:
         print(
@@ -207,21 +182,21 @@ def _make(options: Record) -> gymnasium.Env:
     from serl_ray.envs.make import BUNDLED_ENVS, all_cameras, build_env
 
     learned: dict[str, Any] = {
-        "classifier": options.classifier,
-        "success_frames": options.success_frames,
-        "gate": options.success_gate,
+        "classifier": options.reward.classifier,
+        "success_frames": options.reward.success_frames,
+        "gate": options.reward.success_gate,
     }
     wanted = options.image_keys
-    if wanted is None and options.env_name in BUNDLED_ENVS:
-        wanted = DEFAULT_CAMERAS[options.setup_mode.split("-")[0]]
-    cameras = all_cameras(wanted or (), learned if options.classifier else None)
-    env = build_env(options.env_name, setup_mode=options.setup_mode, image_keys=cameras, env_kwargs=options.env_kwargs)
+    if wanted is None and options.env.env_name in BUNDLED_ENVS:
+        wanted = DEFAULT_CAMERAS[options.env.setup_mode.split("-")[0]]
+    cameras = all_cameras(wanted or (), learned if options.reward.classifier else None)
+    env = build_env(**options.env.source(), image_keys=cameras)
     there = _cameras(env)
     if missing := [repr(key) for key in cameras if key not in there]:
         env.close()
         raise OptionError(f"image_keys names {', '.join(missing)}; the env's cameras are {', '.join(there) or 'none'}.")
     env = Border(env)
-    if options.classifier:
+    if options.reward.classifier:
         env = LearnedReward(env, **learned)
     if wanted is not None:
         env = _without(env, [key for key in there if key not in cameras])
@@ -250,10 +225,11 @@ def _driver(options: Record, env: gymnasium.Env) -> Drive:
     actions: Any = env.action_space
     if options.driver == "operator":
         return lambda: np.zeros(actions.shape, np.float32)
-    layout = ActionLayout.from_setup(options.setup_mode, actions.shape[0])
+    layout = ActionLayout.from_setup(options.env.setup_mode, actions.shape[0])
+    noise, seed = options.recording.noise, options.recording.seed
     if options.classifier_data:
-        return StrayingExpert(env, layout, options.noise, options.seed, share=options.failing_share).act
-    return ScriptedExpert(env, layout, options.noise, options.seed).act
+        return StrayingExpert(env, layout, noise, seed, share=options.failing_share).act
+    return ScriptedExpert(env, layout, noise, seed).act
 
 
 def _check_spaces(store: DemoStore, env: gymnasium.Env) -> None:
@@ -269,7 +245,8 @@ def _report(options: Record, cameras: Sequence[str], recorded: int, steps: int |
 
     if steps is None:
         steps = sum(map(len, read_file(str(options.output)))) if options.output and options.output.exists() else 0
-    if recorded >= options.episodes:
+    wanted = options.recording.episodes
+    if recorded >= wanted:
         print(f"{options.output}: {recorded} episodes, {steps} transitions, cameras {', '.join(cameras) or 'none'}.")
     else:
-        print(f"{options.output}: {recorded} of {options.episodes} episodes. Go on with the same command and --resume.")
+        print(f"{options.output}: {recorded} of {wanted} episodes. Go on with the same command and --resume.")

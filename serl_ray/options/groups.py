@@ -1,4 +1,4 @@
-"""The groups of options of a training run, beside those of the agent and its networks."""
+"""The groups of options of runs and of other commands, beside those of the agent and its networks."""
 
 from __future__ import annotations
 
@@ -12,27 +12,42 @@ from serl_ray.data.observations import Selection
 from serl_ray.data.rewards import SUCCESS_RETURN
 from serl_ray.options.presets import RewardKind
 from serl_ray.types import SetupMode
-from serl_ray.utils.options import Options, Role, each_once
+from serl_ray.utils.options import OptionError, Options, Role, each_once
 
 Share = Annotated[FiniteFloat, Interval(ge=0.0, le=1.0)]
 Positive = Annotated[FiniteFloat, Gt(0.0)]
 
 
-class EnvOptions(Options):
-    """The env, and what the agent sees of it."""
+class EnvSource(Options):
+    """The env, and how it is made."""
 
     title: ClassVar[str] = "env"
 
     env_name: Annotated[str | None, Role.DATA] = "tabletop"
-    """Env to train in: tabletop, gym-hil, or for your own package.module:Class or a gymnasium id."""
+    """Name of the env: tabletop, gym-hil, or for your own package.module:Class or a gymnasium id."""
     setup_mode: Annotated[SetupMode, Role.MUST_MATCH, Role.DATA] = "single-arm-learned-gripper"
     """Number of arms, and whether their grippers are learned."""
+    env_kwargs: dict[str, Any] | None = None
+    """Arguments of the env's constructor, as names and YAML values: ip 10.0.0.2 cameras '[front, wrist]'."""
+
+    def source(self) -> dict[str, Any]:
+        """The arguments of `envs.build_env` that name the env.
+
+        Raises:
+            OptionError: there is no env.
+        """
+        if self.env_name is None:
+            raise OptionError("env_name is None: name an env, such as tabletop or your own package.module:Class.")
+        return {"env": self.env_name, "setup_mode": self.setup_mode, "env_kwargs": self.env_kwargs}
+
+
+class EnvOptions(EnvSource):
+    """The env, and what the agent sees of it."""
+
     image_keys: Annotated[tuple[str, ...], AfterValidator(each_once), Role.MUST_MATCH, Role.DATA] = ()
     """Cameras that the policy sees; none to learn from the state."""
     state_keys: Annotated[tuple[str, ...] | None, AfterValidator(each_once), Role.MUST_MATCH, Role.DATA] = None
     """Vectors that are joined to the policy's state; by default `state`, and without cameras `object_state` too."""
-    env_kwargs: dict[str, Any] | None = None
-    """Arguments of the env's constructor, as names and YAML values: ip 10.0.0.2 cameras '[front, wrist]'."""
     control_hz: Positive | None = None
     """Steps per second to which the env is held; None for no limit, or for an env that keeps time itself."""
     step_deadline: Positive | None = 30.0
@@ -59,6 +74,33 @@ class DemoOptions(Options):
     run."""
 
 
+class ReadingOptions(Options):
+    """How demonstrations are read that are no run's."""
+
+    title: ClassVar[str] = "reading"
+
+    episodes_succeed: bool = False
+    """Treat every episode of a LeRobot data set without rewards as a success: reward 1 at its end, 0 before."""
+    rescale_actions: bool = False
+    """Divide each number of LeRobot data sets' actions by its greatest absolute value in all of them; print the
+    divisors."""
+    skip_bad: bool = False
+    """Leave out episodes that do not fit; print their number and what is wrong with the first."""
+
+
+class RecordOptions(Options):
+    """Episodes to record."""
+
+    title: ClassVar[str] = "recording"
+
+    episodes: Annotated[int, Ge(1)] = 20
+    """Episodes to record: successful ones for demonstrations, all for images."""
+    noise: Annotated[FiniteFloat, Ge(0.0)] = 0.2
+    """Standard deviation of the expert's noise, as a share of full scale; it shows what to do off the straight path."""
+    seed: Annotated[int, Ge(0)] = 0
+    """Seed of the env and the noise."""
+
+
 class HybridDemoOptions(DemoOptions):
     """Demonstrations beside online experience."""
 
@@ -81,14 +123,19 @@ class OfflineDemoOptions(DemoOptions):
     """Observations in memory at a time while demonstrations are streamed."""
 
 
-class RewardOptions(Options):
-    """The reward."""
+class RewardChoice(Options):
+    """The kind of reward."""
 
     title: ClassVar[str] = "reward"
 
     reward: RewardKind = "sparse"
     """Kind of reward: sparse (1 at success, which ends the episode, else 0), or dense (at every step), which changes
-    the defaults of max_return, success_return and discount."""
+    the defaults of success_return, max_return and discount."""
+
+
+class RewardOptions(RewardChoice):
+    """The reward, and what counts as a success."""
+
     success_return: FiniteFloat | None = SUCCESS_RETURN
     """Sum of rewards from which an episode counts as a success; None if the env's info["success"] decides."""
     classifier: Annotated[str | None, Role.PATH] = None

@@ -52,7 +52,8 @@ def preset(name: str, options: type[Options]) -> dict[str, Any]:
     return {option: value for option, value in PRESETS[name].items() if option in names_of(options)}
 
 
-def with_reward_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The given options, and those that follow from their `reward` where they leave them open."""
+def with_reward_defaults(given: Mapping[str, Any], options: type[Options]) -> dict[str, Any]:
+    """The given options, and those of `options` that follow from their `reward` where they leave them open."""
     kind: Any = given.get("reward")
-    return {**REWARD_DEFAULTS.get(kind, {}), **given}
+    implied = {name: value for name, value in REWARD_DEFAULTS.get(kind, {}).items() if name in names_of(options)}
+    return {**implied, **given}

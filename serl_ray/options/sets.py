@@ -46,7 +46,7 @@ class TrainingOptions(Options):
     @classmethod
     def of(cls, **values: Any) -> Self:
         """The defaults with some options changed by name, and with what follows from the kind of reward."""
-        return super().of(**with_reward_defaults(values))
+        return super().of(**with_reward_defaults(values, cls))
 
     def replace(self, **values: Any) -> Self:
         """A copy with some options changed by name.

@@ -11,10 +11,11 @@ from annotated_types import Ge
 from pydantic import Field
 
 from serl_ray.classifier.config import ClassifierOptions
+from serl_ray.options.groups import RecordOptions
 from serl_ray.options.presets import PresetName, preset
 from serl_ray.options.sets import HybridOptions, OfflineOptions
 from serl_ray.sweeps.draws import can_draw
-from serl_ray.sweeps.parts import RecordOptions, Resources, Scheduler
+from serl_ray.sweeps.parts import Resources, Scheduler
 from serl_ray.utils.options import Options, Role, names_of, options_of
 
 OPTIONS: dict[str, type[Options]] = {

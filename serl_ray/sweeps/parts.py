@@ -1,4 +1,4 @@
-"""The parts of a sweep: what stops trials, what a trial has to itself, and what is recorded for all of them."""
+"""The parts of a sweep: what stops trials, and what a trial has to itself."""
 
 from __future__ import annotations
 
@@ -54,14 +54,3 @@ class Resources(Options):
     """GPUs of its learner."""
     rollout_workers: Annotated[int, Ge(0)] = 0
     """Processes that step envs beside the learner, with one core each; without them, runs of one seed are equal."""
-
-
-class RecordOptions(Options):
-    """Episodes of the env's scripted expert, recorded once for all trials."""
-
-    episodes: Annotated[int, Gt(0)] = 20
-    """Successful demonstrations, or episodes of images."""
-    noise: Annotated[FiniteFloat, Ge(0.0)] = 0.2
-    """Standard deviation of the expert's noise, as a share of full scale."""
-    seed: Annotated[int, Ge(0)] = 0
-    """Seed of the env and the noise."""

@@ -18,13 +18,12 @@ from serl_ray.envs.expert import ScriptedExpert, StrayingExpert
 from serl_ray.envs.make import build_env, make_env
 from serl_ray.envs.recording import record_frames, record_successes
 from serl_ray.files.atomic import new_folder
-from serl_ray.options.groups import EnvOptions
+from serl_ray.options.groups import EnvOptions, RecordOptions
 from serl_ray.options.sets import TrainingOptions
 from serl_ray.rllib.action_scale import scale_of_run
 from serl_ray.rllib.buffers import Shared, demos_key, read_dataset
 from serl_ray.rllib.offline_data import demo_spaces
 from serl_ray.sweeps.config import Sweep
-from serl_ray.sweeps.parts import RecordOptions
 from serl_ray.types import ActionLayout
 from serl_ray.utils.options import Role, names_of
 

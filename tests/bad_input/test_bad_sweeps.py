@@ -95,7 +95,7 @@ KEYS = [
     wrong("an unknown resource", "resources: There is no option 'gpus'. Did you mean 'gpu'", resources={"gpus": 1}),
     wrong("a negative resource", "resources: gpu is -1; it must be", resources={"gpu": -1}),
     wrong("a wrong recording", "record: There is no option 'episode'. Did you mean 'episodes'", record={"episode": 3}),
-    wrong("nothing to record", "record: episodes is 0; it must be above 0", record={"episodes": 0}),
+    wrong("nothing to record", "record: episodes is 0; it must be at least 1", record={"episodes": 0}),
     wrong("a wrong smoke", "smoke: There is no option 'trails'. Did you mean 'trials'", smoke={"trails": 1}),
     wrong("a smoke of another kind", "smoke is True; it must be a mapping", smoke=True),
 ]
