@@ -11,6 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"^```bash\n(.*?)^```", re.M | re.S)
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
+FILE = re.compile(r'^```\w+ title="(.*?)"\n(.*?)^```', re.M | re.S)
 
 SMALL_RUN = {"batch_size": "16", "critic_ensemble_size": "2", "evaluation_episodes": "1"}
 MAX_STEPS = 70
@@ -144,7 +146,12 @@ class Smaller(ast.NodeTransformer):
         return ast.copy_location(ast.Constant(120), node) if is_size else node
 
 
-def python_of_readme() -> str:
-    """The README's Python, in a small version."""
-    [code] = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+def python_of(page: str) -> str:
+    """The Python of a page, in a small version."""
+    [code] = PYTHON.findall((ROOT / page).read_text())
     return ast.unparse(ast.fix_missing_locations(Smaller().visit(ast.parse(code))))
+
+
+def files_of_pages() -> dict[str, str]:
+    """The files that pages ask people to write, by name."""
+    return {name: text for page in PAGES for name, text in FILE.findall(page.read_text())}

@@ -15,6 +15,7 @@ from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.utils.annotations import override
 
 from serl_ray.cluster.ray_private import configs_by_value
+from serl_ray.cluster.start import start_ray
 from serl_ray.data.observations import squeezed_cameras
 from serl_ray.data.replay.log import LogWriter, ReplayLog
 from serl_ray.data.replay.ring import ReplayBuffer
@@ -48,6 +49,13 @@ class TrainingAlgorithm(EvaluatedRun, PublicMethods):
     steps_metric: str
     """Metric that counts the steps of a run."""
     _is_set_up = False
+
+    def __init__(self, config: Any = None, *args: Any, **kwargs: Any) -> None:
+        """Starts or joins Ray as the commands do, unless it runs already: by itself Ray would listen on every
+        interface, start a process for each core, and report all of that."""
+        if isinstance(config, SERLConfig):
+            start_ray(config.num_env_runners + (config.evaluation_num_env_runners or 0))
+        super().__init__(config, *args, **kwargs)
 
     def _prepare(self) -> None:
         """Sets up where batches come from: `logs`, `buffers` and what `_sample_batch` needs."""
