@@ -75,7 +75,7 @@ class DemoOptions(Options):
 
 
 class ReadingOptions(Options):
-    """How demonstrations are read that are no run's."""
+    """Reading of demonstrations outside a run."""
 
     title: ClassVar[str] = "reading"
 

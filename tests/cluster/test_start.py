@@ -10,6 +10,7 @@ import ray
 from serl_ray.cli.main import main
 from serl_ray.cluster import start
 from serl_ray.cluster.start import check_answers, start_ray
+from serl_ray.rllib import SERLConfig
 
 
 @pytest.mark.usefixtures("own_cluster")
@@ -62,6 +63,21 @@ def test_a_folder_for_temporary_files_with_a_long_name_is_named(monkeypatch, tmp
     ):
         start_ray(0)
     assert not ray.is_initialized()
+
+
+@pytest.mark.usefixtures("own_cluster")
+def test_an_algorithm_in_python_starts_ray_as_the_commands_do(monkeypatch):
+    class Started(Exception):
+        """Ray would start now."""
+
+    def begin(num_processes):
+        raise Started(num_processes)
+
+    monkeypatch.setattr("serl_ray.rllib.base.start_ray", begin)
+    config = SERLConfig().env_runners(num_env_runners=2).evaluation(evaluation_num_env_runners=1)
+    with pytest.raises(Started) as caught:
+        config.build_algo()
+    assert caught.value.args == (3,) and not ray.is_initialized()
 
 
 def test_training_on_windows_names_wsl(monkeypatch, tmp_path, capsys):
