@@ -145,6 +145,7 @@ def test_the_python_of_a_page_works(desk, page, check):
     (desk.folder / "page.py").write_text(f"{code}\nimport pathlib\nassert algorithm.env_steps >= 120\nassert {check}\n")
     done = subprocess.run([sys.executable, "page.py"], cwd=desk.folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert not re.findall(r"INFO|WARNING|\(pid=", done.stderr), "Ray starts and works without a word"
 
 
 def test_every_command_is_run_small_or_named_as_one_that_is_not():

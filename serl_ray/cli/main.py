@@ -32,7 +32,6 @@ QUIET = {"PYTHONWARNINGS": "ignore", "EGL_LOG_LEVEL": "fatal", "RAY_ACCEL_ENV_VA
 well."""
 QUIET_LOGGERS = (
     "torch._subclasses.fake_tensor",
-    "ray._private.authentication",
     "ray.tune",
     "ray.train",
     "ray.data",

@@ -57,6 +57,18 @@ def on_this_machine_alone() -> Iterator[None]:
 
 
 @contextmanager
+def without_token_notice() -> Iterator[None]:
+    """Ray that starts in the block does not report that it asks for a token."""
+    log = logging.getLogger("ray._private.authentication")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+@contextmanager
 def configs_by_value() -> Iterator[None]:
     """RLlib's workers that are started in the block get their config by value.
 

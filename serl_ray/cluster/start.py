@@ -17,7 +17,12 @@ from typing import Any
 
 import ray
 
-from serl_ray.cluster.ray_private import NO_PRESTART, default_object_store, on_this_machine_alone
+from serl_ray.cluster.ray_private import (
+    NO_PRESTART,
+    default_object_store,
+    on_this_machine_alone,
+    without_token_notice,
+)
 from serl_ray.utils.memory import free_memory, num_cores
 
 MIN_OBJECT_STORE = 80 * 2**20
@@ -118,7 +123,7 @@ def start_here(**options: Any) -> None:
     Raises:
         ValueError: the folder of temporary files has too long a name for the sockets that Ray puts there.
     """
-    with on_this_machine_alone():
+    with on_this_machine_alone(), without_token_notice():
         try:
             ray.init(
                 address="local",
