@@ -37,6 +37,8 @@ class ArraySpec:
         return f"{self.dtype} of shape {self.shape}"
 
 
+EXECUTED = "intervene_action"
+"""Name of the executed action in the info of steps in which the operator or an expert acted."""
 SCALAR_FIELDS: Mapping[str, np.dtype] = {
     "rewards": np.dtype(np.float32),
     "masks": np.dtype(np.float32),

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-PERSON = "intervene_action"
+from serl_ray.data.schema import EXECUTED
+
 FLAGS = ("is_intervention", "intervene_flag")
-"""Flags that say whether a person acted in a step, in LeRobot and in RLinf."""
+"""Flags that say whether the operator acted in a step, in LeRobot and in RLinf."""
 PEERS_ACTIONS = ("action_intervention", "teleop_action")
-"""LeRobot's names of the executed action, which it reports at every step, with or without a person."""
+"""LeRobot's names of the executed action, which it reports at every step, with or without an intervention."""
 PEERS_SUCCESS = ("succeed", "is_success", "next.success")
 """Names of a success in HIL-SERL and gym-hil, in gymnasium-robotics, and by gym-hil's operator."""
 PENALTY = "grasp_penalty"
@@ -49,22 +50,22 @@ def is_time_out(info: dict[Any, Any]) -> bool:
 
 
 def ambiguities(info: dict[Any, Any]) -> Iterator[str]:
-    """Reports of a person's action in `info` that can be read in two ways."""
+    """Reports of the operator's action in `info` that can be read in two ways."""
     info = _plain(info)
     name, flag = _flag_in(info)
-    action = next((name for name in (PERSON, *PEERS_ACTIONS) if info.get(name) is not None), None)
+    action = next((name for name in (EXECUTED, *PEERS_ACTIONS) if info.get(name) is not None), None)
     if flag is None:
         if action in PEERS_ACTIONS:
             yield (
-                f"info has {action!r} without {name!r}: say by info[{name!r}], a bool, whether a person acted in this "
-                "step."
+                f"info has {action!r} without {name!r}: say by info[{name!r}], a bool, whether the operator acted in "
+                "this step."
             )
     elif not is_flag(flag):
         yield f"info[{name!r}] is {flag!r}: return a bool."
     elif flag and action is None:
-        yield f"info[{name!r}] is true, and no action is given: report the executed one as info[{PERSON!r}]."
-    elif not flag and action == PERSON:
-        yield f"info[{name!r}] is false, and there is an {PERSON!r}: leave it out of steps in which nobody intervened."
+        yield f"info[{name!r}] is true, and no action is given: report the executed one as info[{EXECUTED!r}]."
+    elif not flag and action == EXECUTED:
+        yield f"info[{name!r}] is false, and there is an {EXECUTED!r}: leave it out of steps without an intervention."
 
 
 def unread(info: dict[Any, Any], is_end: bool) -> Iterator[tuple[str, str]]:
@@ -99,7 +100,7 @@ def unread(info: dict[Any, Any], is_end: bool) -> Iterator[tuple[str, str]]:
 def understood(result: tuple[Any, ...]) -> tuple[Any, ...]:
     """A step's result in the contract's words.
 
-    The person's action is `info["intervene_action"]`, which is missing without an intervention, a success
+    The operator's action is `info["intervene_action"]`, which is missing without an intervention, a success
     `info["success"]`, and a gripper's penalty `info["grasp_penalty"]`. An end that `info["TimeLimit.truncated"]` calls
     a time-out is one. The observation is the last one of its episode, also where the env has reset itself. What is not
     of a step's form is left as it is.
@@ -136,8 +137,8 @@ def _flag_in(info: dict[str, Any]) -> tuple[str, Any]:
 
 def _renamed(info: dict[str, Any]) -> dict[str, Any]:
     _, flag = _flag_in(info)
-    names = (PERSON,) if flag is None else (PERSON, *PEERS_ACTIONS) if is_true(flag) else ()
-    found = {PERSON: _first(info, names), "success": _first(info, ("success", *PEERS_SUCCESS))}
+    names = (EXECUTED,) if flag is None else (EXECUTED, *PEERS_ACTIONS) if is_true(flag) else ()
+    found = {EXECUTED: _first(info, names), "success": _first(info, ("success", *PEERS_SUCCESS))}
     if PENALTY not in info:
         found[PENALTY] = info.get(PEERS_PENALTY)
     renamed = {name: value for name, value in info.items() if name not in found}

@@ -8,7 +8,7 @@ import numpy as np
 
 from serl_ray.data.checks import LARGEST_VECTOR_VALUE, large_scale, small_scale
 from serl_ray.data.observations import STATE
-from serl_ray.envs.peers import PERSON
+from serl_ray.data.schema import EXECUTED
 from serl_ray.envs.probe import Recording
 from serl_ray.envs.steps import is_number
 from serl_ray.types import GRIPPER_COMMANDS, ActionLayout
@@ -163,10 +163,10 @@ def _actions(recording: Recording) -> Iterator[str]:
     if recording.changes_actions:
         yield "step() changes the action that it is given. It gets a copy of what is stored; scale a copy all the same."
     infos = [info for info in recording.infos if isinstance(info, dict)]
-    if len(infos) > 1 and all(PERSON in info for info in infos):
+    if len(infos) > 1 and all(EXECUTED in info for info in infos):
         yield (
-            f"There is an {PERSON!r} in every step: leave it out of steps in which nobody intervened, else nothing is "
-            "explored."
+            f"There is an {EXECUTED!r} in every step: leave it out of steps in which nobody intervened, else nothing "
+            "is explored."
         )
 
 

@@ -9,7 +9,8 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
-from serl_ray.envs.peers import PEERS_ACTIONS, PERSON
+from serl_ray.data.schema import EXECUTED
+from serl_ray.envs.peers import PEERS_ACTIONS
 from serl_ray.types import ActionScale
 
 LIMIT_TOLERANCE = 1e-4
@@ -37,7 +38,7 @@ class RobotUnits(gymnasium.Wrapper):
             return result
         info = dict(result[-1])
         for name, value in info.items():
-            if getattr(name, "value", name) in (PERSON, *PEERS_ACTIONS):
+            if getattr(name, "value", name) in (EXECUTED, *PEERS_ACTIONS):
                 with suppress(TypeError, ValueError):  # what is no action is named at the border
                     info[name] = self._scale.apply(np.asarray(value, np.float32))
         return (*result[:-1], info)

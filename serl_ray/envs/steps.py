@@ -15,8 +15,8 @@ from gymnasium.spaces import Box
 
 from serl_ray.data.episodes import EnvFault, FaultKind, StepResult
 from serl_ray.data.observations import Observation, image_fix
-from serl_ray.data.schema import ACTION_TOLERANCE
-from serl_ray.envs.peers import PERSON, ambiguities, is_flag, is_true, understood, unread
+from serl_ray.data.schema import ACTION_TOLERANCE, EXECUTED
+from serl_ray.envs.peers import ambiguities, is_flag, is_true, understood, unread
 
 Spaces = Mapping[str, gymnasium.Space]
 Keys = Collection[str] | None
@@ -113,7 +113,7 @@ def step_findings(action_shape: tuple[int, ...], result: Any, spaces: Spaces, ke
         yield Finding("info", f"info is a {type(info).__name__}: return a dict, {{}} if it is empty.", "wrong_result")
         return
     is_end = is_true(terminated) or is_true(truncated)
-    yield from (Finding(PERSON, text, "wrong_action") for text in ambiguities(result[4]))
+    yield from (Finding(EXECUTED, text, "wrong_action") for text in ambiguities(result[4]))
     yield from (Finding(name, text, None) for name, text in unread(result[4], is_end))
     yield from _info_findings(info, action_shape)
 
@@ -172,8 +172,8 @@ def owned_observation(observation: Observation, spaces: Spaces) -> dict[str, np.
 def owned(result: tuple[Any, ...], spaces: Spaces) -> StepResult:
     """A copy of an understood result without faults, because some envs use their arrays again."""
     observation, reward, terminated, truncated, info = result
-    if PERSON in info:
-        info = info | {PERSON: np.array(info[PERSON], np.float32)}
+    if EXECUTED in info:
+        info = info | {EXECUTED: np.array(info[EXECUTED], np.float32)}
     return owned_observation(observation, spaces), float(reward), bool(terminated), bool(truncated), info
 
 
@@ -218,18 +218,19 @@ def _info_findings(info: dict[str, Any], action_shape: tuple[int, ...]) -> Itera
         yield Finding("grasp_penalty", text, _kind_of_number(penalty))
     if "success" in info and not is_flag(info["success"]):
         yield Finding("success", f"info['success'] is {_shown(info['success'])}: return a bool.", "wrong_result")
-    if PERSON not in info:
+    if EXECUTED not in info:
         return
-    action = _as_array(info[PERSON])
+    action = _as_array(info[EXECUTED])
     is_valid = (
         action.shape == action_shape and action.dtype.kind in "biuf" and (np.abs(action) <= 1 + ACTION_TOLERANCE).all()
     )
     if not is_valid or action.dtype != np.float32:
         text = (
-            f"info['{PERSON}'] is {_one_line(str(action))} ({action.dtype} {action.shape}). Report the whole executed "
-            f"action, float32 {action_shape} in [-1, 1], and leave the key out of steps without an intervention."
+            f"info['{EXECUTED}'] is {_one_line(str(action))} ({action.dtype} {action.shape}). Report the whole "
+            f"executed action, float32 {action_shape} in [-1, 1], and leave the key out of steps without an "
+            "intervention."
         )
-        yield Finding(PERSON, text, None if is_valid else "wrong_action")
+        yield Finding(EXECUTED, text, None if is_valid else "wrong_action")
 
 
 def _kind_of_number(value: Any) -> FaultKind:

@@ -13,8 +13,9 @@ import numpy as np
 from serl_ray.data.episodes import EpisodeRecorder, StepResult
 from serl_ray.data.formats.parquet import write_episode
 from serl_ray.data.observations import STATE, Observation, Selection, check_selection, default_state_keys
+from serl_ray.data.schema import EXECUTED
 from serl_ray.envs.expert import ScriptedExpert
-from serl_ray.envs.peers import PERSON, understood
+from serl_ray.envs.peers import understood
 from serl_ray.envs.steps import array_fault
 from serl_ray.types import GRASP_PENALTY, ActionLayout, ActionScale
 
@@ -246,7 +247,7 @@ class GripperPenalty(gymnasium.Wrapper):
         """Executes the action (A + G,) and computes the penalty of the executed one."""
         given = np.array(action)  # some envs scale their action in place
         observation, reward, terminated, truncated, info = understood(self.env.step(action))
-        executed = np.asarray(info.get(PERSON, given))[self._grippers]
+        executed = np.asarray(info.get(EXECUTED, given))[self._grippers]
         commands = np.sign(executed) * (np.abs(executed) >= GRIPPER_THRESHOLD)  # (G,)
         useless = (commands != 0.0) & (commands == self._last_commands)
         self._last_commands = np.where(commands != 0.0, commands, self._last_commands)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from serl_ray.data.errors import demo_error
+from serl_ray.data.schema import EXECUTED
 
 MOST_LISTED = 2**20
 """Limit of numbers in nested lists; a small file can otherwise hold any number, by repeating one list."""
@@ -22,8 +23,6 @@ TRUNCATEDS = ("truncateds", "truncated", "truncations", "timeouts", "timeout", "
 ENDS = (*DONES, *TERMINATEDS, *TRUNCATEDS)
 FROM_INFO = ("grasp_penalty", "TimeLimit.truncated")
 """Fields that may be in a transition's info."""
-EXECUTED = "intervene_action"
-"""Name of the executed action, in the info of the transitions in which the operator acted."""
 SUCCESSES = ("success", "succeed", "is_success")
 """Names of a success in the info."""
 OTHER_END = re.compile(

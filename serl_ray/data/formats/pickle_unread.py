@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from serl_ray.data.errors import listed, warn_once
-from serl_ray.data.formats.pickle_fields import ENDS, EXECUTED, FROM_INFO, SUCCESSES, array_of, info_of, is_given
-from serl_ray.data.schema import ACTION_TOLERANCE
+from serl_ray.data.formats.pickle_fields import ENDS, FROM_INFO, SUCCESSES, array_of, info_of, is_given
+from serl_ray.data.schema import ACTION_TOLERANCE, EXECUTED
 from serl_ray.files.uris import parents
 
 READ_FIELDS = {"observations", "next_observations", "actions", "rewards", "masks", "grasp_penalty", "intervened", *ENDS}
