@@ -42,7 +42,7 @@ class Episodes:
         self._options = _options_for(self.files, options, skip_bad)
         self._stored = scale_of_demos(self.files, skip_bad)
         self._total = _count(paths, self.files)
-        self.num_episodes = self.num_transitions = self.num_judged = self.num_unended = 0
+        self.num_episodes = self.num_transitions = self.num_judged = self.num_unended = self.num_with_actors = 0
         self.errors: list[DemoError] = []
 
     @property
@@ -59,6 +59,7 @@ class Episodes:
                     self.num_transitions += len(segment)
                     self.num_judged += segment.success is not None
                     self.num_unended += bool(segment.masks[-1])
+                    self.num_with_actors += segment.actors is not None
                     yield segment
                     bar.update()
         warn_dropped(self.errors, self.num_episodes)
@@ -90,11 +91,13 @@ def convert(
             write_shards(unfinished, episodes, episodes.scale)
         else:
             write_lerobot(unfinished, episodes, style)
-    if episodes.num_judged and to != "parquet":
-        logger.warning(
-            "%s: the format %s has no place for info['success'], which %d episode(s) have: it is left out. Keep "
-            "%s, or convert to parquet, where it matters.", target, to, episodes.num_judged, source,
-        )  # fmt: skip
+    actors = "the record of who acted and what the policy wanted"
+    for what, count in (("info['success']", episodes.num_judged), (actors, episodes.num_with_actors)):
+        if count and to != "parquet":
+            logger.warning(
+                "%s: the format %s has no place for %s, which %d episode(s) have: it is left out. Keep %s, or convert "
+                "to parquet, where it matters.", target, to, what, count, source,
+            )  # fmt: skip
     if episodes.num_unended and to == "lerobot":
         logger.warning(
             "%s: LeRobot has no place for the observation after an episode's last step, so reading leaves out the last "

@@ -286,7 +286,7 @@ def _read_rows(item: dict[str, Any], skip_bad: bool, **options: Any) -> Iterator
 
 
 def _to_row(segment: Segment) -> dict[str, Any]:
-    """A segment as flat columns, for Ray Data."""
+    """A segment as flat columns, for Ray Data: what replays sample, without success and actors."""
     observations = {f"observations.{key}": rows for key, rows in segment.observations.items()}
     columns = {field: getattr(segment, field) for field in TRANSITION_FIELDS}
     return {"episode": segment.episode, "first_step": segment.first_step, **observations, **columns}

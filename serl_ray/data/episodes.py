@@ -7,9 +7,11 @@ from typing import Any, Literal, SupportsFloat
 import numpy as np
 
 from serl_ray.data.observations import Observation, stack_observations
-from serl_ray.data.schema import Segment
+from serl_ray.data.schema import ENV, EXECUTED, HELD, POLICY, Actors, Segment
 
 FaultKind = Literal["error", "timeout", "not_finite", "wrong_shape", "wrong_action", "wrong_result"]
+HELD_ACTION = "serl.held_action"
+"""Key of `info` for the executed action of a step in which commands failed to come; see `teleop.wrapper`."""
 StepResult = tuple[Observation, SupportsFloat, bool, bool, dict[str, Any]]
 
 
@@ -31,13 +33,18 @@ class EpisodeRecorder:
     Args:
         episode: identity of the episode.
         observation: first observation, from the reset.
+        has_policy: whether a policy chooses actions, so that segments tell their `Actors`; False for a recording of
+            demonstrations.
     """
 
-    def __init__(self, episode: str, observation: Observation) -> None:
+    def __init__(self, episode: str, observation: Observation, has_policy: bool = True) -> None:
         self._episode = episode
         self._first_step = 0
         self._observations = [observation]
         self._steps: list[tuple[Any, ...]] = []
+        self._acted: list[tuple[np.ndarray, int, str]] | None = [] if has_policy else None
+        self._number = 0
+        self._intervening: tuple[str, int | None] | None = None  # its source, and its number by the env
         self._success: bool | None = None
 
     def __len__(self) -> int:
@@ -53,19 +60,35 @@ class EpisodeRecorder:
         """Adds a step, and returns whether it was the last one of the episode.
 
         Args:
-            action: action (A + G,) of the policy; `info["intervene_action"]`, if present, was executed instead.
+            action: action (A + G,) of the policy; `info["intervene_action"]`, if present, was executed instead, or
+                `info[HELD_ACTION]`, which is nobody's. The source of a person's action is `info["intervene_source"]`,
+                and `ENV` where that is missing. Consecutive steps of one source are one intervention; a change of
+                `info["intervention"]`, a number, begins another one.
             result: result of `env.step`, checked and copied at the border to the env (`envs.border.Border`).
         """
         observation, reward, terminated, truncated, info = result
-        intervention = info.get("intervene_action")
-        executed = action if intervention is None else intervention
+        intervention = info.get(EXECUTED)
+        executed = info.get(HELD_ACTION, action) if intervention is None else intervention
         reported = info.get("success")
         self._success = None if reported is None else bool(reported)
         self._observations.append(observation)
         self._steps.append(
             (executed, reward, terminated, truncated, info.get("grasp_penalty", 0.0), intervention is not None)
         )
+        if self._acted is not None:
+            self._acted.append((action, *self._actor(info)))
         return terminated or truncated
+
+    def _actor(self, info: dict[str, Any]) -> tuple[int, str]:
+        """The number of the step's intervention in the episode and the source of its action."""
+        if info.get(EXECUTED) is None:
+            self._intervening = None
+            return 0, HELD if HELD_ACTION in info else POLICY
+        source = ENV if info.get("intervene_source") is None else info["intervene_source"]
+        intervening = source, info.get("intervention")
+        self._number += intervening != self._intervening
+        self._intervening = intervening
+        return self._number, source
 
     def cut(self) -> Segment:
         """The segment of the steps since the last cut, at least one; the episode may continue."""
@@ -84,7 +107,15 @@ class EpisodeRecorder:
             episode=self._episode,
             first_step=self._first_step,
             success=self._success,
+            actors=self._actors(),
         )
         self._first_step += len(segment)
         self._observations, self._steps = self._observations[-1:], []
+        if self._acted is not None:
+            self._acted = []
         return segment
+
+    def _actors(self) -> Actors | None:
+        if self._acted is None:
+            return None
+        return Actors(*(np.array(column) for column in zip(*self._acted, strict=True)))

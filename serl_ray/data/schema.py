@@ -49,6 +49,51 @@ SCALAR_FIELDS: Mapping[str, np.dtype] = {
 }
 """Fields of a transition with one number each."""
 
+POLICY = "policy"
+"""Source of an action that the policy chose."""
+HELD = "held"
+"""Source of the motionless action of a step in which the commands of a person failed to come."""
+NO_PERSON = (POLICY, HELD)
+"""Sources of the actions that no person chose."""
+ENV = "env"
+"""Source of a person's action where the env names no other."""
+
+
+@dataclass(eq=False)
+class Actors:
+    """The actor of each of n transitions, and the action that the policy wanted.
+
+    Attributes:
+        policy_actions: actions (n, A) that the policy chose, executed or not, float32, in [-1, 1].
+        interventions: number (n,) of the intervention in its episode, int32, counted from 1; 0 where the policy acted.
+        sources: name (n,) of the source of the executed action, strings: one of `NO_PERSON` where
+            no person acted.
+    """
+
+    policy_actions: np.ndarray
+    interventions: np.ndarray
+    sources: np.ndarray
+
+    def __post_init__(self) -> None:
+        self.policy_actions = np.asarray(self.policy_actions, np.float32)
+        self.interventions = np.asarray(self.interventions, np.int32)
+        self.sources = np.asarray(self.sources, object)
+
+    def slice(self, start: int, stop: int) -> Actors:
+        """The actors of the transitions `start` to `stop - 1`, as views."""
+        return Actors(self.policy_actions[start:stop], self.interventions[start:stop], self.sources[start:stop])
+
+    @classmethod
+    def join(cls, parts: Sequence[Actors]) -> Actors:
+        """The actors of one part after the other."""
+        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
+
+    def check_shapes(self, n: int, action_dim: int) -> None:
+        """Raises ValueError unless these are the actors of n transitions with actions of `action_dim` numbers."""
+        for name, shape in (("policy_actions", (n, action_dim)), ("interventions", (n,)), ("sources", (n,))):
+            if (found := getattr(self, name).shape) != shape:
+                raise ValueError(f"A segment of {n} actions needs actors with {name} of shape {shape}, not {found}.")
+
 
 @dataclass(eq=False)
 class Segment:
@@ -70,6 +115,8 @@ class Segment:
         first_step: step number of row 0 in its episode.
         success: `info["success"]` of the last row; None where the env did not report it. Of what is written, Parquet
             alone stores it.
+        actors: actors of the transitions; None where they are not known, as in demonstrations and in files of older
+            releases. Of the formats, Parquet stores them; replays do not sample them.
     """
 
     observations: dict[str, np.ndarray]
@@ -83,6 +130,7 @@ class Segment:
     episode: str | int
     first_step: int = 0
     success: bool | None = None
+    actors: Actors | None = None
 
     def __post_init__(self) -> None:
         self.episode = str(self.episode)
@@ -102,12 +150,16 @@ class Segment:
         """Transitions `start` to `stop - 1`, as views."""
         columns: dict[str, Any] = {name: getattr(self, name)[start:stop] for name in TRANSITION_FIELDS}
         observations = {key: rows[start : stop + 1] for key, rows in self.observations.items()}
-        success = self.success if stop >= len(self) else None
-        return replace(self, observations=observations, first_step=self.first_step + start, success=success, **columns)
+        columns["success"] = self.success if stop >= len(self) else None
+        columns["actors"] = None if self.actors is None else self.actors.slice(start, stop)
+        return replace(self, observations=observations, first_step=self.first_step + start, **columns)
 
     def continues(self, earlier: Segment) -> bool:
-        """True if this segment directly follows an earlier segment of the same episode."""
+        """True if this segment directly follows an earlier segment of the same episode, and the actors of both are
+        known or of neither."""
         if self.episode != earlier.episode or self.first_step != earlier.first_step + len(earlier) or earlier.dones[-1]:
+            return False
+        if (self.actors is None) != (earlier.actors is None):
             return False
         return all(np.array_equal(rows[0], earlier.observations[key][-1]) for key, rows in self.observations.items())
 
@@ -119,7 +171,10 @@ class Segment:
 
     @classmethod
     def join(cls, segments: Sequence[Segment]) -> Segment:
-        """One segment from several, each of which continues the one before."""
+        """One segment from several, each of which continues the one before.
+
+        Its actors are those of all, or None if those of one are not known.
+        """
         first, *rest = segments
         if not rest:
             return first
@@ -130,6 +185,8 @@ class Segment:
             key: np.concatenate([rows, *(segment.observations[key][1:] for segment in rest)])
             for key, rows in first.observations.items()
         }
+        known = [segment.actors for segment in segments if segment.actors is not None]
+        columns["actors"] = Actors.join(known) if len(known) == len(segments) else None
         return replace(first, observations=observations, success=rest[-1].success, **columns)
 
     def _check_lengths(self) -> None:
@@ -146,6 +203,8 @@ class Segment:
                 raise ValueError(
                     f"A segment of {n} actions needs {n + 1} rows of observations[{key!r}], not {len(rows)}."
                 )
+        if self.actors is not None:
+            self.actors.check_shapes(n, self.actions.shape[1])
         if self.dones[:-1].any():
             raise ValueError(
                 f"Episode {self.episode!r} is done before the last row of its segment: cut the segment there."

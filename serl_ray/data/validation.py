@@ -8,7 +8,9 @@ import numpy as np
 
 from serl_ray.data.errors import demo_error
 from serl_ray.data.observations import image_fix
-from serl_ray.data.schema import ACTION_TOLERANCE, ArraySpec, Segment
+from serl_ray.data.schema import ACTION_TOLERANCE, NO_PERSON, Actors, ArraySpec, Segment
+
+EXPECTED_SOURCE = f"one of {', '.join(NO_PERSON)} where intervened is false, else another"
 
 
 def check_axes(path: str, first: int, segment: Segment) -> None:
@@ -30,10 +32,9 @@ def check_segment(
     if action_dim not in (None, segment.actions.shape[1]):
         expected = f"{action_dim} numbers, the action space of the env"
         raise demo_error(path, first, "actions", expected, str(segment.actions.shape[1]))
-    is_outside = ~(np.abs(segment.actions) <= 1 + ACTION_TOLERANCE)
-    if is_outside.any():
-        t, dim = np.argwhere(is_outside)[0]
-        raise demo_error(path, first + t, f"actions[{dim}]", "a number in [-1, 1]", str(segment.actions[t, dim]))
+    _check_actions(path, first, "actions", segment.actions)
+    if segment.actors is not None:
+        _check_actors(path, first, segment.actors, segment.intervened)
     for key, rows in segment.observations.items():
         _check_finite(path, first, f"observations[{key!r}]", rows)
     for field in ("rewards", "masks", "grasp_penalty"):
@@ -43,6 +44,27 @@ def check_segment(
         fix = "It is added to the reward."
         raise demo_error(path, first + t, "grasp_penalty", "0 or less", f"{segment.grasp_penalty[t]:g}", fix)
     _check_masks(path, first, segment)
+
+
+def _check_actions(path: str, first: int, key: str, actions: np.ndarray) -> None:
+    is_outside = ~(np.abs(actions) <= 1 + ACTION_TOLERANCE)
+    if is_outside.any():
+        t, dim = np.argwhere(is_outside)[0]
+        raise demo_error(path, first + t, f"{key}[{dim}]", "a number in [-1, 1]", str(actions[t, dim]))
+
+
+def _check_actors(path: str, first: int, actors: Actors, intervened: np.ndarray) -> None:
+    """Raises DemoError for a policy's action outside of [-1, 1], and for actors that contradict `intervened` (n,)."""
+    _check_actions(path, first, "policy_actions", actors.policy_actions)
+    sources, numbers = actors.sources, actors.interventions
+    for key, column, is_wrong, expected in (
+        ("intervention", numbers, numbers < 0, "0 or more"),
+        ("intervention", numbers, (numbers > 0) != intervened, "0 where intervened is false, else 1 or more"),
+        ("source", sources, np.isin(sources.astype(str), NO_PERSON) == intervened, EXPECTED_SOURCE),
+    ):
+        if is_wrong.any():
+            t = int(np.argmax(is_wrong))
+            raise demo_error(path, first + t, key, expected, f"{column.item(t)!r:.60}")
 
 
 def _check_masks(path: str, first: int, segment: Segment) -> None:

@@ -9,6 +9,8 @@ import numpy as np
 
 from serl_ray.data.schema import EXECUTED
 
+SOURCE = "intervene_source"
+NUMBER = "intervention"
 FLAGS = ("is_intervention", "intervene_flag")
 """Flags that say whether the operator acted in a step, in LeRobot and in RLinf."""
 PEERS_ACTIONS = ("action_intervention", "teleop_action")

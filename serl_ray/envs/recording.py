@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import pickle
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from serl_ray.data.observations import Observation
 from serl_ray.data.rewards import SUCCESS_RETURN, succeeded, unusual_reward
 from serl_ray.data.schema import Segment
 from serl_ray.files.atomic import write_file
+from serl_ray.teleop.held import HeldEpisodes
+from serl_ray.teleop.wrapper import VERDICT, WAIT_SECONDS, Interrupted
 from serl_ray.utils.errors import SetupError
 
 logger = logging.getLogger(__name__)
@@ -31,6 +34,7 @@ MAX_FAULTS = 5
 MOST_TRIES = MAX_FAILURES * MAX_FAULTS
 """Upper bound of the episodes that are played for one that is recorded."""
 
+DISCARDED = "discarded by the operator"
 LINGER = 10
 """Number of success images that an episode yields after its first one."""
 
@@ -109,6 +113,8 @@ class Recorder:
         """An episode; None if it was interrupted, had an env fault, or was driven by nobody."""
         try:
             segment = self._episode(name, seed)
+        except Interrupted:
+            return None
         except EnvFault as fault:
             self.dropped["spoiled by the env"] += 1
             self._faults_in_a_row += 1
@@ -130,8 +136,10 @@ class Recorder:
         return segment
 
     def _episode(self, name: str, seed: int) -> Segment | None:
+        held = HeldEpisodes(self.env)
+        held.interrupt_by(self.interrupted)
         observation, _ = self.env.reset(seed=seed)
-        episode, done = EpisodeRecorder(name, observation), False
+        episode, done = EpisodeRecorder(name, observation, has_policy=False), False
         while not done:
             if self.interrupted.is_set():
                 return None
@@ -139,8 +147,14 @@ class Recorder:
             observation, reward, terminated, truncated, info = self.env.step(action)
             if not self.by_operator:
                 info = {"intervene_action": action, **info}
-            done = episode.add(action, (observation, reward, terminated, truncated, info))
-        return episode.cut()
+            done = VERDICT in info or episode.add(action, (observation, reward, terminated, truncated, info))
+        held.end(episode)
+        while held.waits:
+            if settled := held.settled():
+                return settled[0]
+            time.sleep(WAIT_SECONDS)
+        self.dropped[DISCARDED] += 1
+        return None
 
 
 def record_successes(env: gymnasium.Env, drive: Drive, episodes: int, seed: int) -> Iterator[Segment]:

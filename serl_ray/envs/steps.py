@@ -15,8 +15,8 @@ from gymnasium.spaces import Box
 
 from serl_ray.data.episodes import EnvFault, FaultKind, StepResult
 from serl_ray.data.observations import Observation, image_fix
-from serl_ray.data.schema import ACTION_TOLERANCE, EXECUTED
-from serl_ray.envs.peers import ambiguities, is_flag, is_true, understood, unread
+from serl_ray.data.schema import ACTION_TOLERANCE, EXECUTED, NO_PERSON
+from serl_ray.envs.peers import NUMBER, SOURCE, ambiguities, is_flag, is_true, understood, unread
 
 Spaces = Mapping[str, gymnasium.Space]
 Keys = Collection[str] | None
@@ -218,8 +218,22 @@ def _info_findings(info: dict[str, Any], action_shape: tuple[int, ...]) -> Itera
         yield Finding("grasp_penalty", text, _kind_of_number(penalty))
     if "success" in info and not is_flag(info["success"]):
         yield Finding("success", f"info['success'] is {_shown(info['success'])}: return a bool.", "wrong_result")
-    if EXECUTED not in info:
-        return
+    if EXECUTED in info:
+        yield from _intervention_findings(info, action_shape)
+
+
+def _intervention_findings(info: dict[str, Any], action_shape: tuple[int, ...]) -> Iterator[Finding]:
+    """The findings about a step in which a person acted."""
+    source, number = info.get(SOURCE), info.get(NUMBER)
+    if source is not None and not (isinstance(source, str) and source.isprintable() and source not in ("", *NO_PERSON)):
+        text = (
+            f"info['{SOURCE}'] is {_shown(source)}: return the name of the source of the person's action, a printable "
+            f"string other than {' and '.join(NO_PERSON)}, or leave the key out."
+        )
+        yield Finding(SOURCE, text, "wrong_result")
+    if number is not None and (not isinstance(number, int | np.integer) or isinstance(number, bool)):
+        text = f"info['{NUMBER}'] is {_shown(number)}: return the number of the intervention, or leave the key out."
+        yield Finding(NUMBER, text, "wrong_result")
     action = _as_array(info[EXECUTED])
     is_valid = (
         action.shape == action_shape and action.dtype.kind in "biuf" and (np.abs(action) <= 1 + ACTION_TOLERANCE).all()

@@ -14,7 +14,7 @@ import pytest
 
 from serl_ray.data.demos import find_files, read_file
 from serl_ray.data.formats.lerobot.reader import AS_RECORDED, LeRobotOptions
-from serl_ray.data.schema import Segment
+from serl_ray.data.schema import Actors, Segment
 
 
 class Case(NamedTuple):
@@ -66,6 +66,12 @@ def segment(n: int = 4, number: int = 0, **changes: Any) -> Segment:
     return Segment(**{**good, **changes})
 
 
+def helped_segment() -> Segment:
+    """An episode of four steps, in whose second and third one a person acts."""
+    actors = Actors(np.zeros((4, 2)), np.array([0, 1, 1, 0]), np.array(["policy", "env", "env", "policy"]))
+    return segment(intervened=np.array([0, 1, 1, 0]), actors=actors)
+
+
 def transitions(n: int = 4) -> list[dict[str, Any]]:
     """The same as a pickle of HIL-SERL has it."""
     whole = segment(n)
@@ -88,6 +94,6 @@ def dump(path: Path, value: Any) -> Path:
     return path
 
 
-def column(name: str, values: Any) -> Callable[[pa.Table], pa.Table]:
-    """A change of a table: other values of a column."""
-    return lambda data: data.set_column(data.schema.get_field_index(name), name, pa.array(values))
+def column(name: str, values: Any, kind: pa.DataType | None = None) -> Callable[[pa.Table], pa.Table]:
+    """A change of a table: other values of a column, of this type."""
+    return lambda data: data.set_column(data.schema.get_field_index(name), name, pa.array(values, kind))

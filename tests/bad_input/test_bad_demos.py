@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from cases import Case, assert_refused, column, dump, read, segment, table, transitions
+from cases import Case, assert_refused, column, dump, helped_segment, read, segment, table, transitions
 
 from serl_ray.data.demos import write_demos
 from serl_ray.data.errors import DemoError
@@ -144,7 +144,7 @@ PICKLES = [
 
 def parquet(name: str, change: Callable[[pa.Table], pa.Table], says: str) -> Case:
     def do(folder: Path) -> Any:
-        write_demos(folder / "demos", [segment()])
+        write_demos(folder / "demos", [helped_segment()])
         pq.write_table(change(pq.read_table(folder / "demos" / "shard-00000.parquet")), folder / "new.parquet")
         return read(folder / "new.parquet")
 
@@ -159,6 +159,7 @@ def described(**changes: Any) -> Callable[[pa.Table], pa.Table]:
     return change
 
 
+VECTORS, INT32 = pa.list_(pa.float32()), pa.int32()
 HUGE = {"state": {"shape": [10**12], "dtype": "<f4"}, "front": {"shape": [10**6, 10**6, 3], "dtype": "|u1"}}
 PARQUETS = [
     parquet(
@@ -185,6 +186,67 @@ PARQUETS = [
     parquet("empty places", column("dones", [False, None, False, True]), "row 0: column dones has empty places"),
     parquet(
         "an action outside", lambda data: column("actions", [[0.0, 2.0]] * 4)(data), "column actions: expected float32"
+    ),
+    parquet(
+        "an action of another length",
+        column("actions", [[0.0], [0.0, 0.0, 0.0], [0.0, 0.0], [0.0, 0.0]], VECTORS),
+        r"row 0: column actions: expected float32 of shape \(2,\) in each row, found one of [13] numbers",
+    ),
+    parquet(
+        "a policy's action of another length",
+        column("policy_actions", [[0.0] * 3] * 4, pa.list_(pa.float32(), 3)),
+        r"row 0: column policy_actions: expected float32 of shape \(2,\) in each row, found one of 3 numbers",
+    ),
+    parquet(
+        "a policy's action outside",
+        column("policy_actions", [[0.0, 0.0], [0.0, 1.5], [0.0, 0.0], [0.0, 0.0]], VECTORS),
+        r"transition 1: policy_actions\[1\]: expected a number in \[-1, 1\], found 1\.5",
+    ),
+    parquet(
+        "NaN as a policy's action",
+        column("policy_actions", [[0.0, None]] * 4, VECTORS),
+        r"transition 0: policy_actions\[1\]: expected a number in \[-1, 1\], found nan",
+    ),
+    parquet(
+        "a policy's action missing",
+        column("policy_actions", [[0.0, 0.0], None, [0.0, 0.0], [0.0, 0.0]], pa.list_(pa.float32(), 2)),
+        "row 0: column policy_actions has empty places",
+    ),
+    parquet(
+        "a negative intervention",
+        column("intervention", [0, -1, 1, 0], INT32),
+        "transition 1: intervention: expected 0 or more, found -1",
+    ),
+    parquet(
+        "an intervention of the policy",
+        column("intervention", [0, 1, 1, 2], INT32),
+        "transition 3: intervention: expected 0 where intervened is false, else 1 or more, found 2",
+    ),
+    parquet(
+        "an intervention without a number",
+        column("intervention", [0, 1, 0, 0], INT32),
+        "transition 2: intervention: expected 0 where intervened is false, else 1 or more, found 0",
+    ),
+    parquet("a number missing", column("intervention", [0, None, 1, 0], INT32), "row 0: column intervention has empty"),
+    parquet(
+        "wide numbers", column("intervention", [0, 1, 2**40, 0]), "column intervention: expected int32, found int64"
+    ),
+    parquet(
+        "no column of numbers",
+        lambda data: data.drop_columns(["intervention"]),
+        "column intervention: expected int32, found none",
+    ),
+    parquet("sources as numbers", column("source", [0, 1, 1, 0]), "column source: expected strings, found int64"),
+    parquet("a source missing", column("source", ["policy", "env", None, "policy"]), "row 0: column source has empty"),
+    parquet(
+        "another source of the policy",
+        column("source", ["web\npage", "env", "env", "policy"]),
+        r"source: expected one of policy, held where intervened is false, else another, found 'web\\npage'",
+    ),
+    parquet(
+        "the policy as the person",
+        column("source", ["policy", "env", "policy", "policy"]),
+        "transition 2: source: expected one of policy, held where intervened is false, else another, found 'policy'",
     ),
     parquet(
         "NaN as reward",

@@ -111,6 +111,7 @@ def recorded(name: str, says: str, reward: Any = 0.0, state: Any = 0.0, terminat
     return Case(f"step: {name}", do, EnvFault, says)
 
 
+HELPED = {"intervene_action": np.zeros(7, np.float32)}
 RETURNED = [
     returned("NaN", "Observation `state` holds NaN or infinity: fix it", state=np.full(3, np.nan, np.float32)),
     returned("float image", "`front` is a float32 image\. Scale values", front=np.zeros((6, 8, 3), np.float32)),
@@ -135,6 +136,16 @@ RETURNED = [
         "half an action", r"\['intervene_action'\] .*float64 \(6,\)\)\. Report the whole", intervene_action=np.zeros(6)
     ),
     recorded("a word as action", r"\['intervene_action'\] is left", intervene_action="left"),
+    recorded(
+        "the policy as the person", r"\['intervene_source'\] is 'policy': return", **HELPED, intervene_source="policy"
+    ),
+    recorded(
+        "a person without a name", r"\['intervene_source'\] is '': return the name", **HELPED, intervene_source=""
+    ),
+    recorded("a number as source", r"\['intervene_source'\] is 3: return the name", **HELPED, intervene_source=3),
+    recorded("a source of lines", r"\['intervene_source'\] is 'a.nb': return", **HELPED, intervene_source="a\nb"),
+    recorded("a name as number", r"\['intervention'\] is 'one': return the number", **HELPED, intervention="one"),
+    recorded("a flag as number", r"\['intervention'\] is True: return the number", **HELPED, intervention=True),
 ]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import memory
 import numpy as np
 import pytest
-from cases import dump, read, segment, transitions
+from cases import dump, helped_segment, read, segment, transitions
 from fuzzing import EDITS, MOST_GROWTH, edited, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,7 +50,7 @@ def good(tmp_path_factory) -> Path:
     """Small demonstrations of every format."""
     root = tmp_path_factory.mktemp("good")
     dump(root / "demos.pkl", transitions())
-    write_demos(root / "shards", [segment(), segment(2, 1)])
+    write_demos(root / "shards", [segment(2, 1), helped_segment()])
     write_lerobot(root / "v2", [segment(3)], LeRobotFormat("v2.1"))
     write_lerobot(root / "v3", [segment(3), segment(2, 1)], LeRobotFormat("v3.0"))
     frames = np.random.default_rng(0).integers(0, 256, (13, 32, 48, 3), np.uint8)

@@ -11,7 +11,8 @@ from serl_ray.data.replay.ring import ReplayBuffer
 
 @st.composite
 def experience(draw, max_episodes=6):
-    """Fragments of several episodes at a time, in an order in which a buffer may get them, some with gaps."""
+    """Fragments of several episodes at a time, in an order in which a buffer may get them, some with gaps and some with
+    actors."""
     cursors, fragments, next_episode = [], [], 0
     for _ in range(draw(st.integers(1, 30))):
         if not cursors or (next_episode < max_episodes and draw(st.booleans())):
@@ -20,7 +21,8 @@ def experience(draw, max_episodes=6):
         cursor = draw(st.sampled_from(cursors))
         cursor[1] += draw(st.sampled_from([0, 0, 0, 1, 3]))  # steps that nobody recorded
         length, done = draw(st.integers(1, 6)), draw(st.integers(0, 4)) == 0
-        fragments.append(stamped_segment(cursor[0], cursor[1], length, done, truncated=draw(st.booleans())))
+        truncated, actors = draw(st.booleans()), draw(st.booleans())
+        fragments.append(stamped_segment(cursor[0], cursor[1], length, done, truncated, actors))
         cursor[1] += length
         if done:
             cursors.remove(cursor)

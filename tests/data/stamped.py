@@ -6,7 +6,7 @@ from dataclasses import fields
 
 import numpy as np
 
-from serl_ray.data.schema import ArraySpec, Segment
+from serl_ray.data.schema import ENV, POLICY, Actors, ArraySpec, Segment
 
 ACTION_DIM = 2
 SPEC = {
@@ -16,7 +16,9 @@ SPEC = {
 }
 
 
-def stamped_segment(episode: int, first_step: int, length: int, done: bool = False, truncated: bool = False) -> Segment:
+def stamped_segment(
+    episode: int, first_step: int, length: int, done: bool = False, truncated: bool = False, actors: bool = False
+) -> Segment:
     """Steps `first_step` to `first_step + length - 1` of an episode; episode and step below 200."""
     steps = np.arange(first_step, first_step + length + 1)
     last = np.arange(length) == length - 1
@@ -31,6 +33,17 @@ def stamped_segment(episode: int, first_step: int, length: int, done: bool = Fal
         intervened=steps[:-1] % 3 == 0,
         episode=episode,
         first_step=first_step,
+        actors=stamped_actors(episode, steps[:-1]) if actors else None,
+    )
+
+
+def stamped_actors(episode: int, steps: np.ndarray) -> Actors:
+    """The actors at some steps (n,) of an episode, in which a person acts at each third one."""
+    intervened = steps % 3 == 0
+    return Actors(
+        policy_actions=np.stack([np.full(len(steps), -episode), -steps], axis=1) / 256,
+        interventions=np.where(intervened, steps // 3 + 1, 0),
+        sources=np.where(intervened, np.where(steps % 2, ENV, "expert"), POLICY),
     )
 
 
@@ -46,7 +59,7 @@ def frames(episode: int | np.ndarray, steps: np.ndarray) -> dict[str, np.ndarray
 
 
 def assert_same(found: Segment, expected: Segment, ids: bool = True) -> None:
-    """Two segments are equal to the bit, dtypes included; with `ids`, so are episode and step."""
+    """Two segments are equal to the bit, dtypes included; with `ids`, so are episode, step and actors."""
     assert found.observation_spec == expected.observation_spec
     for key, rows in expected.observations.items():
         np.testing.assert_array_equal(found.observations[key], rows)
@@ -55,14 +68,27 @@ def assert_same(found: Segment, expected: Segment, ids: bool = True) -> None:
         if isinstance(wanted, np.ndarray):
             assert value.dtype == wanted.dtype, name
             np.testing.assert_array_equal(value, wanted)
+        elif name == "actors" and ids:
+            assert_same_actors(value, wanted)
         elif name != "observations" and ids:
             assert value == wanted, name
 
 
+def assert_same_actors(found: Actors | None, expected: Actors | None) -> None:
+    """The actors of two segments are equal to the bit, or neither has them."""
+    assert (found is None) == (expected is None)
+    for name in (field.name for field in fields(Actors) if found is not None):
+        value, wanted = getattr(found, name), getattr(expected, name)
+        assert value.dtype == wanted.dtype, name
+        np.testing.assert_array_equal(value, wanted)
+
+
 def random_segment(
-    rng: np.random.Generator, n: int, spec: dict[str, ArraySpec], action_dim: int, episode: str
+    rng: np.random.Generator, n: int, spec: dict[str, ArraySpec], action_dim: int, episode: str, actors: bool = False
 ) -> Segment:
     """A segment of n steps of random numbers, whose first step is anything below 100."""
+    numbers = rng.integers(0, 3, n)
+    sources = np.where(numbers, rng.choice([ENV, "expert", "page in Zürich"], n), POLICY)
     return Segment(
         observations={key: rng.integers(0, 2, (n + 1, *s.shape)).astype(s.dtype) for key, s in spec.items()},
         actions=rng.uniform(-1, 1, (n, action_dim)),
@@ -71,7 +97,8 @@ def random_segment(
         dones=np.arange(n) == n - 1,
         truncateds=rng.integers(0, 2, n),
         grasp_penalty=-rng.random(n),
-        intervened=rng.integers(0, 2, n),
+        intervened=numbers > 0,
         episode=episode,
         first_step=int(rng.integers(100)),
+        actors=Actors(rng.uniform(-1, 1, (n, action_dim)), numbers, sources) if actors else None,
     )

@@ -100,7 +100,17 @@ def test_success_that_a_format_cannot_hold_is_said(tmp_path, caplog, name):
     to, style = FORMATS[name]
     convert(str(tmp_path / "demos"), tmp_path / name, to, style, AS_RECORDED, skip_bad=False)
     said = "has no place for info['success'], which 1 episode(s) have" in caplog.text
+    assert said == (to != "parquet") and "who acted" not in caplog.text
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_actors_that_a_format_cannot_hold_are_said(tmp_path, caplog, name):
+    write_demos(tmp_path / "demos", [stamped_segment(0, 0, 3, done=True), stamped_segment(1, 0, 3, True, actors=True)])
+    to, style = FORMATS[name]
+    convert(str(tmp_path / "demos"), tmp_path / name, to, style, AS_RECORDED, skip_bad=False)
+    said = "has no place for the record of who acted and what the policy wanted, which 1 episode(s) have" in caplog.text
     assert said == (to != "parquet")
+    assert [segment.actors is not None for segment in read(tmp_path / name)] == [False, to == "parquet"]
 
 
 def test_the_command_finds_formats_out_by_itself(tmp_path, capsys):

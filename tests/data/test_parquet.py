@@ -13,20 +13,22 @@ from serl_ray.data.schema import ArraySpec
 
 
 @given(
-    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6),
+    episodes=st.lists(st.tuples(st.integers(1, 9), st.booleans()), min_size=1, max_size=6),
     shapes=st.lists(st.lists(st.integers(1, 3), max_size=4), min_size=1, max_size=3),
     dtype=st.sampled_from(["u1", "f2", "f4", "f8", "i8", "?"]),
     seed=st.integers(0, 2**31),
 )
 @settings(deadline=None, max_examples=60)
-def test_what_is_written_is_read_to_the_bit(tmp_path_factory, lengths, shapes, dtype, seed):
+def test_what_is_written_is_read_to_the_bit(tmp_path_factory, episodes, shapes, dtype, seed):
     rng = np.random.default_rng(seed)
     spec = {f"key.{i}": ArraySpec(tuple(shape), np.dtype(dtype)) for i, shape in enumerate(shapes)}
-    segments = [random_segment(rng, n, spec, 3, f"episode {i}") for i, n in enumerate(lengths)]
+    segments = [random_segment(rng, n, spec, 3, f"episode {i}", actors) for i, (n, actors) in enumerate(episodes)]
     folder = tmp_path_factory.mktemp("shards")
     parquet.write_shards(folder, segments)
-    for found, expected in zip(parquet.read_segments(folder / "shard-00000.parquet"), segments, strict=True):
-        assert_same(found, expected)
+    parquet.write_file(folder / "one.parquet", segments)
+    for name in ("shard-00000.parquet", "one.parquet"):
+        for found, expected in zip(parquet.read_segments(folder / name), segments, strict=True):
+            assert_same(found, expected)
 
 
 def test_one_row_is_one_transition_and_no_frame_is_stored_twice(tmp_path):
@@ -63,6 +65,26 @@ def test_a_reported_success_is_stored_and_older_files_lack_it(tmp_path):
     pq.write_table(table.set_column(table.schema.get_field_index("success"), "success", [[1] * 9]), file)
     with pytest.raises(ValueError, match="column success: expected booleans, found int64"):
         list(parquet.read_segments(file))
+
+
+def test_actors_are_stored_and_older_files_lack_them(tmp_path):
+    segments = [stamped_segment(number, 0, 3, done=True, actors=number == 1) for number in range(2)]
+    parquet.write_shards(tmp_path, segments)
+    file = tmp_path / "shard-00000.parquet"
+    table = pq.read_table(file)
+    assert table.column("source").to_pylist() == [None, None, None, "expert", "policy", "policy"]
+    assert table.column("intervention").to_pylist() == [None, None, None, 1, 0, 0]
+    assert json.loads(table.schema.metadata[b"serl_ray"])["version"] == 1
+    pq.write_table(table.drop_columns(["policy_actions", "intervention", "source"]), file)
+    for segment, expected in zip(parquet.read_segments(file), segments, strict=True):
+        assert_same(segment, replace(expected, actors=None))
+    named = table.drop_columns(["policy_actions", "intervention"])  # somebody else's column, as older releases read it
+    pq.write_table(named, file)
+    assert all(segment.actors is None for segment in parquet.read_segments(file))
+    encoded = table.column("source").combine_chunks().dictionary_encode()
+    pq.write_table(table.set_column(table.schema.get_field_index("source"), "source", encoded), file)
+    for segment, expected in zip(parquet.read_segments(file), segments, strict=True):
+        assert_same(segment, expected)
 
 
 def test_a_large_recording_is_cut_into_shards_in_order(tmp_path, monkeypatch):

@@ -50,7 +50,9 @@ def test_a_buffer_filled_from_the_log_goes_on_as_the_logged_one(fragments, later
         assert num_transitions(log.shards) == sum(map(len, fragments))
         restored.add(stamped_segment(5, 0, 6))  # to be forgotten
         restored.clear()
-        for segment in read_shards(log.shards):
+        stored = list(read_shards(log.shards))
+        assert acted(stored) == acted(fragments)
+        for segment in stored:
             add_in_pieces(restored, segment)
     for segment in [None, *later]:
         if segment:
@@ -65,6 +67,17 @@ def test_a_buffer_filled_from_the_log_goes_on_as_the_logged_one(fragments, later
                 for role in ("observations", "next_observations")
                 for key in SPEC
             )
+
+
+def acted(segments):
+    """Each step's actor, by episode and step; None where it is not known."""
+    actors = {}
+    for segment in segments:
+        for t in range(len(segment)):
+            known = segment.actors
+            row = known and (known.policy_actions[t].tolist(), known.interventions[t], known.sources[t])
+            actors[segment.episode, segment.first_step + t] = row
+    return actors
 
 
 def test_an_episode_that_came_step_by_step_holds_every_frame_once(tmp_path):

@@ -4,8 +4,15 @@ import pytest
 from fake_envs import FakeEnv
 
 from serl_ray.data.episodes import EnvFault
+from serl_ray.data.formats.parquet import read_segments
 from serl_ray.data.observations import Selection, default_state_keys
-from serl_ray.envs.wrappers import ControlRate, ExpertIntervention, GripperPenalty, SelectObservations
+from serl_ray.envs.wrappers import (
+    ControlRate,
+    ExpertIntervention,
+    GripperPenalty,
+    RecordEpisodes,
+    SelectObservations,
+)
 from serl_ray.types import ActionLayout
 
 SINGLE = ActionLayout.from_setup("single-arm-learned-gripper", 7)
@@ -98,6 +105,7 @@ class TestExpertIntervention:
         infos = play(ExpertIntervention(inner, SINGLE, noise=0.1, probability=0.3, mean_length=3), 300, self.action)
         for (info, _), executed in zip(infos, inner.executed, strict=True):
             np.testing.assert_array_equal(info.get("intervene_action", self.action), executed)
+            assert info.get("intervene_source") == ("expert" if "intervene_action" in info else None)
         assert any("intervene_action" in info for info, _ in infos)
 
     def test_share_and_length_of_interventions(self):
@@ -130,7 +138,7 @@ class TestExpertIntervention:
         person = np.ones(7, np.float32)
         inner = FakeEnv(outcome=lambda result: (*result[:4], {"intervene_action": person}))
         info, _ = play(ExpertIntervention(inner, SINGLE, probability=1.0), 1, self.action)[0]
-        assert info["intervene_action"] is person
+        assert info["intervene_action"] is person and "intervene_source" not in info
 
     def test_seeds(self):
         def actions(seed):
@@ -198,6 +206,27 @@ class TestGripperPenalty:
             GripperPenalty(FakeEnv(), SINGLE, penalty=0.1)
         with pytest.raises(ValueError, match="needs a learned gripper"):
             GripperPenalty(FakeEnv(6), ActionLayout.from_setup("single-arm-fixed-gripper", 6))
+
+
+def test_recorded_episodes_hold_what_the_policy_wanted_beside_what_was_executed(tmp_path):
+    inner, rng = FakeEnv(), np.random.default_rng(0)
+    helped = ExpertIntervention(SelectObservations(inner), SINGLE, probability=0.3, mean_length=3)
+    env, wanted = RecordEpisodes(helped, str(tmp_path), "worker"), []
+    for episode in range(5):
+        env.reset(seed=episode)
+        done = False
+        while not done:
+            wanted.append(rng.uniform(-1, 1, 7).astype(np.float32))
+            *_, terminated, truncated, _ = env.step(wanted[-1])
+            done = terminated or truncated
+    [*segments] = (segment for file in sorted(tmp_path.glob("*.parquet")) for segment in read_segments(file))
+    np.testing.assert_array_equal(np.concatenate([segment.actors.policy_actions for segment in segments]), wanted)
+    np.testing.assert_array_equal(np.concatenate([segment.actions for segment in segments]), inner.executed)
+    assert any(segment.intervened.any() for segment in segments)
+    for segment in segments:
+        begins = segment.intervened & ~np.r_[False, segment.intervened[:-1]]
+        np.testing.assert_array_equal(segment.actors.interventions, np.cumsum(begins) * segment.intervened)
+        np.testing.assert_array_equal(segment.actors.sources, np.where(segment.intervened, "expert", "policy"))
 
 
 def test_control_rate_waits_for_its_ticks_and_does_not_make_up_for_missed_ones(monkeypatch):

@@ -16,13 +16,20 @@ def to_arrow(rows: np.ndarray, spec: ArraySpec) -> pa.Array:
     return pa.Array.from_buffers(pa.binary(spec.nbytes), len(rows), [None, pa.py_buffer(contiguous)])
 
 
-def to_numpy(column: pa.ChunkedArray, spec: ArraySpec) -> np.ndarray:
-    """The rows (n, ...) of a column without nulls."""
+def to_numpy(column: pa.ChunkedArray, spec: ArraySpec, where: str) -> np.ndarray:
+    """The rows (n, ...) of a column without nulls; `where` names it in errors.
+
+    Raises:
+        ValueError: a row is a vector of another length.
+    """
     array = column.combine_chunks()
     if len(spec.shape) == 1:
+        lengths = {array.type.list_size} if pa.types.is_fixed_size_list(array.type) else set(np.diff(array.offsets))
+        if wrong := lengths - {spec.shape[0]}:
+            raise ValueError(
+                f"{where}: expected {spec} in each row, found one of {wrong.pop()} numbers. Copy the file again."
+            )
         numbers: np.ndarray = array.flatten().to_numpy(zero_copy_only=False)
-        if len(numbers) != len(array) * spec.shape[0]:
-            raise ValueError(f"{len(numbers)} numbers in {len(array)} rows of {spec.shape[0]}. Copy the file again.")
         return numbers.reshape(len(array), *spec.shape)
     start = array.offset * spec.nbytes
     raw = memoryview(array.buffers()[1])[start : start + len(array) * spec.nbytes]

@@ -1,11 +1,7 @@
 """Segments as Parquet with one row per transition, the format of all stored experience.
 
-Columns: `episode, step, actions, rewards, masks, dones, truncateds, grasp_penalty, intervened, success`, and for each
-observation key `observations.<key>` (the policy's input at this step) and `final_observations.<key>` (the observation
-after the step, null except in the last row of a segment). `success` is `info["success"]` of the last row of a segment,
-null in all others and where it is not known; files of older releases lack the column. Vectors are lists of numbers;
-other arrays are raw bytes in C order. Shapes and dtypes are in the metadata of the file under `serl_ray`, as JSON. A
-row group holds whole segments.
+`formats.columns` describes the columns. Vectors are lists of numbers; other arrays are raw bytes in C order. Shapes and
+dtypes are in the metadata of the file under `serl_ray`, as JSON. A row group holds whole segments.
 """
 
 from __future__ import annotations
@@ -23,14 +19,22 @@ import pyarrow.parquet as pq
 
 from serl_ray.data.action_scale import ActionScale
 from serl_ray.data.errors import listed, warn_once
-from serl_ray.data.formats.arrays import holds, to_arrow, to_numpy
+from serl_ray.data.formats.arrays import to_arrow, to_numpy
+from serl_ray.data.formats.columns import (
+    OPTIONAL,
+    check_columns,
+    columns_in,
+    empty_places,
+    from_optional,
+    needed_columns,
+    to_optional,
+)
 from serl_ray.data.formats.layout import METADATA_KEY, Layout
 from serl_ray.data.observations import Keep, keep_all
-from serl_ray.data.schema import SCALAR_FIELDS, TRANSITION_FIELDS, Part, Segment
+from serl_ray.data.schema import SCALAR_FIELDS, Part, Segment
 from serl_ray.files.tables import open_parquet, read_group
 
 TRUNK_KEY, SCALE_KEY = b"serl_ray.trunk", b"serl_ray.action_scale"
-SUCCESS_COLUMN = "success"
 SHARD_BYTES = 256 * 2**20
 """Observation bytes, before compression, after which a new shard is started."""
 SEGMENTS_A_GROUP = 64
@@ -156,11 +160,11 @@ def read_parts(path: str | os.PathLike[str], keep: Keep = keep_all) -> Iterator[
                 f"{path}: no observations {', '.join(missing)}; the file has {', '.join(layout.observations)}."
             )
         kept = {key: spec for key, spec in layout.observations.items() if key in keys}
-        known = {*_columns(layout), SUCCESS_COLUMN}
+        known = columns_in(file.schema_arrow, layout)
         if unused := [name for name in file.schema_arrow.names if name not in known]:
             warn_once(f"{path}: columns that are not used: {listed(unused)}.")
         layout = Layout(kept, layout.action_dim)
-        _check_columns(file.schema_arrow, layout, str(path))
+        check_columns(file.schema_arrow, layout, str(path))
         first_row = 0
         for group in range(file.num_row_groups):
             yield from _group_parts(file, group, layout, str(path), first_row)
@@ -171,8 +175,7 @@ def _group_parts(file: pq.ParquetFile, group: int, layout: Layout, path: str, fi
     """The segments of a row group; for an unreadable group, a part that raises its error."""
     where = f"{path}: row {first_row}"
     try:
-        known = [SUCCESS_COLUMN] if SUCCESS_COLUMN in file.schema_arrow.names else []
-        table = read_group(file, group, [*_columns(layout), *known], where).combine_chunks()
+        table = read_group(file, group, columns_in(file.schema_arrow, layout), where).combine_chunks()
         stops = _stops(table, layout, where)
     except (ValueError, pa.ArrowException) as error:
         yield partial(_raise, where, error)
@@ -191,34 +194,6 @@ def _raise(where: str, error: Exception) -> list[tuple[int, Segment]]:
     raise ValueError(f"{where}: its row group cannot be read ({error}). Copy the file again.") from error
 
 
-def _check_columns(schema: pa.Schema, layout: Layout, path: str) -> None:
-    """Raises ValueError for a column that is missing or has another type than in the layout."""
-    arrays = {"actions": layout.actions}
-    for prefix in ("observations", "final_observations"):
-        arrays |= {f"{prefix}.{key}": spec for key, spec in layout.observations.items()}
-    if not layout.observations or layout.action_dim < 1:
-        raise ValueError(f"{path}: no observations or no actions in it. Record the demonstrations again.")
-    if SUCCESS_COLUMN in schema.names and schema.field(SUCCESS_COLUMN).type != pa.bool_():
-        raise ValueError(
-            f"{path}: column {SUCCESS_COLUMN}: expected booleans, found {schema.field(SUCCESS_COLUMN).type}. Copy the "
-            "file again."
-        )
-    for name in _columns(layout):
-        found = schema.field(name).type if schema.names.count(name) == 1 else None
-        if name in arrays:
-            fits, expected = holds(found, arrays[name]), str(arrays[name])
-        elif name == "episode":
-            fits = found in (pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string()))
-            expected = "strings"
-        else:
-            fits = found is not None and pa.types.is_primitive(found) and not pa.types.is_temporal(found)
-            expected = "numbers"
-        if not fits:
-            raise ValueError(
-                f"{path}: column {name}: expected {expected}, found {found or 'none'}. Copy the file again."
-            )
-
-
 def _same_layout(layout: Layout | None, segment: Segment) -> Layout:
     found = Layout.of(segment)
     if layout is not None and layout != found:
@@ -232,15 +207,13 @@ def _open_shard(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     """A writer with checksums, and without dictionaries and statistics of observation columns."""
     indexed = [name for name in schema.names if "observations." not in name]
     return pq.ParquetWriter(
-        path, schema, compression="zstd", use_dictionary=["episode"], write_statistics=indexed, write_page_checksum=True
+        path,
+        schema,
+        compression="zstd",
+        use_dictionary=["episode", "source"],
+        write_statistics=indexed,
+        write_page_checksum=True,
     )
-
-
-def _columns(layout: Layout) -> list[str]:
-    observations = [
-        f"{prefix}.{key}" for prefix in ("observations", "final_observations") for key in layout.observations
-    ]
-    return ["episode", "step", *observations, *TRANSITION_FIELDS]
 
 
 def _to_table(segment: Segment, layout: Layout, stored: Mapping[bytes, str]) -> pa.Table:
@@ -257,10 +230,10 @@ def _to_table(segment: Segment, layout: Layout, stored: Mapping[bytes, str]) -> 
     columns["actions"] = to_arrow(segment.actions, layout.actions)
     for field, dtype in SCALAR_FIELDS.items():
         columns[field] = pa.array(getattr(segment, field), pa.from_numpy_dtype(dtype))
-    columns[SUCCESS_COLUMN] = pa.array([None] * (n - 1) + [segment.success], pa.bool_())
+    columns |= to_optional(segment, layout.actions)
     return (
         pa.table(columns)
-        .select([*_columns(layout), SUCCESS_COLUMN])
+        .select([*needed_columns(layout), *OPTIONAL])
         .replace_schema_metadata({METADATA_KEY: layout.to_json(), **stored})
     )
 
@@ -285,15 +258,16 @@ def _to_segment(table: pa.Table, layout: Layout, where: str) -> Segment:
         raise ValueError(
             f"{where}: a segment mixes episodes {episodes[:3]} or skips steps. Keep its rows together and in order."
         )
-    if empty := [name for name in _columns(layout) if not name.startswith("final_") and table.column(name).null_count]:
-        raise ValueError(f"{where}: column {empty[0]} has empty places. Record the episode again, or leave it out.")
+    for name in needed_columns(layout):
+        if not name.startswith("final_") and table.column(name).null_count:
+            raise empty_places(where, name)
     observations = {}
     for key, spec in layout.observations.items():
-        rows = to_numpy(table.column(f"observations.{key}"), spec)
-        observations[key] = np.concatenate(
-            [rows, to_numpy(table.column(f"final_observations.{key}").slice(n - 1), spec)]
-        )
+        name, final_name = f"observations.{key}", f"final_observations.{key}"
+        rows = to_numpy(table.column(name), spec, f"{where}: column {name}")
+        final = to_numpy(table.column(final_name).slice(n - 1), spec, f"{where}: column {final_name}")
+        observations[key] = np.concatenate([rows, final])
     columns: dict[str, Any] = {field: table.column(field).to_numpy() for field in SCALAR_FIELDS}
-    actions = to_numpy(table.column("actions"), layout.actions)
-    columns["success"] = table.column(SUCCESS_COLUMN)[n - 1].as_py() if SUCCESS_COLUMN in table.column_names else None
+    actions = to_numpy(table.column("actions"), layout.actions, f"{where}: column actions")
+    columns |= from_optional(table, layout.actions, where)
     return Segment(observations=observations, actions=actions, episode=episodes[0], first_step=int(steps[0]), **columns)
