@@ -1,0 +1,289 @@
+"""The session of a robot with its operators: a state machine that says who acts, and what becomes of an episode.
+
+It has neither sockets nor a clock: every call is given the time, in seconds of any monotonic clock, in rising order.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from serl_ray.teleop.episodes import SessionEpisodes
+from serl_ray.teleop.events import (
+    COUNT_OF,
+    LABELS,
+    Client,
+    ClientRole,
+    Command,
+    Decision,
+    Ending,
+    Press,
+    Pressed,
+    StepActor,
+)
+from serl_ray.teleop.grips import Grips
+from serl_ray.teleop.intervention import Intervention
+from serl_ray.teleop.lease import LEASE_SECONDS, Lease
+from serl_ray.teleop.limits import Limits
+from serl_ray.types import ActionLayout
+
+COMMAND_SECONDS = 0.25
+"""Greatest age of a command that moves the robot."""
+FRAME_SECONDS = 0.5
+"""Greatest time for which a displayed frame may have been outdated when it is acted on."""
+LOST_SECONDS = 2.0
+"""Time without a command of an intervention on a frame that is not outdated, from which its episode is over."""
+KEPT_REFUSALS = 20
+"""Refusals that are remembered, newest last."""
+
+
+class Session:
+    """The session of one robot with its operators.
+
+    The env's wrapper calls `begin`, `episodes.showed`, `decide` and `executed`, in this order in every step; `command`,
+    `pressed`, `alive` and `left` come from operators at any time between them.
+
+    Args:
+        layout: layout of the action.
+        limits: limits of a person's motion.
+        attended: whether the robot takes steps only while an operator is there.
+        has_policy: whether a policy acts where no person does; otherwise no steps are taken then, as in a recording.
+
+    Attributes:
+        lease: control of the robot.
+        episodes: episodes, and what operators say of them.
+        is_stopped: whether a stop is latched.
+        is_paused: whether steps wait for `Press.RESUME`.
+        counts: numbers of takeovers, holds, stale commands and others, by name.
+        refusals: sentences on the last presses that were refused.
+        loop_ages: ages in seconds of the frames that a person has acted on, newest last, until they are taken.
+    """
+
+    def __init__(
+        self, layout: ActionLayout, limits: Limits | None = None, attended: bool = False, has_policy: bool = True
+    ) -> None:
+        self.layout, self.limits = layout, limits or Limits()
+        self.attended, self.has_policy = attended, has_policy
+        self.lease, self.episodes = Lease(), SessionEpisodes()
+        self.is_stopped = self.is_paused = False
+        self.counts: Counter[str] = Counter()
+        self._taken: Counter[str] = Counter()
+        self.refusals: deque[str] = deque(maxlen=KEPT_REFUSALS)
+        self.loop_ages: deque[float] = deque(maxlen=1000)
+        self._alive: dict[Client, float] = {}
+        self._intervention: Intervention | None = None
+        self._armed_epoch: int | None = None
+        self._held_epoch: int | None = None
+        self._grips = Grips(layout)
+        self._previous = np.zeros(layout.action_dim, np.float32)
+
+    def is_attached(self, now: float) -> bool:
+        """True while somebody is there who may act on the robot."""
+        return any(
+            client.role is not ClientRole.VIEWER and now - at <= LEASE_SECONDS for client, at in self._alive.items()
+        )
+
+    def may_move(self, now: float) -> bool:
+        """True if the robot may move at all, also in a reset."""
+        return not (self.is_stopped or self.is_paused or (self.attended and not self.is_attached(now)))
+
+    def begin(self, now: float) -> None:
+        """An episode has begun: whoever holds a clutch must release it before the next takeover."""
+        self.episodes.begin()
+        self._end_intervention()
+
+    def decide(self, policy_action: np.ndarray, now: float) -> Decision:
+        """The actor of the next step, with its action."""
+        self.lease.expire(now)
+        if self._intervention and now - self._intervention.sighted > LOST_SECONDS:
+            self.counts["losses"] += 1
+            self.is_paused = True
+            self.episodes.end(Ending.LOST)
+        if verdict := self.episodes.close_ended(now):
+            self._end_intervention()
+            return Decision(StepActor.NOBODY, source=StepActor.NOBODY, verdict=verdict)
+        if not self.may_move(now) or (self._intervention is None and not self.has_policy):
+            return Decision(StepActor.NOBODY, source=StepActor.NOBODY)
+        if self._intervention is None:
+            return self._decided(StepActor.POLICY, policy_action)
+        if self._is_interrupted(self._intervention, now):
+            self.counts["holds"] += 1
+            return self._decided(StepActor.HOLD, np.zeros(self.layout.action_dim, np.float32))
+        command = self._intervention.command
+        self.loop_ages.append(now - self.episodes.taken(command.frame))
+        self._previous = self._person_action(command, now)
+        return Decision(StepActor.PERSON, self._previous, self._intervention.number, command.source)
+
+    def executed(self, done: bool, now: float) -> None:
+        """The step of the last decision has been executed; `done` where the env has ended its episode with it."""
+        self.episodes.executed(done, now)
+        if done:
+            self._end_intervention()
+
+    def command(self, command: Command, now: float) -> None:
+        """The state of a device has come."""
+        self.alive(command.client, now)
+        if not self.lease.is_held_by(command.client, command.epoch, now):
+            self.counts["stale"] += 1
+            return
+        self._held_epoch = command.epoch if command.clutch else None
+        is_own = self._intervention is not None and self._intervention.command.epoch == command.epoch
+        if not command.clutch:
+            self._armed_epoch = command.epoch
+            if is_own:
+                self.counts["hand-backs"] += 1
+                self._intervention = None
+        elif self._intervention and is_own:
+            self._intervention.command, self._intervention.received = command, now
+            if self.episodes.outdated(command.frame, now) <= FRAME_SECONDS:
+                self._intervention.sighted = now
+        elif self._armed_epoch == command.epoch:
+            self._armed_epoch = None
+            self._take_over(command, now)
+
+    def pressed(self, pressed: Pressed, now: float) -> None:
+        """A key was pressed."""
+        client, press = pressed.client, pressed.press
+        self.alive(client, now)
+        if press is Press.STOP:
+            self._stop()
+        elif press is Press.REQUEST:
+            if not self.lease.request(client, now) and client != self.lease.holder:
+                self._refuse(press, "somebody else has control, or a viewer asks for it")
+        elif not self.lease.is_held_by(client, pressed.epoch, now):
+            self._refuse(press, "it comes from somebody who does not have control")
+        elif press is Press.GRIPPER:
+            self._grip(pressed, now)
+        elif press in LABELS or press is Press.DISCARD:
+            self._label(LABELS.get(press, Ending.DISCARD), pressed, now)
+        else:
+            self._act(press)
+
+    def alive(self, client: Client, now: float) -> None:
+        """A client has given a sign of life, which renews its lease."""
+        self._alive[client] = now
+        self.lease.renew(client, now)
+
+    def left(self, client: Client, now: float) -> None:
+        """A client's connection is closed: what it had is gone."""
+        self._alive.pop(client, None)
+        if client == self.lease.holder:
+            self.lease.release()
+
+    def take_counts(self) -> tuple[Counter[str], list[float]]:
+        """The counts and the ages of frames acted on since this was last asked."""
+        counts, ages = self.counts - self._taken, [*self.loop_ages]
+        self._taken = Counter(self.counts)
+        self.loop_ages.clear()
+        return counts, ages
+
+    def state(self, now: float) -> dict[str, Any]:
+        """The session in JSON, for whoever watches."""
+        self.lease.expire(now)
+        return {
+            "holder": self.lease.holder.name if self.lease.holder else None,
+            "epoch": self.lease.epoch,
+            "is_intervening": self._intervention is not None,
+            "is_stopped": self.is_stopped,
+            "is_paused": self.is_paused,
+            "may_move": self.may_move(now),
+            "has_policy": self.has_policy,
+            "counts": dict(self.counts),
+            "refusals": list(self.refusals),
+            **self.episodes.state(now),
+        }
+
+    def _take_over(self, command: Command, now: float) -> None:
+        if not self.may_move(now) or not self.episodes.is_running:
+            self._refuse("clutch", "the robot does not move now")
+        elif self.episodes.outdated(command.frame, now) > FRAME_SECONDS:
+            self._refuse("clutch", f"the displayed frame has been outdated for more than {FRAME_SECONDS} s")
+        else:
+            self.counts["takeovers"] += 1
+            self._intervention = Intervention(self.episodes.next_intervention(), command, now, now)
+            self._previous = np.zeros_like(self._previous)
+            self._grips.clear()  # those of the intervention before it, which may be somebody else's
+
+    def _is_interrupted(self, intervention: Intervention, now: float) -> bool:
+        """True if the person's newest command may not move the robot: it is old, about an old frame, or the person has
+        control no more."""
+        command = intervention.command
+        has_control = self.lease.is_held_by(command.client, command.epoch, now)
+        return (
+            not has_control
+            or now - intervention.received > COMMAND_SECONDS
+            or self.episodes.outdated(command.frame, now) > FRAME_SECONDS
+        )
+
+    def _decided(self, actor: StepActor, action: np.ndarray) -> Decision:
+        """A step in which no person acts."""
+        self._previous = np.zeros_like(self._previous)
+        return Decision(actor, action, source=actor)
+
+    def _person_action(self, command: Command, now: float) -> np.ndarray:
+        """The person's action within the limits; each gripper takes its next press, or holds."""
+        action = self.limits.limited(command.action, self._previous, self.layout)
+        if expired := self._grips.put_into(action, now):
+            self._refuse(Press.GRIPPER, f"{expired} came too late")
+        return action
+
+    def _grip(self, pressed: Pressed, now: float) -> None:
+        if self._intervention is None or self._intervention.command.epoch != pressed.epoch:
+            self._refuse(pressed.press, "the clutch is not held")
+        elif not self._grips.add(pressed.gripper, pressed.direction, now):
+            self._refuse(pressed.press, f"there are {self.layout.num_grippers} grippers, which close (-1) and open (1)")
+
+    def _label(self, ending: Ending, pressed: Pressed, now: float) -> None:
+        if refusal := self.episodes.label(ending, pressed.frame, now):
+            self._refuse(pressed.press, refusal)
+        else:
+            self.counts[COUNT_OF[ending]] += 1
+
+    def _act(self, press: Press) -> None:
+        """The presses of a holder that are about motion."""
+        actions: dict[Press, Callable[[], None]] = {
+            Press.RELEASE: self._release,
+            Press.PAUSE: self._pause,
+            Press.RESUME: self._resume,
+            Press.REARM: self._rearm,
+            Press.RESET: self._reset,
+        }
+        actions[press]()
+
+    def _release(self) -> None:
+        self.counts["hand-backs"] += self._intervention is not None
+        self._end_intervention()
+        self.lease.release()
+
+    def _pause(self) -> None:
+        self.is_paused = True
+        self._end_intervention()
+
+    def _resume(self) -> None:
+        self.is_paused = False
+
+    def _reset(self) -> None:
+        self.episodes.end(Ending.RESET)
+
+    def _stop(self) -> None:
+        self.counts["stops"] += not self.is_stopped
+        self.is_stopped = True
+        self._end_intervention()
+        self.episodes.end(Ending.STOP)
+
+    def _rearm(self) -> None:
+        if self._held_epoch == self.lease.epoch:
+            self._refuse(Press.REARM, "the clutch is held: release it first")
+        else:
+            self.is_stopped = False
+
+    def _end_intervention(self) -> None:
+        self._intervention, self._armed_epoch = None, None
+        self._grips.clear()
+
+    def _refuse(self, press: str, reason: str) -> None:
+        self.counts["refused"] += 1
+        self.refusals.append(f"{press} is refused: {reason}.")
