@@ -1,0 +1,87 @@
+"""SessionEpisodes that are held back until operators can say nothing more of them."""
+
+from __future__ import annotations
+
+import logging
+from threading import Event
+from typing import Any
+
+import gymnasium
+
+from serl_ray.data.episodes import EpisodeRecorder
+from serl_ray.data.schema import Segment
+from serl_ray.teleop.judged import judged
+from serl_ray.teleop.wrapper import OperatedEnv
+
+logger = logging.getLogger(__name__)
+
+MOST_HELD_STEPS = 500
+"""Steps of a running episode that are held back; one that is longer is handed over in pieces."""
+
+
+class HeldEpisodes:
+    """The episodes of one env that have not been handed over yet.
+
+    While an operator is attached, an episode is handed over when it has ended and can be labelled no more, because a
+    label may come late, and it may be discarded. Without one it is handed over at once.
+
+    Args:
+        env: env of the episodes.
+    """
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        self._operated = operated(env)
+        self._ended: list[tuple[int, EpisodeRecorder]] = []
+
+    def may_cut(self, episode: EpisodeRecorder) -> bool:
+        """True if the steps of a running episode may be handed over before its end."""
+        return self._operated is None or len(episode) >= MOST_HELD_STEPS or not self._operated.is_attached()
+
+    def end(self, episode: EpisodeRecorder) -> None:
+        """The newest episode of the env has ended."""
+        self._ended.append((self._operated.episode if self._operated else 0, episode))
+
+    @property
+    def waits(self) -> bool:
+        """True while an episode that has ended is held back."""
+        return bool(self._ended)
+
+    def settled(self) -> list[Segment]:
+        """The last segments of episodes that are not held back any more."""
+        segments = []
+        while self._ended and (self._operated is None or self._operated.is_settled(self._ended[0][0])):
+            number, episode = self._ended.pop(0)
+            if (segment := self._last(number, episode)) is not None:
+                segments.append(segment)
+        return segments
+
+    def all(self) -> list[Segment]:
+        """The last segments of all episodes that have ended, with what has been said of them so far."""
+        ended, self._ended = self._ended, []
+        return [segment for number, episode in ended if (segment := self._last(number, episode)) is not None]
+
+    def interrupt_by(self, interrupted: Event) -> None:
+        """From now on, the robot waits for an operator no longer once the event is set."""
+        if self._operated:
+            self._operated.interrupted = interrupted
+
+    def _last(self, number: int, episode: EpisodeRecorder) -> Segment | None:
+        verdict = self._operated.settle(number) if self._operated else None
+        if not len(episode):
+            if verdict is not None:
+                logger.warning("The %s of an episode came after its last step was handed over.", verdict.ending)
+            return None
+        segment = judged(episode.cut(), verdict)
+        if segment is None:
+            logger.info("An episode is dropped by an operator (%s).", verdict.ending if verdict else "")
+        return segment
+
+
+def operated(env: gymnasium.Env) -> OperatedEnv | None:
+    """The wrapper of an env's operators; None without one."""
+    inner: Any = env
+    while isinstance(inner, gymnasium.Wrapper):
+        if isinstance(inner, OperatedEnv):
+            return inner
+        inner = inner.env
+    return None

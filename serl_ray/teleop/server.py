@@ -1,0 +1,90 @@
+"""A hub in a thread of its own: in the actor of a run, in `serl record`, and in tests."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+
+from aiohttp import web
+
+from serl_ray.teleop.events import ClientRole
+from serl_ray.teleop.hub import ROBOTS, Hub
+from serl_ray.teleop.keys import ROBOT_ROLE, HubKeys, new_root
+
+THIS_MACHINE = "127.0.0.1"
+LOCAL_NAMES = {THIS_MACHINE, "localhost", "::1"}
+START_SECONDS = 10.0
+
+
+def how_to_reach(page: str, port: int) -> str:
+    """Sentences for the person at whose computer a hub has started, with the address of its page."""
+    text = f"Operate the robot at {page}"
+    if f"//{THIS_MACHINE}:" not in page:
+        return text
+    tunnel = f"ssh -L {port}:{THIS_MACHINE}:{port} {socket.gethostname()}"
+    return f"{text}\nFrom another computer run `{tunnel}` there, and open the same address."
+
+
+class HubServer:
+    """A hub that listens until it is closed.
+
+    Args:
+        host: address to listen on.
+        port: port to listen on; 0 for a free one.
+        root: secret from which those of the roles are derived; None for a new one.
+        for_robots: second address to listen on, with the same port, for robots of other machines alone; None for none.
+
+    Raises:
+        OSError: the address or the port cannot be had.
+
+    Attributes:
+        port: port that it listens on.
+    """
+
+    def __init__(
+        self, host: str = THIS_MACHINE, port: int = 0, root: bytes | None = None, for_robots: str | None = None
+    ) -> None:
+        self.host, self.port, self._for_robots = host, port, for_robots
+        self._keys = HubKeys(root or new_root())
+        self._loop = asyncio.new_event_loop()
+        self._hub = Hub(self._keys, {*LOCAL_NAMES, host}, {for_robots} if for_robots else set())
+        self._runner = web.AppRunner(self._hub.app, shutdown_timeout=1.0, access_log=None)
+        self._thread = threading.Thread(target=self._loop.run_forever, name="hub", daemon=True)
+        self._thread.start()
+        try:
+            asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(START_SECONDS)
+        except OSError as error:
+            self.close()
+            raise OSError(f"The hub cannot listen on {host}:{port} ({error.strerror}). Choose another port.") from error
+
+    def page(self, role: ClientRole = ClientRole.OPERATOR) -> str:
+        """The address of the page for a role; its secret is behind the `#`, which browsers do not send."""
+        return f"http://{self.host}:{self.port}/#role={role}&secret={self._keys.of(role)}"
+
+    def robots(self) -> dict[str, str]:
+        """The address and the secret that robots connect with."""
+        host = self._for_robots or self.host
+        return {"url": f"ws://{host}:{self.port}{ROBOTS}", "secret": self._keys.of(ROBOT_ROLE)}
+
+    def interrupt_robots(self) -> None:
+        """Tells all robots that the run ends, so that those that wait for an operator wait no longer."""
+        self._loop.call_soon_threadsafe(self._hub.interrupt_robots)
+
+    def close(self) -> None:
+        """Closes all connections, and ends the thread."""
+        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(START_SECONDS)
+        self._end()
+
+    async def _start(self) -> None:
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self.host, self.port)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+        if self._for_robots:
+            await web.TCPSite(self._runner, self._for_robots, self.port).start()
+
+    def _end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=START_SECONDS)
+        self._loop.close()

@@ -1,0 +1,238 @@
+"""The env of a robot with operators: in each step the session says who acts, and the env executes exactly that."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from serl_ray.data.episodes import HELD_ACTION, StepResult
+from serl_ray.data.observations import Observation
+from serl_ray.data.schema import EXECUTED
+from serl_ray.teleop.events import Decision, StepActor, Verdict
+from serl_ray.teleop.report import OperatorReport
+from serl_ray.teleop.session import Session
+
+logger = logging.getLogger(__name__)
+
+VERDICT = "serl.verdict"
+"""Key of `info` in a step that was not executed, because an operator has ended the episode."""
+RENDERED = "render"
+"""Name of the camera of an env without cameras, which renders itself."""
+SHOWN_CHANNELS = (1, 3, 4)
+"""Channels of an image that can be shown."""
+WAIT_SECONDS = 0.05
+"""Seconds between looks at a session in which nobody acts, in case nothing wakes the env."""
+
+
+class Interrupted(Exception):
+    """The run ends while its robot waits for an operator."""
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """The operators' view of a step.
+
+    Attributes:
+        frame: number of the frame, counted from 1.
+        images: images (H, W, 3) uint8 by camera.
+        actor: who acted in the step that led to it; `nobody` after a reset.
+        executed: executed action (A + G,); None after a reset.
+        policy: action (A + G,) that the policy wanted; None after a reset.
+        seconds: duration of the step; None after a reset.
+    """
+
+    frame: int
+    images: dict[str, np.ndarray]
+    actor: StepActor = StepActor.NOBODY
+    executed: np.ndarray | None = None
+    policy: np.ndarray | None = None
+    seconds: float | None = None
+
+
+class OperatedEnv(gymnasium.Wrapper):
+    """Wrapper in which operators watch, take over, and label episodes; around a `Guard`, whose deadlines a pause must
+    not meet.
+
+    A person's step has `info["intervene_action"]`, `info["intervene_source"]` and `info["intervention"]`; a step in
+    which commands failed to come has `info[HELD_ACTION]`, the motionless action that was executed. Where an operator
+    ends the episode between two steps, `step` executes nothing: it returns the newest observation, truncated, and
+    `info[VERDICT]`.
+
+    Args:
+        env: env to operate.
+        session: session of the robot.
+        clock: monotonic clock in seconds.
+
+    Attributes:
+        changed: condition that guards the session, and wakes an env that waits for it.
+        view: newest view; None before the first reset.
+        interrupted: event after which a step or a reset that waits raises `Interrupted`.
+    """
+
+    def __init__(self, env: gymnasium.Env, session: Session, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(env)
+        self.session, self.clock = session, clock
+        self.changed = threading.Condition()
+        self.view: View | None = None
+        self._observation: Observation = {}
+        self.interrupted, self._closed = threading.Event(), threading.Event()
+        self._report = OperatorReport()
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Starts an episode, as soon as the robot may move."""
+        self._wait_until(lambda: self.session.may_move(self.clock()))
+        self._observation, info = self.env.reset(seed=seed, options=options)
+        with self.changed:
+            self.session.begin(self.clock())
+        self._show()
+        return self._observation, info
+
+    def step(self, action: np.ndarray) -> StepResult:
+        """Executes the action (A + G,) of whoever acts, and waits while nobody does."""
+        decision = self._decision(action)
+        if decision.verdict is not None:
+            return self._observation, 0.0, False, True, {VERDICT: decision.verdict}
+        assert decision.action is not None
+        started = self.clock()
+        self._observation, reward, terminated, truncated, info = self.env.step(decision.action)
+        with self.changed:
+            self.session.executed(bool(terminated or truncated), self.clock())
+            self._report.steps += 1
+            self._report.operator_seconds += (self.clock() - started) * (decision.actor is StepActor.PERSON)
+        self._show(decision, action, self.clock() - started)
+        return self._observation, reward, terminated, truncated, {**_report(decision), **info}
+
+    def close(self) -> None:
+        """Ends the waiting of a step or a reset, and closes the env."""
+        self._closed.set()
+        self.env.close()
+
+    @property
+    def episode(self) -> int:
+        """Number of the newest episode, from 1."""
+        return self.session.episodes.number
+
+    def take_report(self) -> OperatorReport:
+        """The operators' part in the steps since this was last asked."""
+        with self.changed:
+            report, self._report = self._report, OperatorReport()
+            report.counts, report.loop_ages = self.session.take_counts()
+        return report
+
+    def settle(self, episode: int) -> Verdict | None:
+        """The verdict of operators on an episode that has ended; it can be labelled no more from now on."""
+        with self.changed:
+            return self.session.episodes.settle(episode)
+
+    def is_settled(self, episode: int) -> bool:
+        """True if operators can say nothing more of an episode, because they are late or not there."""
+        with self.changed:
+            now = self.clock()
+            is_over = episode != self.session.episodes.number or not self.session.episodes.is_running
+            return self.session.episodes.is_settled(episode, now) or (is_over and not self.session.is_attached(now))
+
+    def is_attached(self) -> bool:
+        """True while somebody is there who may act on the robot."""
+        with self.changed:
+            return self.session.is_attached(self.clock())
+
+    def _decision(self, action: np.ndarray) -> Decision:
+        """The decision on the next step, as soon as somebody acts or the episode is over."""
+        decision = Decision(StepActor.NOBODY)
+
+        def is_made() -> bool:
+            nonlocal decision
+            decision = self.session.decide(action, self.clock())
+            return decision.actor is not StepActor.NOBODY or decision.verdict is not None
+
+        self._wait_until(is_made)
+        return decision
+
+    def _wait_until(self, is_true: Callable[[], bool]) -> None:
+        """Waits; an env with the methods `hold` or `stop` is told once that no step comes for a while, and why."""
+        told = ""
+        while True:
+            with self.changed:
+                if is_true():
+                    return
+                if self.interrupted.is_set() or self._closed.is_set():
+                    raise Interrupted("The run ends while its robot waits for an operator.")
+                name = "stop" if self.session.is_stopped else "hold"
+                if name == told:
+                    self.changed.wait(WAIT_SECONDS)
+                    continue
+            told = name
+            self._tell(name)  # which may take long, and operators are heard meanwhile
+
+    def _tell(self, name: str) -> None:
+        if callable(method := getattr(self.env.unwrapped, name, None)):
+            try:
+                method()
+            except Exception:
+                logger.exception("The env's %s() has failed. The robot takes no step all the same.", name)
+
+    def _show(self, decision: Decision | None = None, policy: np.ndarray | None = None, seconds: float = 0.0) -> None:
+        images = self._images()
+        with self.changed:
+            frame = 1 if self.view is None else self.view.frame + 1
+            if decision is None:
+                self.view = View(frame, images)
+            else:
+                self.view = View(frame, images, decision.actor, decision.action, policy, seconds)
+            self.session.episodes.showed(frame, self.clock())
+            self.changed.notify_all()
+
+    def described(self, arms: int, control_hz: float | None) -> dict[str, Any]:
+        """The robot in JSON, for the page: its action of `action_dim` numbers, its cameras and its rate in Hz."""
+        layout = self.session.layout
+        return {
+            "action_dim": layout.action_dim,
+            "grippers": list(layout.gripper_indices),
+            "cameras": self._cameras(),
+            "arms": arms,
+            "control_hz": control_hz,
+        }
+
+    def _cameras(self) -> list[str]:
+        spaces: Any = self.env.unwrapped.observation_space
+        cameras = [key for key, space in spaces.items() if _is_image(space)]
+        return cameras or ([RENDERED] if self.env.render_mode == "rgb_array" else [])
+
+    def _images(self) -> dict[str, np.ndarray]:
+        """The newest image (H, W, 3) of every camera of the env, also of those that the policy does not see."""
+        try:
+            observation = self.env.get_wrapper_attr("unselected")
+        except AttributeError:
+            observation = self._observation
+        arrays = {key: np.asarray(value) for key, value in observation.items()}
+        images = {key: value for key, value in arrays.items() if _is_image(value)}
+        if not images and self.env.render_mode == "rgb_array":
+            images[RENDERED] = np.asarray(self.env.render())
+        return images
+
+
+def _is_image(array: Any) -> bool:
+    """True for an image (H, W, C) uint8, or the space of one, in grey or in colours."""
+    return bool(
+        array.dtype == np.uint8 and len(array.shape) == 3 and array.shape[-1] in SHOWN_CHANNELS and 0 not in array.shape
+    )
+
+
+def _report(decision: Decision) -> dict[str, Any]:
+    """The part of a step's `info` that says who acted."""
+    if decision.actor is StepActor.PERSON:
+        return {
+            EXECUTED: decision.action,
+            "intervene_source": decision.source,
+            "intervention": decision.intervention,
+        }
+    return {HELD_ACTION: decision.action} if decision.actor is StepActor.HOLD else {}

@@ -1,0 +1,102 @@
+"""A headless Chromium on an operator's page."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+ARGUMENTS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+SECONDS = 60
+"""Seconds that the page may take to show something, on a machine that is busy."""
+
+
+class OperatorsPage:
+    """The page, as a person uses it.
+
+    Args:
+        browser: driver of the browser.
+        address: address of the page.
+    """
+
+    def __init__(self, browser: webdriver.Chrome, address: str) -> None:
+        self.browser = browser
+        browser.get(address)
+        self.until(lambda: self.text("who-label") not in ("", "NOT CONNECTED"))
+
+    def text(self, name: str) -> str:
+        """The text of an element."""
+        return str(self.browser.find_element(By.ID, name).text)
+
+    def until(self, condition: Callable[[], Any]) -> Any:
+        """Waits until it is so."""
+        return WebDriverWait(self.browser, SECONDS, poll_frequency=0.05).until(lambda _: condition())
+
+    def key(self, kind: str, code: str, repeat: bool = False) -> None:
+        """A real key event: `keyDown` or `keyUp` of the key at this place of the keyboard."""
+        event = {"type": kind, "code": code, "key": KEYS[code], "autoRepeat": repeat}
+        self.browser.execute_cdp_cmd("Input.dispatchKeyEvent", event)
+
+    def press(self, code: str) -> None:
+        """A key is pressed and let go."""
+        self.key("keyDown", code)
+        self.key("keyUp", code)
+
+    def take_control(self) -> None:
+        """Takes control of the robot, and waits until it is there."""
+        self.press("Enter")
+        self.until(lambda: self.text("holder") == "you")
+
+    def steps(self, number: int) -> None:
+        """Waits until the robot has made so many steps, of one episode."""
+        first = int(self.text("step"))
+        self.until(lambda: int(self.text("step")) >= first + number)
+
+    def run(self, script: str) -> Any:
+        """The value of some JavaScript."""
+        return self.browser.execute_script(script)
+
+
+KEYS = {
+    "Enter": "Enter",
+    "Space": " ",
+    "ArrowUp": "ArrowUp",
+    "KeyW": "w",
+    "KeyG": "g",
+    "KeyS": "s",
+    "KeyP": "p",
+    "Digit3": "3",
+    "Backspace": "Backspace",
+    "Escape": "Escape",
+}
+"""The meaning of the keys by their place."""
+
+
+@contextmanager
+def chromium(width: int = 1280, height: int = 720) -> Iterator[webdriver.Chrome]:
+    """A new browser with an empty profile."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM or ""
+    for argument in (*ARGUMENTS, f"--window-size={width},{height + 140}"):
+        options.add_argument(argument)
+    browser = webdriver.Chrome(options=options, service=Service(DRIVER))
+    try:
+        yield browser
+    finally:
+        browser.quit()

@@ -1,0 +1,44 @@
+"""An env of runs with operators, which keeps on disk what it has executed."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from line_envs import LineEnv
+
+
+class DiaryEnv(LineEnv):
+    """Writes each executed action, exactly, to a file of its own in a folder; a reset is written as null."""
+
+    def __init__(self, folder: str, horizon: int = 30) -> None:
+        super().__init__(cameras=("front",), horizon=horizon)
+        self._diary = Path(folder) / f"{uuid.uuid4().hex}.jsonl"
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self._write(None)
+        return super().reset(seed=seed)
+
+    def step(self, action: np.ndarray) -> Any:
+        self._write(np.asarray(action, np.float32).tolist())
+        return super().step(action)
+
+    def _write(self, entry: list[float] | None) -> None:
+        with self._diary.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+
+def executed_episodes(folder: Path) -> list[np.ndarray]:
+    """The executed actions (n, A) of all episodes with a step."""
+    episodes: list[list[list[float]]] = []
+    for diary in folder.glob("*.jsonl"):
+        for line in diary.read_text().splitlines():
+            entry = json.loads(line)
+            if entry is None:
+                episodes.append([])
+            else:
+                episodes[-1].append(entry)
+    return [np.array(episode, np.float32) for episode in episodes if episode]

@@ -1,0 +1,161 @@
+"""Whole runs with an operator: what was executed is stored, except for what was discarded, which is counted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import closing
+
+import numpy as np
+import pytest
+from hub_peers import SECONDS, HubClient, until
+from operated_envs import executed_episodes
+from operated_robots import PUSHED, Background
+from small_runs import SMALL
+
+from serl_ray.data.replay.log import read_shards
+from serl_ray.data.schema import Segment
+from serl_ray.rllib import SERLConfig
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_ray")]
+
+OPTIONS = SMALL | {"training_starts": 4000, "random_steps": 4000, "evaluate_every": 0, "control_hz": 30}
+DRIVEN = 5
+"""Steps for which the operator drives."""
+
+
+def config(folder, replay, num_workers, **options):
+    folder.mkdir()
+    config = SERLConfig().training(
+        env_name="operated_envs:DiaryEnv",
+        env_kwargs={"folder": str(folder)},
+        setup_mode="single-arm-learned-gripper",
+        **OPTIONS,
+    )
+    config = config.operator(operator_port=0, **options)
+    return config.env_runners(num_env_runners=num_workers).keep_replay(replay).debugging(seed=3)
+
+
+class Hand(HubClient):
+    """An operator who displays every frame, and whose device is read at each."""
+
+    def __init__(self, page):
+        self.clutch, self.driven = False, 0
+        super().__init__(page)
+
+    def sit_down(self):
+        """Watches the only robot, and asks for control."""
+        while not self.robots:
+            self.robots = self.next("welcome").fields["robots"]
+        [robot] = self.robots
+        self.watch(robot)
+        self.display()
+        threading.Thread(target=self._drive, daemon=True).start()
+        self.request()
+
+    def count(self, name):
+        return self.state.get("counts", {}).get(name, 0)
+
+    def label(self, press):
+        """Labels the episode that runs now, in its midst."""
+        name = {"discard": "discards", "success": "successes"}[press]
+        before, episode = self.count(name), self.state["episode"]
+        until(lambda: self.state["episode"] > episode and self.state["is_running"] and self.state["step"] > 3)
+        self.press(press)
+        until(lambda: self.count(name) > before)
+
+    def _drive(self):
+        while (message := self.inbox.get(timeout=SECONDS)) is not None:
+            if message.kind == "frame":
+                self.driven += message.fields["action"]["actor"] == "person"
+                self.display()
+            if message.kind in ("frame", "state"):
+                self.command(self.clutch, PUSHED)
+
+
+def play(hand):
+    """Takes over, hands back, labels a success, discards an episode, and pauses."""
+    hand.sit_down()
+    until(lambda: hand.state["step"] > 0)
+    while hand.driven < DRIVEN:  # an episode may end under the hand, and the clutch is then pressed again
+        hand.clutch = hand.state["is_intervening"] or not hand.clutch
+        time.sleep(0.2)
+    hand.clutch = False
+    until(lambda: not hand.state["is_intervening"])
+    hand.label("success")
+    hand.label("discard")
+    hand.press("pause")
+    until(lambda: hand.state["is_paused"])
+
+
+def stored_episodes(replay, log):
+    parts = {}
+    for segment in read_shards(sorted((replay / log).glob("*.parquet"))):
+        parts.setdefault(segment.episode, []).append(segment)
+    return [Segment.join(sorted(episode, key=lambda part: part.first_step)) for episode in parts.values()]
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_what_was_executed_is_stored_and_what_was_discarded_is_counted(build, tmp_path, num_workers):
+    replay = tmp_path / "replay"
+    algorithm = build(config(tmp_path / "diary", replay, num_workers))
+    interrupted = threading.Event()
+    algorithm.stop_at(interrupted)
+    with closing(Hand(algorithm.hub.page)) as hand:
+
+        def operate():
+            try:
+                play(hand)
+            finally:
+                interrupted.set()
+
+        operating = Background(operate)
+        while not algorithm.should_stop:
+            algorithm.training_step()
+        operating.result()
+        algorithm.wait_for_requests()
+        algorithm.log_writer.write()
+        counts = hand.state["counts"]
+    executed, stored = executed_episodes(tmp_path / "diary"), stored_episodes(replay, "online")
+    left = {actions.tobytes(): actions for actions in executed}
+    cut = []
+    for episode in stored:
+        [whole] = [key for key in left if key.startswith(episode.actions.tobytes())]
+        if len(left[whole]) > len(episode):
+            cut.append(episode)
+        del left[whole]
+    assert len(left) == counts["discards"] == 1, "of the episodes one is missing, and it was discarded"
+    assert counts["successes"] == 1
+    assert len(cut) <= 1 and all(episode.rewards[-1] == 1.0 and episode.masks[-1] == 0.0 for episode in cut)
+    assert algorithm.env_steps == sum(map(len, stored))
+    driven = [demo for episode in stored for demo in episode.runs(episode.intervened)]
+    assert sum(map(len, driven)) >= DRIVEN and algorithm.interventions == sum(map(len, driven))
+    for demo in driven:
+        np.testing.assert_array_equal(demo.actions, [PUSHED] * len(demo))
+        assert set(demo.actors.sources) == {"keyboard"}
+    demos = [demo.actions for demo in read_shards(sorted((replay / "demos").glob("*.parquet")))]
+    np.testing.assert_array_equal(np.concatenate(demos), np.concatenate([demo.actions for demo in driven]))
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_an_attended_run_waits_for_its_operator_and_ends_when_it_is_told(build, tmp_path, num_workers):
+    algorithm = build(config(tmp_path / "diary", tmp_path / "replay", num_workers, attended=True))
+    interrupted = threading.Event()
+    algorithm.stop_at(interrupted)
+    with closing(Hand(algorithm.hub.page)) as hand:
+
+        def look():
+            try:
+                while not hand.robots:
+                    hand.robots = hand.next("welcome").fields["robots"]
+            finally:
+                interrupted.set()
+
+        looking = Background(look)
+        while not algorithm.should_stop:
+            algorithm.training_step()
+        looking.result()
+    algorithm.wait_for_requests()
+    assert algorithm.env_steps == 0 and executed_episodes(tmp_path / "diary") == []
+    algorithm.stop()
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("link of")]
