@@ -14,6 +14,7 @@ SECTIONS = {
     "replay": "Seconds of sampling and inserting.",
     "acting": "Seconds of an action.",
     "rollout": "Env steps per second of rollout workers.",
+    "operator": "Delay of the loop over an operator's page, and its cost for the robot.",
     "overhead": "Seconds that the algorithm adds to a bare loop.",
     "learn": "Success over env steps of every set-up.",
     "maps": "Success from stored maps and from raw images.",

@@ -11,9 +11,10 @@ from annotated_types import Ge, Interval
 from pydantic import AfterValidator, Field, FiniteFloat, model_validator
 
 from serl_ray.cli.parser import given_options
-from serl_ray.options.groups import EnvSource, RecordOptions, RewardOptions
+from serl_ray.options.groups import PacedEnv, RecordOptions, RewardOptions
+from serl_ray.options.operator import HubOptions
 from serl_ray.options.presets import with_reward_defaults
-from serl_ray.utils.options import OptionError, Options, each_once, refuse_unused
+from serl_ray.utils.options import OptionError, Options, each_once, names_of, refuse_unused
 
 if TYPE_CHECKING:
     from threading import Event
@@ -37,11 +38,11 @@ class Record(Options):
     """Folder for images, in its folders success and failure, in place of demonstrations."""
     resume: bool = False
     """Go on with a recording that was stopped, until there are `episodes` in all."""
-    driver: Literal["expert", "operator"] = "expert"
-    """Source of actions: the env's expert_action(), or an operator whose actions the env reports as
-    info["intervene_action"]."""
+    driver: Literal["expert", "person", "operator"] = "expert"
+    """Source of actions: the env's expert_action(), a person whose actions the env reports as info["intervene_action"],
+    or an operator in a browser, the address of whose page is printed."""
     recording: RecordOptions = Field(default_factory=RecordOptions)
-    env: EnvSource = Field(default_factory=EnvSource)
+    env: PacedEnv = Field(default_factory=PacedEnv)
     image_keys: Annotated[tuple[str, ...] | None, AfterValidator(each_once)] = None
     """Cameras to record, beside all vectors of the env; by default all cameras of your own env, else the front one,
     `image`, and each wrist's. Give none to record the vectors alone."""
@@ -50,6 +51,7 @@ class Record(Options):
     """Success images of an episode after its first one, for which it goes on past its end; 0 for none."""
     failing_share: Annotated[FiniteFloat, Interval(ge=0.0, le=1.0)] = 0.5
     """Share of the episodes of images in which the expert loses its way."""
+    operator: HubOptions = Field(default_factory=HubOptions)
 
     @classmethod
     def of(cls, **values: Any) -> Self:
@@ -62,6 +64,9 @@ class Record(Options):
             raise ValueError("Give either --output, for demonstrations, or --classifier_data, for images.")
         refuse_unused(self.reward, ("success_frames", "success_gate"), self.reward.classifier, "--classifier")
         refuse_unused(self, ("linger", "failing_share"), self.classifier_data, "--classifier_data")
+        refuse_unused(self.operator, names_of(HubOptions), self.driver == "operator", "--driver operator")
+        if self.classifier_data and self.driver == "operator":
+            raise ValueError("driver is operator, who drives for demonstrations: use --output, or another --driver.")
         refuse_unused(self.recording, ("noise",), self.driver == "expert", "--driver expert")
         return self
 
@@ -86,7 +91,7 @@ def _record_demonstrations(options: Record, interrupted: Event) -> int:
     assert options.output is not None
     store = DemoStore(options.output, options.resume)
     before = len(store)
-    env = _make(options)
+    env = _driven(options) if options.driver == "operator" else _make(options)
     drive = _driver(options, env)
     _check_spaces(store, env)
     try:
@@ -107,7 +112,7 @@ def _drive(
 
     from serl_ray.envs.recording import MOST_TRIES, Recorder
 
-    recorder = Recorder(env, drive, options.driver == "operator", options.reward.success_return, interrupted)
+    recorder = Recorder(env, drive, options.driver != "expert", options.reward.success_return, interrupted)
     missing = max(options.recording.episodes - before, 0)
     episodes = recorder.successes(missing, options.recording.seed, first=before * MOST_TRIES)
     for segment in tqdm(episodes, total=missing, unit="episode"):
@@ -180,6 +185,7 @@ def _make(options: Record) -> gymnasium.Env:
     from serl_ray.envs.guard import Guard
     from serl_ray.envs.learned_reward import LearnedReward
     from serl_ray.envs.make import BUNDLED_ENVS, all_cameras, build_env
+    from serl_ray.envs.wrappers import ControlRate
 
     learned: dict[str, Any] = {
         "classifier": options.reward.classifier,
@@ -200,7 +206,16 @@ def _make(options: Record) -> gymnasium.Env:
         env = LearnedReward(env, **learned)
     if wanted is not None:
         env = _without(env, [key for key in there if key not in cameras])
-    return Guard(env, None, None)
+    return Guard(ControlRate(env, options.env.control_hz) if options.env.control_hz else env, None, None)
+
+
+def _driven(options: Record) -> gymnasium.Env:
+    """The same with an operator, whose page's address is printed."""
+    from serl_ray.cli.operated import DrivenEnv
+
+    return DrivenEnv(
+        _make(options), str(options.env.env_name), options.env.setup_mode, options.env.control_hz, options.operator
+    )
 
 
 def _cameras(env: gymnasium.Env) -> tuple[str, ...]:
@@ -223,7 +238,7 @@ def _driver(options: Record, env: gymnasium.Env) -> Drive:
     from serl_ray.types import ActionLayout
 
     actions: Any = env.action_space
-    if options.driver == "operator":
+    if options.driver != "expert":
         return lambda: np.zeros(actions.shape, np.float32)
     layout = ActionLayout.from_setup(options.env.setup_mode, actions.shape[0])
     noise, seed = options.recording.noise, options.recording.seed

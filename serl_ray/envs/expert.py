@@ -25,7 +25,7 @@ class ScriptedExpert:
         if not callable(getattr(env.unwrapped, "expert_action", None)):
             raise ValueError(
                 f"{type(env.unwrapped).__name__} has no scripted expert: give it a method expert_action() -> action. "
-                "An operator's actions, in info['intervene_action'], are recorded by serl record --driver operator."
+                "An operator's actions, in info['intervene_action'], are recorded by serl record --driver person."
             )
         self._expert_action = env.get_wrapper_attr("expert_action")
         self._layout, self._continuous = layout, list(layout.continuous_indices)

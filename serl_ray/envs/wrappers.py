@@ -13,14 +13,18 @@ import numpy as np
 from serl_ray.data.episodes import EpisodeRecorder, StepResult
 from serl_ray.data.formats.parquet import write_episode
 from serl_ray.data.observations import STATE, Observation, Selection, check_selection, default_state_keys
-from serl_ray.data.schema import EXECUTED
+from serl_ray.data.schema import EXECUTED, Segment
 from serl_ray.envs.expert import ScriptedExpert
-from serl_ray.envs.peers import understood
+from serl_ray.envs.peers import SOURCE, understood
 from serl_ray.envs.steps import array_fault
+from serl_ray.teleop.held import HeldEpisodes
+from serl_ray.teleop.wrapper import VERDICT
 from serl_ray.types import GRASP_PENALTY, ActionLayout, ActionScale
 
 logger = logging.getLogger(__name__)
 
+EXPERT = "expert"
+"""Source of the actions of a scripted expert."""
 GRIPPER_THRESHOLD = 0.5
 """Smallest absolute value of a gripper command: negative closes, positive opens; smaller values hold."""
 
@@ -113,7 +117,7 @@ class ControlRate(gymnasium.Wrapper):
 
 
 class RecordEpisodes(gymnasium.Wrapper):
-    """Wrapper that writes every finished episode to a Parquet file, with all keys and executed actions.
+    """Wrapper that writes every finished episode to a Parquet file, with all keys, executed actions and their actors.
 
     Args:
         env: env inside a `SelectObservations`.
@@ -126,6 +130,7 @@ class RecordEpisodes(gymnasium.Wrapper):
         super().__init__(env)
         self._folder, self._name, self._scale = folder, name, scale
         self._episode: EpisodeRecorder | None = None
+        self._held = HeldEpisodes(env)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -140,14 +145,24 @@ class RecordEpisodes(gymnasium.Wrapper):
         if self._episode is None:
             raise RuntimeError("Reset the env before its first step.")
         observation, reward, terminated, truncated, info = self.env.step(action)
-        if self._episode.add(action, (self._unselected(), reward, terminated, truncated, info)):
+        if VERDICT in info or self._episode.add(action, (self._unselected(), reward, terminated, truncated, info)):
+            self._held.end(self._episode)
+        self._write(self._held.settled())
+        return observation, reward, terminated, truncated, info
+
+    def close(self) -> None:
+        """Writes the episodes that operators might still have labelled, and closes the env."""
+        self._write(self._held.all())
+        super().close()
+
+    def _write(self, episodes: list[Segment]) -> None:
+        for episode in episodes:
             try:
-                write_episode(self._folder, self._episode.cut(), self._scale)
+                write_episode(self._folder, episode, self._scale)
             except OSError as error:
                 logger.warning(
                     "An episode was not written to %s: %s. Free some space; the run continues.", self._folder, error
                 )
-        return observation, reward, terminated, truncated, info
 
     def _unselected(self) -> Observation:
         arrays = {key: np.array(value) for key, value in self.env.get_wrapper_attr("unselected").items()}
@@ -159,7 +174,8 @@ class ExpertIntervention(gymnasium.Wrapper):
 
     Interventions are a two-state Markov chain. At a step without an intervention, one starts with `probability` p; it
     continues with 1 - 1 / m, where m is `mean_length`. So lengths are geometric, and the expert has about p m / (1 + p
-    m) of all steps. Its action is executed instead of the policy's and reported as `info["intervene_action"]`.
+    m) of all steps. Its action is executed instead of the policy's and reported as `info["intervene_action"]`, with the
+    source `EXPERT`.
 
     Args:
         env: env whose `unwrapped` has `expert_action()`.
@@ -205,8 +221,8 @@ class ExpertIntervention(gymnasium.Wrapper):
         )
         executed = self.expert.act() if self._intervening else action
         observation, reward, terminated, truncated, info = self.env.step(executed)
-        if self._intervening:  # an action of the operator inside the env, in `info`, replaces the expert's
-            info = {"intervene_action": executed, **info}
+        if self._intervening and EXECUTED not in info:  # an action of the operator inside the env replaces the expert's
+            info = {**info, EXECUTED: executed, SOURCE: EXPERT}
         return observation, reward, terminated, truncated, info
 
 

@@ -41,15 +41,20 @@ class EnvSource(Options):
         return {"env": self.env_name, "setup_mode": self.setup_mode, "env_kwargs": self.env_kwargs}
 
 
-class EnvOptions(EnvSource):
+class PacedEnv(EnvSource):
+    """The env, and its rate."""
+
+    control_hz: Positive | None = None
+    """Steps per second to which the env is held; None for no limit, or for an env that keeps time itself."""
+
+
+class EnvOptions(PacedEnv):
     """The env, and what the agent sees of it."""
 
     image_keys: Annotated[tuple[str, ...], AfterValidator(each_once), Role.MUST_MATCH, Role.DATA] = ()
     """Cameras that the policy sees; none to learn from the state."""
     state_keys: Annotated[tuple[str, ...] | None, AfterValidator(each_once), Role.MUST_MATCH, Role.DATA] = None
     """Vectors that are joined to the policy's state; by default `state`, and without cameras `object_state` too."""
-    control_hz: Positive | None = None
-    """Steps per second to which the env is held; None for no limit, or for an env that keeps time itself."""
     step_deadline: Positive | None = 30.0
     """Seconds that an env may take for a step before its episode is dropped; None for no limit."""
     reset_deadline: Positive | None = 600.0

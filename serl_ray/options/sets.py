@@ -28,6 +28,7 @@ from serl_ray.options.groups import (
     RunOptions,
     ScheduleOptions,
 )
+from serl_ray.options.operator import HubOptions, OperatorOptions
 from serl_ray.options.presets import REWARD_DEFAULTS, with_reward_defaults
 from serl_ray.utils.options import Options, names_of, unused
 
@@ -110,6 +111,7 @@ class HybridOptions(TrainingOptions):
     reward: HybridRewardOptions = Field(default_factory=HybridRewardOptions)
     learning: HybridLearningOptions = Field(default_factory=HybridLearningOptions)
     collecting: CollectingOptions = Field(default_factory=CollectingOptions)
+    operator: OperatorOptions = Field(default_factory=OperatorOptions)
 
     def unused(self) -> Iterator[str]:
         yield from super().unused()
@@ -147,6 +149,7 @@ class HybridRun(HybridOptions):
 
     def unused(self) -> Iterator[str]:
         yield from super().unused()
+        yield from unused(self.operator, ("attended", *names_of(HubOptions)), self.operator.operated, "--operator")
         yield from unused(self.processes, ("env_runner_resources",), self.processes.num_workers, "--num_workers")
         yield from unused(self.evaluating, ("evaluation_workers",), self.evaluation.evaluate_every, "--evaluate_every")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
+from threading import Event
 
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.utils.annotations import override
@@ -15,11 +16,14 @@ from serl_ray.data.replay.mixer import sample_mixed
 from serl_ray.data.rewards import ReturnCheck
 from serl_ray.data.schema import Segment
 from serl_ray.evaluation.rollouts import Episode
+from serl_ray.options.sets import options_in
 from serl_ray.rllib import checkpoint
 from serl_ray.rllib.base import TrainingAlgorithm
 from serl_ray.rllib.buffers import add_in_pieces, demo_buffer, online_buffer, trunk_of_maps
 from serl_ray.rllib.config import SERLConfig
 from serl_ray.rllib.normalising import fit_normaliser
+from serl_ray.rllib.operator_log import OperatorLog
+from serl_ray.rllib.operators import HubOfRun, start_hub
 from serl_ray.rllib.sampling import Fragment, Sampler
 from serl_ray.types import Batch
 
@@ -34,6 +38,8 @@ class SERL(TrainingAlgorithm):
     """
 
     steps_metric = "env/steps"
+    hub: HubOfRun | None = None
+    """Hub of the run's operators; None without operators."""
 
     @classmethod
     @override(Algorithm)
@@ -52,12 +58,22 @@ class SERL(TrainingAlgorithm):
         self.demos = demo_buffer(self.options, space, action_dim, self.logs["demos"], shared, promised)
         self.demonstrations = len(self.demos)
         self.buffers = {"online": self.online, "demos": self.demos}
+        self.operators = OperatorLog()
         self.sampler = Sampler(self.env_runner_group, self.faults, self.options.may_wait)
         self._prepares_ahead = self.sampler.is_remote
         if self.options.schedule.init_from:
             checkpoint.start_from(self.agent, Path(self.options.schedule.init_from))
         else:
             fit_normaliser(self.agent, self.demos.sample, self.config.seed)
+
+    @override(TrainingAlgorithm)
+    def _start_operators(self, config: SERLConfig) -> None:
+        self.hub = start_hub(config.hub, options_in(config).operator) if config.operated else None
+
+    @override(TrainingAlgorithm)
+    def stop_at(self, interrupted: Event) -> None:
+        super().stop_at(interrupted)
+        self.sampler.interrupt_by(interrupted)
 
     @property
     def steps(self) -> int:
@@ -78,8 +94,12 @@ class SERL(TrainingAlgorithm):
         """Stores what remote rollout workers have been asked for and bring within some seconds, and asks for no
         more."""
         ends = time.monotonic() + seconds
+        if self.hub:
+            self.hub.interrupt_robots()
         while self.sampler.in_flight and time.monotonic() < ends:
             self._fetch(wait=True)
+        if self.hub:
+            self.feed.run(self._store, self.sampler.rest(ends - time.monotonic()))
 
     def _fetch(self, wait: bool) -> list[Fragment]:
         """Stores what rollout workers have brought."""
@@ -87,6 +107,8 @@ class SERL(TrainingAlgorithm):
         for fragment in fragments:
             self.feed.run(self._store, fragment.segments)
             self.results.add_episodes(fragment.episodes)
+            if fragment.operators:
+                self.operators.add_report(fragment.operators)
         self.sampler.lose_forgotten()
         return fragments
 
@@ -110,7 +132,9 @@ class SERL(TrainingAlgorithm):
             self.interventions += len(intervention)
         self.env_steps += len(segment)
         self.returns.add(segment)
-        self._wean(len(segment), self.episodes.add(segment))
+        ended = self.episodes.add(segment)
+        self.operators.add(segment, ended)
+        self._wean(len(segment), ended)
 
     def _wean(self, steps: int, episode: Episode | None) -> None:
         """Moves the fade of imitation by env steps since training started, and by an episode that has ended."""
@@ -135,6 +159,12 @@ class SERL(TrainingAlgorithm):
         self.policy.global_timestep = self.env_steps
         return self.env_steps - before
 
+    @override(Algorithm)
+    def cleanup(self) -> None:
+        super().cleanup()
+        if self.hub:
+            self.hub.close()
+
     def imitation_share(self) -> float:
         """Share of imitation in the actor's loss: from 1 when training starts to 0, as `Fade` lets it."""
         if self.options.agent.objective == "sac":
@@ -150,6 +180,7 @@ class SERL(TrainingAlgorithm):
         learning_steps = max(self.env_steps - self.options.learning.training_starts, 0)
         return {
             **self.episodes.metrics(),
+            **self.operators.metrics(),
             "learner/utd_ratio": self.learner_steps / learning_steps if learning_steps else math.nan,
             "buffer/online_size": float(len(self.online)),
             "buffer/demo_size": float(len(self.demos)),

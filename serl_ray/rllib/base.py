@@ -81,6 +81,13 @@ class TrainingAlgorithm(EvaluatedRun, PublicMethods):
         """Takes up what was stored after the checkpoint that was loaded; returns the number of recovered env steps."""
         return 0
 
+    def _start_operators(self, config: SERLConfig) -> None:
+        """Starts the hub of the run's operators, where there are any."""
+
+    def stop_at(self, interrupted: Event) -> None:
+        """Ends the run early, and to be saved, once the event is set."""
+        self.interrupted = interrupted
+
     def wait_for_requests(self, seconds: float = 10.0) -> None:
         """Stores what rollout workers still bring within some seconds."""
 
@@ -96,6 +103,7 @@ class TrainingAlgorithm(EvaluatedRun, PublicMethods):
     @override(Algorithm)
     def setup(self, config: SERLConfig) -> None:
         say_what_waits(config)
+        self._start_operators(config)
         try:
             with configs_by_value():
                 super().setup(config)
@@ -104,9 +112,8 @@ class TrainingAlgorithm(EvaluatedRun, PublicMethods):
         self.options = options_in(self.config)
         self.policy: SERLPolicy = self.get_policy()
         self.agent = self.policy.agent
-        self.rng = np.random.default_rng(self.config.seed)
+        self.rng, self.interrupted = np.random.default_rng(self.config.seed), Event()
         self.env_steps = self.learner_steps = self.interventions = self.demonstrations = 0
-        self.interrupted = Event()
         self.faults, self.episodes, self.fade = FaultLog(), EpisodeLog(self.options.reward.success_return), Fade()
         self.entropy = EntropyWatch(self.agent.target_entropy, self.policy.layout.continuous_dim)
         self.logs: dict[str, ReplayLog] = {}

@@ -17,6 +17,8 @@ from serl_ray.data.episodes import StepResult
 from serl_ray.data.observations import Observation
 from serl_ray.data.schema import Segment
 from serl_ray.rllib.refusals import Refusal, RefusedError
+from serl_ray.teleop.held import operated
+from serl_ray.teleop.wrapper import VERDICT
 
 if TYPE_CHECKING:
     from ray.rllib.evaluation.rollout_worker import RolloutWorker
@@ -76,7 +78,10 @@ class PlayedEpisode(EpisodeV2):
         self.set_last_info(AGENT, info)
 
     def add(self, action: np.ndarray, result: StepResult) -> bool:
-        """Adds a step, and returns whether it was the last one."""
+        """Adds a step, and returns whether it was the last one; where an operator ended the episode there was none."""
+        if VERDICT in result[-1]:
+            self._ends = False, True
+            return True
         self.step()
         self.last_observation, reward, terminated, truncated, info = result
         intervention = info.get("intervene_action")
@@ -119,6 +124,7 @@ class HookedEnv(gymnasium.Wrapper):
         self._index = 0
         self._episode: PlayedEpisode | None = None
         self._played: list[EpisodeMetrics] = []
+        self._seed: int | None = None
 
     def join(self, worker: RolloutWorker, index: int) -> None:
         """From now on episodes are those of a worker."""
@@ -132,7 +138,16 @@ class HookedEnv(gymnasium.Wrapper):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Begins an episode."""
+        """Begins an episode.
+
+        RLlib resets an env before it joins a worker, for its seed alone. A robot with operators would wait for them
+        there, before anybody is told where they are awaited: its first episode takes the seed.
+        """
+        if self._worker is None and operated(self.env):
+            self._seed = seed
+            return {}, {}
+        if seed is None:
+            seed, self._seed = self._seed, None
         self._episode = PlayedEpisode(self._worker, self._index) if self._worker else None
         self._call("on_episode_created")
         observation, info = self.env.reset(seed=seed, options=options)
@@ -146,7 +161,8 @@ class HookedEnv(gymnasium.Wrapper):
         result = self.env.step(action)
         if self._episode:
             is_over = self._episode.add(action, result)
-            self._call("on_episode_step")
+            if VERDICT not in result[-1]:
+                self._call("on_episode_step")
             if is_over:
                 self._call("on_episode_end")
                 self._played.append(self._episode.metrics())

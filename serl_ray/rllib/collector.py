@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
+from threading import Event
 from typing import Any
 
 import gymnasium
@@ -16,6 +18,8 @@ from serl_ray.data.observations import Observation, stack_observations
 from serl_ray.data.replay.maps import FrameEncoder
 from serl_ray.data.schema import Segment
 from serl_ray.rllib.failures import Fault, WorkerError
+from serl_ray.teleop.held import HeldEpisodes
+from serl_ray.teleop.wrapper import VERDICT, Interrupted
 
 
 class CountedEnv(gymnasium.Wrapper):
@@ -61,15 +65,15 @@ class Collector:
         self._envs: list[CountedEnv] = worker.async_env.get_sub_environments()
         self._newest: list[deque[Observation]] = [deque(maxlen=options.env.frame_stack) for _ in self._envs]
         self._episodes: dict[int, EpisodeRecorder] = {}
+        self._held = [HeldEpisodes(env) for env in self._envs]
         self._calls = [0] * len(self._envs)
         self._in_a_row = [0] * len(self._envs)
         self._faults: list[Fault] = []
-        for index in range(len(self._envs)):
-            self._begin(index, seed=seed + index if steps else None)
+        self._seeds = [seed + index if steps else None for index in range(len(self._envs))]
 
     def collect(self, steps: int) -> tuple[list[Segment], list[Fault]]:
         """The next `steps` steps of every env, a segment an episode; where the operator intervened, with the operator's
-        actions.
+        actions. Where an operator is attached, an episode comes as a whole, a while after its end.
 
         Where an env is at fault, what is in hand of its episode is dropped, and it begins another.
 
@@ -78,22 +82,55 @@ class Collector:
             WorkerError: somebody else has stepped or reset an env amid an episode.
         """
         segments: list[Segment] = []
-        for _ in range(steps):
-            actions = self._policy.act(self._stacked())
-            stepped = {index: result for index, action in enumerate(actions) if (result := self._step(index, action))}
-            encoded = self._encode([observation for observation, *_ in stepped.values()])
-            for (index, result), observation in zip(stepped.items(), encoded, strict=True):
-                self._newest[index].append(observation)
-                if self._episodes[index].add(actions[index], (observation, *result[1:])):
-                    segments.append(self._episodes[index].cut())
-                    self._in_a_row[index] = 0
-                    self._begin(index)
-        segments += [episode.cut() for episode in self._episodes.values() if len(episode)]
+        with suppress(Interrupted):
+            for _ in range(steps):
+                self._step_all()
+                segments += [segment for held in self._held for segment in held.settled()]
+        for index, episode in self._episodes.items():
+            if len(episode) and self._held[index].may_cut(episode):
+                segments.append(episode.cut())
         faults, self._faults = self._faults, []
         return segments, faults
 
+    def rest(self) -> list[Segment]:
+        """All that is still held back for operators, at the end of the run."""
+        segments = [segment for held in self._held for segment in held.all()]
+        return [*segments, *(episode.cut() for episode in self._episodes.values() if len(episode))]
+
+    def interrupt_by(self, interrupted: Event) -> None:
+        """From now on, a robot that waits for an operator waits no longer once the event is set."""
+        for held in self._held:
+            held.interrupt_by(interrupted)
+
+    def _step_all(self) -> None:
+        """A step of every env, each of which is first reset where it has no episode."""
+        for index in range(len(self._envs)):
+            if index not in self._episodes:
+                self._begin(index)
+        actions = self._policy.act(self._stacked())
+        stepped: dict[int, StepResult] = {}
+        try:
+            for index, action in enumerate(actions):
+                if (result := self._step(index, action)) is not None:
+                    stepped[index] = result
+        finally:  # where one env waits in vain for an operator, the others have executed their steps
+            ended = self._add(actions, stepped)
+        for index in ended:
+            self._begin(index)
+
+    def _add(self, actions: np.ndarray, stepped: dict[int, StepResult]) -> list[int]:
+        """Adds executed steps to the episodes, and returns the envs whose episodes ended with them."""
+        encoded = self._encode([observation for observation, *_ in stepped.values()])
+        ended = []
+        for (index, result), observation in zip(stepped.items(), encoded, strict=True):
+            self._newest[index].append(observation)
+            if self._episodes[index].add(actions[index], (observation, *result[1:])):
+                self._end(index)
+                ended.append(index)
+        return ended
+
     def _step(self, index: int, action: np.ndarray) -> StepResult | None:
-        """The env's step; None after a fault, when the env has been reset."""
+        """The env's step; None after a fault, or where an operator ended the episode: the env has been reset."""
         env = self._envs[index]
         if env.calls != self._calls[index]:
             raise WorkerError(
@@ -103,11 +140,16 @@ class Collector:
             )
         self._calls[index] += 1
         try:
-            return env.step(action)
+            result = env.step(action)
         except EnvFault as fault:
-            self._drop(index, fault, self._episodes[index])
+            self._drop(index, fault, self._episodes.pop(index))
             self._begin(index)
             return None
+        if VERDICT in result[-1]:
+            self._end(index)
+            self._begin(index)
+            return None
+        return result
 
     def _drop(self, index: int, fault: EnvFault, episode: EpisodeRecorder | None) -> None:
         """Notes a fault, in the step that follows an episode's others or, without an episode, in a reset."""
@@ -117,13 +159,20 @@ class Collector:
         steps, interventions = (len(episode) + 1, episode.interventions) if episode is not None else (0, 0)
         self._faults.append(Fault.of(fault, steps, interventions))
 
-    def _begin(self, index: int, seed: int | None = None) -> None:
+    def _end(self, index: int) -> None:
+        """An episode has ended as a whole; the env has none until it is reset, for which it may have to wait."""
+        self._held[index].end(self._episodes.pop(index))
+        self._in_a_row[index] = 0
+
+    def _begin(self, index: int) -> None:
+        """Resets the env, with the seed that its first episode may have."""
         first = None
         while first is None:
             try:
-                first, _ = self._envs[index].reset(seed=seed)
+                first, _ = self._envs[index].reset(seed=self._seeds[index])
             except EnvFault as fault:
                 self._drop(index, fault, None)
+        self._seeds[index] = None
         self._calls[index] = self._envs[index].calls
         [observation] = self._encode([first])
         self._newest[index].extend([observation] * self._newest[index].maxlen)

@@ -23,12 +23,14 @@ from serl_ray.rllib.callbacks import check_callbacks
 from serl_ray.rllib.config_keys import READ, check_attributes, check_given, default_of, refuse_replaced, same
 from serl_ray.rllib.config_values import check_drawn, check_numbers, is_search_space
 from serl_ray.rllib.normalising import check_has_scale, with_scale_of
+from serl_ray.rllib.operators import hub_name, operator_settings
 from serl_ray.rllib.refusals import RefusedError
-from serl_ray.rllib.sampling import MAX_IN_FLIGHT, RolloutEnv
+from serl_ray.rllib.rollout_env import RolloutEnv
+from serl_ray.rllib.sampling import MAX_IN_FLIGHT
 from serl_ray.rllib.user_env import env_options
 from serl_ray.rllib.worker import SERLWorker
 from serl_ray.utils.device import AUTO, device_named
-from serl_ray.utils.options import check_names, names_of
+from serl_ray.utils.options import OptionError, check_names, names_of
 
 EVALUATION = {"explore": False, "num_envs_per_env_runner": 1}
 """Settings in which evaluation workers differ from those that gather experience."""
@@ -58,6 +60,7 @@ class SERLConfig(AlgorithmConfig):
         self.options_class = type(self).options_class
         self._set(self.options_class().flat())
         self.replay_dir: str | None = None
+        self.hub = ""
         self.records_video = False
         self.device = AUTO
         self.shared_demos: dict[str, ray.ObjectRef] | None = None
@@ -115,6 +118,13 @@ class SERLConfig(AlgorithmConfig):
         """Sets the folder for the run's experience; by default it is in the folder that RLlib makes for the run."""
         self.replay_dir = str(folder)
         return self
+
+    def operator(self, **options: Any) -> Self:
+        """Lets operators watch, take over and label from a browser; options as for `training`, such as `attended`.
+
+        The address of their page is `algorithm.hub.page`.
+        """
+        return self.training(operated=True, **options)
 
     def learn_on(self, device: str) -> Self:
         """Sets the learner's device: auto, cpu, cuda, cuda:1 or mps. Rollout workers act on the CPU."""
@@ -221,6 +231,18 @@ class SERLConfig(AlgorithmConfig):
                 self.objective = saved["objective"]
         self.env_config |= self._collecting(options)
 
+    def _operators(self, options: HybridOptions) -> dict[str, Any] | None:
+        """The part of `env_config` that is about operators, with the name of the hub that the run will start."""
+        if not options.operator.operated:
+            return None
+        if options.collecting.expert_interventions:
+            raise OptionError(
+                f"expert_interventions is {options.collecting.expert_interventions:g}, and the expert would take over "
+                "from the operator: leave out one of --expert_interventions and --operator."
+            )
+        self.hub = self.hub or hub_name()
+        return operator_settings(self.hub, options.operator, options.env.setup_mode, options.env.control_hz)
+
     def _check_spaces(self, observation_space: gymnasium.Space | None, action_space: gymnasium.Space | None) -> None:
         """Raises RefusedError for spaces that are given and not these."""
         for name, known in (("observation_space", observation_space), ("action_space", action_space)):
@@ -243,5 +265,6 @@ class SERLConfig(AlgorithmConfig):
             and learned_reward | {"positives_dir": positives_dir and absolute(positives_dir)},
             "episodes_dir": episodes_dir and absolute(episodes_dir),
             "frame_stack": 1,  # the collector stacks what it has encoded
+            "operators": self._operators(options),
             "watch": {"is_dense": options.agent.max_return is None, "has_scale": self.normalise_state},
         }

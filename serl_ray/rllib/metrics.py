@@ -14,6 +14,7 @@ from serl_ray.data.rewards import MAX_RUNNING, SUCCESS_RETURN, succeeded, unusua
 from serl_ray.data.schema import Segment
 from serl_ray.evaluation.rollouts import Episode, rate
 from serl_ray.rllib.failures import FaultLog
+from serl_ray.teleop.report import COUNTED
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,14 @@ METRICS = (
     "learner/utd_ratio",
     "learner/acting_weights_age",
     "learner/data_wait",
+    "operator/interventions",
+    "operator/mean_length",
+    "operator/steps_to_takeover",
+    "operator/success_after_hand_back",
+    "operator/seconds_per_step",
+    "operator/loop_age_p50",
+    "operator/loop_age_p95",
+    *(f"operator/{name}" for name in COUNTED),
     "buffer/online_size",
     "buffer/demo_size",
     "buffer/interventions",

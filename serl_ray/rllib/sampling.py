@@ -8,27 +8,21 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from threading import Event
 from typing import Any
 
 import ray
 from ray.exceptions import RayError
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
-from ray.rllib.env.env_context import EnvContext
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
 from serl_ray.cluster.ray_private import TAG, has_forgotten, ready_results, remote_workers
 from serl_ray.cluster.start import places
 from serl_ray.data.schema import Segment
-from serl_ray.envs import make_env
-from serl_ray.envs.first_episodes import FirstEpisodes
-from serl_ray.envs.guard import Guard
-from serl_ray.envs.make import used_keys
-from serl_ray.envs.wrappers import ExpertIntervention, RecordEpisodes
-from serl_ray.rllib.callbacks import EpisodeMetrics, HookedEnv
-from serl_ray.rllib.collector import CountedEnv
+from serl_ray.rllib.callbacks import EpisodeMetrics
 from serl_ray.rllib.failures import Fault, FaultLog, WorkerError, raise_failure, reporting
 from serl_ray.rllib.worker import SERLWorker
-from serl_ray.types import ActionLayout
+from serl_ray.teleop.report import OperatorReport
 
 logger = logging.getLogger(__name__)
 
@@ -40,33 +34,6 @@ FETCH_SECONDS = 0.005
 """Seconds that a fetch waits for a result when none is ready; the workers are busy meanwhile."""
 RETRY_SECONDS = 1.0
 """Seconds between requests to a worker that is being replaced."""
-
-
-class RolloutEnv(CountedEnv):
-    """The env of a rollout worker, made from its `env_config` (see `HybridOptions.env_config`)."""
-
-    def __init__(self, context: EnvContext) -> None:
-        config = dict(context)
-        interventions, episodes_dir = config.pop("interventions", None), config.pop("episodes_dir", None)
-        watch = config.pop("watch", None)
-        deadlines = {name: config.pop(name) for name in ("step_deadline", "reset_deadline")}
-        seed = 1000 * context.worker_index + context.vector_index
-        env = make_env(**config)
-        layout = ActionLayout.from_setup(config["setup_mode"], env.action_space.shape[0])
-        if watch:
-            env = FirstEpisodes(env, layout, used_keys(env, bool(config["learned_reward"])), **watch)
-        if interventions:
-            env = ExpertIntervention(env, layout, seed=seed, **interventions)
-        env = Guard(env, **deadlines)
-        if episodes_dir:
-            name = f"worker-{context.worker_index}-{context.vector_index}"
-            env = RecordEpisodes(env, episodes_dir, name, config.get("action_scale"))
-        super().__init__(HookedEnv(env))
-
-
-def rollout_env(algorithm_config: AlgorithmConfig, worker_index: int = 0) -> RolloutEnv:
-    """The env that a rollout worker of this config steps."""
-    return RolloutEnv(EnvContext(algorithm_config.env_config, worker_index))
 
 
 def say_what_waits(config: AlgorithmConfig) -> None:
@@ -92,6 +59,7 @@ class Fragment:
         worker: index of the worker.
         seconds: duration of the request.
         episodes: those that have come to their end.
+        operators: report of the operators' part; None without operators.
     """
 
     segments: list[Segment]
@@ -101,6 +69,7 @@ class Fragment:
     worker: int = 0
     seconds: float = 0.0
     episodes: list[EpisodeMetrics] = field(default_factory=list)
+    operators: OperatorReport | None = None
 
 
 @dataclass
@@ -200,13 +169,30 @@ class Sampler:
         if not self.is_remote:
             segments, faults = raise_failure(_collect_reporting(self._workers.local_env_runner, 1))
             self._faults.add(0, faults)
-            return [Fragment(segments, faults, 0, learner_steps, episodes=self._workers.local_env_runner.take_played())]
+            local = self._workers.local_env_runner
+            told = {"episodes": local.take_played(), "operators": local.take_operator_report()}
+            return [Fragment(segments, faults, 0, learner_steps, **told)]
         if wait and not self.in_flight:  # there is nothing that RLlib could wait for
             time.sleep(FETCH_SECONDS)
         for worker, outcome in ready_results(self._workers, FETCH_SECONDS if wait else 0.0):
             if worker in self._requests:
                 self._take(worker, outcome)
         return [fragment for worker in self._requests for fragment in self._in_order(worker)]
+
+    def interrupt_by(self, interrupted: Event) -> None:
+        """From now on, a robot of this process that waits for an operator waits no longer once the event is set."""
+        if not self.is_remote:
+            self._workers.local_env_runner.interrupt_by(interrupted)
+
+    def rest(self, seconds: float) -> list[Segment]:
+        """All that workers still hold back for operators at the run's end, if it comes within some seconds."""
+        if not self.is_remote:
+            held: list[Segment] = raise_failure(_rest_reporting(self._workers.local_env_runner))
+            return held
+        answers = self._workers.foreach_env_runner(
+            _rest_reporting, local_env_runner=False, timeout_seconds=max(seconds, 1.0)
+        )
+        return [segment for answer in answers for segment in raise_failure(answer)]
 
     def lose_forgotten(self) -> None:
         """Gives up requests that RLlib has dropped, as it does where somebody else's call finds a worker dead."""
@@ -268,7 +254,9 @@ def _collect_remotely(
     started = time.monotonic()
     segments, faults = worker.collect(policy.options.collecting.fragment_length)
     seconds = time.monotonic() - started
-    return Fragment(segments, faults, number, learner_steps, worker.worker_index, seconds, worker.take_played())
+    told = {"episodes": worker.take_played(), "operators": worker.take_operator_report()}
+    return Fragment(segments, faults, number, learner_steps, worker.worker_index, seconds, **told)
 
 
 _collect_reporting = reporting(SERLWorker.collect)
+_rest_reporting = reporting(SERLWorker.rest)

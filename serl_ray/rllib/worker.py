@@ -6,6 +6,7 @@ import logging
 import traceback
 from collections.abc import Callable
 from functools import cached_property
+from threading import Event
 from typing import Any
 
 from ray.rllib.evaluation.rollout_worker import RolloutWorker
@@ -16,6 +17,8 @@ from serl_ray.rllib.callbacks import EpisodeMetrics, tell_sample_end
 from serl_ray.rllib.collector import Collector
 from serl_ray.rllib.failures import Fault, WorkerError
 from serl_ray.rllib.refusals import ONE_POLICY, Refusal, RefusedError, refuses
+from serl_ray.teleop.held import operated
+from serl_ray.teleop.report import OperatorReport
 
 logger = logging.getLogger(__name__)
 
@@ -57,9 +60,24 @@ class SERLWorker(RolloutWorker):
         tell_sample_end(self, segments)
         return segments, faults
 
+    def rest(self) -> list[Segment]:
+        """All that is still held back for operators, at the end of the run; see `Collector.rest`."""
+        segments = self._collector.rest()
+        tell_sample_end(self, segments)
+        return segments
+
+    def interrupt_by(self, interrupted: Event) -> None:
+        """From now on, a robot that waits for an operator waits no longer once the event is set."""
+        self._collector.interrupt_by(interrupted)
+
     def take_played(self) -> list[EpisodeMetrics]:
         """The episodes that have come to their end since they were last taken."""
         return [played for env in self._envs for played in env.get_wrapper_attr("take_played")()]
+
+    def take_operator_report(self) -> OperatorReport | None:
+        """The operators' part in the steps since this was last asked; None without operators."""
+        envs = [found for env in self._envs if (found := operated(env))]
+        return OperatorReport.join([env.take_report() for env in envs]) if envs else None
 
     @override(RolloutWorker)
     def apply(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

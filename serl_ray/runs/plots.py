@@ -28,6 +28,13 @@ PANELS: tuple[Panel, ...] = (
     ),
     ("return", (("env/mean_return", "training"), ("evaluation/mean_return", "evaluation"))),
     ("steps an episode", (("env/mean_steps", "training"), ("evaluation/mean_steps", "evaluation"))),
+    (
+        "interventions, newest episodes",
+        (
+            ("env/intervention_rate", "share of steps"),
+            ("operator/success_after_hand_back", "success after the last hand-back"),
+        ),
+    ),
     ("Q", (("critic/q_mean", "mean"), ("critic/q_max", "greatest"))),
     ("entropy", (("actor/entropy", "policy"),)),
     ("held-out demonstrations", (("held_out/action_error", "action error"), ("held_out/value_error", "value error"))),

@@ -12,7 +12,7 @@ from serl_ray.cluster.start import start_ray
 from serl_ray.data.rewards import RewardError
 from serl_ray.networks.pretrained import warn_if_random
 from serl_ray.options.sets import HybridRun, OfflineRun
-from serl_ray.rllib import OfflineConfig, SERLConfig
+from serl_ray.rllib import SERL, OfflineConfig, SERLConfig
 from serl_ray.rllib.base import TrainingAlgorithm
 from serl_ray.rllib.checkpoint import REPLAY_DIR, checkpoint_of, read_run
 from serl_ray.rllib.failures import WorkerError
@@ -23,6 +23,7 @@ from serl_ray.runs.progress import Progress, say
 from serl_ray.runs.start_check import check_start
 from serl_ray.runs.tracking import TrackedRun, Trackers, check_tracks
 from serl_ray.runs.warnings import RunWarnings, doubts
+from serl_ray.teleop.server import how_to_reach
 from serl_ray.utils.device import device_named
 from serl_ray.utils.options import names_of
 
@@ -88,7 +89,9 @@ def build(options: HybridRun | OfflineRun) -> TrainingAlgorithm:
 def _train_in(folder: RunFolder, options: HybridRun | OfflineRun, interrupted: Event) -> dict[str, Any] | None:
     with _log_of(options) as log:
         algorithm = build(options)
-        algorithm.interrupted = interrupted
+        algorithm.stop_at(interrupted)
+        if isinstance(algorithm, SERL) and algorithm.hub:
+            say(how_to_reach(algorithm.hub.page, algorithm.hub.port))
         try:
             result = _run_to_the_end(algorithm, log, folder, options)
             if result:

@@ -15,6 +15,9 @@ FAULTY_SHARE = 0.05
 """Share of values above `max_return` from which a warning is given."""
 LARGE_GAP = 0.3
 """Success in all episodes above that in autonomous ones from which a warning is given."""
+LARGE_FALL, LARGE_RISE = 0.2, 0.1
+"""Fall of the success in autonomous episodes since it was best, and rise of the share of steps with an intervention,
+which together give a warning."""
 FEW_EPISODES = 5
 """Autonomous episodes among the recent ones, from which their success means something."""
 
@@ -49,9 +52,10 @@ class RunWarnings:
 
     def __init__(self, options: TrainingOptions) -> None:
         self._options = options
+        self._best = (0.0, 0.0)
         self._rules: list[Callable[[Result], str | None]] = [self._values, self._unknown_success]
         if isinstance(options, HybridOptions):
-            self._rules += [self._autonomy, self._evaluation_cost]
+            self._rules += [self._autonomy, self._relapse, self._evaluation_cost]
             if options.reward.reward == "sparse" and not options.demos.demo_paths:
                 self._rules.append(self._horizon)
 
@@ -94,6 +98,19 @@ class RunWarnings:
                 f"which nobody intervened: the policy alone is {success - alone:.2f} worse."
             )
         return None
+
+    def _relapse(self, result: Result) -> str | None:
+        alone, rate = result["env/autonomous_success_rate"], result["env/intervention_rate"]
+        if not result["env/autonomous_episodes"] >= FEW_EPISODES:
+            return None
+        best, rate_then = self._best = max(self._best, (alone, rate))
+        if not (best - alone >= LARGE_FALL and rate - rate_then >= LARGE_RISE):
+            return None
+        return (
+            f"Success without interventions has fallen from {best:.2f} to {alone:.2f}, while the share of steps with "
+            f"an intervention has risen from {rate_then:.2f} to {rate:.2f}: the policy gets worse, and help hides it. "
+            "See docs/not_learning.md."
+        )
 
     def _evaluation_cost(self, result: Result) -> str | None:
         every, steps = self._options.evaluation.evaluate_every, result["evaluation/mean_steps"]

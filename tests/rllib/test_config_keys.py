@@ -21,7 +21,7 @@ from serl_ray.rllib import SERL, OfflineConfig, SERLConfig
 from serl_ray.rllib.config_keys import INSTEAD, OTHERWISE, READ, check_attributes, default_of
 from serl_ray.rllib.config_values import is_search_space
 from serl_ray.rllib.refusals import RefusedError
-from serl_ray.rllib.sampling import RolloutEnv
+from serl_ray.rllib.rollout_env import RolloutEnv
 from serl_ray.utils.options import OptionError, names_of
 
 OPTIONS = names_of(SERLConfig.options_class)

@@ -13,7 +13,7 @@ from serl_ray.options.sets import HybridOptions
 from serl_ray.rllib import SERLConfig
 from serl_ray.rllib.buffers import make_buffer
 from serl_ray.rllib.collector import Collector
-from serl_ray.rllib.sampling import RolloutEnv
+from serl_ray.rllib.rollout_env import RolloutEnv
 from serl_ray.types import ActionLayout
 
 MODE = "single-arm-learned-gripper"

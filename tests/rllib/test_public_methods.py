@@ -20,7 +20,7 @@ from serl_ray.evaluation.rollouts import deterministic, evaluate
 from serl_ray.rllib import SERL, OfflineConfig, SERLConfig
 from serl_ray.rllib.failures import WorkerError
 from serl_ray.rllib.refusals import RefusedError
-from serl_ray.rllib.sampling import rollout_env
+from serl_ray.rllib.rollout_env import rollout_env
 
 TESTS = str(Path(__file__).parents[1])
 pytestmark = pytest.mark.usefixtures("shared_ray")

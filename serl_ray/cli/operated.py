@@ -1,0 +1,46 @@
+"""An env that an operator drives from a browser, without a training run."""
+
+from __future__ import annotations
+
+import gymnasium
+
+from serl_ray.options.operator import HubOptions
+from serl_ray.teleop.limits import Limits
+from serl_ray.teleop.link import Link
+from serl_ray.teleop.server import HubServer, how_to_reach
+from serl_ray.teleop.session import Session
+from serl_ray.teleop.wrapper import OperatedEnv
+from serl_ray.types import ActionLayout
+
+
+class DrivenEnv(OperatedEnv):
+    """A guarded env that takes steps only while an operator drives it, with a hub of its own.
+
+    Args:
+        env: guarded env.
+        name: name of the robot on the page.
+        setup_mode: one of `types.SETUP_MODES`.
+        control_hz: steps per second, for the page; None if unknown.
+        hub: address of the page, and limits of motion.
+
+    Raises:
+        OSError: the page cannot be served there.
+    """
+
+    def __init__(
+        self, env: gymnasium.Env, name: str, setup_mode: str, control_hz: float | None, hub: HubOptions
+    ) -> None:
+        actions = env.action_space.shape
+        assert actions is not None
+        layout = ActionLayout.from_setup(setup_mode, actions[0])
+        super().__init__(env, Session(layout, Limits(hub.motion_norm, hub.motion_slew), has_policy=False))
+        self._server = HubServer(hub.operator_host, hub.operator_port)
+        described = self.described(arms=2 if setup_mode.startswith("dual") else 1, control_hz=control_hz)
+        self._link = Link(self, name, self._server.robots, described)
+        print(how_to_reach(self._server.page(), self._server.port), flush=True)
+
+    def close(self) -> None:
+        """Ends the hub, and closes the env."""
+        self._link.close()
+        self._server.close()
+        super().close()

@@ -1,0 +1,35 @@
+"""The groups of options about operators."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from annotated_types import Interval
+
+from serl_ray.options.groups import Positive
+from serl_ray.utils.options import Alias, Options
+
+
+class HubOptions(Options):
+    """The page of operators, and the limits of their motion."""
+
+    title: ClassVar[str] = "operator"
+
+    operator_host: str = "127.0.0.1"
+    """Network address of this machine on which the operators' page is served; reach the default one from elsewhere by
+    ssh -L."""
+    operator_port: Annotated[int, Interval(ge=0, le=65535)] = 8470
+    """Port of the operators' page; 0 for a free one."""
+    motion_norm: Positive = 1.0
+    """Greatest length of an operator's translation and rotation in a step, as a share of full scale."""
+    motion_slew: Positive = 0.5
+    """Greatest change of each number of an operator's action between two steps, as a share of full scale."""
+
+
+class OperatorOptions(HubOptions):
+    """Operators in the loop of a training run."""
+
+    operated: Annotated[bool, Alias("operator")] = False
+    """Let operators watch, take over and label episodes from a browser; the address of their page is printed."""
+    attended: bool = False
+    """Take env steps only while an operator is connected, for robots that must not act unwatched."""

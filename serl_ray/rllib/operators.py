@@ -1,0 +1,122 @@
+"""Operators of a run: the hub in an actor of its own, and the robots' links to it."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import gymnasium
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from serl_ray.options.operator import OperatorOptions
+from serl_ray.teleop.keys import new_root
+from serl_ray.teleop.limits import Limits
+from serl_ray.teleop.link import Link
+from serl_ray.teleop.server import THIS_MACHINE, HubServer
+from serl_ray.teleop.session import Session
+from serl_ray.teleop.wrapper import OperatedEnv
+from serl_ray.types import ActionLayout
+
+logger = logging.getLogger(__name__)
+
+HUB_SECONDS = 60.0
+"""Seconds that the hub's process may take to start."""
+
+
+@dataclass(frozen=True)
+class HubOfRun:
+    """The hub of a run, in a Ray actor on the driver's node; Ray starts it anew, with the same secrets, if it dies.
+
+    Attributes:
+        page: address of the operators' page, with its secret.
+        port: port that it listens on.
+    """
+
+    actor: ray.actor.ActorHandle
+    page: str
+    port: int
+
+    def interrupt_robots(self) -> None:
+        """Tells all robots that the run ends, so that those that wait for an operator wait no longer."""
+        self.actor.interrupt_robots.remote()
+
+    def close(self) -> None:
+        """Ends the hub."""
+        ray.kill(self.actor)
+
+
+def hub_name() -> str:
+    """A name for the hub of a run, under which its workers find it."""
+    return f"serl-hub-{uuid.uuid4().hex}"
+
+
+def start_hub(name: str, options: OperatorOptions) -> HubOfRun:
+    """Starts the hub of a run on this node.
+
+    Raises:
+        OSError: the address or the port cannot be had.
+    """
+    host, port = options.operator_host, options.operator_port or _free_port(options.operator_host)
+    _check_free(host, port)
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    hub = ray.remote(HubServer).options(name=name, num_cpus=0, max_restarts=-1, scheduling_strategy=here)
+    others = [node for node in ray.nodes() if node["Alive"]]
+    for_robots = ray.util.get_node_ip_address() if len(others) > 1 and host == THIS_MACHINE else None
+    actor = hub.remote(host, port, new_root(), for_robots)
+    page = ray.get(actor.page.remote(), timeout=HUB_SECONDS)
+    return HubOfRun(actor, page, port)
+
+
+def operated_env(env: gymnasium.Env, layout: ActionLayout, settings: Mapping[str, Any]) -> OperatedEnv:
+    """A guarded env with the run's operators; `settings` are those of `operator_settings`."""
+    session = Session(layout, Limits(settings["motion_norm"], settings["motion_slew"]), settings["attended"])
+    return OperatedEnv(env, session)
+
+
+def link(operated: OperatedEnv, robot: str, settings: Mapping[str, Any]) -> Link:
+    """The link of an env to the run's hub, wherever that is at the moment."""
+    described = operated.described(settings["arms"], settings["control_hz"])
+    return Link(operated, robot, partial(_address, settings["hub"]), described)
+
+
+def _address(hub: str) -> dict[str, str]:
+    """The address and secret of the hub for robots; ConnectionError where it is not there."""
+    try:
+        address: dict[str, str] = ray.get(ray.get_actor(hub).robots.remote(), timeout=HUB_SECONDS)
+    except (ValueError, RayError) as error:
+        raise ConnectionError(f"The run has no hub at the moment: {error}") from error
+    return address
+
+
+def operator_settings(hub: str, options: OperatorOptions, setup_mode: str, control_hz: float | None) -> dict[str, Any]:
+    """The part of a worker's `env_config` that is about operators."""
+    return {
+        "hub": hub,
+        "arms": 2 if setup_mode.startswith("dual") else 1,
+        "control_hz": control_hz,
+        "attended": options.attended,
+        "motion_norm": options.motion_norm,
+        "motion_slew": options.motion_slew,
+    }
+
+
+def _free_port(host: str) -> int:
+    with socket.create_server((host, 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def _check_free(host: str, port: int) -> None:
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        raise OSError(
+            f"The operators' page cannot be served on {host}:{port} ({error.strerror}). Choose another --operator_port."
+        ) from error

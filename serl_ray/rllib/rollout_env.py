@@ -1,0 +1,55 @@
+"""The env of a rollout worker, with everything that stands between the collector and the robot."""
+
+from __future__ import annotations
+
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.env.env_context import EnvContext
+
+from serl_ray.envs import make_env
+from serl_ray.envs.first_episodes import FirstEpisodes
+from serl_ray.envs.guard import Guard
+from serl_ray.envs.make import used_keys
+from serl_ray.envs.wrappers import ExpertIntervention, RecordEpisodes
+from serl_ray.rllib.callbacks import HookedEnv
+from serl_ray.rllib.collector import CountedEnv
+from serl_ray.rllib.operators import link, operated_env
+from serl_ray.teleop.link import Link
+from serl_ray.types import ActionLayout
+
+
+class RolloutEnv(CountedEnv):
+    """The env of a rollout worker, made from its `env_config` (see `HybridOptions.env_config`)."""
+
+    _link: Link | None = None
+
+    def __init__(self, context: EnvContext) -> None:
+        config = dict(context)
+        interventions, episodes_dir = config.pop("interventions", None), config.pop("episodes_dir", None)
+        operators, watch = config.pop("operators", None), config.pop("watch", None)
+        deadlines = {name: config.pop(name) for name in ("step_deadline", "reset_deadline")}
+        seed = 1000 * context.worker_index + context.vector_index
+        env = make_env(**config)
+        layout = ActionLayout.from_setup(config["setup_mode"], env.action_space.shape[0])
+        if watch:
+            env = FirstEpisodes(env, layout, used_keys(env, bool(config["learned_reward"])), **watch)
+        if interventions:
+            env = ExpertIntervention(env, layout, seed=seed, **interventions)
+        env = Guard(env, **deadlines)
+        name = f"worker-{context.worker_index}-{context.vector_index}"
+        if operators:
+            env = operated_env(env, layout, operators)
+            self._link = link(env, name, operators)
+        if episodes_dir:
+            env = RecordEpisodes(env, episodes_dir, name, config.get("action_scale"))
+        super().__init__(HookedEnv(env))
+
+    def close(self) -> None:
+        """Closes the env, and leaves its operators."""
+        if self._link:
+            self._link.close()
+        super().close()
+
+
+def rollout_env(algorithm_config: AlgorithmConfig, worker_index: int = 0) -> RolloutEnv:
+    """The env that a rollout worker of this config steps."""
+    return RolloutEnv(EnvContext(algorithm_config.env_config, worker_index))
