@@ -20,7 +20,7 @@ PACKAGE = "serl_ray"
 RINGS = {
     "ground": ("types", "utils", "files"),
     "core": ("networks", "agents"),
-    "data": ("data", "envs", "classifier", "evaluation"),
+    "data": ("data", "envs", "classifier", "evaluation", "teleop"),
     "edge": ("options", "cluster", "rllib", "runs", "sweeps", "cli", "benchmarks", "__init__"),
 }
 """The rooms of each ring, from the inside outwards; imports point inwards or stay in their ring."""

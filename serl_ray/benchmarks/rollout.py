@@ -17,7 +17,7 @@ from serl_ray.data.replay.maps import FrameEncoder
 from serl_ray.options.presets import PRESETS
 from serl_ray.options.sets import HybridRun
 from serl_ray.rllib import SERL
-from serl_ray.rllib.sampling import rollout_env
+from serl_ray.rllib.rollout_env import rollout_env
 from serl_ray.runs.train import start_for
 from serl_ray.utils.options import Options
 

@@ -13,6 +13,7 @@ from serl_ray.benchmarks.learn import Learn
 from serl_ray.benchmarks.learner import Learner
 from serl_ray.benchmarks.maps import Maps
 from serl_ray.benchmarks.objectives import Objectives
+from serl_ray.benchmarks.operator import Operator
 from serl_ray.benchmarks.overhead import Overhead
 from serl_ray.benchmarks.replay import Replay
 from serl_ray.data.replay.log import num_transitions
@@ -75,6 +76,15 @@ def test_a_section_leaves_its_rows(section, output, request):
     assert file.stem in request.node.name and content["machine"]["torch"] and content["configuration"]["repeats"] == 1
     assert all(row["value"] > 0 for row in content["rows"])
     assert any(row["limit"] for row in content["rows"])
+
+
+def test_the_loop_over_an_operator_is_measured_with_delays(output):
+    Operator(save_dir=output, steps=20, repeats=1, delays=(0, 30)).run()
+    rows = rows_of(output, "operator")
+    assert rows["frame to command, 30 ms added each way: p50"] > 60
+    assert rows["frame to command, 0 ms added each way: p50"] < rows["frame to command, 30 ms added each way: p50"]
+    assert rows["watched / alone"] > 0
+    assert len(limits_of(output, "operator")) == 5
 
 
 def test_a_replay_row_costs_little_beside_its_frames(output):
