@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,14 +79,14 @@ def inspect_env(
     shape: Any = env.action_space.shape
     layout = ActionLayout.from_setup(setup_mode, shape[0])
     recording = record(env, keys, layout.random(np.random.default_rng(seed), steps), seed)
-    problems += [*recording.problems(), *_altered_arrays(recording)]
-    problems += [*episode_problems(recording), *filter(None, [recording.failure])]
-    problems += reward_contradictions(recording, bound)
+    problems += [*recording.problems(), *_altered_arrays(recording), *episode_problems(recording)]
+    problems += [*filter(None, [recording.failure]), *reward_contradictions(recording, bound)]
     warnings += [
         *_missing_state(recording, [STATE] if state_keys is None else state_keys),
         *_unusual_rewards(recording, bound),
         *episode_remarks(recording, layout, is_dense=bound.max_return is None),
         *check_remarks(recording, layout),
+        *_uncallable_methods(env),
     ]
     return CheckReport(list(dict.fromkeys(problems)), warnings, [_reading(layout), *_facts(recording)])
 
@@ -126,6 +127,18 @@ def _selection_problems(
         for key in image_keys
         if key in spaces and len(spaces[key].shape or ()) == 1
     )
+
+
+def _uncallable_methods(env: gymnasium.Env) -> Iterator[str]:
+    """The remarks on methods that are called while operators pause or stop the robot, and cannot be."""
+    for name in ("hold", "stop"):
+        method = getattr(env.unwrapped, name, None)
+        if not callable(method):
+            continue
+        try:
+            inspect.signature(method).bind()
+        except TypeError:
+            yield f"{name}() needs arguments, and is called without any while operators {name} the robot."
 
 
 def _signature_problems(env: gymnasium.Env) -> Iterator[str]:

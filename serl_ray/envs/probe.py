@@ -19,6 +19,8 @@ from serl_ray.envs.steps import Finding, Keys, array_fault, reset_findings, step
 
 STEP_DEADLINE, RESET_DEADLINE = 30.0, 600.0
 """Time limits in seconds, which are a run's defaults."""
+STILL_STEPS = 5
+"""Steps with actions of zeros, in the last of which a robot should have come to rest."""
 
 
 @dataclass
@@ -37,6 +39,7 @@ class Recording:
         expert_error: exception of `expert_action()`.
         changes_actions: whether a step changed the action that it was given.
         peers_names: other projects' names in `info`.
+        still: copies of the observations of some last steps, whose actions were zeros.
         failure: fault after which no step was taken.
     """
 
@@ -56,6 +59,7 @@ class Recording:
     expert_error: str | None = None
     changes_actions: bool = False
     peers_names: set[str] = field(default_factory=set)
+    still: list[Any] = field(default_factory=list)
     failure: str | None = None
 
     def dicts(self) -> list[dict[str, Any]]:
@@ -101,7 +105,8 @@ class Recording:
 def record(env: gymnasium.Env, keys: Keys, actions: np.ndarray, seed: int) -> Recording:
     """Results of an env for the actions (steps, A + G) and for two resets with `seed`, one at each end.
 
-    The env is reset at the end of an episode. A fault of the env ends the recording, which keeps what came before.
+    The env is reset at the end of an episode. Some actions of zeros follow the others, as an operator's hold sends
+    them. A fault of the env ends the recording, which keeps what came before.
     """
     probe = Probe(env, keys)
     guard = Guard(probe, STEP_DEADLINE, RESET_DEADLINE)
@@ -113,6 +118,8 @@ def record(env: gymnasium.Env, keys: Keys, actions: np.ndarray, seed: int) -> Re
             guard.step(action)
             if left and recording.is_end[-1]:
                 guard.reset(seed=None, options=None)
+        if not recording.is_end[-1]:
+            guard.env.get_wrapper_attr("keep_still")(np.zeros_like(actions[0]))
         guard.reset(seed=seed, options=None)
     except EnvFault as fault:
         recording.failure = f"{fault}{_place(fault)}"
@@ -158,6 +165,14 @@ class Probe(Border):
             names = set(used_names(result[4]))
             recording.peers_names |= names if is_end else names - set(FINAL_OBSERVATIONS)
         return result
+
+    def keep_still(self, zeros: np.ndarray) -> None:
+        """Executes actions (A + G,) of zeros, up to the end of the episode, and keeps the observations apart."""
+        for _ in range(STILL_STEPS):
+            observation, _, terminated, truncated, _ = understood(self.env.step(np.array(zeros)))
+            self.recording.still.append(copy.deepcopy(observation))
+            if _is_true(terminated) or _is_true(truncated):
+                return
 
     def ask_expert(self) -> None:
         """Records the action of the env's scripted expert, if it has one."""

@@ -9,13 +9,15 @@ import numpy as np
 from serl_ray.data.checks import LARGEST_VECTOR_VALUE, large_scale, small_scale
 from serl_ray.data.observations import STATE
 from serl_ray.data.schema import EXECUTED
-from serl_ray.envs.probe import Recording
+from serl_ray.envs.probe import STILL_STEPS, Recording
 from serl_ray.envs.steps import is_number
 from serl_ray.types import GRIPPER_COMMANDS, ActionLayout
 
 JUMP = 3.0
 """Ratio of each last step's move to the longest other one from which an env is suspected to have reset itself."""
 
+RESTLESS = 0.5
+"""Share of a usual step's change from which a robot under actions of zeros is said to move."""
 RARE = 10.0
 """Factor by which a vector's largest value may exceed the limit of its usual ones without a warning: random actions
 lead far away at times."""
@@ -50,8 +52,26 @@ def episode_remarks(
 
 
 def check_remarks(recording: Recording, layout: ActionLayout) -> list[str]:
-    """The oddities that show where two resets had one seed and the scripted expert was asked."""
-    return [*_seeds(recording), *_expert(recording, layout)]
+    """The oddities that show where two resets had one seed, the scripted expert was asked, and zeros were sent."""
+    return [*_seeds(recording), *_expert(recording, layout), *_restless(recording)]
+
+
+def _restless(recording: Recording) -> Iterator[str]:
+    """The remark on a robot that goes on moving under actions of zeros."""
+    if len(recording.still) < STILL_STEPS or not all(isinstance(one, dict) for one in recording.still):
+        return
+    for key, values in recording.vectors().items():
+        first, last = (recording.still[place].get(key) for place in (0, -1))
+        if key != STATE or np.shape(first) != values[0].shape or np.shape(last) != values[0].shape:
+            continue
+        usual = float(np.median(np.linalg.norm(np.diff(values, axis=0), axis=1)))
+        # Noise does not add up, and a robot that comes to rest does not go far.
+        moved = float(np.linalg.norm(np.subtract(last, first, dtype=np.float64))) / (STILL_STEPS - 1)
+        if moved > RESTLESS * usual > 0.0:
+            yield (
+                f"`{key}` changes by {moved:.3g} a step under actions of zeros, and by {usual:.3g} in a usual step: "
+                "zeros must keep the robot still, because an operator's hold sends them."
+            )
 
 
 def _one_step_episodes(recording: Recording) -> Iterator[str]:

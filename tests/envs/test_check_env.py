@@ -10,6 +10,7 @@ from gymnasium.spaces import Box
 
 from serl_ray.cli.main import main
 from serl_ray.envs import inspect_env
+from serl_ray.envs.probe import STILL_STEPS
 
 MODE = "single-arm-learned-gripper"
 
@@ -66,7 +67,7 @@ def test_each_limit_is_named_with_its_dimensions():
 def test_the_env_is_reset_and_stepped_as_in_a_run():
     env = Counting(outcome=lambda result: (*result[:2], False, False, result[4]))
     inspect_env(env, MODE, steps=7, seed=3)
-    assert env.resets == [{"seed": 3, "options": None}] * 2 and len(env.executed) == 7
+    assert env.resets == [{"seed": 3, "options": None}] * 2 and len(env.executed) == 7 + STILL_STEPS
     assert {float(action[6]) for action in env.executed} <= {-1.0, 0.0, 1.0}
 
 
@@ -266,3 +267,36 @@ def test_an_expert_that_raises():
     env = FakeEnv()
     env.expert_action = lambda: 1 / 0
     assert told(inspect_env(env, MODE).warnings, "expert_action() raised ZeroDivisionError: division by zero")
+
+
+class Point(FakeEnv):
+    """A point that each action moves; one that drifts also moves under zeros, in the direction of the last action."""
+
+    def __init__(self, drifts) -> None:
+        super().__init__()
+        self.drifts, self.position, self.heading = drifts, np.zeros(3), np.ones(3)
+        self.observe = lambda observation: observation | {"state": self.position.astype(np.float32)}
+
+    def step(self, action):
+        self.heading = action[:3] if np.any(action) or not self.drifts else self.heading
+        self.position = self.position + 0.1 * self.heading
+        observation, _, _, truncated, info = super().step(action)
+        return observation, 0.0, False, truncated, info
+
+
+@pytest.mark.parametrize("drifts", [True, False])
+def test_a_robot_that_moves_under_zeros_is_named(drifts):
+    report = inspect_env(Point(drifts), MODE, steps=47)
+    assert told(report.warnings, "zeros must keep the robot still") == drifts
+
+
+def test_noise_is_no_motion():
+    assert not told(inspect_env(FakeEnv(), MODE).warnings, "zeros")
+
+
+def test_what_a_pause_calls_must_be_callable_without_arguments():
+    env = FakeEnv()
+    env.hold, env.stop = lambda seconds: None, lambda: None
+    assert [text for text in inspect_env(env, MODE).warnings if "()" in text] == [
+        "hold() needs arguments, and is called without any while operators hold the robot."
+    ]
