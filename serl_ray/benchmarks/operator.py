@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from operator import truediv
 from pathlib import Path
 from statistics import median
@@ -14,6 +14,8 @@ from statistics import median
 import gymnasium
 import numpy as np
 from aiohttp import ClientSession
+from psutil import Process
+from tqdm import tqdm
 
 from serl_ray.agents.sac import SACHybridAgent
 from serl_ray.benchmarks.timing import Row, print_report
@@ -31,6 +33,8 @@ from serl_ray.utils.options import Options
 
 SET_UP = "single-arm-learned-gripper"
 SEEN = ("image", "wrist")
+SOAK_SECONDS = 20.0
+"""Seconds between two looks at the memory."""
 
 
 class Operator(Options):
@@ -46,6 +50,8 @@ class Operator(Options):
     """Milliseconds that the network adds in each direction."""
     control_hz: float = 10.0
     """Steps per second to be held while the robot is driven."""
+    soak_minutes: float = 0.0
+    """Minutes for which two robots and two viewers share a hub, and memory must stay flat; 0 for none."""
 
     def run(self) -> None:
         """Times, and reports."""
@@ -56,12 +62,32 @@ class Operator(Options):
             Row("the same, watched by an operator", median(watched), "steps/s"),
             Row("watched / alone", median(map(truediv, watched, bare)), "", ">= 0.9"),
         ]
+        rows += self._soak() if self.soak_minutes else []
         print_report("operator", self.flat(), rows, self.save_dir)
+
+    def _soak(self) -> Iterator[Row]:
+        """The memory of this process, in which two robots, their hub and two viewers are."""
+        layout, process = ActionLayout.from_setup(SET_UP, 7), Process()
+        with ExitStack() as stack:
+            server = stack.enter_context(closing(HubServer()))
+            envs = [
+                stack.enter_context(_operated(Session(layout), self.control_hz, 0.0, server, name))
+                for name in ("left", "right")
+            ]
+            used = []
+            for _ in tqdm(range(max(int(60 * self.soak_minutes / SOAK_SECONDS), 2)), unit="look"):
+                ends = time.perf_counter() + SOAK_SECONDS
+                while time.perf_counter() < ends:
+                    for env in envs:
+                        _play(env, int(self.control_hz))
+                used.append(process.memory_info().rss / 2**20)
+        yield Row("memory of two robots and two viewers, at first", used[0], "MiB")
+        yield Row(f"memory after {self.soak_minutes:g} minutes / at first", used[-1] / used[0], "", "<= 1.05")
 
     def _loop(self, delay: float) -> Iterator[Row]:
         """Ages of frames when the command that answers them is there, and the rate that is held meanwhile."""
         session = _TimedSession(ActionLayout.from_setup(SET_UP, 7))
-        with _operated(session, self.control_hz, delay) as env:
+        with closing(HubServer()) as server, _operated(session, self.control_hz, delay, server) as env:
             seconds = _play(env, self.steps)
         p50, p95 = np.percentile(session.ages, (50, 95))
         added = f"{1e3 * delay:g} ms added each way"
@@ -75,7 +101,8 @@ class Operator(Options):
         """Env steps a second alone and watched, which take turns."""
         bare_env, agent = _env(None), SACHybridAgent(SEEN, 6, device="cpu")
         bare, watched = [], []
-        with _operated(Session(ActionLayout.from_setup(SET_UP, 7)), None, 0.0) as env:
+        session = Session(ActionLayout.from_setup(SET_UP, 7))
+        with closing(HubServer()) as server, _operated(session, None, 0.0, server) as env:
             for _ in range(self.repeats):
                 bare.append(self.steps / _play(bare_env, self.steps, agent.sample_actions))
                 watched.append(self.steps / _play(env, self.steps, agent.sample_actions))
@@ -120,38 +147,37 @@ def _play(env: gymnasium.Env, steps: int, act: Act = _rest) -> float:
 
 
 @contextmanager
-def _operated(session: Session, control_hz: float | None, delay: float) -> Iterator[OperatedEnv]:
+def _operated(
+    session: Session, control_hz: float | None, delay: float, server: HubServer, name: str = "robot"
+) -> Iterator[OperatedEnv]:
     """An env with an operator behind a network that adds `delay` seconds in each direction."""
     with ExitStack() as stack:
-        env = OperatedEnv(_env(control_hz), session)
-        stack.callback(env.close)
-        server = HubServer()
-        stack.callback(server.close)
-        stack.callback(Link(env, "robot", server.robots, env.described(1, control_hz)).close)
-        client = threading.Thread(target=asyncio.run, args=[_answer(server, delay)], name="operator", daemon=True)
+        env = stack.enter_context(closing(OperatedEnv(_env(control_hz), session)))
+        stack.enter_context(closing(Link(env, name, server.robots, env.described(1, control_hz))))
+        client = threading.Thread(target=asyncio.run, args=[_answer(server, delay, name)], name="operator", daemon=True)
         client.start()
         while not env.is_attached():
             time.sleep(0.05)
         yield env
 
 
-async def _answer(server: HubServer, delay: float) -> None:
-    """Watches the robot, takes control, and answers every frame by a command, until the hub is closed."""
+async def _answer(server: HubServer, delay: float, robot: str) -> None:
+    """Watches a robot, takes control, and answers every frame by a command, until the hub is closed."""
     network = await asyncio.start_server(lambda r, w: _forward(r, w, server.port, delay), THIS_MACHINE, 0)
     port = network.sockets[0].getsockname()[1]
     secret = server.page().rpartition("=")[2]
     async with ClientSession() as http, http.ws_connect(f"http://{THIS_MACHINE}:{port}/ws") as socket:
         await socket.send_bytes(pack(Message("hello", {"secret": secret, "role": "operator"})))
         async for raw in socket:
-            for message in _answers(unpack(raw.data)):
+            for message in _answers(unpack(raw.data), robot):
                 await socket.send_bytes(pack(message))
 
 
-def _answers(message: Message) -> Sequence[Message]:
+def _answers(message: Message, robot: str) -> Sequence[Message]:
     """The client's answers to a message of the hub."""
     fields = message.fields
     if message.kind == "welcome":
-        return [Message("watch", {"robot": name}) for name in fields["robots"]]
+        return [Message("watch", {"robot": robot})] if robot in fields["robots"] else []
     if message.kind != "frame":
         return [Message("alive")] if message.kind == "state" else []
     frame, epoch = fields["frame"], fields["state"]["epoch"]

@@ -241,7 +241,7 @@ PARQUETS = [
     parquet(
         "another source of the policy",
         column("source", ["web\npage", "env", "env", "policy"]),
-        r"source: expected one of policy, held where intervened is false, else another, found 'web\\npage'",
+        r"transition 0: source: expected one of policy, held where .*, else another, found 'web\\npage'",
     ),
     parquet(
         "the policy as the person",

@@ -25,7 +25,7 @@ def test_what_is_written_is_read_to_the_bit(tmp_path_factory, episodes, shapes, 
     segments = [random_segment(rng, n, spec, 3, f"episode {i}", actors) for i, (n, actors) in enumerate(episodes)]
     folder = tmp_path_factory.mktemp("shards")
     parquet.write_shards(folder, segments)
-    parquet.write_file(folder / "one.parquet", segments)
+    parquet.write_segments(folder / "one.parquet", segments)
     for name in ("shard-00000.parquet", "one.parquet"):
         for found, expected in zip(parquet.read_segments(folder / name), segments, strict=True):
             assert_same(found, expected)

@@ -16,7 +16,7 @@ from serl_ray.envs.first_episodes import EPISODES, MOST_STEPS, FirstEpisodes
 from serl_ray.envs.guard import Guard
 from serl_ray.envs.wrappers import SelectObservations
 from serl_ray.rllib import SERLConfig
-from serl_ray.rllib.sampling import RolloutEnv
+from serl_ray.rllib.rollout_env import RolloutEnv
 from serl_ray.types import ActionLayout
 
 MODE = "single-arm-learned-gripper"
