@@ -200,14 +200,15 @@ class Hub:
             viewer.outbox.show(frame)
 
     def _relay(self, viewer: _Viewer, message: Message) -> None:
-        """Passes a client's message on to its robot; of several commands that wait the newest goes."""
+        """Passes a client's message on to its robot; of several commands that wait, the newest goes of those that hold
+        the clutch, and of those that do not, so that a clutch is seen released even over a slow network."""
         if robot := self._robots.get(viewer.robot):
             who = {"client": viewer.client.name, "role": viewer.client.role.value}
             relayed = pack(Message(message.kind, {**message.fields, **who}, message.arrays))
             if message.kind == "command":
-                robot.outbox.replace(viewer.client.name, relayed)
+                robot.outbox.replace(_waiting(viewer)[message.fields["clutch"]], relayed)
             else:
-                robot.outbox.put(relayed, after=viewer.client.name)
+                robot.outbox.put(relayed, after=_waiting(viewer))
 
     async def _robot(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(heartbeat=ROBOT_HEARTBEAT_SECONDS, max_msg_size=MAX_BYTES)
@@ -275,6 +276,11 @@ class Hub:
         for viewer in viewers:
             who = {"client": viewer.client.name, "role": viewer.client.role.value}
             viewer.outbox.put(pack(Message("welcome", {**who, "robots": robots})))
+
+
+def _waiting(viewer: _Viewer) -> tuple[str, str]:
+    """The names under which a client's commands wait without and with the clutch."""
+    return f"{viewer.client.name} released", f"{viewer.client.name} held"
 
 
 async def _index(request: web.Request) -> web.FileResponse:

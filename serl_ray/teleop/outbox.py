@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Collection
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -44,12 +45,12 @@ class Outbox:
         self._sender.cancel()
         await asyncio.gather(self._sender, return_exceptions=True)
 
-    def put(self, raw: bytes, after: str | None = None) -> None:
-        """Sends a message after those that wait, of the replaceable ones after that of the name `after`."""
+    def put(self, raw: bytes, after: Collection[str] = ()) -> None:
+        """Sends a message after those that wait, of the replaceable ones after those of the names `after`."""
         if self._is_full:
             return  # the connection is being closed
-        if after in self._newest:
-            self._ordered.append(self._newest.pop(after))
+        for name in [name for name in self._newest if name in after]:
+            self._ordered.append(self._newest.pop(name))
         self._ordered.append(raw)
         self._wakes.set()
         if len(self._ordered) > MOST_WAITING:
@@ -59,7 +60,8 @@ class Outbox:
             self._sender = asyncio.create_task(cut_off(self._socket, 4408, b"Too many messages wait."))
 
     def replace(self, name: str, raw: bytes) -> None:
-        """Sends a message in place of one that waits under the same name."""
+        """Sends a message in place of one that waits under the same name, after those of other names."""
+        self._newest.pop(name, None)
         self._newest[name] = raw
         self._wakes.set()
 

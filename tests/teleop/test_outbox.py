@@ -57,9 +57,21 @@ def test_a_message_is_sent_after_the_command_that_came_before_it():
         async with Outbox(socket) as box:
             box.replace("anna", b"command 1")
             box.replace("anna", b"command 2")
-            box.put(b"press", after="anna")
+            box.put(b"press", after=("anna",))
             box.replace("anna", b"command 3")
             assert await sent(socket) == [b"command 2", b"press", b"command 3"]
+
+    asyncio.run(run())
+
+
+def test_what_is_replaced_is_sent_after_what_waited_before_it():
+    async def run():
+        socket = Socket()
+        async with Outbox(socket) as box:
+            box.replace("held", b"held 1")
+            box.replace("released", b"released")
+            box.replace("held", b"held 2")
+            assert await sent(socket) == [b"released", b"held 2"], "the newest comes last"
 
     asyncio.run(run())
 
