@@ -207,6 +207,11 @@ class OperatedEnv(gymnasium.Wrapper):
         cameras = [key for key, space in spaces.items() if _is_image(space)]
         return cameras or ([RENDERED] if self.env.render_mode == "rgb_array" else [])
 
+    def _is_seen(self) -> bool:
+        """True if somebody watches, or may come while no step shows the robot anew: rendering takes time."""
+        with self.changed:
+            return self.session.is_watched(self.clock()) or not self.session.has_policy
+
     def _images(self) -> dict[str, np.ndarray]:
         """The newest image (H, W, 3) of every camera of the env, also of those that the policy does not see."""
         try:
@@ -215,7 +220,7 @@ class OperatedEnv(gymnasium.Wrapper):
             observation = self._observation
         arrays = {key: np.asarray(value) for key, value in observation.items()}
         images = {key: value for key, value in arrays.items() if _is_image(value)}
-        if not images and self.env.render_mode == "rgb_array":
+        if not images and self.env.render_mode == "rgb_array" and self._is_seen():
             images[RENDERED] = np.asarray(self.env.render())
         return images
 

@@ -7,14 +7,16 @@ import threading
 import numpy as np
 import pytest
 from hub_peers import until
-from operated_robots import POLICY, PUSHED, Background, Robot
+from line_envs import LineEnv
+from operated_robots import LAYOUT, POLICY, PUSHED, Background, Clock, Robot
 from stage import ANNA, EVE
 
 from serl_ray.data.episodes import HELD_ACTION
+from serl_ray.envs.guard import Guard
 from serl_ray.teleop.events import Command, Ending, Press, Pressed, StepActor, Verdict
 from serl_ray.teleop.limits import Limits
-from serl_ray.teleop.session import COMMAND_SECONDS, LOST_SECONDS
-from serl_ray.teleop.wrapper import VERDICT, Interrupted
+from serl_ray.teleop.session import COMMAND_SECONDS, LOST_SECONDS, Session
+from serl_ray.teleop.wrapper import RENDERED, VERDICT, Interrupted, OperatedEnv
 
 FREE = Limits(1e9, 1e9)
 
@@ -245,3 +247,31 @@ def test_an_episode_that_has_been_handed_over_takes_no_label():
     press(robot, Press.SUCCESS)
     assert robot.env.settle(1) is None and robot.session.counts["successes"] == 0
     assert "handed over" in robot.session.refusals[-1]
+
+
+class DrawnEnv(LineEnv):
+    """Has no camera, and draws itself."""
+
+    render_mode = "rgb_array"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawn = 0
+
+    def render(self):
+        self.drawn += 1
+        return np.full((8, 8, 3), self.drawn, np.uint8)
+
+
+def test_an_env_without_cameras_is_drawn_for_those_who_watch_and_for_nobody_else():
+    clock, drawn = Clock(), DrawnEnv()
+    env = OperatedEnv(Guard(drawn, None, None), Session(LAYOUT), clock)
+    env.reset(seed=1)
+    env.step(POLICY)
+    assert drawn.drawn == 0 and env.view.images == {}
+    env.session.alive(EVE, clock())
+    env.step(POLICY)
+    assert drawn.drawn == 1 and list(env.view.images) == [RENDERED]
+    recorded = OperatedEnv(Guard(drawn, None, None), Session(LAYOUT, has_policy=False), clock)
+    recorded.reset(seed=1)
+    assert drawn.drawn == 2, "whoever comes later sees where the recording begins"
