@@ -46,7 +46,7 @@ class WitnessEnv(LineEnv):
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         self.calls.append("reset")
-        return super().reset(seed=seed)
+        return super().reset(seed=1 if seed is None else seed)  # an episode must not succeed by chance
 
     def step(self, action: np.ndarray) -> Any:
         self.calls.append("step")

@@ -88,7 +88,7 @@ class Collector:
                 segments += [segment for held in self._held for segment in held.settled()]
         for index, episode in self._episodes.items():
             if len(episode) and self._held[index].may_cut(episode):
-                segments.append(episode.cut())
+                segments.append(self._held[index].cut(episode))
         faults, self._faults = self._faults, []
         return segments, faults
 

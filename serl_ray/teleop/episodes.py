@@ -11,6 +11,7 @@ from serl_ray.teleop.events import LABELLED, Ending, Verdict
 
 HELD_SECONDS = 2.0
 """Seconds after its end for which an episode may be labelled."""
+STORED = "the displayed frame shows a transition that is stored already"
 FRAMES = 256
 """Number of newest frames that are known by their numbers."""
 
@@ -30,6 +31,7 @@ class _Ended:
     number: int
     steps: int
     at: float
+    num_stored: int
     verdict: Verdict | None = None
     is_handed_over: bool = False
 
@@ -46,7 +48,7 @@ class SessionEpisodes:
     def __init__(self) -> None:
         self.number = self.steps = 0
         self.is_running = False
-        self._interventions = 0
+        self._interventions = self._num_stored = 0
         self._ending: Ending | None = None
         self._labelled = 0
         self._ended: deque[_Ended] = deque(maxlen=2)
@@ -55,8 +57,12 @@ class SessionEpisodes:
     def begin(self) -> None:
         """An episode begins; one that runs is given up."""
         self.number += 1
-        self.steps = self._interventions = 0
+        self.steps = self._interventions = self._num_stored = 0
         self.is_running, self._ending = True, None
+
+    def hand_over(self) -> None:
+        """The transitions of the running episode so far are stored, and can be labelled no more."""
+        self._num_stored = self.steps
 
     def next_intervention(self) -> int:
         """The number of an intervention that begins, counted from 1 in its episode."""
@@ -98,6 +104,8 @@ class SessionEpisodes:
         if shown is None:
             return "the displayed frame is too old"
         if shown.episode == self.number and self.is_running and shown.steps:
+            if shown.steps <= self._num_stored:
+                return STORED
             self._ending, self._labelled = ending, shown.steps
             return None
         ended = self._ended[-1] if self._ended else None
@@ -107,7 +115,10 @@ class SessionEpisodes:
             return "the displayed frame shows no transition of an episode that can be labelled"
         if self.is_settled(ended.number, now):
             return f"the episode ended more than {HELD_SECONDS:g} s ago, or has been handed over"
-        ended.verdict = Verdict(ending, shown.steps or ended.steps)
+        steps = shown.steps or ended.steps
+        if steps <= ended.num_stored:
+            return STORED
+        ended.verdict = Verdict(ending, steps)
         return None
 
     def is_settled(self, number: int, now: float) -> bool:
@@ -157,5 +168,6 @@ class SessionEpisodes:
 
     def _close(self, ending: Ending | None, now: float) -> None:
         kept = self._labelled if ending in LABELLED else self.steps
-        self._ended.append(_Ended(self.number, self.steps, now, Verdict(ending, kept) if ending else None))
+        verdict = Verdict(ending, kept) if ending else None
+        self._ended.append(_Ended(self.number, self.steps, now, self._num_stored, verdict))
         self.is_running, self._ending = False, None

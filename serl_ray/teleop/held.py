@@ -37,6 +37,12 @@ class HeldEpisodes:
         """True if the steps of a running episode may be handed over before its end."""
         return self._operated is None or len(episode) >= MOST_HELD_STEPS or not self._operated.is_attached()
 
+    def cut(self, episode: EpisodeRecorder) -> Segment:
+        """The steps of a running episode so far, which can be labelled no more."""
+        if self._operated:
+            self._operated.hand_over()
+        return episode.cut()
+
     def end(self, episode: EpisodeRecorder) -> None:
         """The newest episode of the env has ended."""
         self._ended.append((self._operated.episode if self._operated else 0, episode))

@@ -128,6 +128,11 @@ class OperatedEnv(gymnasium.Wrapper):
             report.counts, report.loop_ages = self.session.take_counts()
         return report
 
+    def hand_over(self) -> None:
+        """The steps of the running episode so far are stored, and can be labelled no more."""
+        with self.changed:
+            self.session.episodes.hand_over()
+
     def settle(self, episode: int) -> Verdict | None:
         """The verdict of operators on an episode that has ended; it can be labelled no more from now on."""
         with self.changed:

@@ -90,6 +90,21 @@ def _ended_at(stage: Stage) -> float:
     return stage.now - (HELD_SECONDS - stage.session.state(stage.now)["held_seconds"])
 
 
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_what_is_stored_already_cannot_be_labelled(has_ended):
+    stage = controlled()
+    stage.steps(3)
+    seen = stage.frame
+    stage.session.episodes.hand_over()
+    stage.steps(2, done=has_ended)
+    stage.press(Press.SUCCESS, frame=seen)
+    assert stage.session.episodes.verdict(1) is None and "stored already" in stage.session.refusals[-1]
+    stage.press(Press.SUCCESS)
+    if not has_ended:
+        assert stage.step().verdict == Verdict(Ending.SUCCESS, 5)
+    assert stage.session.episodes.verdict(1) == Verdict(Ending.SUCCESS, 5)
+
+
 def test_afterwards_a_label_is_refused():
     stage = controlled()
     stage.steps(3, done=True)
