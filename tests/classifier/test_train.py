@@ -87,7 +87,7 @@ def test_few_frames_promise_nothing(outcome):
 
 
 @pytest.mark.slow
-def test_two_workers_come_to_the_same(root):
+def test_two_workers_come_to_the_same(real_workers, root):  # forked ones may draw the same names for their tasks
     two = train_classifier(options(root, "two", num_workers=2))
     observations, is_success = fresh()
     assert two.metrics["auc"] == 1.0
