@@ -11,7 +11,7 @@ from serl_ray.teleop.events import LABELLED, Ending, Verdict
 
 HELD_SECONDS = 2.0
 """Seconds after its end for which an episode may be labelled."""
-STORED = "the displayed frame shows a transition that is stored already"
+STORED_ALREADY = "the displayed frame shows a transition that is stored already"
 FRAMES = 256
 """Number of newest frames that are known by their numbers."""
 
@@ -105,7 +105,7 @@ class SessionEpisodes:
             return "the displayed frame is too old"
         if shown.episode == self.number and self.is_running and shown.steps:
             if shown.steps <= self._num_stored:
-                return STORED
+                return STORED_ALREADY
             self._ending, self._labelled = ending, shown.steps
             return None
         ended = self._ended[-1] if self._ended else None
@@ -117,7 +117,7 @@ class SessionEpisodes:
             return f"the episode ended more than {HELD_SECONDS:g} s ago, or has been handed over"
         steps = shown.steps or ended.steps
         if steps <= ended.num_stored:
-            return STORED
+            return STORED_ALREADY
         ended.verdict = Verdict(ending, steps)
         return None
 
