@@ -7,8 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
-from serl_ray.types import GRIPPER_COMMANDS
-from serl_ray.types import ActionScale as ActionScale  # what reads and writes data takes it from here
+from serl_ray.types import GRIPPER_COMMANDS, ActionScale
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,6 @@ from typing import Literal
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from serl_ray.data.action_scale import ActionScale
 from serl_ray.data.demo_scale import scale_of_demos
 from serl_ray.data.demos import completed, find_files, is_pickle, note_bad, read_file
 from serl_ray.data.errors import DemoError
@@ -22,6 +21,7 @@ from serl_ray.data.formats.parquet import write_shards
 from serl_ray.data.reading import warn_dropped
 from serl_ray.data.schema import Segment
 from serl_ray.files.uris import locate
+from serl_ray.types import ActionScale
 
 logger = logging.getLogger(__name__)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from serl_ray.data.action_scale import ActionScale
 from serl_ray.data.demos import PARQUET, find_files
 from serl_ray.data.errors import DemoError
 from serl_ray.data.formats.lerobot.folder import folder_of
 from serl_ray.data.formats.parquet import scale_of
 from serl_ray.files.uris import suffix
+from serl_ray.types import ActionScale
 
 
 def scale_of_demos(paths: str | Sequence[str], skip_bad: bool = False) -> ActionScale | None:

@@ -68,7 +68,8 @@ class SERL(TrainingAlgorithm):
 
     @override(TrainingAlgorithm)
     def _start_operators(self, config: SERLConfig) -> None:
-        self.hub = start_hub(config.hub, options_in(config).operator) if config.operated else None
+        if settings := config.env_config["operators"]:
+            self.hub = start_hub(settings["hub"], options_in(config).operator)
 
     @override(TrainingAlgorithm)
     def stop_at(self, interrupted: Event) -> None:

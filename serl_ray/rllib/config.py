@@ -60,7 +60,6 @@ class SERLConfig(AlgorithmConfig):
         self.options_class = type(self).options_class
         self._set(self.options_class().flat())
         self.replay_dir: str | None = None
-        self.hub = ""
         self.records_video = False
         self.device = AUTO
         self.shared_demos: dict[str, ray.ObjectRef] | None = None
@@ -240,8 +239,7 @@ class SERLConfig(AlgorithmConfig):
                 f"expert_interventions is {options.collecting.expert_interventions:g}, and the expert would take over "
                 "from the operator: leave out one of --expert_interventions and --operator."
             )
-        self.hub = self.hub or hub_name()
-        return operator_settings(self.hub, options.operator, options.env.setup_mode, options.env.control_hz)
+        return operator_settings(hub_name(), options.operator, options.env.setup_mode, options.env.control_hz)
 
     def _check_spaces(self, observation_space: gymnasium.Space | None, action_space: gymnasium.Space | None) -> None:
         """Raises RefusedError for spaces that are given and not these."""

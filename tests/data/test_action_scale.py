@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serl_ray.data.action_scale import ActionScale, measure_scale
+from serl_ray.data.action_scale import measure_scale
+from serl_ray.types import ActionScale
 
 
 @given(seed=st.integers(0, 2**31), sizes=st.lists(st.floats(1e-4, 1e4), min_size=1, max_size=6))

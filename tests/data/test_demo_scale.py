@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from stamped import stamped_segment
 
-from serl_ray.data.action_scale import ActionScale
 from serl_ray.data.demo_scale import scale_of_demos
 from serl_ray.data.demos import write_demos
 from serl_ray.data.errors import DemoError
 from serl_ray.data.formats.lerobot.writer import write_lerobot
 from serl_ray.data.formats.parquet import write_shards
+from serl_ray.types import ActionScale
 
 ONE, OTHER = ActionScale((0.5, 2.0), (0.0, 0.0), ()), ActionScale((0.5, 3.0), (0.0, 0.0), ())
 

@@ -5,11 +5,10 @@ import pytest
 from fake_envs import FakeEnv
 from gymnasium.spaces import Box
 
-from serl_ray.data.action_scale import ActionScale
 from serl_ray.envs.border import Border
 from serl_ray.envs.expert import ScriptedExpert
 from serl_ray.envs.robot_units import in_policy_units
-from serl_ray.types import ActionLayout
+from serl_ray.types import ActionLayout, ActionScale
 
 SCALE = ActionScale((0.05, 0.2, 1.0), (0.0, 0.0, 1.0), (2,))
 LOW, HIGH = np.float32([-0.05, -0.2, 0]), np.float32([0.05, 0.2, 2])

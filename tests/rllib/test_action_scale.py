@@ -9,7 +9,6 @@ from small_runs import SMALL
 from stamped import stamped_segment
 
 from serl_ray.agents.sac import SACHybridAgent
-from serl_ray.data.action_scale import ActionScale
 from serl_ray.data.demo_scale import scale_of_demos
 from serl_ray.data.demos import find_files, read_file
 from serl_ray.data.formats.parquet import write_shards
@@ -19,6 +18,7 @@ from serl_ray.options.sets import HybridOptions
 from serl_ray.rllib import OfflineConfig, SERLConfig
 from serl_ray.rllib.action_scale import explanation, saved_scale, scale_of_run
 from serl_ray.runs.policy import load_policy
+from serl_ray.types import ActionScale
 
 MODE = "single-arm-learned-gripper"
 SCALE = ActionScale((0.05, 1.0), (0.0, 1.0), (1,))

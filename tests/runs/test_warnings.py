@@ -44,6 +44,17 @@ def test_what_is_odd_is_said_once(options, result, says):
     assert list(warnings.of({**NAN, **result})) == []
 
 
+@pytest.mark.parametrize(("alone", "rate", "is_said"), [(0.5, 0.4, True), (0.7, 0.4, False), (0.5, 0.15, False)])
+def test_help_that_hides_a_policy_that_gets_worse_is_named(alone, rate, is_said):
+    warnings = RunWarnings(HybridRun.of())
+    at_best = {"env/episodes": 30.0, "env/autonomous_episodes": 8.0, "env/success_rate": 0.8}
+    good = {"env/autonomous_success_rate": 0.8, "env/intervention_rate": 0.1}
+    assert list(warnings.of({**NAN, **at_best, **good})) == []
+    later = {"env/autonomous_success_rate": alone, "env/intervention_rate": rate, "env/success_rate": alone}
+    said = list(warnings.of({**NAN, **at_best, **later}))
+    assert [text for text in said if "from 0.80 to 0.50" in text and "from 0.10 to 0.40" in text] == said * is_said
+
+
 @pytest.mark.parametrize(
     ("options", "result"),
     [

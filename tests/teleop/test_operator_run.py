@@ -16,6 +16,7 @@ from small_runs import SMALL
 from serl_ray.data.replay.log import read_shards
 from serl_ray.data.schema import Segment
 from serl_ray.rllib import SERLConfig
+from serl_ray.utils.options import OptionError
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_ray")]
 
@@ -159,3 +160,8 @@ def test_an_attended_run_waits_for_its_operator_and_ends_when_it_is_told(build, 
     assert algorithm.env_steps == 0 and executed_episodes(tmp_path / "diary") == []
     algorithm.stop()
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("link of")]
+
+
+def test_an_expert_that_would_take_over_from_the_operator_is_refused():
+    with pytest.raises(OptionError, match=r"expert_interventions is 0.1, .* leave out one of"):
+        SERLConfig().operator(expert_interventions=0.1).validate()

@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serl_ray.data.action_scale import ActionScale
 from serl_ray.data.errors import listed, warn_once
 from serl_ray.data.formats.arrays import to_arrow, to_numpy
 from serl_ray.data.formats.columns import (
@@ -33,6 +32,7 @@ from serl_ray.data.formats.layout import METADATA_KEY, Layout
 from serl_ray.data.observations import Keep, keep_all
 from serl_ray.data.schema import SCALAR_FIELDS, Part, Segment
 from serl_ray.files.tables import open_parquet, read_group
+from serl_ray.types import ActionScale
 
 TRUNK_KEY, SCALE_KEY = b"serl_ray.trunk", b"serl_ray.action_scale"
 SHARD_BYTES = 256 * 2**20

@@ -11,13 +11,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from serl_ray.data.action_scale import ActionScale
 from serl_ray.data.formats.parquet import read_segments, write_segments
 from serl_ray.data.observations import STATE
 from serl_ray.data.schema import Segment
 from serl_ray.files.atomic import sync
 from serl_ray.files.digests import sha256_of
 from serl_ray.files.tables import open_parquet
+from serl_ray.types import ActionScale
 
 logger = logging.getLogger(__name__)
 

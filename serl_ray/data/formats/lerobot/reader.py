@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from serl_ray.data.action_scale import ActionScale, measure_scale
+from serl_ray.data.action_scale import measure_scale
 from serl_ray.data.formats.lerobot.actions import read_actions, recorded_actions
 from serl_ray.data.formats.lerobot.ends import is_rewarded, read_flags, read_scalars
 from serl_ray.data.formats.lerobot.episodes import INDEXED, episode_of, episode_tables
@@ -55,6 +55,7 @@ from serl_ray.data.observations import Keep
 from serl_ray.data.schema import ACTION_TOLERANCE, ArraySpec, Part, Segment
 from serl_ray.files.paths import is_uri
 from serl_ray.files.tables import open_parquet
+from serl_ray.types import ActionScale
 
 logger = logging.getLogger(__name__)
 
