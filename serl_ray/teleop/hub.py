@@ -26,6 +26,8 @@ from serl_ray.teleop.messages import (
     pressed_of,
 )
 from serl_ray.teleop.outbox import Outbox, cut_off
+from serl_ray.teleop.sorting import Sorter
+from serl_ray.teleop.sorting_routes import MAX_BODY, SortingRoutes
 from serl_ray.teleop.throttle import Throttle
 from serl_ray.teleop.wire import MAX_BYTES, Message, WireError, pack, unpack
 
@@ -77,13 +79,16 @@ class Hub:
         hosts: names of this machine that are answered, with any port, since a tunnel has one of its own; a page of
             another site that leads here by a name of its own has another one.
         hosts_for_robots: further names, which are answered to robots alone.
+        sorter: images that operators sort; None for none.
 
     Attributes:
         app: the application.
         refused: numbers of refused connections and messages, by reason.
     """
 
-    def __init__(self, keys: HubKeys, hosts: set[str], hosts_for_robots: Collection[str] = ()) -> None:
+    def __init__(
+        self, keys: HubKeys, hosts: set[str], hosts_for_robots: Collection[str] = (), sorter: Sorter | None = None
+    ) -> None:
         self._keys, self._hosts, self._hosts_for_robots = keys, hosts, {*hosts, *hosts_for_robots}
         self._robots: dict[str, _Robot] = {}
         self._viewers: dict[str, _Viewer] = {}
@@ -91,8 +96,10 @@ class Hub:
         self._is_interrupted = False
         self._throttle = Throttle()
         self.refused: Counter[str] = Counter()
-        self.app = web.Application(middlewares=[self._guard])
+        self.app = web.Application(middlewares=[self._guard], client_max_size=MAX_BODY)
         self.app.add_routes([web.get("/", _index), web.get(CLIENTS, self._client), web.get(ROBOTS, self._robot)])
+        if sorter:
+            self.app.add_routes(SortingRoutes(sorter, keys, self._throttle, self.refused).routes())
         self.app.router.add_static("/", WEB)
 
     def interrupt_robots(self) -> None:

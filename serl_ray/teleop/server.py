@@ -11,6 +11,7 @@ from aiohttp import web
 from serl_ray.teleop.events import ClientRole
 from serl_ray.teleop.hub import ROBOTS, Hub
 from serl_ray.teleop.keys import ROBOT_ROLE, HubKeys, new_root
+from serl_ray.teleop.sorting import Sorter
 
 THIS_MACHINE = "127.0.0.1"
 LOCAL_NAMES = {THIS_MACHINE, "localhost", "::1"}
@@ -34,6 +35,7 @@ class HubServer:
         port: port to listen on; 0 for a free one.
         root: secret from which those of the roles are derived; None for a new one.
         for_robots: second address to listen on, with the same port, for robots of other machines alone; None for none.
+        sorter: images that operators sort; None for none.
 
     Raises:
         OSError: the address or the port cannot be had.
@@ -43,12 +45,17 @@ class HubServer:
     """
 
     def __init__(
-        self, host: str = THIS_MACHINE, port: int = 0, root: bytes | None = None, for_robots: str | None = None
+        self,
+        host: str = THIS_MACHINE,
+        port: int = 0,
+        root: bytes | None = None,
+        for_robots: str | None = None,
+        sorter: Sorter | None = None,
     ) -> None:
         self.host, self.port, self._for_robots = host, port, for_robots
         self._keys = HubKeys(root or new_root())
         self._loop = asyncio.new_event_loop()
-        self._hub = Hub(self._keys, {*LOCAL_NAMES, host}, {for_robots} if for_robots else set())
+        self._hub = Hub(self._keys, {*LOCAL_NAMES, host}, {for_robots} if for_robots else set(), sorter)
         self._runner = web.AppRunner(self._hub.app, shutdown_timeout=1.0, access_log=None)
         self._thread = threading.Thread(target=self._loop.run_forever, name="hub", daemon=True)
         self._thread.start()
