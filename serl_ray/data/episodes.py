@@ -43,9 +43,9 @@ class EpisodeRecorder:
         self._observations = [observation]
         self._steps: list[tuple[Any, ...]] = []
         self._acted: list[tuple[np.ndarray, int, str]] | None = [] if has_policy else None
+        self._successes: list[bool | None] = []  # as the env reports them
         self._number = 0
         self._intervening: tuple[str, int | None] | None = None  # its source, and its number by the env
-        self._success: bool | None = None
 
     def __len__(self) -> int:
         """Steps since the last cut."""
@@ -70,7 +70,7 @@ class EpisodeRecorder:
         intervention = info.get(EXECUTED)
         executed = info.get(HELD_ACTION, action) if intervention is None else intervention
         reported = info.get("success")
-        self._success = None if reported is None else bool(reported)
+        self._successes.append(None if reported is None else bool(reported))
         self._observations.append(observation)
         self._steps.append(
             (executed, reward, terminated, truncated, info.get("grasp_penalty", 0.0), intervention is not None)
@@ -90,13 +90,15 @@ class EpisodeRecorder:
         self._intervening = intervening
         return self._number, source
 
-    def cut(self) -> Segment:
-        """The segment of the steps since the last cut, at least one; the episode may continue."""
+    def cut(self, steps: int | None = None) -> Segment:
+        """The segment of the first `steps` steps since the last cut, at least one, by default of all; the episode may
+        continue."""
+        steps = len(self) if steps is None else steps
         actions, rewards, terminateds, truncateds, penalties, intervened = (
-            np.array(column) for column in zip(*self._steps, strict=True)
+            np.array(column) for column in zip(*self._steps[:steps], strict=True)
         )
         segment = Segment(
-            observations=stack_observations(self._observations),
+            observations=stack_observations(self._observations[: steps + 1]),
             actions=actions,
             rewards=rewards,
             masks=1.0 - terminateds,
@@ -106,16 +108,17 @@ class EpisodeRecorder:
             intervened=intervened,
             episode=self._episode,
             first_step=self._first_step,
-            success=self._success,
-            actors=self._actors(),
+            success=self._successes[steps - 1],
+            actors=self._actors(steps),
         )
-        self._first_step += len(segment)
-        self._observations, self._steps = self._observations[-1:], []
+        self._first_step += steps
+        self._observations = self._observations[steps:]
+        self._steps, self._successes = self._steps[steps:], self._successes[steps:]
         if self._acted is not None:
-            self._acted = []
+            self._acted = self._acted[steps:]
         return segment
 
-    def _actors(self) -> Actors | None:
+    def _actors(self, steps: int) -> Actors | None:
         if self._acted is None:
             return None
-        return Actors(*(np.array(column) for column in zip(*self._acted, strict=True)))
+        return Actors(*(np.array(column) for column in zip(*self._acted[:steps], strict=True)))

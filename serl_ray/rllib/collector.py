@@ -86,9 +86,8 @@ class Collector:
             for _ in range(steps):
                 self._step_all()
                 segments += [segment for held in self._held for segment in held.settled()]
-        for index, episode in self._episodes.items():
-            if len(episode) and self._held[index].may_cut(episode):
-                segments.append(self._held[index].cut(episode))
+        cuts = [self._held[index].cut(episode) for index, episode in self._episodes.items()]
+        segments += [segment for segment in cuts if segment is not None]
         faults, self._faults = self._faults, []
         return segments, faults
 

@@ -12,6 +12,8 @@ from serl_ray.teleop.events import LABELLED, Ending, Verdict
 HELD_SECONDS = 2.0
 """Seconds after its end for which an episode may be labelled."""
 STORED_ALREADY = "the displayed frame shows a transition that is stored already"
+KEPT_SECONDS = 3.0
+"""Seconds for which a transition of a long episode that goes on may still be labelled."""
 FRAMES = 256
 """Number of newest frames that are known by their numbers."""
 
@@ -52,6 +54,7 @@ class SessionEpisodes:
         self._ending: Ending | None = None
         self._labelled = 0
         self._ended: deque[_Ended] = deque(maxlen=2)
+        self._executed: deque[float] = deque()
         self._frames: OrderedDict[int, _Shown] = OrderedDict()
 
     def begin(self) -> None:
@@ -59,10 +62,19 @@ class SessionEpisodes:
         self.number += 1
         self.steps = self._interventions = self._num_stored = 0
         self.is_running, self._ending = True, None
+        self._executed.clear()
 
-    def hand_over(self) -> None:
-        """The transitions of the running episode so far are stored, and can be labelled no more."""
-        self._num_stored = self.steps
+    def hand_over(self, now: float, kept_seconds: float = 0.0) -> int:
+        """The transitions of the running episode so far are stored, and can be labelled no more, except for those of
+        the last `kept_seconds`, of `KEPT_SECONDS` at most, and where the episode is about to end.
+
+        Returns:
+            The number of transitions that are not stored.
+        """
+        if self._ending is None:
+            kept = sum(now - executed < kept_seconds for executed in self._executed)
+            self._num_stored = max(self._num_stored, self.steps - kept)
+        return self.steps - self._num_stored
 
     def next_intervention(self) -> int:
         """The number of an intervention that begins, counted from 1 in its episode."""
@@ -78,6 +90,9 @@ class SessionEpisodes:
     def executed(self, done: bool, now: float) -> None:
         """A transition was executed; with `done` the env has ended the episode."""
         self.steps += 1
+        self._executed.append(now)
+        while now - self._executed[0] > KEPT_SECONDS:
+            self._executed.popleft()
         if done:
             # A label that was pressed during the step is about a frame before it, and counts.
             self._close(self._ending if self._ending in LABELLED else None, now)

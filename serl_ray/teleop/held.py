@@ -10,13 +10,14 @@ import gymnasium
 
 from serl_ray.data.episodes import EpisodeRecorder
 from serl_ray.data.schema import Segment
+from serl_ray.teleop.episodes import KEPT_SECONDS
 from serl_ray.teleop.judged import judged
 from serl_ray.teleop.wrapper import OperatedEnv
 
 logger = logging.getLogger(__name__)
 
 MOST_HELD_STEPS = 500
-"""Steps of a running episode that are held back; one that is longer is handed over in pieces."""
+"""Steps of a running episode from which it is handed over in pieces, all but those of the last `KEPT_SECONDS`."""
 
 
 class HeldEpisodes:
@@ -33,15 +34,16 @@ class HeldEpisodes:
         self._operated = operated(env)
         self._ended: list[tuple[int, EpisodeRecorder]] = []
 
-    def may_cut(self, episode: EpisodeRecorder) -> bool:
-        """True if the steps of a running episode may be handed over before its end."""
-        return self._operated is None or len(episode) >= MOST_HELD_STEPS or not self._operated.is_attached()
-
-    def cut(self, episode: EpisodeRecorder) -> Segment:
-        """The steps of a running episode so far, which can be labelled no more."""
-        if self._operated:
-            self._operated.hand_over()
-        return episode.cut()
+    def cut(self, episode: EpisodeRecorder) -> Segment | None:
+        """The steps of a running episode that are handed over before its end, and can be labelled no more; None where
+        all are held back."""
+        if self._operated is None or not len(episode):
+            return episode.cut() if len(episode) else None
+        is_attached = self._operated.is_attached()
+        if is_attached and len(episode) < MOST_HELD_STEPS:
+            return None
+        steps = len(episode) - self._operated.hand_over(KEPT_SECONDS if is_attached else 0.0)
+        return episode.cut(steps) if steps else None
 
     def end(self, episode: EpisodeRecorder) -> None:
         """The newest episode of the env has ended."""

@@ -163,12 +163,13 @@ class Link:
 
     def _hand_over(self, message: Message, client: Client) -> None:
         env, session, now = self._env, self._env.session, self._env.clock
+        if message.kind == "press":
+            env.pressed(pressed_of(message, client))
+            return
         with env.changed:
             match message.kind:
                 case "command":
                     session.command(command_of(message, client, session.layout.action_dim), now())
-                case "press":
-                    session.pressed(pressed_of(message, client), now())
                 case "alive":
                     session.alive(client, now())
                 case "left":

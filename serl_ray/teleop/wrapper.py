@@ -12,10 +12,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from serl_ray.data.episodes import HELD_ACTION, StepResult
+from serl_ray.data.episodes import HELD_ACTION, EnvFault, StepResult
 from serl_ray.data.observations import Observation
 from serl_ray.data.schema import EXECUTED
-from serl_ray.teleop.events import Decision, StepActor, Verdict
+from serl_ray.teleop.events import Decision, Pressed, StepActor, Verdict
 from serl_ray.teleop.report import OperatorReport
 from serl_ray.teleop.session import Session
 
@@ -63,7 +63,7 @@ class OperatedEnv(gymnasium.Wrapper):
     A person's step has `info["intervene_action"]`, `info["intervene_source"]` and `info["intervention"]`; a step in
     which commands failed to come has `info[HELD_ACTION]`, the motionless action that was executed. Where an operator
     ends the episode between two steps, `step` executes nothing: it returns the newest observation, truncated, and
-    `info[VERDICT]`.
+    `info[VERDICT]`. It does so as well where a stop makes the env's step fail.
 
     Args:
         env: env to operate.
@@ -84,15 +84,25 @@ class OperatedEnv(gymnasium.Wrapper):
         self._observation: Observation = {}
         self.interrupted, self._closed = threading.Event(), threading.Event()
         self._report = OperatorReport()
+        self._was_stopped = False  # since the running step or reset began
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Starts an episode, as soon as the robot may move."""
-        self._wait_until(lambda: self.session.may_move(self.clock()))
-        self._observation, info = self.env.reset(seed=seed, options=options)
-        with self.changed:
-            self.session.begin(self.clock())
+        """Starts an episode, as soon as the robot may move; again where a stop comes during the env's reset."""
+        while True:
+            self._wait_until(lambda: self.session.may_move(self.clock()))
+            try:
+                self._observation, info = self.env.reset(seed=seed, options=options)
+            except EnvFault as fault:
+                if not self._was_stopped:
+                    raise
+                logger.warning("A reset was stopped by an operator, and is made again. %s", fault)
+                continue
+            with self.changed:
+                if not self._was_stopped:
+                    self.session.begin(self.clock())
+                    break
         self._show()
         return self._observation, info
 
@@ -103,13 +113,30 @@ class OperatedEnv(gymnasium.Wrapper):
             return self._observation, 0.0, False, True, {VERDICT: decision.verdict}
         assert decision.action is not None
         started = self.clock()
-        self._observation, reward, terminated, truncated, info = self.env.step(decision.action)
+        try:
+            self._observation, reward, terminated, truncated, info = self.env.step(decision.action)
+        except EnvFault as fault:
+            if (verdict := self._verdict_of_stop()) is None:
+                raise
+            logger.warning("A step was stopped by an operator, and is not stored. %s", fault)
+            return self._observation, 0.0, False, True, {VERDICT: verdict}
         with self.changed:
             self.session.executed(bool(terminated or truncated), self.clock())
             self._report.steps += 1
             self._report.operator_seconds += (self.clock() - started) * (decision.actor is StepActor.PERSON)
         self._show(decision, action, self.clock() - started)
         return self._observation, reward, terminated, truncated, {**_report(decision), **info}
+
+    def pressed(self, pressed: Pressed) -> None:
+        """A key was pressed; the env's `stop` is called at once, from this thread, also during a step or a reset."""
+        with self.changed:
+            was_stopped = self.session.is_stopped
+            self.session.pressed(pressed, self.clock())
+            is_stop = self.session.is_stopped and not was_stopped
+            self._was_stopped |= is_stop
+            self.changed.notify_all()
+        if is_stop:
+            self._tell("stop")
 
     def close(self) -> None:
         """Ends the waiting of a step or a reset, and closes the env."""
@@ -128,10 +155,11 @@ class OperatedEnv(gymnasium.Wrapper):
             report.counts, report.loop_ages = self.session.take_counts()
         return report
 
-    def hand_over(self) -> None:
-        """The steps of the running episode so far are stored, and can be labelled no more."""
+    def hand_over(self, kept_seconds: float = 0.0) -> int:
+        """The steps of the running episode so far are stored, but for those of the last seconds, whose number is
+        returned."""
         with self.changed:
-            self.session.episodes.hand_over()
+            return self.session.episodes.hand_over(self.clock(), kept_seconds)
 
     def settle(self, episode: int) -> Verdict | None:
         """The verdict of operators on an episode that has ended; it can be labelled no more from now on."""
@@ -162,21 +190,27 @@ class OperatedEnv(gymnasium.Wrapper):
         self._wait_until(is_made)
         return decision
 
+    def _verdict_of_stop(self) -> Verdict | None:
+        """The end of the episode by a stop during the step; None without one."""
+        with self.changed:
+            return self.session.episodes.close_ended(self.clock()) if self._was_stopped else None
+
     def _wait_until(self, is_true: Callable[[], bool]) -> None:
-        """Waits; an env with the methods `hold` or `stop` is told once that no step comes for a while, and why."""
-        told = ""
+        """Waits; an env with the method `hold` is told once that no step comes for a while."""
+        was_told = False
         while True:
             with self.changed:
                 if is_true():
+                    self._was_stopped = False
                     return
                 if self.interrupted.is_set() or self._closed.is_set():
                     raise Interrupted("The run ends while its robot waits for an operator.")
-                name = "stop" if self.session.is_stopped else "hold"
-                if name == told:
+                was_told = was_told and not self.session.is_stopped  # after a stop, which it was told of
+                if was_told or self.session.is_stopped:
                     self.changed.wait(WAIT_SECONDS)
                     continue
-            told = name
-            self._tell(name)  # which may take long, and operators are heard meanwhile
+            was_told = True
+            self._tell("hold")  # which may take long, and operators are heard meanwhile
 
     def _tell(self, name: str) -> None:
         if callable(method := getattr(self.env.unwrapped, name, None)):

@@ -31,7 +31,7 @@ def collector_of(*robots):
 
 def press(robot, press):
     frame = robot.env.view.frame if robot.env.view else 0
-    robot.say(robot.session.pressed, Pressed(ANNA, robot.session.lease.epoch, press, frame))
+    robot.env.pressed(Pressed(ANNA, robot.session.lease.epoch, press, frame))
 
 
 def waits(robot, call):
@@ -108,6 +108,51 @@ def test_an_env_whose_episode_ended_is_reset_before_it_goes_on(interrupted):
     press(robot, Press.RESUME)
     collector.collect(1)
     assert [call for call in robot.witness.calls if call != "hold"] == ["reset", "step", "step", "reset", "step"]
+
+
+def test_a_reset_that_a_stop_makes_fail_is_no_fault(interrupted):
+    robot = Robot()
+    collector = collector_of(robot)
+    collector.interrupt_by(interrupted)
+    press(robot, Press.REQUEST)
+    resets, reset = [], robot.witness.reset
+
+    def stopped_reset(**kwargs):
+        resets.append(kwargs)
+        if len(resets) > 5:  # more stops than the env may have faults
+            return reset(**kwargs)
+        press(robot, Press.STOP)
+        press(robot, Press.REARM)
+        raise ConnectionError("the robot is stopped")
+
+    robot.witness.reset = stopped_reset
+    segments, faults = collector.collect(2)
+    assert faults == [] and robot.session.counts["stops"] == 5
+    assert [len(segment) for segment in [*segments, *collector.rest()]] == [2]
+
+
+def test_a_step_that_a_stop_makes_fail_is_not_stored_and_ends_the_episode(interrupted):
+    robot = Robot()
+    collector = collector_of(robot)
+    collector.interrupt_by(interrupted)
+    press(robot, Press.REQUEST)
+    collector.collect(2)
+
+    def stopped_step(action):
+        del robot.witness.step  # the next one is an ordinary one
+        press(robot, Press.STOP)
+        press(robot, Press.REARM)
+        raise ConnectionError("the robot is stopped")
+
+    robot.witness.step = stopped_step
+    segments, faults = collector.collect(2)
+    robot.say(robot.session.left, ANNA)
+    segments += collector.collect(1)[0]
+    assert faults == []
+    assert [(len(segment), bool(segment.dones[-1]), segment.masks[-1]) for segment in segments] == [
+        (2, True, 1.0),
+        (2, False, 1.0),
+    ]
 
 
 def test_an_episode_that_was_dropped_after_a_fault_stays_dropped(interrupted):

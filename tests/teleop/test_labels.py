@@ -95,7 +95,7 @@ def test_what_is_stored_already_cannot_be_labelled(has_ended):
     stage = controlled()
     stage.steps(3)
     seen = stage.frame
-    stage.session.episodes.hand_over()
+    stage.session.episodes.hand_over(stage.now)
     stage.steps(2, done=has_ended)
     stage.press(Press.SUCCESS, frame=seen)
     assert stage.session.episodes.verdict(1) is None and "stored already" in stage.session.refusals[-1]

@@ -9,8 +9,8 @@ from contextlib import ExitStack, closing
 
 import numpy as np
 import pytest
-from hub_peers import HubClient, until
-from operated_robots import POLICY, PUSHED, Robot
+from hub_peers import SECONDS, HubClient, until
+from operated_robots import POLICY, PUSHED, Background, Robot
 
 from serl_ray.data.episodes import HELD_ACTION
 from serl_ray.teleop.events import ClientRole, Ending, StepActor, Verdict
@@ -99,6 +99,21 @@ def test_a_viewer_watches_and_stops_and_nothing_else(join, linked):
     assert linked.actor() is StepActor.POLICY
     viewer.press("stop")
     until(lambda: linked.session.is_stopped)
+    assert linked.step() == {VERDICT: Verdict(Ending.STOP, 1)}
+
+
+def test_a_stop_reaches_a_step_under_way(join, linked):
+    viewer, is_stopped = join(ClientRole.VIEWER), threading.Event()
+    make_step, linked.witness.stop = linked.witness.step, is_stopped.set
+
+    def step(action):
+        assert is_stopped.wait(SECONDS)
+        return make_step(action)
+
+    linked.witness.step = step
+    stepping = Background(linked.step)
+    viewer.press("stop")
+    assert VERDICT not in stepping.result()
     assert linked.step() == {VERDICT: Verdict(Ending.STOP, 1)}
 
 

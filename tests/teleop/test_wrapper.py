@@ -22,7 +22,7 @@ FREE = Limits(1e9, 1e9)
 
 
 def press(robot, press, client=ANNA):
-    robot.say(robot.session.pressed, Pressed(client, robot.session.lease.epoch, press, robot.view.frame))
+    robot.env.pressed(Pressed(client, robot.session.lease.epoch, press, robot.view.frame))
 
 
 def command(robot, clutch, action=PUSHED):
@@ -119,13 +119,15 @@ def test_the_robot_is_told_once_that_it_holds_and_once_that_it_stops():
     step = waits(robot, robot.step)
     press(robot, Press.STOP, EVE)
     assert step.result() == {VERDICT: Verdict(Ending.STOP, 0)}
-    reset = waits(robot, robot.env.reset)
+    reset = Background(robot.env.reset)
     for _ in range(20):
         robot.say(robot.session.alive, ANNA)  # each wakes it up
+    press(robot, Press.STOP)
+    press(robot, Press.REARM)  # it is paused all the same, and is told so
+    until(lambda: robot.witness.calls[-1] == "hold")
     press(robot, Press.RESUME)
-    press(robot, Press.REARM)
     reset.result()
-    assert robot.witness.calls == ["reset", "hold", "stop", "reset"]
+    assert robot.witness.calls == ["reset", "hold", "stop", "hold", "reset"]
 
 
 def test_no_step_is_made_while_the_robot_is_stopped():
@@ -133,7 +135,7 @@ def test_no_step_is_made_while_the_robot_is_stopped():
     press(robot, Press.REQUEST)
     press(robot, Press.STOP)
     assert VERDICT in robot.step()
-    step = waits(robot, robot.step)
+    step = Background(robot.step)
     command(robot, True)
     press(robot, Press.REARM)  # refused, because the clutch is held
     assert step.is_running and "step" not in robot.witness.calls
