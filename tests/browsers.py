@@ -48,9 +48,9 @@ class OperatorsPage:
         """Waits until it is so."""
         return WebDriverWait(self.browser, SECONDS, poll_frequency=0.05).until(lambda _: condition())
 
-    def key(self, kind: str, code: str, repeat: bool = False) -> None:
-        """A real key event: `keyDown` or `keyUp` of the key at this place of the keyboard."""
-        event = {"type": kind, "code": code, "key": KEYS[code], "autoRepeat": repeat}
+    def key(self, kind: str, code: str, repeat: bool = False, modifiers: int = 0) -> None:
+        """A real key event: `keyDown` or `keyUp` of the key at this place of the keyboard; the modifier 1 is Alt."""
+        event = {"type": kind, "code": code, "key": KEYS[code], "autoRepeat": repeat, "modifiers": modifiers}
         self.browser.execute_cdp_cmd("Input.dispatchKeyEvent", event)
 
     def press(self, code: str) -> None:
@@ -81,6 +81,7 @@ KEYS = {
     "KeyG": "g",
     "KeyS": "s",
     "KeyP": "p",
+    "Digit1": "1",
     "Digit3": "3",
     "Backspace": "Backspace",
     "Escape": "Escape",

@@ -91,6 +91,7 @@ class HubClient(Peer):
     Attributes:
         name: its name, given by the hub.
         robots: descriptions of the robots by name.
+        tabs: tabs that the hub offers.
         state: newest state of the robot that it watches.
         frame: number of the newest frame that came.
     """
@@ -102,7 +103,7 @@ class HubClient(Peer):
         super().__init__(address.replace("http", "ws", 1) + CLIENTS, {"Origin": address})
         self.send("hello", **dict(parse_qsl(fragment)))
         welcome = self.next("welcome").fields
-        self.name, self.robots = welcome["client"], welcome["robots"]
+        self.name, self.robots, self.tabs = welcome["client"], welcome["robots"], welcome["tabs"]
 
     def hear(self, message: Message) -> None:
         if message.kind in ("frame", "state"):

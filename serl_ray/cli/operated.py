@@ -34,7 +34,7 @@ class DrivenEnv(OperatedEnv):
         assert actions is not None
         layout = ActionLayout.from_setup(setup_mode, actions[0])
         super().__init__(env, Session(layout, Limits(hub.motion_norm, hub.motion_slew), has_policy=False))
-        self._server = HubServer(hub.operator_host, hub.operator_port)
+        self._server = HubServer(hub.operator_host, hub.operator_port, tabs=("drive",))
         described = self.described(arms=2 if setup_mode.startswith("dual") else 1, control_hz=control_hz)
         self._link = Link(self, name, self._server.robots, described)
         print(how_to_reach(self._server.page(), self._server.port), flush=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from serl_ray.teleop.messages import (
     INTERRUPT,
     MAX_TEXT,
     ROBOT_HEARTBEAT_SECONDS,
+    Tab,
     command_of,
     fields_of,
     is_robot,
@@ -26,6 +27,7 @@ from serl_ray.teleop.messages import (
     pressed_of,
 )
 from serl_ray.teleop.outbox import Outbox, cut_off
+from serl_ray.teleop.peers import ClientPeer, RobotPeer, described_robots, welcome
 from serl_ray.teleop.sorting import Sorter
 from serl_ray.teleop.sorting_routes import MAX_BODY, SortingRoutes
 from serl_ray.teleop.throttle import Throttle
@@ -52,25 +54,6 @@ HEADERS = {
 }
 
 
-class _Robot:
-    """A robot that is connected."""
-
-    def __init__(self, name: str, described: dict[str, Any], outbox: Outbox) -> None:
-        self.name, self.described, self.outbox = name, described, outbox
-        self.frame: bytes | None = None
-
-    @property
-    def action_dim(self) -> int:
-        return int(self.described["action_dim"])
-
-
-class _Viewer:
-    """A client that is connected, and the robot that it watches."""
-
-    def __init__(self, client: Client, outbox: Outbox) -> None:
-        self.client, self.outbox, self.robot = client, outbox, ""
-
-
 class Hub:
     """The hub's application, for any aiohttp server.
 
@@ -79,6 +62,7 @@ class Hub:
         hosts: names of this machine that are answered, with any port, since a tunnel has one of its own; a page of
             another site that leads here by a name of its own has another one.
         hosts_for_robots: further names, which are answered to robots alone.
+        tabs: tabs of the page that clients are offered, in their order.
         sorter: images that operators sort; None for none.
 
     Attributes:
@@ -87,11 +71,17 @@ class Hub:
     """
 
     def __init__(
-        self, keys: HubKeys, hosts: set[str], hosts_for_robots: Collection[str] = (), sorter: Sorter | None = None
+        self,
+        keys: HubKeys,
+        hosts: set[str],
+        hosts_for_robots: Collection[str] = (),
+        tabs: Sequence[Tab] = ("drive", "fleet"),
+        sorter: Sorter | None = None,
     ) -> None:
+        self._tabs = list(tabs)
         self._keys, self._hosts, self._hosts_for_robots = keys, hosts, {*hosts, *hosts_for_robots}
-        self._robots: dict[str, _Robot] = {}
-        self._viewers: dict[str, _Viewer] = {}
+        self._robots: dict[str, RobotPeer] = {}
+        self._viewers: dict[str, ClientPeer] = {}
         self._numbers = itertools.count(1)
         self._is_interrupted = False
         self._throttle = Throttle()
@@ -149,7 +139,7 @@ class Hub:
             return socket
         client = Client(f"{hello.fields['role']}-{next(self._numbers)}", ClientRole(hello.fields["role"]))
         async with Outbox(socket) as outbox:
-            viewer = self._viewers[client.name] = _Viewer(client, outbox)
+            viewer = self._viewers[client.name] = ClientPeer(client, outbox)
             try:
                 self._welcome(viewer)
                 await self._serve(viewer, socket)
@@ -159,7 +149,7 @@ class Hub:
                 self._relay(viewer, Message("left"))
         return socket
 
-    async def _serve(self, viewer: _Viewer, socket: web.WebSocketResponse) -> None:
+    async def _serve(self, viewer: ClientPeer, socket: web.WebSocketResponse) -> None:
         async for raw in socket:
             if raw.type is not WSMsgType.BINARY or not self._throttle.counts(viewer.client.name, MAX_RATE):
                 self.refused["rate or text"] += 1
@@ -171,7 +161,7 @@ class Hub:
                 self.refused["message"] += 1
                 viewer.outbox.put(pack(Message("refused", {"reason": str(error)})))
 
-    def _take(self, viewer: _Viewer, message: Message) -> None:
+    def _take(self, viewer: ClientPeer, message: Message) -> None:
         """A message of a client; WireError for one that is not passed on."""
         if message.kind != "command" and (message.arrays or message.jpegs):
             raise WireError(f"A {message.kind!r:.40} message has no blobs.")
@@ -195,7 +185,7 @@ class Hub:
             case kind:
                 raise WireError(f"A message is {kind!r:.40}, which is none of a client's.")
 
-    def _watch(self, viewer: _Viewer, robot: str) -> None:
+    def _watch(self, viewer: ClientPeer, robot: str) -> None:
         if robot not in self._robots:
             raise WireError(f"There is no robot {robot!r:.60}.")
         if robot != viewer.robot:
@@ -206,16 +196,15 @@ class Hub:
         if frame := self._robots[robot].frame:  # the robot may send no other for a long time
             viewer.outbox.show(frame)
 
-    def _relay(self, viewer: _Viewer, message: Message) -> None:
+    def _relay(self, viewer: ClientPeer, message: Message) -> None:
         """Passes a client's message on to its robot; of several commands that wait, the newest goes of those that hold
         the clutch, and of those that do not, so that a clutch is seen released even over a slow network."""
         if robot := self._robots.get(viewer.robot):
-            who = {"client": viewer.client.name, "role": viewer.client.role.value}
-            relayed = pack(Message(message.kind, {**message.fields, **who}, message.arrays))
+            relayed = pack(Message(message.kind, {**message.fields, **viewer.who}, message.arrays))
             if message.kind == "command":
-                robot.outbox.replace(_waiting(viewer)[message.fields["clutch"]], relayed)
+                robot.outbox.replace(viewer.waiting[message.fields["clutch"]], relayed)
             else:
-                robot.outbox.put(relayed, after=_waiting(viewer))
+                robot.outbox.put(relayed, after=viewer.waiting)
 
     async def _robot(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(heartbeat=ROBOT_HEARTBEAT_SECONDS, max_msg_size=MAX_BYTES)
@@ -231,7 +220,7 @@ class Hub:
             await cut_off(socket, 4413, b"There are too many robots, or the description is too long.")
             return socket
         async with Outbox(socket) as outbox:
-            robot = self._robots[name] = _Robot(name, described, outbox)
+            robot = self._robots[name] = RobotPeer(name, described, outbox)
             try:
                 logger.debug("The robot %s is here.", name)
                 self._welcome(*self._viewers.values())
@@ -244,13 +233,13 @@ class Hub:
                 self._lose(robot)
         return socket
 
-    async def _hear(self, robot: _Robot, socket: web.WebSocketResponse) -> None:
+    async def _hear(self, robot: RobotPeer, socket: web.WebSocketResponse) -> None:
         async for raw in socket:
             if raw.type is not WSMsgType.BINARY:
                 raise WireError("It is text, or too long.")
             self._show(robot, raw.data)
 
-    def _show(self, robot: _Robot, raw: bytes) -> None:
+    def _show(self, robot: RobotPeer, raw: bytes) -> None:
         """Passes a robot's view or state on to everybody who watches it."""
         kind = unpack(raw).kind
         if kind == "frame":
@@ -262,7 +251,7 @@ class Hub:
                 else:
                     viewer.outbox.replace("state", raw)
 
-    def _lose(self, robot: _Robot) -> None:
+    def _lose(self, robot: RobotPeer) -> None:
         if self._robots.get(robot.name) is robot:  # one that has come back is another connection
             del self._robots[robot.name]
             for viewer in self._viewers.values():
@@ -270,24 +259,17 @@ class Hub:
 
     def _is_room_for(self, robot: str, described: dict[str, Any]) -> bool:
         """True if all robots and this one fit into the message that tells clients of them."""
-        robots = {robot.name: robot.described for robot in self._robots.values()}
         names = {"client": "a" * MAX_TEXT, "role": "a" * MAX_TEXT}
         try:
-            pack(Message("welcome", {**names, "robots": {**robots, robot: described}}))
+            pack(welcome(names, {**described_robots(self._robots), robot: described}, self._tabs))
         except WireError:
             return False
         return True
 
-    def _welcome(self, *viewers: _Viewer) -> None:
-        robots = {robot.name: robot.described for robot in self._robots.values()}
+    def _welcome(self, *viewers: ClientPeer) -> None:
+        robots = described_robots(self._robots)
         for viewer in viewers:
-            who = {"client": viewer.client.name, "role": viewer.client.role.value}
-            viewer.outbox.put(pack(Message("welcome", {**who, "robots": robots})))
-
-
-def _waiting(viewer: _Viewer) -> tuple[str, str]:
-    """The names under which a client's commands wait without and with the clutch."""
-    return f"{viewer.client.name} released", f"{viewer.client.name} held"
+            viewer.outbox.put(pack(welcome(viewer.who, robots, self._tabs)))
 
 
 async def _index(request: web.Request) -> web.FileResponse:

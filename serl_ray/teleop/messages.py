@@ -13,19 +13,21 @@ From a client to the hub, and on to its robot:
 
 From a robot to the hub, and on to its clients: `robot` (name, cameras, action, grippers), `frame` (its number, the
 session's state, JPEGs by camera), `state` (the session's state alone). From the hub to a client: `welcome` (its name
-and role, the robots), `refused` (a sentence), `gone` (a robot).
+and role, the robots, the tabs of the page that this hub offers), `refused` (a sentence), `gone` (a robot).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from serl_ray.teleop.events import Client, ClientRole, Command, Press, Pressed
 from serl_ray.teleop.wire import Message, WireError
 
+Tab = Literal["drive", "record", "label", "review", "fleet"]
+"""Name of a tab of the page."""
 INTERRUPT = "interrupt"
 """Kind of the message that tells a robot that the run ends."""
 LARGEST = 2**53

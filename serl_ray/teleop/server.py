@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from collections.abc import Sequence
 
 from aiohttp import web
 
 from serl_ray.teleop.events import ClientRole
 from serl_ray.teleop.hub import ROBOTS, Hub
 from serl_ray.teleop.keys import ROBOT_ROLE, HubKeys, new_root
+from serl_ray.teleop.messages import Tab
 from serl_ray.teleop.sorting import Sorter
 
 THIS_MACHINE = "127.0.0.1"
@@ -35,6 +37,7 @@ class HubServer:
         port: port to listen on; 0 for a free one.
         root: secret from which those of the roles are derived; None for a new one.
         for_robots: second address to listen on, with the same port, for robots of other machines alone; None for none.
+        tabs: tabs of the page that clients are offered, in their order.
         sorter: images that operators sort; None for none.
 
     Raises:
@@ -50,12 +53,13 @@ class HubServer:
         port: int = 0,
         root: bytes | None = None,
         for_robots: str | None = None,
+        tabs: Sequence[Tab] = ("drive", "fleet"),
         sorter: Sorter | None = None,
     ) -> None:
         self.host, self.port, self._for_robots = host, port, for_robots
         self._keys = HubKeys(root or new_root())
         self._loop = asyncio.new_event_loop()
-        self._hub = Hub(self._keys, {*LOCAL_NAMES, host}, {for_robots} if for_robots else set(), sorter)
+        self._hub = Hub(self._keys, {*LOCAL_NAMES, host}, {for_robots} if for_robots else set(), tabs, sorter)
         self._runner = web.AppRunner(self._hub.app, shutdown_timeout=1.0, access_log=None)
         self._thread = threading.Thread(target=self._loop.run_forever, name="hub", daemon=True)
         self._thread.start()

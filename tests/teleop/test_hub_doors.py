@@ -48,6 +48,11 @@ def test_every_role_comes_in_by_its_own_secret(server):
             assert client.name.startswith(role)
 
 
+def test_clients_are_told_which_tabs_the_hub_offers():
+    with closing(HubServer(tabs=("record", "label"))) as server, closing(HubClient(server.page())) as client:
+        assert client.tabs == ["record", "label"]
+
+
 @pytest.mark.parametrize(
     "first",
     [

@@ -42,6 +42,7 @@ export const HELP = [
     ["Enter", "Take control of the robot, or give it back."],
     ["Esc Esc", "Stop. Anybody may."],
     ["Y", "Re-arm after a stop, with control and with the clutch released."],
+    ["Alt 1  2 …", "The tabs. A robot is driven from its own tab alone; a stop counts in all."],
     ["?", "This help."],
   ]],
   ["Gamepad", [

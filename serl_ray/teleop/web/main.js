@@ -1,4 +1,4 @@
-// The Drive page: joins the connection, the devices and the view.
+// The page: joins the connection, the devices, the tabs and the view.
 
 import { Connection } from "./connection.js";
 import { Control } from "./control.js";
@@ -8,18 +8,21 @@ import { Gamepads } from "./gamepad.js";
 import { Keyboard } from "./keyboard.js";
 import { Model } from "./model.js";
 import { Pictures } from "./pictures.js";
-import { story } from "./story.js";
+import { Tabs } from "./tabs.js";
 import { Touch } from "./touch.js";
 import { View } from "./view.js";
+import { Watched } from "./watched.js";
 
 const TICK = 1000 / 30;
 const RENDER = 100;
-const ROBOT_KEY = "serl-ray-robot";
+// `setUp` of every tab beside Drive and Record, which are this page without more.
+const SET_UPS = [];
 
 const find = (id) => document.getElementById(id);
 const credentials = takeCredentials();
 const model = new Model();
 const view = new View();
+const tabs = new Tabs(find("tabs"), document.querySelectorAll(".tab"));
 const pictures = new Pictures(find("picture"), find("camera-name"), find("strip"));
 const url = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`;
 const connection = new Connection(url, credentials ?? {}, { changed: connectionChanged, message: received });
@@ -29,10 +32,25 @@ const gamepads = new Gamepads(handlers);
 const touch = new Touch(find("touch-clutch"), find("touch-move"), handlers);
 const driver = new Driver([new Keyboard(handlers), gamepads, touch]);
 const control = new Control(model, connection, driver, view);
+const watched = new Watched({ model, view, pictures, connection, driver, control });
 
 let hasFocus = document.hasFocus();
-// Counts what is watched, so that a picture that is drawn late is not taken for one of the next robot.
-let watching = 0;
+// Callbacks of the tabs by the kind of message that they hear.
+const listeners = {};
+
+// ---- the tabs
+
+// What a tab gets: `tabs`; `connection`, whose `send` goes to the hub; `credentials` ({secret, role} or null), for its
+// HTTP routes; `model` and `view`; `watch(name)` of a robot; `hear(kind, callback)` for the hub's messages of a kind,
+// each as {fields, arrays, jpegs}. A `welcome` is heard after
+// every connection and every change of the robots.
+const page = { tabs, connection, credentials, model, view, watch: (name) => watched.watch(name), hear };
+SET_UPS.forEach((setUp) => setUp(page));
+["drive", "record"].forEach((name) => tabs.onShow(name, () => {}, letGo));
+
+function hear(kind, callback) {
+  (listeners[kind] ??= []).push(callback);
+}
 
 // ---- what comes from the hub
 
@@ -40,103 +58,34 @@ function connectionChanged() {
   if (!connection.isReady) {
     model.client = null;
     model.robots = {};
-    forget();
+    watched.forget();
     driver.release();
   }
   render();
 }
 
-function forget() {
-  watching += 1;
-  model.forget();
-  view.clear();
-}
-
-function received({ kind, fields, jpegs }) {
+function received(message) {
+  const { kind, fields, jpegs } = message;
+  const isWatched = fields.robot === model.robot;
   if (kind === "welcome") {
     welcomed(fields);
   } else if (kind === "gone") {
-    gone(fields.robot);
+    watched.gone(fields.robot);
   } else if (kind === "refused") {
     view.tell(fields.reason, "refusal", true);
-  } else if (fields.robot === model.robot && kind === "state") {
-    stateCame(fields.state);
-  } else if (fields.robot === model.robot && kind === "frame") {
-    frameCame(fields, jpegs);
+  } else if (kind === "state" && isWatched) {
+    watched.stateCame(fields.state);
+  } else if (kind === "frame" && isWatched) {
+    watched.frameCame(fields, jpegs).then((isDrawn) => isDrawn && render());
   }
+  listeners[kind]?.forEach((callback) => callback(message));
   render();
 }
 
-function welcomed({ client, role, robots }) {
-  const before = model.robots;
-  Object.assign(model, { client, role, robots });
-  const chosen = model.robot ?? sessionStorage.getItem(ROBOT_KEY);
-  const name = chosen in robots ? chosen : (model.robot ?? Object.keys(robots).sort()[0]);
-  if (name in robots && JSON.stringify(before[name]) !== JSON.stringify(robots[name])) {
-    watch(name);
-  }
-  view.setRobots(Object.keys(robots).sort(), model.robot);
-}
-
-function gone(name) {
-  delete model.robots[name];
-  if (name === model.robot) {
-    driver.release();
-    forget();
-  }
-  view.setRobots(Object.keys(model.robots).sort(), model.robot);
-  view.tell(`${name} has left.`);
-}
-
-function watch(name) {
-  if (model.isMine && name !== model.robot) {
-    control.release();
-    control.press("release");
-  }
-  model.robot = name;
-  sessionStorage.setItem(ROBOT_KEY, name);
-  driver.release();
-  driver.setView(localStorage.getItem(`serl-ray-view-${name}`) ?? "behind");
-  pictures.setCameras(model.spec.cameras);
-  view.setRobot(model.spec);
-  forget();
-  connection.send("watch", { robot: name });
-}
-
-function stateCame(state) {
-  const before = model.state;
-  const wasMine = model.isMine;
-  model.setState(state, performance.now());
-  if (state.is_stopped) {
-    control.stopSent = null;
-  }
-  if (wasMine && !(model.isMine && state.epoch === before.epoch)) {
-    driver.release();
-  }
-  for (const { text, tone } of before ? story(before, state, model.client) : []) {
-    view.tell(text, tone, tone === "refusal" || tone === "stop");
-  }
-}
-
-async function frameCame({ frame, state, action }, jpegs) {
-  const [mine, receivedAt] = [watching, performance.now()];
-  stateCame(state);
-  model.arrived(frame, receivedAt);
-  model.actor = action.actor;
-  view.action(action, receivedAt);
-  try {
-    await pictures.draw(jpegs);
-  } catch (error) {
-    view.tell(`A picture cannot be shown: ${error.message}`, "refusal", true);
-    setTimeout(() => mine === watching && watch(model.robot), 1000);
-    return;
-  }
-  if (mine === watching) {
-    const shown = { episode: state.episode, isFirst: action.executed === null };
-    model.drawn(frame, shown, receivedAt, performance.now());
-    connection.send("displayed", { frame });
-    render();
-  }
+function welcomed({ client, role, robots, tabs: names }) {
+  Object.assign(model, { client, role });
+  watched.setRobots(robots);
+  tabs.offer(names);
 }
 
 // ---- what comes from the devices
@@ -158,7 +107,7 @@ function deviceLost() {
   view.tell("The gamepad is gone.", "refusal", true);
 }
 
-/** Whether a key may act: stop always, the others while nothing else has the keys. */
+/** Whether a key may act: stop always, the others where a robot is driven and nothing else has the keys. */
 function mayAct(event) {
   if (event.code === "Escape") {
     return true;
@@ -167,7 +116,7 @@ function mayAct(event) {
     return false;
   }
   const isHelpKey = event.key === "?" || event.code === "Slash";
-  return hasFocus && !isBusy() && (isHelpKey || !find("help").open);
+  return hasFocus && tabs.isDriven && !isBusy() && (isHelpKey || !find("help").open);
 }
 
 function isBusy() {
@@ -175,7 +124,7 @@ function isBusy() {
 }
 
 setInterval(() => {
-  gamepads.poll(hasFocus && !document.hidden && !isBusy() && !find("help").open);
+  gamepads.poll(hasFocus && tabs.isDriven && !document.hidden && !isBusy() && !find("help").open);
   driver.choose();
   control.command();
 }, TICK);
@@ -222,7 +171,7 @@ find("robot").addEventListener("focus", letGo);
 find("robot").addEventListener("change", (event) => {
   event.target.blur();
   if (event.target.value in model.robots) {
-    watch(event.target.value);
+    watched.watch(event.target.value);
   }
 });
 find("stage").addEventListener("click", () => {

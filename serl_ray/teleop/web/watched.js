@@ -1,0 +1,101 @@
+// The robot that this page watches: which one it is, what comes from it, and what is told of it.
+
+import { story } from "./story.js";
+
+const ROBOT_KEY = "serl-ray-robot";
+const SHOWN_AGAIN = 1000;
+
+export class Watched {
+  constructor({ model, view, pictures, connection, driver, control }) {
+    Object.assign(this, { model, view, pictures, connection, driver, control });
+    // Counts what is watched, so that a picture that is drawn late is not taken for one of the next robot.
+    this.watching = 0;
+  }
+
+  forget() {
+    this.watching += 1;
+    this.model.forget();
+    this.view.clear();
+  }
+
+  /** The robots that are there; one is watched, which is the one of before where it has come back. */
+  setRobots(robots) {
+    const { model, view } = this;
+    const before = model.robots;
+    model.robots = robots;
+    const chosen = model.robot ?? sessionStorage.getItem(ROBOT_KEY);
+    const name = chosen in robots ? chosen : (model.robot ?? Object.keys(robots).sort()[0]);
+    if (name in robots && JSON.stringify(before[name]) !== JSON.stringify(robots[name])) {
+      this.watch(name);
+    }
+    view.setRobots(Object.keys(robots).sort(), model.robot);
+  }
+
+  gone(name) {
+    const { model, view } = this;
+    delete model.robots[name];
+    if (name === model.robot) {
+      this.driver.release();
+      this.forget();
+    }
+    view.setRobots(Object.keys(model.robots).sort(), model.robot);
+    view.tell(`${name} has left.`);
+  }
+
+  watch(name) {
+    const { model, view, driver, control } = this;
+    if (model.isMine && name !== model.robot) {
+      control.release();
+      control.press("release");
+    }
+    model.robot = name;
+    sessionStorage.setItem(ROBOT_KEY, name);
+    driver.release();
+    driver.setView(localStorage.getItem(`serl-ray-view-${name}`) ?? "behind");
+    this.pictures.setCameras(model.spec.cameras);
+    view.setRobots(Object.keys(model.robots).sort(), name);
+    view.setRobot(model.spec);
+    this.forget();
+    this.connection.send("watch", { robot: name });
+  }
+
+  stateCame(state) {
+    const { model, view, driver, control } = this;
+    const before = model.state;
+    const wasMine = model.isMine;
+    model.setState(state, performance.now());
+    if (state.is_stopped) {
+      control.stopSent = null;
+    }
+    if (wasMine && !(model.isMine && state.epoch === before.epoch)) {
+      driver.release();
+    }
+    for (const { text, tone } of before ? story(before, state, model.client) : []) {
+      view.tell(text, tone, tone === "refusal" || tone === "stop");
+    }
+  }
+
+  /** Shows a frame; a promise of whether it has been drawn. */
+  async frameCame({ frame, state, action }, jpegs) {
+    const { model, view } = this;
+    const [mine, receivedAt] = [this.watching, performance.now()];
+    this.stateCame(state);
+    model.arrived(frame, receivedAt);
+    model.actor = action.actor;
+    view.action(action, receivedAt);
+    try {
+      await this.pictures.draw(jpegs);
+    } catch (error) {
+      view.tell(`A picture cannot be shown: ${error.message}`, "refusal", true);
+      setTimeout(() => mine === this.watching && this.watch(model.robot), SHOWN_AGAIN);
+      return false;
+    }
+    if (mine !== this.watching) {
+      return false;
+    }
+    const shown = { episode: state.episode, isFirst: action.executed === null };
+    model.drawn(frame, shown, receivedAt, performance.now());
+    this.connection.send("displayed", { frame });
+    return true;
+  }
+}

@@ -1,0 +1,52 @@
+"""The tabs of the page, in a real browser: which there are, and that a robot is driven from its own tab alone."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import pytest
+
+from serl_ray.teleop.server import HubServer
+
+pytest.importorskip("selenium")
+
+from browsers import CHROMIUM, DRIVER, OperatorsPage, chromium
+from page_robots import LiveRobot
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason="needs Chromium and its driver"),
+]
+SECTIONS = "return [...document.querySelectorAll('.tab')].filter((tab) => !tab.hidden).map((tab) => tab.dataset.tab)"
+
+
+def test_leaving_the_drive_tab_lets_go_and_only_a_stop_acts_elsewhere():
+    with closing(HubServer()) as server, closing(LiveRobot(server, "peg")), chromium() as browser:
+        page = OperatorsPage(browser, server.page())
+        page.until(lambda: page.text("who-label") == "POLICY ACTS")
+        page.take_control()
+        page.key("keyDown", "Space")
+        page.until(lambda: page.text("who-label") == "YOU DRIVE")
+        page.run("document.getElementById('tab-fleet').click()")
+        assert page.run(SECTIONS) == ["fleet"]
+        page.until(lambda: page.text("who-label") == "POLICY ACTS")
+        page.key("keyUp", "Space")
+        page.key("keyDown", "Space")
+        page.press("KeyP")
+        page.steps(5)
+        assert page.text("who-label") == "POLICY ACTS"
+        page.press("Escape")
+        page.press("Escape")
+        page.until(lambda: page.text("who-label") == "STOPPED")
+        browser.refresh()
+        page.until(lambda: page.text("who-label") == "STOPPED")
+        assert page.run(SECTIONS) == ["fleet"], "the tab is remembered"
+        page.key("keyDown", "Digit1", modifiers=1)
+        assert page.run(SECTIONS) == ["drive record"]
+
+
+def test_a_single_tab_has_no_button():
+    with closing(HubServer(tabs=("record",))) as server, closing(LiveRobot(server, "peg")), chromium() as browser:
+        page = OperatorsPage(browser, server.page())
+        page.until(lambda: page.text("who-label") == "POLICY ACTS")
+        assert page.run(SECTIONS) == ["drive record"] and page.run("return document.getElementById('tabs').hidden")
