@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from operator import truediv
 from pathlib import Path
 from statistics import median
 
 import gymnasium
 import numpy as np
-from aiohttp import ClientSession
 from psutil import Process
 from tqdm import tqdm
 
 from serl_ray.agents.sac import SACHybridAgent
+from serl_ray.benchmarks.clients import answering
 from serl_ray.benchmarks.timing import Row, print_report
 from serl_ray.data.observations import Observation
 from serl_ray.envs import make_env
 from serl_ray.evaluation.rollouts import Act
 from serl_ray.teleop.events import Command
 from serl_ray.teleop.link import Link
-from serl_ray.teleop.server import THIS_MACHINE, HubServer
+from serl_ray.teleop.server import HubServer
 from serl_ray.teleop.session import Session
-from serl_ray.teleop.wire import Message, pack, unpack
 from serl_ray.teleop.wrapper import OperatedEnv
 from serl_ray.types import ActionLayout
 from serl_ray.utils.options import Options
@@ -51,7 +48,8 @@ class Operator(Options):
     control_hz: float = 10.0
     """Steps per second to be held while the robot is driven."""
     soak_minutes: float = 0.0
-    """Minutes for which two robots and two viewers share a hub, and memory must stay flat; 0 for none."""
+    """Minutes for which two robots and two operators share a hub, while memory, sockets and threads must stay flat; 0
+    for none."""
 
     def run(self) -> None:
         """Times, and reports."""
@@ -66,23 +64,27 @@ class Operator(Options):
         print_report("operator", self.flat(), rows, self.save_dir)
 
     def _soak(self) -> Iterator[Row]:
-        """The memory of this process, in which two robots, their hub and two viewers are."""
-        layout, process = ActionLayout.from_setup(SET_UP, 7), Process()
+        """The memory, sockets and threads of two robots and their hub, while a client of its own drives each of them."""
+        layout = ActionLayout.from_setup(SET_UP, 7)
         with ExitStack() as stack:
             server = stack.enter_context(closing(HubServer()))
             envs = [
                 stack.enter_context(_operated(Session(layout), self.control_hz, 0.0, server, name))
                 for name in ("left", "right")
             ]
-            used = []
+            looks = []
             for _ in tqdm(range(max(int(60 * self.soak_minutes / SOAK_SECONDS), 2)), unit="look"):
                 ends = time.perf_counter() + SOAK_SECONDS
                 while time.perf_counter() < ends:
                     for env in envs:
                         _play(env, int(self.control_hz))
-                used.append(process.memory_info().rss / 2**20)
-        yield Row("memory of two robots and two viewers, at first", used[0], "MiB")
-        yield Row(f"memory after {self.soak_minutes:g} minutes / at first", used[-1] / used[0], "", "<= 1.05")
+                looks.append(_held_by_this_process())
+        first, last = looks[0], looks[-1]
+        yield Row("memory of two robots and their hub, at first", first["MiB"], "MiB")
+        yield Row(f"memory after {self.soak_minutes:g} minutes / at first", last["MiB"] / first["MiB"], "", "<= 1.05")
+        for name in ("sockets and files", "threads"):
+            text = f"{name} after {self.soak_minutes:g} minutes, beyond the {first[name]:g} at first"
+            yield Row(text, last[name] - first[name], "", "<= 0")
 
     def _loop(self, delay: float) -> Iterator[Row]:
         """Ages of frames when the command that answers them is there, and the rate that is held meanwhile."""
@@ -108,6 +110,15 @@ class Operator(Options):
                 watched.append(self.steps / _play(env, self.steps, agent.sample_actions))
         bare_env.close()
         return bare, watched
+
+
+def _held_by_this_process() -> dict[str, float]:
+    process = Process()
+    return {
+        "MiB": process.memory_info().rss / 2**20,
+        "sockets and files": process.num_fds(),
+        "threads": process.num_threads(),
+    }
 
 
 class _TimedSession(Session):
@@ -154,48 +165,7 @@ def _operated(
     with ExitStack() as stack:
         env = stack.enter_context(closing(OperatedEnv(_env(control_hz), session)))
         stack.enter_context(closing(Link(env, name, server.robots, env.described(1, control_hz))))
-        client = threading.Thread(target=asyncio.run, args=[_answer(server, delay, name)], name="operator", daemon=True)
-        client.start()
+        stack.enter_context(answering(server.page(), name, delay))
         while not env.is_attached():
             time.sleep(0.05)
         yield env
-
-
-async def _answer(server: HubServer, delay: float, robot: str) -> None:
-    """Watches a robot, takes control, and answers every frame by a command, until the hub is closed."""
-    network = await asyncio.start_server(lambda r, w: _forward(r, w, server.port, delay), THIS_MACHINE, 0)
-    port = network.sockets[0].getsockname()[1]
-    secret = server.page().rpartition("=")[2]
-    async with ClientSession() as http, http.ws_connect(f"http://{THIS_MACHINE}:{port}/ws") as socket:
-        await socket.send_bytes(pack(Message("hello", {"secret": secret, "role": "operator"})))
-        async for raw in socket:
-            for message in _answers(unpack(raw.data), robot):
-                await socket.send_bytes(pack(message))
-
-
-def _answers(message: Message, robot: str) -> Sequence[Message]:
-    """The client's answers to a message of the hub."""
-    fields = message.fields
-    if message.kind == "welcome":
-        return [Message("watch", {"robot": robot})] if robot in fields["robots"] else []
-    if message.kind != "frame":
-        return [Message("alive")] if message.kind == "state" else []
-    frame, epoch = fields["frame"], fields["state"]["epoch"]
-    request = Message("press", {"epoch": epoch, "frame": frame, "press": "request"})
-    device = {"epoch": epoch, "frame": frame, "clutch": False, "source": "benchmark"}
-    command = Message("command", device, {"action": np.zeros(7, np.float32)})
-    return [Message("displayed", {"frame": frame}), command if fields["state"]["holder"] else request]
-
-
-async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int, delay: float) -> None:
-    """Forwards a connection, each piece of it later by `delay` seconds."""
-    upstream_reader, upstream_writer = await asyncio.open_connection(THIS_MACHINE, port)
-    await asyncio.gather(_pipe(reader, upstream_writer, delay), _pipe(upstream_reader, writer, delay))
-
-
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float) -> None:
-    loop = asyncio.get_running_loop()
-    with suppress(ConnectionError):
-        while piece := await reader.read(2**16):
-            loop.call_later(delay, writer.write, piece)
-    loop.call_later(delay, writer.close)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from operator import truediv
 from pathlib import Path
 from statistics import median
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 
+from serl_ray.benchmarks.clients import answering
 from serl_ray.benchmarks.runs import measured, wait_until_idle
 from serl_ray.benchmarks.timing import Row, print_report
 from serl_ray.data.replay.maps import FrameEncoder
@@ -22,6 +24,7 @@ from serl_ray.runs.train import start_for
 from serl_ray.utils.options import Options
 
 INPUTS = {"state": (), "two cameras": ("image", "wrist")}
+OPERATED = {"operated": True, "operator_port": 0}
 
 
 class Rollout(Options):
@@ -44,8 +47,11 @@ class Rollout(Options):
         """Times, and reports."""
         start_for(HybridRun.of(num_workers=1))
         rows = []
-        for name, cameras in INPUTS.items():
-            bare, worker = self._rates(HybridRun.of(num_workers=1, image_keys=cameras, **PRESETS["tabletop"]))
+        runs: dict[str, dict[str, Any]] = {name: {"image_keys": cameras} for name, cameras in INPUTS.items()}
+        last = list(runs)[-1]
+        runs[f"{last}, watched by an operator"] = runs[last] | OPERATED
+        for name, options in runs.items():
+            bare, worker = self._rates(HybridRun.of(num_workers=1, **options, **PRESETS["tabletop"]))
             rows += [
                 Row(f"{name}: bare loop", median(bare), "steps/s"),
                 Row(f"{name}: one rollout worker", median(worker), "steps/s"),
@@ -62,7 +68,7 @@ class Rollout(Options):
         steps = self.steps if options.env.image_keys else 10 * self.steps
         sizes = {"steps_per_iteration": steps, "max_steps": (2 * self.repeats + 1) * steps}
         options = options.replace(training_starts=10**9, evaluate_every=0, **sizes)
-        with measured(options, self.save_dir) as algorithm:
+        with measured(options, self.save_dir) as algorithm, _watched(algorithm):
             algorithm.train()
             torch.set_num_threads(1)  # as the worker has
             act_and_step = bare_loop(algorithm)
@@ -102,9 +108,16 @@ class Rollout(Options):
             return (algorithm.env_steps - env_steps) / (time.perf_counter() - started)
 
 
+def _watched(algorithm: SERL) -> AbstractContextManager[None]:
+    """An operator who watches the robot, where the run lets one."""
+    return answering(algorithm.hub.page, "worker-1-0") if algorithm.hub else nullcontext()
+
+
 def bare_loop(algorithm: SERL) -> Callable[[], None]:
     """One step of the algorithm's env with its agent, in this process: encode, act, step."""
-    env, encoding = rollout_env(algorithm.config, worker_index=2), algorithm.options.encoding()
+    config = algorithm.config.copy(copy_frozen=False)
+    config.env_config = config.env_config | {"operators": None}
+    env, encoding = rollout_env(config, worker_index=2), algorithm.options.encoding()
     encode = FrameEncoder(**encoding) if encoding else dict
     observation, _ = env.reset(seed=0)
 

@@ -6,14 +6,13 @@ import platform
 import commands
 import pytest
 
-from serl_ray.benchmarks import learn, objectives, offline, rollout, scaling, soak, timing
+from serl_ray.benchmarks import learn, objectives, offline, operator, rollout, scaling, soak, timing
 from serl_ray.benchmarks.acting import Acting
 from serl_ray.benchmarks.kernels import Kernels
 from serl_ray.benchmarks.learn import Learn
 from serl_ray.benchmarks.learner import Learner
 from serl_ray.benchmarks.maps import Maps
 from serl_ray.benchmarks.objectives import Objectives
-from serl_ray.benchmarks.operator import Operator
 from serl_ray.benchmarks.overhead import Overhead
 from serl_ray.benchmarks.replay import Replay
 from serl_ray.data.replay.log import num_transitions
@@ -78,13 +77,15 @@ def test_a_section_leaves_its_rows(section, output, request):
     assert any(row["limit"] for row in content["rows"])
 
 
-def test_the_loop_over_an_operator_is_measured_with_delays(output):
-    Operator(save_dir=output, steps=20, repeats=1, delays=(0, 30)).run()
+def test_the_loop_over_an_operator_is_measured_with_delays(output, monkeypatch):
+    monkeypatch.setattr(operator, "SOAK_SECONDS", 0.5)
+    operator.Operator(save_dir=output, steps=20, repeats=1, delays=(0, 30), soak_minutes=0.01).run()
     rows = rows_of(output, "operator")
     assert rows["frame to command, 30 ms added each way: p50"] > 60
     assert rows["frame to command, 0 ms added each way: p50"] < rows["frame to command, 30 ms added each way: p50"]
     assert rows["watched / alone"] > 0
-    assert len(limits_of(output, "operator")) == 5
+    assert [name for name in rows if name.startswith("threads after")]
+    assert len(limits_of(output, "operator")) == 8
 
 
 def test_a_replay_row_costs_little_beside_its_frames(output):
@@ -122,7 +123,8 @@ def test_a_rollout_worker_is_measured_beside_a_bare_loop_and_a_slow_learner(shar
     rollout.Rollout(save_dir=output, steps=20, repeats=1, learner_seconds=0.2, seconds=2.0).run()
     assert [path.name for path in output.iterdir()] == ["rollout.json"]
     held = "rate held at 10 Hz, learner step 0.2 s"
-    wanted = {f"{name}: one rollout worker / bare loop" for name in ("state", "a camera")} | {held}
+    runs = ("state", "a camera", "a camera, watched by an operator")
+    wanted = {f"{name}: one rollout worker / bare loop" for name in runs} | {held}
     assert set(limits_of(output, "rollout")) == wanted
     assert 0.0 < rows_of(output, "rollout")[held] < 1.3
 
