@@ -96,7 +96,7 @@ class Expected:
         assert command.frame in self.taken
         assert self.stage.now - self.taken.get(command.frame + 1, self.stage.now) <= FRAME_SECONDS
         assert decision.intervention > 0 and decision.source == command.source
-        expected = self.session.limits.limited(command.action, self.previous, TWO_ARMS)
+        expected = self.session.limits.limited(command.motion, self.previous, TWO_ARMS)
         continuous, grippers = list(TWO_ARMS.continuous_indices), list(TWO_ARMS.gripper_indices)
         np.testing.assert_array_equal(decision.action[continuous], expected[continuous])
         for gripper, value in enumerate(decision.action[grippers]):

@@ -18,6 +18,8 @@ from serl_ray.teleop.wire import MAX_BYTES, Message, pack, unpack
 
 SECONDS = 30.0
 """Seconds after which a test that still waits has failed."""
+ROBOT = {"action_dim": 7, "arms": 1, "references": ["base"]}
+"""Description of a robot of one arm and one gripper."""
 JPEG = b"\xff\xd8\xff" + bytes(100)
 LOOP = asyncio.new_event_loop()
 threading.Thread(target=LOOP.run_forever, name="peers", daemon=True).start()
@@ -129,8 +131,14 @@ class HubClient(Peer):
         self.send("press", press=press, **{"epoch": self.state.get("epoch", 0), "frame": self.frame, **fields})
 
     def command(self, clutch: bool, action: np.ndarray, **fields: Any) -> None:
-        shown = {"epoch": self.state.get("epoch", 0), "frame": self.frame, "source": "keyboard", **fields}
-        self.send("command", {"action": action}, clutch=clutch, **shown)
+        self._command({"action": action}, clutch, fields)
+
+    def twist(self, clutch: bool, twist: np.ndarray, arm: int = 0, reference: str = "base", **fields: Any) -> None:
+        self._command({"twist": twist}, clutch, {"arm": arm, "reference": reference, **fields})
+
+    def _command(self, motion: dict[str, np.ndarray], clutch: bool, fields: dict[str, Any]) -> None:
+        shown = {"epoch": self.state.get("epoch", 0), "frame": self.frame, "source": "keyboard", "tail": False}
+        self.send("command", motion, clutch=clutch, **{**shown, **fields})
 
 
 class FakeRobot(Peer):
@@ -139,7 +147,7 @@ class FakeRobot(Peer):
     def __init__(self, address: dict[str, str], name: str = "fake", **described: Any) -> None:
         self.name = name
         super().__init__(address["url"])
-        self.send("hello", secret=address["secret"], robot=name, described={"action_dim": 7, **described})
+        self.send("hello", secret=address["secret"], robot=name, described={**ROBOT, **described})
 
     def show(self, frame: int) -> None:
         message = Message("frame", {"robot": self.name, "frame": frame, "state": {}}, jpegs={"front": JPEG})

@@ -18,7 +18,8 @@ from serl_ray.teleop.session import Session
 from serl_ray.teleop.wrapper import OperatedEnv, View
 from serl_ray.types import ActionLayout
 
-LAYOUT = ActionLayout.from_setup("single-arm-learned-gripper", 7)
+SETUP = "single-arm-learned-gripper"
+LAYOUT = ActionLayout.from_setup(SETUP, 7)
 STEP = 0.125
 """Seconds of a step."""
 POLICY = np.full(7, -0.25, np.float32)

@@ -39,7 +39,7 @@ class LiveRobot:
     def __init__(self, server: HubServer, name: str, attended: bool = False) -> None:
         guarded = Guard(EndlessEnv(cameras=("front", "wrist"), horizon=1000), None, None)
         self.env = OperatedEnv(guarded, Session(LAYOUT, attended=attended))
-        self._link = Link(self.env, name, server.robots, self.env.described(arms=1, control_hz=20.0))
+        self._link = Link(self.env, name, server.robots, self.env.described(20.0))
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()

@@ -9,6 +9,7 @@ import numpy as np
 
 from serl_ray.teleop.events import Client, ClientRole, Command, Decision, Press, Pressed, StepActor
 from serl_ray.teleop.session import Session
+from serl_ray.teleop.twists import Twist, TwistMap
 from serl_ray.types import ActionLayout
 
 ANNA, BEN = Client("anna", ClientRole.OPERATOR), Client("ben", ClientRole.OPERATOR)
@@ -28,8 +29,10 @@ PUSH = 0.25
 class Stage:
     """A session whose newest frame everybody has displayed at once."""
 
-    def __init__(self, layout: ActionLayout = LAYOUT, attended: bool = False) -> None:
-        self.session = Session(layout, attended=attended)
+    def __init__(
+        self, layout: ActionLayout = LAYOUT, attended: bool = False, twist_map: TwistMap | None = None
+    ) -> None:
+        self.session = Session(layout, attended=attended, twist_map=twist_map)
         self.policy = np.full(layout.action_dim, -0.75, np.float32)
         self.push = np.zeros(layout.action_dim, np.float32)
         self.push[0] = PUSH
@@ -56,7 +59,7 @@ class Stage:
         client: Client = ANNA,
         epoch: int | None = None,
         frame: int | None = None,
-        action: np.ndarray | None = None,
+        action: Twist | np.ndarray | None = None,
     ) -> None:
         epoch = self.epoch if epoch is None else epoch
         frame = self.frame if frame is None else frame

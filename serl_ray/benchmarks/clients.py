@@ -12,6 +12,7 @@ import numpy as np
 from aiohttp import ClientConnectionError, ClientSession
 
 from serl_ray.teleop.server import THIS_MACHINE
+from serl_ray.teleop.twists import TWIST_DIM, Reference
 from serl_ray.teleop.wire import Message, pack, unpack
 
 
@@ -63,8 +64,9 @@ def _answers(message: Message, robot: str, role: str) -> Sequence[Message]:
     if role == "viewer":
         return [displayed, Message("alive")]
     request = Message("press", {"epoch": epoch, "frame": frame, "press": "request"})
-    device = {"epoch": epoch, "frame": frame, "clutch": False, "source": "benchmark"}
-    command = Message("command", device, {"action": np.zeros(7, np.float32)})
+    device = {"epoch": epoch, "frame": frame, "clutch": False, "source": "benchmark", "tail": False}
+    twist = {"arm": 0, "reference": Reference.BASE.value}
+    command = Message("command", device | twist, {"twist": np.zeros(TWIST_DIM, np.float32)})
     return [displayed, command if fields["state"]["holder"] else request]
 
 

@@ -164,7 +164,7 @@ def _operated(
     """An env with an operator behind a network that adds `delay` seconds in each direction."""
     with ExitStack() as stack:
         env = stack.enter_context(closing(OperatedEnv(_env(control_hz), session)))
-        stack.enter_context(closing(Link(env, name, server.robots, env.described(1, control_hz))))
+        stack.enter_context(closing(Link(env, name, server.robots, env.described(control_hz))))
         stack.enter_context(answering(server.page(), name, delay))
         while not env.is_attached():
             time.sleep(0.05)

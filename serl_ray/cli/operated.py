@@ -9,6 +9,7 @@ from serl_ray.teleop.limits import Limits
 from serl_ray.teleop.link import Link
 from serl_ray.teleop.server import HubServer, how_to_reach
 from serl_ray.teleop.session import Session
+from serl_ray.teleop.twists import TwistMap
 from serl_ray.teleop.wrapper import OperatedEnv
 from serl_ray.types import ActionLayout
 
@@ -33,10 +34,10 @@ class DrivenEnv(OperatedEnv):
         actions = env.action_space.shape
         assert actions is not None
         layout = ActionLayout.from_setup(setup_mode, actions[0])
-        super().__init__(env, Session(layout, Limits(hub.motion_norm, hub.motion_slew), has_policy=False))
+        limits, twist_map = Limits(hub.motion_norm, hub.motion_slew), TwistMap.from_env(env, layout, setup_mode)
+        super().__init__(env, Session(layout, limits, has_policy=False, twist_map=twist_map))
         self._server = HubServer(hub.operator_host, hub.operator_port, tabs=("drive",))
-        described = self.described(arms=2 if setup_mode.startswith("dual") else 1, control_hz=control_hz)
-        self._link = Link(self, name, self._server.robots, described)
+        self._link = Link(self, name, self._server.robots, self.described(control_hz))
         print(how_to_reach(self._server.page(), self._server.port), flush=True)
 
     def close(self) -> None:

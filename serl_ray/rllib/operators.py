@@ -21,6 +21,7 @@ from serl_ray.teleop.limits import Limits
 from serl_ray.teleop.link import Link
 from serl_ray.teleop.server import THIS_MACHINE, HubServer
 from serl_ray.teleop.session import Session
+from serl_ray.teleop.twists import TwistMap
 from serl_ray.teleop.wrapper import OperatedEnv
 from serl_ray.types import ActionLayout
 
@@ -76,13 +77,14 @@ def start_hub(name: str, options: OperatorOptions) -> HubOfRun:
 
 def operated_env(env: gymnasium.Env, layout: ActionLayout, settings: Mapping[str, Any]) -> OperatedEnv:
     """A guarded env with the run's operators; `settings` are those of `operator_settings`."""
-    session = Session(layout, Limits(settings["motion_norm"], settings["motion_slew"]), settings["attended"])
-    return OperatedEnv(env, session)
+    limits = Limits(settings["motion_norm"], settings["motion_slew"])
+    twist_map = TwistMap.from_env(env, layout, settings["setup_mode"])
+    return OperatedEnv(env, Session(layout, limits, settings["attended"], twist_map=twist_map))
 
 
 def link(operated: OperatedEnv, robot: str, settings: Mapping[str, Any]) -> Link:
     """The link of an env to the run's hub, wherever that is at the moment."""
-    described = operated.described(settings["arms"], settings["control_hz"])
+    described = operated.described(settings["control_hz"])
     return Link(operated, robot, partial(_address, settings["hub"]), described)
 
 
@@ -99,7 +101,7 @@ def operator_settings(hub: str, options: OperatorOptions, setup_mode: str, contr
     """The part of a worker's `env_config` that is about operators."""
     return {
         "hub": hub,
-        "arms": 2 if setup_mode.startswith("dual") else 1,
+        "setup_mode": setup_mode,
         "control_hz": control_hz,
         "attended": options.attended,
         "motion_norm": options.motion_norm,

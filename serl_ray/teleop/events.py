@@ -7,6 +7,8 @@ from enum import StrEnum
 
 import numpy as np
 
+from serl_ray.teleop.twists import Twist
+
 
 class ClientRole(StrEnum):
     """The rights of a client of the hub."""
@@ -65,16 +67,19 @@ class Command:
         epoch: number of the lease of control under which it is sent.
         frame: number of the newest frame that the client has displayed.
         clutch: whether the dead-man's switch is held.
-        action: action (A + G,) in [-1, 1]; its gripper dimensions are not used, since grippers are pressed.
+        motion: a twist of one arm, or the action (A + G,) in [-1, 1] of a device that knows the robot, such as a leader
+            arm; an action's gripper dimensions are not used, since grippers are pressed.
         source: kind of device, such as `keyboard`.
+        tail: whether the device has no clutch of its own and is at rest, so that the intervention may be over.
     """
 
     client: Client
     epoch: int
     frame: int
     clutch: bool
-    action: np.ndarray
+    motion: Twist | np.ndarray
     source: str
+    tail: bool = False
 
 
 @dataclass(frozen=True)

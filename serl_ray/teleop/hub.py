@@ -172,7 +172,7 @@ class Hub:
                 fields_of(message, frame=is_whole)
                 viewer.outbox.credit()
             case "command" if robot := self._robots.get(viewer.robot):
-                command_of(message, viewer.client, robot.action_dim)
+                command_of(message, viewer.client, robot.described)
                 self._relay(viewer, message)
             case "press" if viewer.robot in self._robots:
                 pressed_of(message, viewer.client)

@@ -16,9 +16,11 @@ class Intervention:
         command: newest command of the person.
         received: when it came.
         sighted: when the newest command came that was about a frame not yet outdated.
+        fault: the reason for which no action could be made of a twist, as it was told last.
     """
 
     number: int
     command: Command
     received: float
     sighted: float
+    fault: str = ""

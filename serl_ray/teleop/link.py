@@ -169,7 +169,7 @@ class Link:
         with env.changed:
             match message.kind:
                 case "command":
-                    session.command(command_of(message, client, session.layout.action_dim), now())
+                    session.command(command_of(message, client, self._described), now())
                 case "alive":
                     session.alive(client, now())
                 case "left":

@@ -7,13 +7,15 @@ From a client to the hub, and on to its robot:
 | `hello` | `secret`, `role` | |
 | `watch` | `robot` | |
 | `displayed` | `frame` | |
-| `command` | `epoch`, `frame`, `clutch`, `source` | `action` (A + G,) float32 |
+| `command` | `epoch`, `frame`, `clutch`, `source`, `tail` | `action` (A + G,) float32 |
+| or | the same, `arm`, `reference` | `twist` (6,) float32 |
 | `press` | `epoch`, `frame`, `press`, and for a gripper `gripper`, `direction` | |
 | `alive` | | |
 
-From a robot to the hub, and on to its clients: `robot` (name, cameras, action, grippers), `frame` (its number, the
-session's state, JPEGs by camera), `state` (the session's state alone). From the hub to a client: `welcome` (its name
-and role, the robots, the tabs of the page that this hub offers), `refused` (a sentence), `gone` (a robot).
+`tail` is true where a device without a clutch is at rest. From a robot to the hub, and on to its clients: `robot` (its
+name, cameras, action, grippers, arms, references), `frame` (its number, the session's state, JPEGs by camera), `state`
+(the session's state alone). From the hub to a client: `welcome` (its name and role, the robots, the tabs of the page
+that this hub offers), `refused` (a sentence), `gone` (a robot).
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Any, Literal
 import numpy as np
 
 from serl_ray.teleop.events import Client, ClientRole, Command, Press, Pressed
+from serl_ray.teleop.twists import TWIST_DIM, Reference, Twist
 from serl_ray.teleop.wire import Message, WireError
 
 Tab = Literal["drive", "record", "label", "review", "fleet"]
@@ -38,24 +41,48 @@ ROBOT_HEARTBEAT_SECONDS = 6.0
 robot's process may be busy for as long in a step."""
 
 
-def command_of(message: Message, client: Client, action_dim: int) -> Command:
-    """The command in a `command` message, whose action has `action_dim` numbers.
+def command_of(message: Message, client: Client, described: Mapping[str, Any]) -> Command:
+    """The command in a `command` message for a robot of this description, which fulfils `is_robot`.
 
     Raises:
         WireError: a field is missing, of another type, or out of range.
     """
-    fields = fields_of(message, epoch=is_whole, frame=is_whole, clutch=is_bool, source=is_text)
-    if message.arrays.keys() != {"action"} or message.jpegs:
-        raise WireError(f"A command has the blobs {[*message.arrays, *message.jpegs]!r:.200}; it has one, `action`.")
-    action = message.arrays["action"]
-    if action.dtype != np.float32 or action.shape != (action_dim,):
+    checks: dict[str, Callable[[Any], bool]] = {
+        "epoch": is_whole,
+        "frame": is_whole,
+        "clutch": is_bool,
+        "source": is_text,
+        "tail": is_bool,
+    }
+    is_twist = "twist" in message.arrays
+    if is_twist:
+        checks |= {"arm": is_whole, "reference": is_reference}
+    fields = fields_of(message, **checks)
+    if message.arrays.keys() != {"twist" if is_twist else "action"} or message.jpegs:
+        blobs = [*message.arrays, *message.jpegs]
+        raise WireError(f"A command has the blobs {blobs!r:.200}; it has one, `twist` or `action`.")
+    if not is_twist:
+        return Command(client=client, motion=_numbers(message, "action", described["action_dim"]), **fields)
+    numbers = _numbers(message, "twist", TWIST_DIM)
+    arm, reference = fields.pop("arm"), Reference(fields.pop("reference"))
+    if arm >= described["arms"]:
+        raise WireError(f"A twist is for arm {arm}; this robot has {described['arms']}, counted from 0.")
+    if reference not in described["references"]:
+        raise WireError(f"A twist is of the frame {reference.value!r}; this robot knows {described['references']}.")
+    return Command(client=client, motion=Twist(numbers, arm, reference), **fields)
+
+
+def _numbers(message: Message, name: str, count: int) -> np.ndarray:
+    """An array of a message, which must have `count` numbers in [-1, 1]."""
+    array = message.arrays[name]
+    if array.dtype != np.float32 or array.shape != (count,):
         raise WireError(
-            f"The action of a command is {action.dtype} of shape {action.shape}; this robot's is float32 of shape "
-            f"({action_dim},)."
+            f"The {name} of a command is {array.dtype} of shape {array.shape}; this robot's is float32 of shape "
+            f"({count},)."
         )
-    if not np.abs(action).max(initial=0.0) <= 1.0:  # also where one is NaN, in a message that was never packed
-        raise WireError("The action of a command has numbers beyond -1 and 1.")
-    return Command(client=client, action=action, **fields)
+    if not np.abs(array).max(initial=0.0) <= 1.0:  # also where one is NaN, in a message that was never packed
+        raise WireError(f"The {name} of a command has numbers beyond -1 and 1.")
+    return array
 
 
 def pressed_of(message: Message, client: Client) -> Pressed:
@@ -108,6 +135,11 @@ def is_direction(value: Any) -> bool:
     return type(value) is int and value in (-1, 1)
 
 
+def is_reference(value: Any) -> bool:
+    """True for the name of a frame of reference."""
+    return isinstance(value, str) and value in {reference.value for reference in Reference}
+
+
 def is_role(value: Any) -> bool:
     """True for the role of a client."""
     return isinstance(value, str) and value in {role.value for role in ClientRole}
@@ -115,7 +147,10 @@ def is_role(value: Any) -> bool:
 
 def is_robot(value: Any) -> bool:
     """True for the description of a robot, by which the commands for it are checked."""
-    return isinstance(value, dict) and is_whole(value.get("action_dim"))
+    if not isinstance(value, dict) or not is_whole(value.get("action_dim")) or not is_whole(value.get("arms")):
+        return False
+    references = value.get("references")
+    return value["arms"] > 0 and isinstance(references, list) and all(map(is_reference, references))
 
 
 def is_press(value: Any) -> bool:

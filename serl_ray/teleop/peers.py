@@ -18,10 +18,6 @@ class RobotPeer:
         self.name, self.described, self.outbox = name, described, outbox
         self.frame: bytes | None = None
 
-    @property
-    def action_dim(self) -> int:
-        return int(self.described["action_dim"])
-
 
 class ClientPeer:
     """A client that is connected, and the name of the robot that it watches; empty for none."""

@@ -6,7 +6,6 @@ It has neither sockets nor a clock: every call is given the time, in seconds of 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,10 +23,11 @@ from serl_ray.teleop.events import (
     Pressed,
     StepActor,
 )
-from serl_ray.teleop.grips import Grips
 from serl_ray.teleop.intervention import Intervention
 from serl_ray.teleop.lease import LEASE_SECONDS, Lease
 from serl_ray.teleop.limits import Limits
+from serl_ray.teleop.motion import PersonMotion
+from serl_ray.teleop.twists import TwistError, TwistMap
 from serl_ray.types import ActionLayout
 
 COMMAND_SECONDS = 0.25
@@ -51,6 +51,7 @@ class Session:
         limits: limits of a person's motion.
         attended: whether the robot takes steps only while an operator is there.
         has_policy: whether a policy acts where no person does; otherwise no steps are taken then, as in a recording.
+        twist_map: makes actions of twists; by default the twist of a robot of one arm is the action.
 
     Attributes:
         lease: control of the robot.
@@ -63,10 +64,16 @@ class Session:
     """
 
     def __init__(
-        self, layout: ActionLayout, limits: Limits | None = None, attended: bool = False, has_policy: bool = True
+        self,
+        layout: ActionLayout,
+        limits: Limits | None = None,
+        attended: bool = False,
+        has_policy: bool = True,
+        twist_map: TwistMap | None = None,
     ) -> None:
         self.layout, self.limits = layout, limits or Limits()
         self.attended, self.has_policy = attended, has_policy
+        self.twist_map = twist_map or TwistMap(layout)
         self.lease, self.episodes = Lease(), SessionEpisodes()
         self.is_stopped = self.is_paused = False
         self.counts: Counter[str] = Counter()
@@ -77,8 +84,7 @@ class Session:
         self._intervention: Intervention | None = None
         self._armed_epoch: int | None = None
         self._held_epoch: int | None = None
-        self._grips = Grips(layout)
-        self._previous = np.zeros(layout.action_dim, np.float32)
+        self._motion = PersonMotion(self.limits, self.twist_map)
 
     def is_attached(self, now: float) -> bool:
         """True while somebody is there who may act on the robot."""
@@ -113,13 +119,12 @@ class Session:
             return Decision(StepActor.NOBODY, source=StepActor.NOBODY)
         if self._intervention is None:
             return self._decided(StepActor.POLICY, policy_action)
-        if self._is_interrupted(self._intervention, now):
+        command, action = self._intervention.command, self._person_action(self._intervention, now)
+        if action is None:
             self.counts["holds"] += 1
             return self._decided(StepActor.HOLD, np.zeros(self.layout.action_dim, np.float32))
-        command = self._intervention.command
         self.loop_ages.append(now - self.episodes.taken(command.frame))
-        self._previous = self._person_action(command, now)
-        return Decision(StepActor.PERSON, self._previous, self._intervention.number, command.source)
+        return Decision(StepActor.PERSON, action, self._intervention.number, command.source)
 
     def executed(self, done: bool, now: float) -> None:
         """The step of the last decision has been executed; `done` where the env has ended its episode with it."""
@@ -208,8 +213,23 @@ class Session:
         else:
             self.counts["takeovers"] += 1
             self._intervention = Intervention(self.episodes.next_intervention(), command, now, now)
-            self._previous = np.zeros_like(self._previous)
-            self._grips.clear()  # those of the intervention before it, which may be somebody else's
+            self._motion.rest()
+            self._motion.grips.clear()  # those of the intervention before it, which may be somebody else's
+
+    def _person_action(self, intervention: Intervention, now: float) -> np.ndarray | None:
+        """The action (A + G,) of the person's newest command; None where the robot holds instead."""
+        if self._is_interrupted(intervention, now):
+            return None
+        try:
+            action, expired = self._motion.action(intervention.command.motion, now)
+        except TwistError as error:
+            if intervention.fault != str(error):  # once, and not in every step
+                intervention.fault = str(error)
+                self._refuse("motion", intervention.fault)
+            return None
+        if expired:
+            self._refuse(Press.GRIPPER, f"{expired} came too late")
+        return action
 
     def _is_interrupted(self, intervention: Intervention, now: float) -> bool:
         """True if the person's newest command may not move the robot: it is old, about an old frame, or the person has
@@ -224,20 +244,13 @@ class Session:
 
     def _decided(self, actor: StepActor, action: np.ndarray) -> Decision:
         """A step in which no person acts."""
-        self._previous = np.zeros_like(self._previous)
+        self._motion.rest()
         return Decision(actor, action, source=actor)
-
-    def _person_action(self, command: Command, now: float) -> np.ndarray:
-        """The person's action within the limits; each gripper takes its next press, or holds."""
-        action = self.limits.limited(command.action, self._previous, self.layout)
-        if expired := self._grips.put_into(action, now):
-            self._refuse(Press.GRIPPER, f"{expired} came too late")
-        return action
 
     def _grip(self, pressed: Pressed, now: float) -> None:
         if self._intervention is None or self._intervention.command.epoch != pressed.epoch:
             self._refuse(pressed.press, "the clutch is not held")
-        elif not self._grips.add(pressed.gripper, pressed.direction, now):
+        elif not self._motion.grips.add(pressed.gripper, pressed.direction, now):
             self._refuse(pressed.press, f"there are {self.layout.num_grippers} grippers, which close (-1) and open (1)")
 
     def _label(self, ending: Ending, pressed: Pressed, now: float) -> None:
@@ -248,29 +261,20 @@ class Session:
 
     def _act(self, press: Press) -> None:
         """The presses of a holder that are about motion."""
-        actions: dict[Press, Callable[[], None]] = {
-            Press.RELEASE: self._release,
-            Press.PAUSE: self._pause,
-            Press.RESUME: self._resume,
-            Press.REARM: self._rearm,
-            Press.RESET: self._reset,
-        }
-        actions[press]()
-
-    def _release(self) -> None:
-        self.counts["hand-backs"] += self._intervention is not None
-        self._end_intervention()
-        self.lease.release()
-
-    def _pause(self) -> None:
-        self.is_paused = True
-        self._end_intervention()
-
-    def _resume(self) -> None:
-        self.is_paused = False
-
-    def _reset(self) -> None:
-        self.episodes.end(Ending.RESET)
+        match press:
+            case Press.RELEASE:
+                self.counts["hand-backs"] += self._intervention is not None
+                self._end_intervention()
+                self.lease.release()
+            case Press.PAUSE:
+                self.is_paused = True
+                self._end_intervention()
+            case Press.RESUME:
+                self.is_paused = False
+            case Press.RESET:
+                self.episodes.end(Ending.RESET)
+            case Press.REARM:
+                self._rearm()
 
     def _stop(self) -> None:
         self.counts["stops"] += not self.is_stopped
@@ -286,7 +290,7 @@ class Session:
 
     def _end_intervention(self) -> None:
         self._intervention, self._armed_epoch = None, None
-        self._grips.clear()
+        self._motion.grips.clear()
 
     def _refuse(self, press: str, reason: str) -> None:
         self.counts["refused"] += 1

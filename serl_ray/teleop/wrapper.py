@@ -230,14 +230,15 @@ class OperatedEnv(gymnasium.Wrapper):
             self.session.episodes.showed(frame, self.clock())
             self.changed.notify_all()
 
-    def described(self, arms: int, control_hz: float | None) -> dict[str, Any]:
-        """The robot in JSON, for the page: its action of `action_dim` numbers, its cameras and its rate in Hz."""
-        layout = self.session.layout
+    def described(self, control_hz: float | None) -> dict[str, Any]:
+        """The robot in JSON, for clients: its action of `action_dim` numbers, its cameras and its rate in Hz."""
+        layout, twist_map = self.session.layout, self.session.twist_map
         return {
             "action_dim": layout.action_dim,
             "grippers": list(layout.gripper_indices),
             "cameras": self._cameras(),
-            "arms": arms,
+            "arms": twist_map.arms,
+            "references": [reference.value for reference in twist_map.references],
             "control_hz": control_hz,
         }
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing, suppress
 
 import numpy as np
 import pytest
-from hub_peers import FakeRobot, HubClient, Peer, until
+from hub_peers import ROBOT, FakeRobot, HubClient, Peer, until
 
 from serl_ray.teleop import hub
 from serl_ray.teleop.events import ClientRole
@@ -103,7 +103,8 @@ def blobs(**arrays):
     return {name: np.zeros(size, np.uint8) for name, size in arrays.items()}
 
 
-COMMAND = {"epoch": 1, "frame": 1, "clutch": True, "source": "keyboard"}
+COMMAND = {"epoch": 1, "frame": 1, "clutch": True, "source": "keyboard", "tail": False}
+TWIST = {**COMMAND, "arm": 0, "reference": "base"}
 MALFORMED = {
     "no message": b"",
     "no header": b"garbage that is no message",
@@ -120,6 +121,8 @@ MALFORMED = {
     "a command for another robot": pack(Message("command", COMMAND, {"action": np.zeros(6, np.float32)})),
     "a command in doubles": pack(Message("command", COMMAND, {"action": np.zeros(7)})),
     "a command that is too large": pack(Message("command", COMMAND, {"action": ACTION + 1.5})),
+    "a twist of an arm that is not there": pack(Message("command", {**TWIST, "arm": 1}, {"twist": ACTION[:6]})),
+    "a twist of seven numbers": pack(Message("command", TWIST, {"twist": ACTION})),
     "a command in another's name": pack(Message("command", {**COMMAND, "client": "operator-1"}, {"action": ACTION})),
     "names of blobs that are long": pack(Message("command", COMMAND, {f"{i}" + "🙂" * 1000: ACTION for i in range(5)})),
     "an unknown key": pack(Message("press", {"epoch": 1, "frame": 1, "press": "jump"})),
@@ -167,7 +170,7 @@ def test_clients_hear_that_a_robot_has_gone_and_see_it_again_when_it_is_back(cli
     client.press("stop")
     assert "not connected" in client.next("refused").fields["reason"]
     again = join(FakeRobot, server.robots(), cameras=["front"])
-    assert client.next("welcome").fields["robots"] == {"fake": {"action_dim": 7, "cameras": ["front"]}}
+    assert client.next("welcome").fields["robots"] == {"fake": {**ROBOT, "cameras": ["front"]}}
     still_lives(client, again)
 
 
@@ -201,10 +204,10 @@ DEEP = {"a": [[]]}
     ("described", "code"),
     [
         ("text", 4401),
-        ({"action_dim": "7"}, 4401),
-        ({"action_dim": -1}, 4401),
-        ({"action_dim": 7, "deep": DEEP}, 4413),
-        ({"action_dim": 7, "long": "a" * 65_300}, 4413),
+        ({**ROBOT, "action_dim": "7"}, 4401),
+        ({**ROBOT, "action_dim": -1}, 4401),
+        ({**ROBOT, "deep": DEEP}, 4413),
+        ({**ROBOT, "long": "a" * 65_300}, 4413),
     ],
 )
 def test_a_robot_with_a_bad_description_is_sent_away_and_clients_come_in_all_the_same(server, join, described, code):
@@ -232,5 +235,5 @@ def test_a_robot_that_comes_after_the_end_of_the_run_hears_of_it(client, server,
 def test_names_of_robots_are_short(server, join):
     address = server.robots()
     robot = join(Peer, address["url"])
-    robot.send("hello", secret=address["secret"], robot="a" * (MAX_TEXT + 1), described={"action_dim": 7})
+    robot.send("hello", secret=address["secret"], robot="a" * (MAX_TEXT + 1), described=ROBOT)
     assert robot.close_code() == 4401

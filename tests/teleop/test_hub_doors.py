@@ -8,7 +8,7 @@ from contextlib import closing
 
 import aiohttp
 import pytest
-from hub_peers import FakeRobot, HubClient, Peer
+from hub_peers import ROBOT, FakeRobot, HubClient, Peer
 
 from serl_ray.teleop import hub
 from serl_ray.teleop.events import ClientRole
@@ -17,7 +17,7 @@ from serl_ray.teleop.throttle import TRIES, TRIES_SECONDS, Throttle
 from serl_ray.teleop.wire import Message, pack
 
 CLIENTS, ROBOTS = "/ws", "/robot"
-ROBOT_ROLE = {"robot": "r", "described": {"action_dim": 7}}
+ROBOT_ROLE = {"robot": "r", "described": ROBOT}
 
 
 @pytest.fixture

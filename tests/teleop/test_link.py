@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 
 import numpy as np
 import pytest
-from hub_peers import SECONDS, HubClient, until
+from hub_peers import ROBOT, SECONDS, HubClient, until
 from operated_robots import POLICY, PUSHED, Background, Robot
 
 from serl_ray.data.episodes import HELD_ACTION
@@ -54,7 +54,7 @@ def join(server, linked):
 
 
 def link_of(robot, server):
-    return Link(robot.env, "robot", server.robots, {"action_dim": 7})
+    return Link(robot.env, "robot", server.robots, ROBOT)
 
 
 def seen(client, robot):
@@ -189,7 +189,7 @@ def test_a_link_ends_at_once_also_where_there_is_no_hub(robot):
         tried.set()
         raise ConnectionError("There is no hub.")
 
-    link = Link(robot.env, "lonely", address, {"action_dim": 7})
+    link = Link(robot.env, "lonely", address, ROBOT)
     tried.wait()
     link.close()
     assert "link of lonely" not in {thread.name for thread in threading.enumerate()}
@@ -203,12 +203,12 @@ def test_a_link_that_fails_says_so_and_begins_anew(robot, server, caplog):
             raise faults.pop()
         return server.robots()
 
-    with closing(Link(robot.env, "robot", address, {"action_dim": 7})), closing(HubClient(server.page())) as client:
+    with closing(Link(robot.env, "robot", address, ROBOT)), closing(HubClient(server.page())) as client:
         while "robot" not in client.robots:
             client.robots = client.next("welcome").fields["robots"]
     assert "a fault of ours" in caplog.text
 
 
 def test_a_robot_that_is_refused_is_told_of(robot, server, caplog):
-    with closing(Link(robot.env, "robot", lambda: {**server.robots(), "secret": "0" * 64}, {"action_dim": 7})):
+    with closing(Link(robot.env, "robot", lambda: {**server.robots(), "secret": "0" * 64}, ROBOT)):
         until(lambda: "wrong secret" in caplog.text)

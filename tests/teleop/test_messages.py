@@ -15,14 +15,21 @@ from stage import ANNA
 
 from serl_ray.teleop.events import ClientRole, Command, Press, Pressed
 from serl_ray.teleop.messages import LARGEST, MAX_TEXT, command_of, fields_of, is_bool, is_robot, is_role, pressed_of
+from serl_ray.teleop.twists import TWIST_DIM, Reference
 from serl_ray.teleop.wire import Message, WireError, pack, unpack
 
 COUNTS = st.integers(0, LARGEST)
 COMMAND = Message(
     "command",
-    {"epoch": 3, "frame": 41, "clutch": True, "source": "keyboard"},
+    {"epoch": 3, "frame": 41, "clutch": True, "source": "keyboard", "tail": False},
     {"action": np.array([0.5, -1.0, 1.0], np.float32)},
 )
+TWIST = Message(
+    "command",
+    {**COMMAND.fields, "arm": 1, "reference": "tool"},
+    {"twist": np.array([0.5, -1.0, 1.0, 0.0, 0.25, -0.125], np.float32)},
+)
+ROBOT = {"action_dim": 3, "arms": 2, "references": ["base", "tool"]}
 PRESS = Message("press", {"epoch": 3, "frame": 41, "press": "success"})
 GRIP = Message("press", {"epoch": 3, "frame": 41, "press": "gripper", "gripper": 1, "direction": -1})
 COUNT_FAULTS = [-1, LARGEST + 1, 1.0, True, None, "1", [1], {"a": 1}]
@@ -30,8 +37,10 @@ WRONG = {
     "epoch": COUNT_FAULTS,
     "frame": COUNT_FAULTS,
     "clutch": [0, 1, None, "true", [True], {}],
+    "tail": [0, 1, None, "false", [False], {}],
     "source": ["", "a" * (MAX_TEXT + 1), "a\nb", "\x1b[31m", "\ud800", 1, None, ["keyboard"]],
 }
+WRONG_TWIST = {"arm": COUNT_FAULTS, "reference": ["", "BASE", "camera", 1, None, True, ["base"], {"base": 1}]}
 WRONG_PRESS = {
     "epoch": COUNT_FAULTS,
     "frame": COUNT_FAULTS,
@@ -56,16 +65,33 @@ def without(message: Message, name: str) -> Message:
     epoch=COUNTS,
     frame=COUNTS,
     clutch=st.booleans(),
+    tail=st.booleans(),
     source=st.text("abc é🙂-_", min_size=1, max_size=MAX_TEXT),
     action=nps.arrays(np.float32, st.integers(1, 14), elements=st.floats(-1, 1, width=32)),
 )
 @fuzz(60)
-def test_a_command_comes_back(epoch, frame, clutch, source, action):
-    fields = {"epoch": epoch, "frame": frame, "clutch": clutch, "source": source}
-    command = command_of(unpack(pack(Message("command", fields, {"action": action}))), ANNA, len(action))
+def test_a_command_comes_back(epoch, frame, clutch, tail, source, action):
+    fields = {"epoch": epoch, "frame": frame, "clutch": clutch, "source": source, "tail": tail}
+    command = command_of(
+        unpack(pack(Message("command", fields, {"action": action}))), ANNA, ROBOT | {"action_dim": len(action)}
+    )
     assert isinstance(command, Command) and command.client == ANNA
     assert {name: getattr(command, name) for name in fields} == fields
-    assert command.action.dtype == np.float32 and command.action.tobytes() == action.tobytes()
+    assert command.motion.dtype == np.float32 and command.motion.tobytes() == action.tobytes()
+
+
+@given(
+    twist=nps.arrays(np.float32, TWIST_DIM, elements=st.floats(-1, 1, width=32)),
+    arm=st.integers(0, 1),
+    reference=st.sampled_from(Reference),
+)
+@fuzz(60)
+def test_a_twist_comes_back(twist, arm, reference):
+    message = Message("command", {**TWIST.fields, "arm": arm, "reference": reference.value}, {"twist": twist})
+    command = command_of(unpack(pack(message)), ANNA, ROBOT)
+    assert (command.motion.arm, command.motion.reference) == (arm, reference)
+    assert isinstance(command.motion.reference, Reference)
+    assert command.motion.numbers.dtype == np.float32 and command.motion.numbers.tobytes() == twist.tobytes()
 
 
 @given(epoch=COUNTS, frame=COUNTS, press=st.sampled_from(Press), gripper=COUNTS, direction=st.sampled_from([-1, 1]))
@@ -81,7 +107,7 @@ def test_a_press_comes_back(epoch, frame, press, gripper, direction):
 @pytest.mark.parametrize(("name", "value"), cases(WRONG))
 def test_a_wrong_field_of_a_command_is_named(name, value):
     with pytest.raises(WireError, match=f"'{name}' of a 'command' message is"):
-        command_of(changed(COMMAND, **{name: value}), ANNA, 3)
+        command_of(changed(COMMAND, **{name: value}), ANNA, ROBOT)
 
 
 @pytest.mark.parametrize(("name", "value"), cases(WRONG_PRESS))
@@ -96,10 +122,33 @@ def test_a_wrong_field_of_a_grip_is_named(name, value):
         pressed_of(changed(GRIP, **{name: value}), ANNA)
 
 
-@pytest.mark.parametrize("name", COMMAND.fields)
-def test_a_command_without_a_field_is_refused(name):
+@pytest.mark.parametrize("message", [COMMAND, TWIST], ids=["action", "twist"])
+@pytest.mark.parametrize("name", TWIST.fields)
+def test_a_command_without_a_field_is_refused(message, name):
+    if name not in message.fields:
+        command_of(message, ANNA, ROBOT)
+        return
     with pytest.raises(WireError, match="has the fields"):
-        command_of(without(COMMAND, name), ANNA, 3)
+        command_of(without(message, name), ANNA, ROBOT)
+
+
+@pytest.mark.parametrize(("name", "value"), cases(WRONG_TWIST))
+def test_a_wrong_field_of_a_twist_is_named(name, value):
+    with pytest.raises(WireError, match=f"'{name}' of a 'command' message is"):
+        command_of(changed(TWIST, **{name: value}), ANNA, ROBOT)
+
+
+def test_a_twist_is_of_an_arm_and_a_frame_that_the_robot_has():
+    with pytest.raises(WireError, match="A twist is for arm 1; this robot has 1,"):
+        command_of(TWIST, ANNA, ROBOT | {"arms": 1})
+    with pytest.raises(WireError, match=r"A twist is of the frame 'tool'; this robot knows \['base'\]"):
+        command_of(TWIST, ANNA, ROBOT | {"references": ["base"]})
+
+
+@pytest.mark.parametrize("twist", [np.zeros(5, np.float32), np.zeros(7, np.float32), np.zeros(6), np.full(6, 2.0)])
+def test_a_twist_of_another_form_is_refused(twist):
+    with pytest.raises(WireError, match="The twist of a command"):
+        command_of(replace(TWIST, arrays={"twist": twist}), ANNA, ROBOT)
 
 
 @pytest.mark.parametrize("name", GRIP.fields)
@@ -111,7 +160,7 @@ def test_a_press_without_a_field_is_refused(name):
 @pytest.mark.parametrize("more", [{"client": "ben"}, {"gripper": 0}, {"gripper": 0, "direction": 1}, {"": None}])
 def test_a_field_that_is_not_known_is_refused(more):
     with pytest.raises(WireError, match="has the fields"):
-        command_of(changed(COMMAND, **more), ANNA, 3)
+        command_of(changed(COMMAND, **more), ANNA, ROBOT)
     with pytest.raises(WireError, match="has the fields"):
         pressed_of(changed(PRESS, **more), ANNA)
 
@@ -132,27 +181,27 @@ def test_a_field_that_is_not_known_is_refused(more):
 )
 def test_an_action_of_another_form_is_refused(action):
     with pytest.raises(WireError, match=r"this robot's is float32 of shape \(3,\)"):
-        command_of(replace(COMMAND, arrays={"action": action}), ANNA, 3)
+        command_of(replace(COMMAND, arrays={"action": action}), ANNA, ROBOT)
 
 
 @pytest.mark.parametrize("number", [1.0000001, -1.5, 3e38, np.inf, -np.inf, np.nan])
 def test_an_action_out_of_range_is_refused(number):
     with pytest.raises(WireError, match="beyond -1 and 1"):
-        command_of(replace(COMMAND, arrays={"action": np.array([0, number, 0], np.float32)}), ANNA, 3)
+        command_of(replace(COMMAND, arrays={"action": np.array([0, number, 0], np.float32)}), ANNA, ROBOT)
 
 
 @pytest.mark.parametrize(
     "blobs",
     [
         {"arrays": {}},
-        {"arrays": {"twist": np.zeros(3, np.float32)}},
+        {"arrays": {"motion": np.zeros(3, np.float32)}},
         {"arrays": {**COMMAND.arrays, "more": np.zeros(3, np.float32)}},
         {"jpegs": {"more": b"\xff\xd8\xff"}},
     ],
 )
 def test_a_command_has_one_array(blobs):
-    with pytest.raises(WireError, match="it has one, `action`"):
-        command_of(replace(COMMAND, **blobs), ANNA, 3)
+    with pytest.raises(WireError, match="it has one, `twist` or `action`"):
+        command_of(replace(COMMAND, **blobs), ANNA, ROBOT)
 
 
 @pytest.mark.parametrize("blobs", [{"arrays": COMMAND.arrays}, {"jpegs": {"more": b"\xff\xd8\xff"}}])
@@ -171,14 +220,16 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=4,
 )
-KEYS = st.sampled_from(["epoch", "frame", "clutch", "source", "press", "gripper", "direction", "more"])
+KEYS = st.sampled_from(["epoch", "frame", "clutch", "source", "press", "gripper", "direction", "tail", "arm", "more"])
 
 
-@given(kind=st.text(max_size=9), fields=st.dictionaries(KEYS, VALUES), base=st.sampled_from([COMMAND, PRESS, GRIP]))
+@given(
+    kind=st.text(max_size=9), fields=st.dictionaries(KEYS, VALUES), base=st.sampled_from([COMMAND, TWIST, PRESS, GRIP])
+)
 @fuzz(200)
 def test_any_fields_are_understood_or_refused(kind, fields, base):
     message = replace(base, kind=kind, fields={**base.fields, **fields})
-    for read in (lambda: command_of(message, ANNA, 3), lambda: pressed_of(message, ANNA)):
+    for read in (lambda: command_of(message, ANNA, ROBOT), lambda: pressed_of(message, ANNA)):
         try:
             assert isinstance(read(), Command | Pressed)
         except WireError as error:
@@ -202,6 +253,13 @@ def test_what_is_no_role(value):
     assert not is_role(value)
 
 
-@pytest.mark.parametrize("value", [{}, {"action_dim": -1}, {"action_dim": 7.0}, {"action_dim": True}, [], None, "7"])
+WRONG_ROBOT = {
+    "action_dim": [None, -1, 7.0, True],
+    "arms": [None, 0, -1, 1.0, True],
+    "references": [None, "base", ["camera"], [1], {"base": 1}],
+}
+
+
+@pytest.mark.parametrize("value", [{}, [], None, "7", *(ROBOT | {name: value} for name, value in cases(WRONG_ROBOT))])
 def test_what_describes_no_robot(value):
-    assert is_robot({"action_dim": 7, "cameras": ["front"]}) and not is_robot(value)
+    assert is_robot({**ROBOT, "cameras": ["front"]}) and not is_robot(value)

@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hub_peers import ROBOT
 
 import serl_ray.teleop
 from serl_ray.teleop.events import COUNT_OF, Client, ClientRole
 from serl_ray.teleop.messages import command_of
 from serl_ray.teleop.session import Session
+from serl_ray.teleop.twists import Twist
 from serl_ray.teleop.wire import Message, pack, unpack
 from serl_ray.types import ActionLayout
 
@@ -63,14 +65,14 @@ def test_the_page_reads_what_the_package_writes():
 
 
 def test_the_package_reads_the_commands_of_the_page():
-    fields = {"epoch": 3, "frame": 41, "clutch": True, "source": "keyboard"}
-    action = np.linspace(-1.0, 1.0, 7, dtype=np.float32)
-    body = "return [...page.pack('command', given.fields, { action: Float32Array.from(given.action) })];"
-    packed = bytes(run_module("wire.js", body, {"fields": fields, "action": action.tolist()}))
-    client = Client("somebody", ClientRole.OPERATOR)
-    command = command_of(unpack(packed), client, action_dim=7)
-    assert (command.epoch, command.frame, command.clutch, command.source) == tuple(fields.values())
-    assert command.action.tobytes() == action.tobytes()
+    device = {"epoch": 3, "frame": 41, "clutch": True, "source": "keyboard", "tail": False}
+    fields = {**device, "arm": 0, "reference": "base"}
+    twist = np.linspace(-1.0, 1.0, 6, dtype=np.float32)
+    body = "return [...page.pack('command', given.fields, { twist: given.twist })];"
+    packed = bytes(run_module("wire.js", body, {"fields": fields, "twist": twist.tolist()}))
+    command = command_of(unpack(packed), Client("somebody", ClientRole.OPERATOR), ROBOT)
+    assert {name: getattr(command, name) for name in device} == device
+    assert isinstance(command.motion, Twist) and command.motion.numbers.tobytes() == twist.tobytes()
 
 
 def test_the_page_refuses_damaged_messages():
@@ -95,14 +97,6 @@ def test_the_page_refuses_damaged_messages():
     """
     found = run_module("wire.js", body, {"damaged": [list(packed) for packed in damaged.values()]})
     assert dict(zip(damaged, found, strict=True)) == dict.fromkeys(damaged, "refused")
-
-
-def test_a_twist_moves_the_chosen_arm_alone():
-    cases = [(1, [6], 7, {0: 0.5, 5: -0.5}), (1, [4], 5, {0: 0.5, 3: -0.5}), (2, [6, 13], 14, {7: 0.5, 12: -0.5})]
-    robots = [{"arms": arms, "grippers": grippers, "action_dim": numbers} for arms, grippers, numbers, _ in cases]
-    body = "return given.map((robot) => [...page.actionOf([1, 0, 0, 0, 0, -1], robot, robot.arms - 1, 0.5)]);"
-    expected = [[moved.get(index, 0.0) for index in range(numbers)] for _, _, numbers, moved in cases]
-    assert run_module("layout.js", body, robots) == expected
 
 
 def test_a_robot_seen_from_the_front_moves_away_from_its_viewer():

@@ -7,8 +7,9 @@ from contextlib import closing
 
 import gymnasium
 import numpy as np
+import pytest
 from hub_peers import SECONDS, HubClient
-from operated_robots import LAYOUT, Clock, WitnessEnv
+from operated_robots import LAYOUT, SETUP, Clock, WitnessEnv
 
 from serl_ray.data.episodes import EpisodeRecorder
 from serl_ray.data.schema import SCALAR_FIELDS
@@ -19,6 +20,7 @@ from serl_ray.teleop.limits import Limits
 from serl_ray.teleop.link import Link
 from serl_ray.teleop.server import HubServer
 from serl_ray.teleop.session import Session
+from serl_ray.teleop.twists import TwistMap
 from serl_ray.teleop.wrapper import OperatedEnv
 
 EPISODES, HORIZON = 6, 12
@@ -91,8 +93,8 @@ class Barrier(gymnasium.Wrapper):
 class ExpertClient(HubClient):
     """The expert behind a socket, who answers every frame; its hands are a thread of their own."""
 
-    def __init__(self, page, env):
-        self._env = env
+    def __init__(self, page, env, act):
+        self._env, self._act = env, act
         super().__init__(page)
 
     def play(self):
@@ -115,8 +117,29 @@ class ExpertClient(HubClient):
         # Two interventions that follow each other would be one: the clutch is released between them.
         action = expert_action(self._env, step)
         action[6] = 0.0
-        self.command(bool(number), action, frame=message.fields["frame"], source="spacemouse")
+        self._act(self, bool(number), action, frame=message.fields["frame"], source="spacemouse")
         self.display()
+
+
+def by_action(client, clutch, action, **fields):
+    client.command(clutch, action, **fields)
+
+
+def by_twist(client, clutch, action, **fields):
+    client.twist(clutch, action[:6], **fields)
+
+
+def by_turned_twist(client, clutch, action, **fields):
+    """The twist of which `TurningEnv` makes the action."""
+    client.twist(clutch, -action[5::-1], reference="tool", **fields)
+
+
+class TurningEnv(WitnessEnv):
+    """Makes actions of twists by itself."""
+
+    def twist_to_action(self, arm, twist, frame):
+        assert (arm, frame) == (0, "tool")
+        return -twist[::-1]
 
 
 def recorded(env):
@@ -137,11 +160,11 @@ def recorded(env):
     return segments, log.metrics()
 
 
-def over_the_socket():
-    witness = WitnessEnv(Clock(), horizon=HORIZON)
-    env = OperatedEnv(Guard(witness, None, None), AnsweredSession(LAYOUT, WIDE), witness.clock)
-    with closing(HubServer()) as server, closing(Link(env, "robot", server.robots, {"action_dim": 7})):
-        with closing(ExpertClient(server.page(), witness)) as client:
+def over_the_socket(witness, act):
+    session = AnsweredSession(LAYOUT, WIDE, twist_map=TwistMap.from_env(witness, LAYOUT, SETUP))
+    env = OperatedEnv(Guard(witness, None, None), session, witness.clock)
+    with closing(HubServer()) as server, closing(Link(env, "robot", server.robots, env.described(None))):
+        with closing(ExpertClient(server.page(), witness, act)) as client:
             playing = threading.Thread(target=client.play, daemon=True)
             playing.start()
             result = recorded(Barrier(env))
@@ -154,8 +177,12 @@ def in_process():
     return *recorded(InProcess(Guard(witness, None, None))), witness.executed
 
 
-def test_the_buffers_the_demos_and_the_metrics_are_the_same():
-    (found, metrics, executed), (expected, expected_metrics, same) = over_the_socket(), in_process()
+@pytest.mark.parametrize(
+    ("env", "act"), [(WitnessEnv, by_action), (WitnessEnv, by_twist), (TurningEnv, by_turned_twist)]
+)
+def test_the_buffers_the_demos_and_the_metrics_are_the_same(env, act):
+    found, metrics, executed = over_the_socket(env(Clock(), horizon=HORIZON), act)
+    expected, expected_metrics, same = in_process()
     np.testing.assert_array_equal(executed, same)
     np.testing.assert_equal(metrics, expected_metrics)
     assert 0.3 < metrics["env/intervention_rate"] < 0.8

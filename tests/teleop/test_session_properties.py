@@ -177,7 +177,7 @@ class Operated(Expected, RuleBasedStateMachine):
     @invariant()
     def arrays_are_left_alone(self) -> None:
         assert all(action.tobytes() == content for action, content in self.executed)
-        assert all(kept.command.action.tobytes() == kept.action for kept in self.received.values())
+        assert all(kept.command.motion.tobytes() == kept.action for kept in self.received.values())
 
     @invariant()
     def an_episode_has_one_verdict_which_stays(self) -> None:

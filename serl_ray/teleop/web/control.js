@@ -37,9 +37,10 @@ export class Control {
   command() {
     const { model, driver } = this;
     if (model.isMine && model.spec) {
-      const { epoch } = model.state;
-      const fields = { epoch, frame: model.displayed ?? 0, clutch: driver.clutch, source: driver.active.source };
-      this.connection.send("command", fields, { action: driver.action(model.spec) });
+      const { twist, ...motion } = driver.motion(model.spec);
+      const device = { clutch: driver.clutch, source: driver.active.source, tail: false };
+      const fields = { epoch: model.state.epoch, frame: model.displayed ?? 0, ...device, ...motion };
+      this.connection.send("command", fields, { twist });
     }
   }
 

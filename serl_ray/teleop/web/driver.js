@@ -1,6 +1,6 @@
 // The devices together: which one is active, what it commands, and the release of everything at once.
 
-import { actionOf, turned } from "./layout.js";
+import { turned } from "./layout.js";
 
 const SPEEDS = [0.25, 0.5, 1];
 
@@ -27,9 +27,11 @@ export class Driver {
     this.mustRest &&= this.active.twist.some((value) => value !== 0);
   }
 
-  action(robot) {
+  /** The motion of the chosen arm, as a command has it: the twist in the robot's base. */
+  motion(robot) {
     const twist = this.clutch && !this.mustRest ? this.active.twist : [0, 0, 0, 0, 0, 0];
-    return actionOf(turned(twist, this.view), robot, Math.min(this.arm, robot.arms - 1), this.speed);
+    const numbers = turned(twist, this.view).map((value) => Math.max(-1, Math.min(1, this.speed * value)));
+    return { twist: numbers, arm: Math.min(this.arm, robot.arms - 1), reference: "base" };
   }
 
   release() {

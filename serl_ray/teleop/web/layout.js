@@ -1,4 +1,5 @@
-// The numbers of an action: which of them belong to an arm, what they are called, how a twist becomes an action.
+// The numbers of an action: which of them belong to an arm, and what they are called; and twists.
+// serl_ray/teleop/twists.py makes an action of a twist.
 
 // A twist is [x forward, y left, z up, roll, pitch, yaw], each in [-1, 1].
 export const AXES = ["x", "y", "z", "roll", "pitch", "yaw"];
@@ -15,16 +16,6 @@ export function armIndices(robot, arm) {
 /** The axes of a twist that an arm with so many numbers has: the fourth of four is the yaw. */
 function axesOf(count) {
   return count === 4 ? [0, 1, 2, 5] : [0, 1, 2, 3, 4, 5].slice(0, count);
-}
-
-/** The action of a twist of one arm; the other arm and the grippers hold. */
-export function actionOf(twist, robot, arm, speed) {
-  const action = new Float32Array(robot.action_dim);
-  const indices = armIndices(robot, arm);
-  axesOf(indices.length).forEach((axis, i) => {
-    action[indices[i]] = Math.max(-1, Math.min(1, speed * twist[axis]));
-  });
-  return action;
 }
 
 /** The twist in the robot's frame, for one in the frame of somebody who looks from a side of the robot. */
