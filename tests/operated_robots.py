@@ -15,7 +15,8 @@ from serl_ray.envs.guard import Guard
 from serl_ray.teleop.events import StepActor
 from serl_ray.teleop.limits import Limits
 from serl_ray.teleop.session import Session
-from serl_ray.teleop.wrapper import OperatedEnv, View
+from serl_ray.teleop.views import View
+from serl_ray.teleop.wrapper import OperatedEnv
 from serl_ray.types import ActionLayout
 
 SETUP = "single-arm-learned-gripper"

@@ -64,7 +64,7 @@ class Operator(Options):
         print_report("operator", self.flat(), rows, self.save_dir)
 
     def _soak(self) -> Iterator[Row]:
-        """The memory, sockets and threads of two robots and their hub, while a client of its own drives each of them."""
+        """The memory, sockets and threads of two robots and their hub, while a client of its own drives each."""
         layout = ActionLayout.from_setup(SET_UP, 7)
         with ExitStack() as stack:
             server = stack.enter_context(closing(HubServer()))

@@ -147,6 +147,7 @@ class Hub:
                 del self._viewers[client.name]
                 self._throttle.forget(client.name)
                 self._relay(viewer, Message("left"))
+                self._count_watchers()
         return socket
 
     async def _serve(self, viewer: ClientPeer, socket: web.WebSocketResponse) -> None:
@@ -192,9 +193,16 @@ class Hub:
             self._relay(viewer, Message("left"))
             viewer.outbox.forget()  # what waits is of the robot that was watched before
         viewer.robot = robot
+        self._count_watchers()
         viewer.outbox.credit()
         if frame := self._robots[robot].frame:  # the robot may send no other for a long time
             viewer.outbox.show(frame)
+
+    def _count_watchers(self) -> None:
+        """Tells every robot how many clients look at it."""
+        watchers = Counter(viewer.robot for viewer in self._viewers.values())
+        for robot in self._robots.values():
+            robot.tell_watchers(watchers[robot.name])
 
     def _relay(self, viewer: ClientPeer, message: Message) -> None:
         """Passes a client's message on to its robot; of several commands that wait, the newest goes of those that hold
@@ -224,6 +232,7 @@ class Hub:
             try:
                 logger.debug("The robot %s is here.", name)
                 self._welcome(*self._viewers.values())
+                self._count_watchers()
                 if self._is_interrupted:
                     outbox.put(pack(Message(INTERRUPT)))
                 await self._hear(robot, socket)

@@ -17,14 +17,17 @@ from serl_ray.teleop.events import Client, ClientRole
 from serl_ray.teleop.messages import (
     INTERRUPT,
     ROBOT_HEARTBEAT_SECONDS,
+    WATCHED,
     command_of,
     fields_of,
     is_role,
     is_text,
+    is_whole,
     pressed_of,
 )
+from serl_ray.teleop.views import View
 from serl_ray.teleop.wire import MAX_BYTES, Message, WireError, pack, unpack
-from serl_ray.teleop.wrapper import OperatedEnv, View
+from serl_ray.teleop.wrapper import OperatedEnv
 
 logger = logging.getLogger(__name__)
 
@@ -153,6 +156,9 @@ class Link:
             if message.kind == INTERRUPT:
                 self._env.interrupted.set()
                 return
+            if message.kind == WATCHED:
+                self._watch(fields_of(message, watchers=is_whole)["watchers"])
+                return
             names = {"client": message.fields.pop("client", None), "role": message.fields.pop("role", None)}
             who = fields_of(Message("relayed", names), client=is_text, role=is_role)
             self._hand_over(
@@ -179,11 +185,17 @@ class Link:
                     raise WireError(f"A message is {kind!r:.40}, which is none of a client's.")
             env.changed.notify_all()
 
+    def _watch(self, watchers: int) -> None:
+        with self._env.changed:
+            self._env.watchers = watchers
+            self._env.changed.notify_all()
+
     def _lose_clients(self) -> None:
         with self._env.changed:
             for client in self._clients.values():
                 self._env.session.left(client, self._env.clock())
             self._clients.clear()
+            self._env.watchers = 0
             self._env.changed.notify_all()
 
 

@@ -15,7 +15,8 @@ From a client to the hub, and on to its robot:
 `tail` is true where a device without a clutch is at rest. From a robot to the hub, and on to its clients: `robot` (its
 name, cameras, action, grippers, arms, references), `frame` (its number, the session's state, JPEGs by camera), `state`
 (the session's state alone). From the hub to a client: `welcome` (its name and role, the robots, the tabs of the page
-that this hub offers), `refused` (a sentence), `gone` (a robot).
+that this hub offers), `refused` (a sentence), `gone` (a robot). From the hub to a robot: `watched` (the
+number of its `watchers`).
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ Tab = Literal["drive", "record", "label", "review", "fleet"]
 """Name of a tab of the page."""
 INTERRUPT = "interrupt"
 """Kind of the message that tells a robot that the run ends."""
+WATCHED = "watched"
+"""Kind of the message that tells a robot how many clients look at it, in its field `watchers`."""
 LARGEST = 2**53
 """Greatest whole number that JSON carries without loss."""
 MAX_TEXT = 200

@@ -6,17 +6,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from serl_ray.teleop.events import Client
-from serl_ray.teleop.messages import Tab
+from serl_ray.teleop.messages import WATCHED, Tab
 from serl_ray.teleop.outbox import Outbox
-from serl_ray.teleop.wire import Message
+from serl_ray.teleop.wire import Message, pack
 
 
 class RobotPeer:
-    """A robot that is connected, with its newest frame as it came; None before the first."""
+    """A robot that is connected, with its newest frame as it came, None before the first, and the number of clients
+    that look at it, None before it has been told."""
 
     def __init__(self, name: str, described: dict[str, Any], outbox: Outbox) -> None:
         self.name, self.described, self.outbox = name, described, outbox
         self.frame: bytes | None = None
+        self.watchers: int | None = None
+
+    def tell_watchers(self, watchers: int) -> None:
+        """Tells the robot how many clients look at it, where that has changed."""
+        if watchers != self.watchers:
+            self.watchers = watchers
+            self.outbox.replace(WATCHED, pack(Message(WATCHED, {"watchers": watchers})))
 
 
 class ClientPeer:

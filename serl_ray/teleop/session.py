@@ -92,10 +92,6 @@ class Session:
             client.role is not ClientRole.VIEWER and now - at <= LEASE_SECONDS for client, at in self._alive.items()
         )
 
-    def is_watched(self, now: float) -> bool:
-        """True while somebody is there, if only to watch."""
-        return any(now - at <= LEASE_SECONDS for at in self._alive.values())
-
     def may_move(self, now: float) -> bool:
         """True if the robot may move at all, also in a reset."""
         return not (self.is_stopped or self.is_paused or (self.attended and not self.is_attached(now)))

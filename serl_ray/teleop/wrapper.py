@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
@@ -18,42 +17,18 @@ from serl_ray.data.schema import EXECUTED
 from serl_ray.teleop.events import Decision, Pressed, StepActor, Verdict
 from serl_ray.teleop.report import OperatorReport
 from serl_ray.teleop.session import Session
+from serl_ray.teleop.views import View, shown_cameras, shown_images
 
 logger = logging.getLogger(__name__)
 
 VERDICT = "serl.verdict"
 """Key of `info` in a step that was not executed, because an operator has ended the episode."""
-RENDERED = "render"
-"""Name of the camera of an env without cameras, which renders itself."""
-SHOWN_CHANNELS = (1, 3, 4)
-"""Channels of an image that can be shown."""
 WAIT_SECONDS = 0.05
 """Seconds between looks at a session in which nobody acts, in case nothing wakes the env."""
 
 
 class Interrupted(Exception):
     """The run ends while its robot waits for an operator."""
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """The operators' view of a step.
-
-    Attributes:
-        frame: number of the frame, counted from 1.
-        images: images (H, W, 3) uint8 by camera.
-        actor: who acted in the step that led to it; `nobody` after a reset.
-        executed: executed action (A + G,); None after a reset.
-        policy: action (A + G,) that the policy wanted; None after a reset.
-        seconds: duration of the step; None after a reset.
-    """
-
-    frame: int
-    images: dict[str, np.ndarray]
-    actor: StepActor = StepActor.NOBODY
-    executed: np.ndarray | None = None
-    policy: np.ndarray | None = None
-    seconds: float | None = None
 
 
 class OperatedEnv(gymnasium.Wrapper):
@@ -73,6 +48,7 @@ class OperatedEnv(gymnasium.Wrapper):
     Attributes:
         changed: condition that guards the session, and wakes an env that waits for it.
         view: newest view; None before the first reset.
+        watchers: number of clients that look at the robot, as the hub has told.
         interrupted: event after which a step or a reset that waits raises `Interrupted`.
     """
 
@@ -81,6 +57,7 @@ class OperatedEnv(gymnasium.Wrapper):
         self.session, self.clock = session, clock
         self.changed = threading.Condition()
         self.view: View | None = None
+        self.watchers = 0
         self._observation: Observation = {}
         self.interrupted, self._closed = threading.Event(), threading.Event()
         self._report = OperatorReport()
@@ -220,7 +197,8 @@ class OperatedEnv(gymnasium.Wrapper):
                 logger.exception("The env's %s() has failed. The robot takes no step all the same.", name)
 
     def _show(self, decision: Decision | None = None, policy: np.ndarray | None = None, seconds: float = 0.0) -> None:
-        images = self._images()
+        # Rendering takes time; without a policy somebody may come while no step shows the robot anew.
+        images = shown_images(self.env, self._observation, bool(self.watchers) or not self.session.has_policy)
         with self.changed:
             frame = 1 if self.view is None else self.view.frame + 1
             if decision is None:
@@ -236,40 +214,11 @@ class OperatedEnv(gymnasium.Wrapper):
         return {
             "action_dim": layout.action_dim,
             "grippers": list(layout.gripper_indices),
-            "cameras": self._cameras(),
+            "cameras": shown_cameras(self.env),
             "arms": twist_map.arms,
             "references": [reference.value for reference in twist_map.references],
             "control_hz": control_hz,
         }
-
-    def _cameras(self) -> list[str]:
-        spaces: Any = self.env.unwrapped.observation_space
-        cameras = [key for key, space in spaces.items() if _is_image(space)]
-        return cameras or ([RENDERED] if self.env.render_mode == "rgb_array" else [])
-
-    def _is_seen(self) -> bool:
-        """True if somebody watches, or may come while no step shows the robot anew: rendering takes time."""
-        with self.changed:
-            return self.session.is_watched(self.clock()) or not self.session.has_policy
-
-    def _images(self) -> dict[str, np.ndarray]:
-        """The newest image (H, W, 3) of every camera of the env, also of those that the policy does not see."""
-        try:
-            observation = self.env.get_wrapper_attr("unselected")
-        except AttributeError:
-            observation = self._observation
-        arrays = {key: np.asarray(value) for key, value in observation.items()}
-        images = {key: value for key, value in arrays.items() if _is_image(value)}
-        if not images and self.env.render_mode == "rgb_array" and self._is_seen():
-            images[RENDERED] = np.asarray(self.env.render())
-        return images
-
-
-def _is_image(array: Any) -> bool:
-    """True for an image (H, W, C) uint8, or the space of one, in grey or in colours."""
-    return bool(
-        array.dtype == np.uint8 and len(array.shape) == 3 and array.shape[-1] in SHOWN_CHANNELS and 0 not in array.shape
-    )
 
 
 def _report(decision: Decision) -> dict[str, Any]:

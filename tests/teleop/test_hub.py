@@ -39,6 +39,8 @@ def client(server, join):
     until_known(client, robot.name)
     robot.show(1)
     client.watch(robot.name)
+    while robot.next("watched").fields["watchers"] != 1:
+        pass
     return client, robot
 
 

@@ -16,7 +16,8 @@ from serl_ray.envs.guard import Guard
 from serl_ray.teleop.events import Command, Ending, Press, Pressed, StepActor, Verdict
 from serl_ray.teleop.limits import Limits
 from serl_ray.teleop.session import COMMAND_SECONDS, LOST_SECONDS, Session
-from serl_ray.teleop.wrapper import RENDERED, VERDICT, Interrupted, OperatedEnv
+from serl_ray.teleop.views import RENDERED
+from serl_ray.teleop.wrapper import VERDICT, Interrupted, OperatedEnv
 
 FREE = Limits(1e9, 1e9)
 
@@ -271,7 +272,7 @@ def test_an_env_without_cameras_is_drawn_for_those_who_watch_and_for_nobody_else
     env.reset(seed=1)
     env.step(POLICY)
     assert drawn.drawn == 0 and env.view.images == {}
-    env.session.alive(EVE, clock())
+    env.watchers = 1
     env.step(POLICY)
     assert drawn.drawn == 1 and list(env.view.images) == [RENDERED]
     recorded = OperatedEnv(Guard(drawn, None, None), Session(LAYOUT, has_policy=False), clock)

@@ -1,0 +1,67 @@
+"""The operators' view of a robot: its cameras, and what has led to what they show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from serl_ray.data.observations import Observation
+from serl_ray.teleop.events import StepActor
+
+RENDERED = "render"
+"""Name of the camera of an env without cameras, which renders itself."""
+SHOWN_CHANNELS = (1, 3, 4)
+"""Channels of an image that can be shown."""
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """The operators' view of a step.
+
+    Attributes:
+        frame: number of the frame, counted from 1.
+        images: images (H, W, 3) uint8 by camera.
+        actor: who acted in the step that led to it; `nobody` after a reset.
+        executed: executed action (A + G,); None after a reset.
+        policy: action (A + G,) that the policy wanted; None after a reset.
+        seconds: duration of the step; None after a reset.
+        numbers: the policy's and the classifier's opinions of the step, by name, as far as they are known.
+    """
+
+    frame: int
+    images: dict[str, np.ndarray]
+    actor: StepActor = StepActor.NOBODY
+    executed: np.ndarray | None = None
+    policy: np.ndarray | None = None
+    seconds: float | None = None
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+def shown_cameras(env: gymnasium.Env) -> list[str]:
+    """The cameras of an env, also those that the policy does not see."""
+    spaces: Any = env.unwrapped.observation_space
+    cameras = [key for key, space in spaces.items() if _is_image(space)]
+    return cameras or ([RENDERED] if env.render_mode == "rgb_array" else [])
+
+
+def shown_images(env: gymnasium.Env, observation: Observation, may_render: bool) -> dict[str, np.ndarray]:
+    """The newest image (H, W, 3) of every camera of an env; one without cameras is rendered if it may be."""
+    with suppress(AttributeError):
+        observation = env.get_wrapper_attr("unselected")
+    arrays = {key: np.asarray(value) for key, value in observation.items()}
+    images = {key: value for key, value in arrays.items() if _is_image(value)}
+    if not images and env.render_mode == "rgb_array" and may_render:
+        images[RENDERED] = np.asarray(env.render())
+    return images
+
+
+def _is_image(array: Any) -> bool:
+    """True for an image (H, W, C) uint8, or the space of one, in grey or in colours."""
+    return bool(
+        array.dtype == np.uint8 and len(array.shape) == 3 and array.shape[-1] in SHOWN_CHANNELS and 0 not in array.shape
+    )
