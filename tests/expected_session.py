@@ -12,15 +12,30 @@ from serl_ray.teleop.events import Client, ClientRole, Command, Decision, Press,
 from serl_ray.teleop.grips import GRIP_SECONDS
 from serl_ray.teleop.lease import LEASE_SECONDS
 from serl_ray.teleop.session import COMMAND_SECONDS, FRAME_SECONDS
+from serl_ray.teleop.twists import Twist, TwistMap
 
 SIZE = TWO_ARMS.action_dim
+
+
+def numbers(motion: Twist | np.ndarray) -> np.ndarray:
+    """The numbers that a device has sent."""
+    return motion.numbers if isinstance(motion, Twist) else motion
+
+
+def wanted(motion: Twist | np.ndarray) -> np.ndarray:
+    """The action that a device asks for; a twist's is that of its arm."""
+    if not isinstance(motion, Twist):
+        return motion
+    arms = [np.zeros(7, np.float32), np.zeros(7, np.float32)]
+    arms[motion.arm][:6] = motion.numbers
+    return np.concatenate(arms)
 
 
 class Received(NamedTuple):
     """A command that was sent under the lease of its time."""
 
     command: Command
-    action: bytes
+    numbers: bytes
     at: float
 
 
@@ -38,7 +53,7 @@ class Expected:
 
     def expect(self, attended: bool) -> None:
         """Everything from the start."""
-        self.stage = Stage(TWO_ARMS, attended)
+        self.stage = Stage(TWO_ARMS, attended, TwistMap(TWO_ARMS, arms=2))
         self.session = self.stage.session
         self.holder: Client | None = None
         self.epoch, self.renewed = 0, 0.0
@@ -95,8 +110,9 @@ class Expected:
         assert self.stage.now - at <= COMMAND_SECONDS
         assert command.frame in self.taken
         assert self.stage.now - self.taken.get(command.frame + 1, self.stage.now) <= FRAME_SECONDS
-        assert decision.intervention > 0 and decision.source == command.source
-        expected = self.session.limits.limited(command.motion, self.previous, TWO_ARMS)
+        assert decision.intervention > 0
+        assert (decision.source, decision.tail) == (command.source, command.tail)
+        expected = self.session.limits.limited(wanted(command.motion), self.previous, TWO_ARMS)
         continuous, grippers = list(TWO_ARMS.continuous_indices), list(TWO_ARMS.gripper_indices)
         np.testing.assert_array_equal(decision.action[continuous], expected[continuous])
         for gripper, value in enumerate(decision.action[grippers]):

@@ -60,11 +60,12 @@ class Stage:
         epoch: int | None = None,
         frame: int | None = None,
         action: Twist | np.ndarray | None = None,
+        tail: bool = False,
     ) -> None:
         epoch = self.epoch if epoch is None else epoch
         frame = self.frame if frame is None else frame
         action = self.push if action is None else action
-        self.session.command(Command(client, epoch, frame, clutch, action, "keyboard"), self.now)
+        self.session.command(Command(client, epoch, frame, clutch, action, "keyboard", tail), self.now)
 
     def press(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, SupportsFloat
 
 import numpy as np
@@ -12,6 +13,8 @@ from serl_ray.data.schema import ENV, EXECUTED, HELD, POLICY, Actors, Segment
 FaultKind = Literal["error", "timeout", "not_finite", "wrong_shape", "wrong_action", "wrong_result"]
 HELD_ACTION = "serl.held_action"
 """Key of `info` for the executed action of a step in which commands failed to come; see `teleop.wrapper`."""
+TAIL = "serl.tail"
+"""Key of `info` in a step of a person whose device, which has no clutch, was at rest; see `without_tails`."""
 StepResult = tuple[Observation, SupportsFloat, bool, bool, dict[str, Any]]
 
 
@@ -54,7 +57,7 @@ class EpisodeRecorder:
     @property
     def interventions(self) -> int:
         """Number of these steps in which the operator acted."""
-        return sum(intervened for *_, intervened in self._steps)
+        return sum(number > 0 for *_, number, _ in self._steps)
 
     def add(self, action: np.ndarray, result: StepResult) -> bool:
         """Adds a step, and returns whether it was the last one of the episode.
@@ -63,7 +66,7 @@ class EpisodeRecorder:
             action: action (A + G,) of the policy; `info["intervene_action"]`, if present, was executed instead, or
                 `info[HELD_ACTION]`, which is nobody's. The source of a person's action is `info["intervene_source"]`,
                 and `ENV` where that is missing. Consecutive steps of one source are one intervention; a change of
-                `info["intervention"]`, a number, begins another one.
+                `info["intervention"]`, a number, begins another one. With `info[TAIL]` the step may be of its tail.
             result: result of `env.step`, checked and copied at the border to the env (`envs.border.Border`).
         """
         observation, reward, terminated, truncated, info = result
@@ -72,11 +75,11 @@ class EpisodeRecorder:
         reported = info.get("success")
         self._successes.append(None if reported is None else bool(reported))
         self._observations.append(observation)
-        self._steps.append(
-            (executed, reward, terminated, truncated, info.get("grasp_penalty", 0.0), intervention is not None)
-        )
+        number, source = self._actor(info)
+        penalty, tail = info.get("grasp_penalty", 0.0), info.get(TAIL, False)
+        self._steps.append((executed, reward, terminated, truncated, penalty, number, tail))
         if self._acted is not None:
-            self._acted.append((action, *self._actor(info)))
+            self._acted.append((action, number, source))
         return terminated or truncated
 
     def _actor(self, info: dict[str, Any]) -> tuple[int, str]:
@@ -94,9 +97,9 @@ class EpisodeRecorder:
         """The segment of the first `steps` steps since the last cut, at least one, by default of all; the episode may
         continue."""
         steps = len(self) if steps is None else steps
-        actions, rewards, terminateds, truncateds, penalties, intervened = (
-            np.array(column) for column in zip(*self._steps[:steps], strict=True)
-        )
+        *columns, numbers, tails = zip(*self._steps, strict=True)
+        intervened = without_tails(numbers, tails)[:steps]  # the steps after the cut tell whether a device moved again
+        actions, rewards, terminateds, truncateds, penalties = (np.array(column[:steps]) for column in columns)
         segment = Segment(
             observations=stack_observations(self._observations[: steps + 1]),
             actions=actions,
@@ -122,3 +125,21 @@ class EpisodeRecorder:
         if self._acted is None:
             return None
         return Actors(*(np.array(column) for column in zip(*self._acted[:steps], strict=True)))
+
+
+def without_tails(numbers: Sequence[int], tails: Sequence[bool]) -> np.ndarray:
+    """Flags (n,) of the steps that are demonstrations: those of interventions, without the tails of these.
+
+    A device without a clutch ends its intervention some time after it has come to rest. The rest before the end is the
+    intervention's tail, in which nobody meant to act; where the device moves once more, it was a pause and is none.
+
+    Args:
+        numbers: numbers (n,) of the steps' interventions, unique in their episode; 0 where no person acts.
+        tails: flags (n,), true where the device was at rest.
+    """
+    kept, moved = [], 0
+    for number, tail in zip(reversed(numbers), reversed(tails), strict=True):
+        if number and not tail:
+            moved = number
+        kept.append(number > 0 and number == moved)
+    return np.array(kept[::-1], bool)

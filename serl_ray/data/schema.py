@@ -110,7 +110,8 @@ class Segment:
         dones: flags (n,), bool, true if the episode ended here for any reason; true in the last row at most.
         truncateds: flags (n,), bool, true if the episode ended here by a time-out.
         grasp_penalty: penalties (n,), float32, zero or negative, which are added to the rewards of the grasp critic.
-        intervened: flags (n,), bool, true if the operator chose the action.
+        intervened: flags (n,), bool, true if the transition is a demonstration as well: the operator chose the action,
+            and not while a device without a clutch had come to rest for good (`data.episodes.without_tails`).
         episode: identity of the episode, unique in a buffer; stored as a string.
         first_step: step number of row 0 in its episode.
         success: `info["success"]` of the last row; None where the env did not report it. Of what is written, Parquet
@@ -145,6 +146,12 @@ class Segment:
     @property
     def observation_spec(self) -> dict[str, ArraySpec]:
         return {key: ArraySpec.of_rows(rows) for key, rows in self.observations.items()}
+
+    @property
+    def by_person(self) -> np.ndarray:
+        """Flags (n,), true if a person chose the action, also at the end of an intervention, which is no demonstration;
+        `intervened` where the actors are not known."""
+        return self.intervened if self.actors is None else self.actors.interventions > 0
 
     def slice(self, start: int, stop: int) -> Segment:
         """Transitions `start` to `stop - 1`, as views."""

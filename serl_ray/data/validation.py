@@ -10,7 +10,7 @@ from serl_ray.data.errors import demo_error
 from serl_ray.data.observations import image_fix
 from serl_ray.data.schema import ACTION_TOLERANCE, NO_PERSON, Actors, ArraySpec, Segment
 
-EXPECTED_SOURCE = f"one of {', '.join(NO_PERSON)} where intervened is false, else another"
+EXPECTED_SOURCE = f"one of {', '.join(NO_PERSON)} where intervention is 0, else another"
 
 
 def check_axes(path: str, first: int, segment: Segment) -> None:
@@ -59,8 +59,8 @@ def _check_actors(path: str, first: int, actors: Actors, intervened: np.ndarray)
     sources, numbers = actors.sources, actors.interventions
     for key, column, is_wrong, expected in (
         ("intervention", numbers, numbers < 0, "0 or more"),
-        ("intervention", numbers, (numbers > 0) != intervened, "0 where intervened is false, else 1 or more"),
-        ("source", sources, np.isin(sources.astype(str), NO_PERSON) == intervened, EXPECTED_SOURCE),
+        ("intervention", numbers, intervened & (numbers == 0), "1 or more where intervened is true"),
+        ("source", sources, np.isin(sources.astype(str), NO_PERSON) == (numbers > 0), EXPECTED_SOURCE),
     ):
         if is_wrong.any():
             t = int(np.argmax(is_wrong))

@@ -146,7 +146,7 @@ class EpisodeLog:
         earned, steps, interventions = self._running.pop(segment.episode, (0.0, 0, 0))
         earned += float(segment.rewards.sum())
         steps += len(segment)
-        interventions += int(segment.intervened.sum())
+        interventions += int(segment.by_person.sum())
         if segment.dones[-1]:
             self.num_episodes += 1
             success = succeeded(earned, segment.success, self._success_return)

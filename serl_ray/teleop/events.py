@@ -162,6 +162,7 @@ class Decision:
         action: action (A + G,) to execute; None without a step.
         intervention: number of the intervention in its episode, from 1; 0 where no person acts.
         source: kind of device of the person; otherwise the actor.
+        tail: whether the person's device, which has no clutch, is at rest.
         verdict: end of the episode, which takes no further step; None where it goes on.
     """
 
@@ -169,4 +170,5 @@ class Decision:
     action: np.ndarray | None = None
     intervention: int = 0
     source: str = ""
+    tail: bool = False
     verdict: Verdict | None = None

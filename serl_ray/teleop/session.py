@@ -120,7 +120,7 @@ class Session:
             self.counts["holds"] += 1
             return self._decided(StepActor.HOLD, np.zeros(self.layout.action_dim, np.float32))
         self.loop_ages.append(now - self.episodes.taken(command.frame))
-        return Decision(StepActor.PERSON, action, self._intervention.number, command.source)
+        return Decision(StepActor.PERSON, action, self._intervention.number, command.source, command.tail)
 
     def executed(self, done: bool, now: float) -> None:
         """The step of the last decision has been executed; `done` where the env has ended its episode with it."""

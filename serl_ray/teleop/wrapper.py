@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from serl_ray.data.episodes import HELD_ACTION, EnvFault, StepResult
+from serl_ray.data.episodes import HELD_ACTION, TAIL, EnvFault, StepResult
 from serl_ray.data.observations import Observation
 from serl_ray.data.schema import EXECUTED
 from serl_ray.teleop.events import Decision, Pressed, StepActor, Verdict
@@ -35,10 +35,10 @@ class OperatedEnv(gymnasium.Wrapper):
     """Wrapper in which operators watch, take over, and label episodes; around a `Guard`, whose deadlines a pause must
     not meet.
 
-    A person's step has `info["intervene_action"]`, `info["intervene_source"]` and `info["intervention"]`; a step in
-    which commands failed to come has `info[HELD_ACTION]`, the motionless action that was executed. Where an operator
-    ends the episode between two steps, `step` executes nothing: it returns the newest observation, truncated, and
-    `info[VERDICT]`. It does so as well where a stop makes the env's step fail.
+    A person's step has `info["intervene_action"]`, `info["intervene_source"]`, `info["intervention"]` and `info[TAIL]`;
+    a step in which commands failed to come has `info[HELD_ACTION]`, the motionless action that was executed. Where an
+    operator ends the episode between two steps, `step` executes nothing: it returns the newest observation, truncated,
+    and `info[VERDICT]`. It does so as well where a stop makes the env's step fail.
 
     Args:
         env: env to operate.
@@ -228,5 +228,6 @@ def _report(decision: Decision) -> dict[str, Any]:
             EXECUTED: decision.action,
             "intervene_source": decision.source,
             "intervention": decision.intervention,
+            TAIL: decision.tail,
         }
     return {HELD_ACTION: decision.action} if decision.actor is StepActor.HOLD else {}

@@ -220,12 +220,12 @@ PARQUETS = [
     parquet(
         "an intervention of the policy",
         column("intervention", [0, 1, 1, 2], INT32),
-        "transition 3: intervention: expected 0 where intervened is false, else 1 or more, found 2",
+        "transition 3: source: expected one of policy, held where intervention is 0, else another, found 'policy'",
     ),
     parquet(
         "an intervention without a number",
         column("intervention", [0, 1, 0, 0], INT32),
-        "transition 2: intervention: expected 0 where intervened is false, else 1 or more, found 0",
+        "transition 2: intervention: expected 1 or more where intervened is true, found 0",
     ),
     parquet("a number missing", column("intervention", [0, None, 1, 0], INT32), "row 0: column intervention has empty"),
     parquet(
@@ -246,7 +246,7 @@ PARQUETS = [
     parquet(
         "the policy as the person",
         column("source", ["policy", "env", "policy", "policy"]),
-        "transition 2: source: expected one of policy, held where intervened is false, else another, found 'policy'",
+        "transition 2: source: expected one of policy, held where intervention is 0, else another, found 'policy'",
     ),
     parquet(
         "NaN as reward",

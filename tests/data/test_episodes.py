@@ -1,5 +1,7 @@
 """Segments that are cut from the steps of an episode: who acted, and what the policy wanted."""
 
+import itertools
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -7,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serl_ray.data.episodes import EpisodeRecorder
+from serl_ray.data.episodes import HELD_ACTION, TAIL, EpisodeRecorder
 from serl_ray.data.schema import Segment
+from serl_ray.data.validation import check_segment
 
 
 def played(infos, cuts=(), **options):
@@ -21,9 +24,9 @@ def played(infos, cuts=(), **options):
     return [*segments, recorder.cut()]
 
 
-def person(source=None, number=None):
+def person(source=None, number=None, tail=False):
     action = np.full(2, -1, np.float32)
-    return {"intervene_action": action, "intervene_source": source, "intervention": number}
+    return {"intervene_action": action, "intervene_source": source, "intervention": number, TAIL: tail}
 
 
 CASES = {
@@ -64,6 +67,44 @@ def test_what_the_policy_wanted_is_beside_what_was_executed(acts, cuts):
     counted = numbers[segment.intervened]
     assert set(np.diff([0, *counted])) <= {0, 1}, "counted up from 1, without gaps"
     np.testing.assert_array_equal(whole.actors.interventions, numbers)
+
+
+HELD = {HELD_ACTION: np.zeros(2, np.float32)}
+STEPS = st.sampled_from([None, "held", *((number, tail) for number in (1, 2) for tail in (False, True))])
+
+
+def info_of(step):
+    return person("spacemouse", *step) if isinstance(step, tuple) else HELD if step else {}
+
+
+def is_of(step, other):
+    """True for a step of the same intervention."""
+    return isinstance(step, tuple) and isinstance(other, tuple) and step[0] == other[0]
+
+
+@given(steps=st.lists(STEPS, min_size=1, max_size=30), cut=st.integers(1, 29), kept=st.integers(0, 10))
+def test_the_rest_at_the_end_of_an_intervention_is_no_demonstration(steps, cut, kept):
+    """A step of a device at rest is one if the device moves later in the intervention, as far as that is known."""
+    recorder, segments, known = EpisodeRecorder("a", {"state": np.zeros(1, np.float32)}), [], []
+    for t, step in enumerate(steps):
+        if t == cut and kept < cut:
+            segments.append(recorder.cut(cut - kept))
+            known += [t] * (cut - kept)
+        recorder.add(np.zeros(2, np.float32), ({"state": np.full(1, t, np.float32)}, 0.0, False, False, info_of(step)))
+    segment = Segment.join([*segments, recorder.cut()])
+    known += [len(steps)] * (len(steps) - len(known))
+    for t, step in enumerate(steps):
+        later = itertools.takewhile(partial(is_of, step), steps[t : known[t]])
+        is_person = isinstance(step, tuple)
+        assert segment.by_person[t] == (segment.actors.interventions[t] > 0) == is_person
+        assert segment.intervened[t] == (is_person and (step[0], False) in later)
+        np.testing.assert_array_equal(segment.actions[t], np.full(2, -1.0 if is_person else 0.0))
+    check_segment("here", 0, segment, None, 2)
+
+
+def test_without_known_actors_interventions_are_those_of_persons():
+    [segment] = played([person(), {}, person(tail=True)], has_policy=False)
+    assert segment.by_person.tolist() == segment.intervened.tolist() == [True, False, False]
 
 
 def test_a_recording_without_a_policy_has_no_actors():

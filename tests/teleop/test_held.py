@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from operated_robots import STEP, Robot
+from operated_robots import PUSHED, STEP, Robot
 from stage import ANNA
 
 from serl_ray.data.episodes import EpisodeRecorder
 from serl_ray.data.schema import SCALAR_FIELDS, Segment
+from serl_ray.rllib.metrics import EpisodeLog
 from serl_ray.teleop import held
 from serl_ray.teleop.episodes import KEPT_SECONDS
-from serl_ray.teleop.events import Press, Pressed
+from serl_ray.teleop.events import Command, Press, Pressed
 from serl_ray.teleop.held import HeldEpisodes
 
 MOST = 10
@@ -154,3 +156,32 @@ def test_the_success_of_a_piece_is_that_of_its_last_step():
         recorder.add(np.zeros(2, np.float32), ({"state": np.ones(1, np.float32)}, 0.0, False, False, info))
     assert recorder.cut(2).success is True
     assert recorder.cut().success is False
+
+
+def test_the_rest_at_the_end_of_an_intervention_is_stored_and_is_no_demonstration():
+    recorded = Recorded()
+    robot = recorded.robot
+
+    def command(clutch, tail=False):
+        motion = np.zeros(7, np.float32) if tail else PUSHED
+        epoch, frame = robot.session.lease.epoch, robot.view.frame
+        robot.say(robot.session.command, Command(ANNA, epoch, frame, clutch, motion, "spacemouse", tail))
+
+    robot.env.pressed(Pressed(ANNA, 0, Press.REQUEST, robot.view.frame))
+    command(False)
+    for tail in (False, True, False, True, True):
+        command(True, tail)
+        recorded.step()
+    command(False)
+    recorded.step()
+    segment = recorded.episode.cut()
+    assert segment.intervened.tolist() == [True, True, True, False, False, False]
+    assert segment.actors.interventions.tolist() == [1, 1, 1, 1, 1, 0]
+    assert segment.actors.sources.tolist() == ["spacemouse"] * 5 + ["policy"]
+    np.testing.assert_array_equal(segment.actions, robot.witness.executed)
+    [demonstration] = segment.runs(segment.intervened)
+    assert len(demonstration) == 3
+
+    log = EpisodeLog()
+    log.add(replace(segment, dones=[*[False] * 5, True]))
+    assert log.metrics()["env/intervention_rate"] == 5 / 6, "all that a person did, also at rest"

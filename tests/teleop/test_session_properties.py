@@ -6,7 +6,7 @@ import json
 from collections import Counter
 
 import numpy as np
-from expected_session import SIZE, Expected, Gripped, Received
+from expected_session import SIZE, Expected, Gripped, Received, numbers
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
@@ -16,13 +16,20 @@ from stage import ANNA, BEN, EVE, MOUSE, STEP
 from serl_ray.teleop.episodes import HELD_SECONDS
 from serl_ray.teleop.events import LABELS, Client, Command, Decision, Ending, Press, StepActor
 from serl_ray.teleop.session import LOST_SECONDS
+from serl_ray.teleop.twists import TWIST_DIM, Reference, Twist
 
+Motion = Twist | np.ndarray
 CLIENTS = st.sampled_from([ANNA, BEN, EVE, MOUSE])
 DRIVERS = st.sampled_from([ANNA, BEN, MOUSE])
 SECONDS = st.sampled_from([1 / 64, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0])
 LAGS = st.sampled_from([0, 0, 0, 1, 2, 9, -1])
 """Frames or leases by which somebody lags behind; -1 is one that there has not been."""
-ACTIONS = nps.arrays(np.float32, SIZE, elements=st.sampled_from([-1.0, -0.3, 0.0, 0.5, 1.0]))
+NUMBERS = st.sampled_from([-1.0, -0.3, 0.0, 0.5, 1.0])
+ACTIONS = nps.arrays(np.float32, SIZE, elements=NUMBERS)
+TWISTS = st.builds(
+    Twist, nps.arrays(np.float32, TWIST_DIM, elements=NUMBERS), st.integers(0, 1), st.just(Reference.BASE)
+)
+MOTIONS = ACTIONS | TWISTS
 
 
 class Operated(Expected, RuleBasedStateMachine):
@@ -78,16 +85,18 @@ class Operated(Expected, RuleBasedStateMachine):
         if client == self.holder:
             self.holder = None
 
-    @rule(client=CLIENTS, clutch=st.booleans(), lag=LAGS, frame_lag=LAGS, action=ACTIONS)
-    def commands(self, client: Client, clutch: bool, lag: int, frame_lag: int, action: np.ndarray) -> None:
+    @rule(client=CLIENTS, clutch=st.booleans(), lag=LAGS, frame_lag=LAGS, motion=MOTIONS, tail=st.booleans())
+    def commands(
+        self, client: Client, clutch: bool, lag: int, frame_lag: int, motion: Motion, tail: bool = False
+    ) -> None:
         epoch, frame, before = self.session.lease.epoch - lag, self.stage.frame - frame_lag, self.session.counts.copy()
-        self.stage.command(clutch, client, epoch, frame, action)
+        self.stage.command(clutch, client, epoch, frame, motion, tail)
         self.lives(client)
         is_valid = client == self.holder and epoch == self.epoch
         assert self.session.counts["stale"] - before["stale"] == (not is_valid)
         if is_valid:
-            command = Command(client, epoch, frame, clutch, action, "keyboard")
-            self.received[epoch] = Received(command, action.tobytes(), self.stage.now)
+            command = Command(client, epoch, frame, clutch, motion, "keyboard", tail)
+            self.received[epoch] = Received(command, numbers(motion).tobytes(), self.stage.now)
         if self.session.counts["takeovers"] > before["takeovers"]:
             assert is_valid and clutch and not self.is_stopped and not self.is_paused and self.is_running
             self.driver_epoch, self.previous = epoch, np.zeros(SIZE, np.float32)
@@ -112,21 +121,21 @@ class Operated(Expected, RuleBasedStateMachine):
         if press is Press.GRIPPER and is_accepted:
             self.grips.append(Gripped(self.session.counts["takeovers"], gripper, direction, self.stage.now))
 
-    @rule(client=DRIVERS, action=ACTIONS)
-    def takes_over(self, client: Client, action: np.ndarray) -> None:
+    @rule(client=DRIVERS, motion=MOTIONS)
+    def takes_over(self, client: Client, motion: Motion) -> None:
         """The clutch moves the robot if, and only if, all that it needs is there."""
         self.presses(client, Press.REQUEST, 0, 0, 0, 0)
-        self.commands(client, False, 0, 0, action)
-        self.commands(client, True, 0, 0, action)
+        self.commands(client, False, 0, 0, motion)
+        self.commands(client, True, 0, 0, motion)
         if self.is_running:
             decision = self.decides()
             self.executes(decision, False)
             may_act = not (self.is_stopped or self.is_paused or decision.verdict)
             assert client != self.holder or (decision.actor is StepActor.PERSON) == may_act
 
-    @rule(client=DRIVERS, action=ACTIONS)
-    def drives_on(self, client: Client, action: np.ndarray) -> None:
-        self.commands(client, True, 0, 0, action)
+    @rule(client=DRIVERS, motion=MOTIONS)
+    def drives_on(self, client: Client, motion: Motion) -> None:
+        self.commands(client, True, 0, 0, motion)
         if self.is_running:
             self.steps_once(False, STEP)
 
@@ -177,7 +186,7 @@ class Operated(Expected, RuleBasedStateMachine):
     @invariant()
     def arrays_are_left_alone(self) -> None:
         assert all(action.tobytes() == content for action, content in self.executed)
-        assert all(kept.command.motion.tobytes() == kept.action for kept in self.received.values())
+        assert all(numbers(kept.command.motion).tobytes() == kept.numbers for kept in self.received.values())
 
     @invariant()
     def an_episode_has_one_verdict_which_stays(self) -> None:
