@@ -30,7 +30,7 @@ from serl_ray.teleop.outbox import Outbox, cut_off
 from serl_ray.teleop.peers import ClientPeer, RobotPeer, described_robots, welcome
 from serl_ray.teleop.sorting import Sorter
 from serl_ray.teleop.sorting_routes import MAX_BODY, SortingRoutes
-from serl_ray.teleop.throttle import Throttle
+from serl_ray.teleop.throttle import Throttle, delay_refusal
 from serl_ray.teleop.wire import MAX_BYTES, Message, WireError, pack, unpack
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class Hub:
         self.app = web.Application(middlewares=[self._guard], client_max_size=MAX_BODY)
         self.app.add_routes([web.get("/", _index), web.get(CLIENTS, self._client), web.get(ROBOTS, self._robot)])
         if sorter:
-            self.app.add_routes(SortingRoutes(sorter, keys, self._throttle, self.refused).routes())
+            self.app.add_routes(SortingRoutes(sorter, keys, self.refused).routes())
         self.app.router.add_static("/", WEB)
 
     def interrupt_robots(self) -> None:
@@ -108,9 +108,6 @@ class Hub:
         if not is_ours or origin not in (None, f"http://{request.host}", f"https://{request.host}"):
             self.refused["origin" if is_ours else "host"] += 1
             raise web.HTTPForbidden(text="This host or origin is not served.")
-        if request.path in (CLIENTS, ROBOTS) and not self._throttle.allows(request.remote or ""):
-            self.refused["throttled"] += 1
-            raise web.HTTPTooManyRequests(text="Too many wrong secrets: wait a minute.")
         response: web.StreamResponse = await handler(request)
         if not response.prepared:
             response.headers.update(HEADERS)
@@ -127,8 +124,8 @@ class Hub:
                 return message
         except (WireError, TypeError, TimeoutError):
             pass
-        self._throttle.failed(request.remote or "")
         self.refused["secret"] += 1
+        await delay_refusal()
         await cut_off(socket, 4401, b"The secret or the first message is wrong.")
         return None
 

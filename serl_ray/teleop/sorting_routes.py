@@ -16,7 +16,7 @@ from serl_ray.teleop.events import ClientRole
 from serl_ray.teleop.keys import HubKeys
 from serl_ray.teleop.messages import is_text
 from serl_ray.teleop.sorting import Sorter, SortingError, SortLabel, UnknownItemError
-from serl_ray.teleop.throttle import Throttle
+from serl_ray.teleop.throttle import delay_refusal
 from serl_ray.teleop.wire import JPEG_MAGIC
 
 MAX_BODY = 4096
@@ -32,18 +32,17 @@ class SortingRoutes:
     `POST /sorting/undo` and `POST /sorting/finish`, with the secret in `Authorization: Bearer SECRET`.
 
     A refusal is a sentence, with status 400 (wrong request), 401 (wrong secret), 403 (not this role), 404 (no such
-    item), 409 (not possible now), 413 (too long), 429 (too many wrong secrets) or 500 (a file cannot be read or
-    written). The sorter is called in threads, so that a slow disk does not keep the robots' messages waiting.
+    item), 409 (not possible now), 413 (too long) or 500 (a file cannot be read or written). The sorter is called in
+    threads, so that a slow disk does not keep the robots' messages waiting.
 
     Args:
         sorter: sorter that is asked.
         keys: secrets of the roles.
-        throttle: counts of wrong secrets.
         refused: counter of refusals by reason.
     """
 
-    def __init__(self, sorter: Sorter, keys: HubKeys, throttle: Throttle, refused: Counter[str]) -> None:
-        self._sorter, self._keys, self._throttle, self._refused = sorter, keys, throttle, refused
+    def __init__(self, sorter: Sorter, keys: HubKeys, refused: Counter[str]) -> None:
+        self._sorter, self._keys, self._refused = sorter, keys, refused
         self._one_at_a_time = asyncio.Lock()
 
     def routes(self) -> Iterable[web.RouteDef]:
@@ -60,7 +59,7 @@ class SortingRoutes:
         """The handler for those who may ask, with a sentence in place of an error."""
 
         async def answer(request: web.Request) -> web.Response:
-            if refusal := self._refusal(request):
+            if refusal := await self._refusal(request):
                 return refusal
             try:
                 response: web.Response = await handler(request)
@@ -74,18 +73,14 @@ class SortingRoutes:
 
         return answer
 
-    def _refusal(self, request: web.Request) -> web.Response | None:
+    async def _refusal(self, request: web.Request) -> web.Response | None:
         """The answer to somebody who may not ask this."""
-        address = request.remote or ""
-        if not self._throttle.allows(address):
-            self._refused["throttled"] += 1
-            return _refusal(429, "Too many wrong secrets: wait a minute.")
         given = request.headers.get(hdrs.AUTHORIZATION, "")
         secret = given.removeprefix(BEARER) if given.startswith(BEARER) else ""
         roles = [role for role in ClientRole if self._keys.fits(role, secret)]
         if not roles:
-            self._throttle.failed(address)
             self._refused["secret"] += 1
+            await delay_refusal()
             return _refusal(401, "The secret is wrong.")
         if request.method == hdrs.METH_POST and roles != [ClientRole.OPERATOR]:
             self._refused["role"] += 1

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable
 
-TRIES = 5
-"""Wrong secrets of one address after which it waits."""
-TRIES_SECONDS = 60.0
+WRONG_SECONDS = 1.0
+"""Seconds until a wrong secret is answered."""
 RATE_SECONDS = 5.0
 """Seconds over which the rate of messages is taken."""
 
 
+async def delay_refusal() -> None:
+    """Waits before a wrong secret is answered. It locks nobody out, since all who come through a tunnel have one
+    address."""
+    await asyncio.sleep(WRONG_SECONDS)
+
+
 class Throttle:
-    """Counts of what addresses and clients have done lately.
+    """Counts of what clients have sent lately.
 
     Args:
         clock: monotonic clock in seconds.
@@ -22,20 +28,7 @@ class Throttle:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._failures: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=TRIES))
         self._messages: defaultdict[str, deque[float]] = defaultdict(deque)
-
-    def failed(self, address: str) -> None:
-        """A secret from this address was wrong."""
-        now = self._clock()
-        self._failures[address].append(now)
-        for other in [name for name, tries in self._failures.items() if now - tries[-1] > TRIES_SECONDS]:
-            del self._failures[other]
-
-    def allows(self, address: str) -> bool:
-        """True unless the address has given too many wrong secrets lately."""
-        failures = self._failures.get(address)
-        return failures is None or len(failures) < TRIES or self._clock() - failures[0] > TRIES_SECONDS
 
     def counts(self, name: str, rate: float) -> bool:
         """Counts a message, and is true while there are at most `rate` a second."""

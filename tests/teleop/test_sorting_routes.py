@@ -11,10 +11,10 @@ import pytest
 from hub_peers import FakeRobot, HubClient
 from sorters import ListSorter
 
+from serl_ray.teleop import throttle
 from serl_ray.teleop.events import ClientRole
 from serl_ray.teleop.server import HubServer
 from serl_ray.teleop.sorting_routes import MAX_BODY
-from serl_ray.teleop.throttle import TRIES
 
 IMAGE = "/sorting/image/item-0/front"
 
@@ -22,6 +22,11 @@ IMAGE = "/sorting/image/item-0/front"
 @pytest.fixture
 def sorter():
     return ListSorter(3)
+
+
+@pytest.fixture(autouse=True)
+def quick_refusals(monkeypatch):
+    monkeypatch.setattr(throttle, "WRONG_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -95,10 +100,10 @@ def test_nobody_looks_without_a_secret(server, sorter):
     assert not sorter.shown
 
 
-def test_wrong_secrets_are_throttled(server):
-    for _ in range(TRIES):
+def test_wrong_secrets_lock_nobody_out(server):
+    for _ in range(10):
         assert ask(server, "GET", "/sorting/items", secret="0" * 64)[0] == 401
-    assert ask(server, "GET", "/sorting/items")[0] == ask(server, "GET", IMAGE)[0] == 429
+    assert ask(server, "GET", "/sorting/items")[0] == ask(server, "GET", IMAGE)[0] == 200
 
 
 def test_pages_of_other_sites_may_not_ask(server):
