@@ -51,9 +51,9 @@ class Gripped(NamedTuple):
 class Expected:
     """A session, and what has happened to it so far."""
 
-    def expect(self, attended: bool) -> None:
+    def expect(self, attended: bool, hands_off: bool) -> None:
         """Everything from the start."""
-        self.stage = Stage(TWO_ARMS, attended, TwistMap(TWO_ARMS, arms=2))
+        self.stage, self.hands_off = Stage(TWO_ARMS, attended, TwistMap(TWO_ARMS, arms=2), hands_off), hands_off
         self.session = self.stage.session
         self.holder: Client | None = None
         self.epoch, self.renewed = 0, 0.0
@@ -97,7 +97,7 @@ class Expected:
                 self.holder, self.epoch, self.renewed = client, self.epoch + 1, self.stage.now
         elif is_valid and press is Press.RELEASE:
             self.holder = None
-        elif is_valid and press in (Press.PAUSE, Press.RESUME):
+        elif is_valid and press in (Press.PAUSE, Press.RESUME) and not self.hands_off:
             self.is_paused = press is Press.PAUSE
         elif is_valid and press is Press.REARM:
             newest = self.received.get(self.epoch)

@@ -1,13 +1,15 @@
-"""An env of runs with operators, which keeps on disk what it has executed."""
+"""Envs of runs with operators: one keeps on disk what it has executed, another goes on when it is stopped."""
 
 from __future__ import annotations
 
 import json
+import threading
 import uuid
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hub_peers import SECONDS
 from line_envs import LineEnv
 
 
@@ -29,6 +31,27 @@ class DiaryEnv(LineEnv):
     def _write(self, entry: list[float] | None) -> None:
         with self._diary.open("a") as file:
             file.write(json.dumps(entry) + "\n")
+
+
+class PatientEnv(LineEnv):
+    """Makes the third step of its first episode when it is stopped, and all others at once.
+
+    Args:
+        waits: whether it does so; otherwise it makes all steps at once.
+    """
+
+    def __init__(self, waits: bool = True) -> None:
+        super().__init__(cameras=("front",))
+        self._waits, self._is_stopped = waits, threading.Event()
+
+    def step(self, action: np.ndarray) -> Any:
+        if self._waits and self.steps == 2:
+            assert self._is_stopped.wait(SECONDS)
+            self._waits = False
+        return super().step(action)
+
+    def stop(self) -> None:
+        self._is_stopped.set()
 
 
 def executed_episodes(folder: Path) -> list[np.ndarray]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from serl_ray.teleop.events import Client, ClientRole, Command, Decision, Press, Pressed, StepActor
+from serl_ray.teleop.hands_off import HandsOffSession
 from serl_ray.teleop.session import Session
 from serl_ray.teleop.twists import Twist, TwistMap
 from serl_ray.types import ActionLayout
@@ -30,9 +31,14 @@ class Stage:
     """A session whose newest frame everybody has displayed at once."""
 
     def __init__(
-        self, layout: ActionLayout = LAYOUT, attended: bool = False, twist_map: TwistMap | None = None
+        self,
+        layout: ActionLayout = LAYOUT,
+        attended: bool = False,
+        twist_map: TwistMap | None = None,
+        hands_off: bool = False,
     ) -> None:
-        self.session = Session(layout, attended=attended, twist_map=twist_map)
+        session = HandsOffSession if hands_off else Session
+        self.session = session(layout, attended=attended, twist_map=twist_map)
         self.policy = np.full(layout.action_dim, -0.75, np.float32)
         self.push = np.zeros(layout.action_dim, np.float32)
         self.push[0] = PUSH

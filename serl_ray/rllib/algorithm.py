@@ -75,6 +75,7 @@ class SERL(TrainingAlgorithm):
     def stop_at(self, interrupted: Event) -> None:
         super().stop_at(interrupted)
         self.sampler.interrupt_by(interrupted)
+        self.evaluator.interrupt_by(interrupted)
 
     @property
     def steps(self) -> int:
@@ -95,7 +96,7 @@ class SERL(TrainingAlgorithm):
         """Stores what remote rollout workers have been asked for and bring within some seconds, and asks for no
         more."""
         ends = time.monotonic() + seconds
-        if self.hub:
+        if self.hub and self.sampler.is_remote:
             self.hub.interrupt_robots()
         while self.sampler.in_flight and time.monotonic() < ends:
             self._fetch(wait=True)

@@ -6,7 +6,6 @@ import uuid
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from threading import Event
 from typing import Any
 
 import gymnasium
@@ -95,11 +94,6 @@ class Collector:
         """All that is still held back for operators, at the end of the run."""
         segments = [segment for held in self._held for segment in held.all()]
         return [*segments, *(episode.cut() for episode in self._episodes.values() if len(episode))]
-
-    def interrupt_by(self, interrupted: Event) -> None:
-        """From now on, a robot that waits for an operator waits no longer once the event is set."""
-        for held in self._held:
-            held.interrupt_by(interrupted)
 
     def _step_all(self) -> None:
         """A step of every env, each of which is first reset where it has no episode."""

@@ -178,7 +178,10 @@ class SERLConfig(AlgorithmConfig):
         device_named(self.device)
         is_known = self.in_evaluation  # the config that this one is a copy of has looked
         scale = self.env_config["action_scale"] if is_known else scale_of_run(options, self.shared_demos is not None)
-        self.env_config = WorkerEnvConfig(options.env_config() | options.deadlines() | {"action_scale": scale})
+        operators = self._hands_off() if is_known else {}
+        self.env_config = WorkerEnvConfig(
+            options.env_config() | options.deadlines() | {"action_scale": scale} | operators
+        )
         if not self.in_evaluation:
             self._prepare(options)
         self.evaluation_interval = 1 if options.evaluation.evaluate_every and options.env.env_name else None
@@ -229,6 +232,11 @@ class SERLConfig(AlgorithmConfig):
             if options.agent.objective == "sac":
                 self.objective = saved["objective"]
         self.env_config |= self._collecting(options)
+
+    def _hands_off(self) -> dict[str, Any]:
+        """The part of an evaluation's `env_config` that is about the run's operators, who may stop it."""
+        operators = self.env_config.get("operators")
+        return {"operators": {**operators, "hands_off": True}} if operators else {}
 
     def _operators(self, options: HybridOptions) -> dict[str, Any] | None:
         """The part of `env_config` that is about operators, with the name of the hub that the run will start."""

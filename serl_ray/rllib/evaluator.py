@@ -9,6 +9,7 @@ from functools import partial
 from itertools import chain, pairwise, takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event
 from typing import Any
 
 import gymnasium
@@ -17,12 +18,14 @@ from ray.exceptions import RayError
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
 from serl_ray.cluster.ray_private import TAG, ready_results, remote_workers
+from serl_ray.data.episodes import StepResult
 from serl_ray.data.rewards import SUCCESS_RETURN
 from serl_ray.evaluation.rollouts import Act, Episode, Evaluation, deterministic, run_episodes
 from serl_ray.evaluation.video import VideoFile
 from serl_ray.rllib.callbacks import EpisodeMetrics
 from serl_ray.rllib.failures import FaultLog, WorkerError, raise_failure, reporting
 from serl_ray.rllib.worker import SERLWorker
+from serl_ray.teleop.wrapper import VERDICT, Interrupted
 
 logger = logging.getLogger(__name__)
 
@@ -42,12 +45,28 @@ class Played:
         outcomes: the same in RLlib's words, with what callbacks wrote into them.
         video: an mp4 of the first; None where none was recorded.
         fault: why it was not, although it was wanted.
+        is_stopped: whether an operator has stopped an episode, so that the evaluation does not count.
     """
 
     episodes: list[Episode] = field(default_factory=list)
     outcomes: list[EpisodeMetrics] = field(default_factory=list)
     video: bytes | None = None
     fault: str | None = None
+    is_stopped: bool = False
+
+
+class EpisodeStopped(Exception):
+    """An operator has stopped an episode of an evaluation."""
+
+
+class _WholeEpisodes(gymnasium.Wrapper):
+    """An env whose episodes are played to their end, or raise `EpisodeStopped`."""
+
+    def step(self, action: np.ndarray) -> StepResult:
+        result = self.env.step(action)
+        if VERDICT in result[-1]:
+            raise EpisodeStopped
+        return result
 
 
 class Evaluator:
@@ -118,6 +137,11 @@ class Evaluator:
             outcome = _play(worker, weights, episodes, self._records_video, self._success_return, self._should_stop)
             self._finished = self._metrics([self._take(outcome)])
 
+    def interrupt_by(self, interrupted: Event) -> None:
+        """From now on, an evaluation in this process waits for no operator any longer once the event is set."""
+        if self._workers is not None and not self._shares:
+            self._workers.local_env_runner.interrupt_by(interrupted)
+
     def finished(self, timeout: float = 0.0) -> dict[str, float] | None:
         """The metrics of an evaluation that has ended within `timeout` seconds, once."""
         if self._playing:
@@ -147,10 +171,15 @@ class Evaluator:
         try:
             if isinstance(outcome, RayError):
                 raise outcome
-            return raise_failure(outcome)
+            played: Played | None = raise_failure(outcome)
         except (RayError, WorkerError) as error:
             self._faults.lose("evaluations_lost", f"An evaluation has failed; training goes on. {error}")
             return None
+        if played and played.is_stopped:
+            text = "An operator has stopped an evaluation, which does not count. The next one waits for the re-arming."
+            self._faults.lose("evaluations_lost", text)
+            return None
+        return played
 
     def _metrics(self, shares: list[Played | None]) -> dict[str, float] | None:
         if None in shares:
@@ -177,12 +206,17 @@ def _play(
 ) -> Played | None:
     policy = worker.get_policy()
     policy.set_weights(weights)
-    act, played = deterministic(policy.agent), Played()
+    act, env, played = deterministic(policy.agent), _WholeEpisodes(worker.env), Played()
     worker.take_played()  # of an evaluation that did not come to its end
-    first = [_recorded(act, worker.env, played, success_return)] if records_video and episodes.start == 0 else []
-    seed = SEED + episodes.start + len(first)
-    others = run_episodes(act, worker.env, len(episodes) - len(first), seed, success_return=success_return)
-    played.episodes = list(takewhile(lambda _: not should_stop(), chain(first, others)))
+    try:
+        first = [_recorded(act, env, played, success_return)] if records_video and episodes.start == 0 else []
+        seed = SEED + episodes.start + len(first)
+        others = run_episodes(act, env, len(episodes) - len(first), seed, success_return=success_return)
+        played.episodes = list(takewhile(lambda _: not should_stop(), chain(first, others)))
+    except EpisodeStopped:
+        return Played(is_stopped=True)
+    except Interrupted:
+        return None
     played.outcomes = worker.take_played()
     return played if len(played.episodes) == len(episodes) else None
 

@@ -16,6 +16,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from serl_ray.options.operator import OperatorOptions
+from serl_ray.teleop.hands_off import HandsOffSession
 from serl_ray.teleop.keys import new_root
 from serl_ray.teleop.limits import Limits
 from serl_ray.teleop.link import Link
@@ -45,7 +46,7 @@ class HubOfRun:
     port: int
 
     def interrupt_robots(self) -> None:
-        """Tells all robots that the run ends, so that those that wait for an operator wait no longer."""
+        """Tells all robots that gather experience that the run ends: they wait for no operator any longer."""
         self.actor.interrupt_robots.remote()
 
     def close(self) -> None:
@@ -79,7 +80,8 @@ def operated_env(env: gymnasium.Env, layout: ActionLayout, settings: Mapping[str
     """A guarded env with the run's operators; `settings` are those of `operator_settings`."""
     limits = Limits(settings["motion_norm"], settings["motion_slew"])
     twist_map = TwistMap.from_env(env, layout, settings["setup_mode"])
-    return OperatedEnv(env, Session(layout, limits, settings["attended"], twist_map=twist_map))
+    session = HandsOffSession if settings["hands_off"] else Session
+    return OperatedEnv(env, session(layout, limits, settings["attended"], twist_map=twist_map))
 
 
 def link(operated: OperatedEnv, robot: str, settings: Mapping[str, Any]) -> Link:
@@ -104,6 +106,7 @@ def operator_settings(hub: str, options: OperatorOptions, setup_mode: str, contr
         "setup_mode": setup_mode,
         "control_hz": control_hz,
         "attended": options.attended,
+        "hands_off": False,
         "motion_norm": options.motion_norm,
         "motion_slew": options.motion_slew,
     }

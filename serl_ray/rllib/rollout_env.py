@@ -35,7 +35,8 @@ class RolloutEnv(CountedEnv):
         if interventions:
             env = ExpertIntervention(env, layout, seed=seed, **interventions)
         env = Guard(env, **deadlines)
-        name = f"worker-{context.worker_index}-{context.vector_index}"
+        kind = "evaluation" if operators and operators["hands_off"] else "worker"
+        name = f"{kind}-{context.worker_index}-{context.vector_index}"
         if operators:
             env = operated_env(env, layout, operators)
             self._link = link(env, name, operators)

@@ -49,6 +49,7 @@ class SERLWorker(RolloutWorker):
         self._envs = self.async_env.get_sub_environments() if self.async_env else []
         for index, env in enumerate(self._envs):
             env.get_wrapper_attr("join")(self, index)
+        self._operated = [found for env in self._envs if (found := operated(env))]
 
     @cached_property
     def _collector(self) -> Collector:
@@ -68,7 +69,8 @@ class SERLWorker(RolloutWorker):
 
     def interrupt_by(self, interrupted: Event) -> None:
         """From now on, a robot that waits for an operator waits no longer once the event is set."""
-        self._collector.interrupt_by(interrupted)
+        for env in self._operated:
+            env.interrupted = interrupted
 
     def take_played(self) -> list[EpisodeMetrics]:
         """The episodes that have come to their end since they were last taken."""
@@ -76,8 +78,7 @@ class SERLWorker(RolloutWorker):
 
     def take_operator_report(self) -> OperatorReport | None:
         """The operators' part in the steps since this was last asked; None without operators."""
-        envs = [found for env in self._envs if (found := operated(env))]
-        return OperatorReport.join([env.take_report() for env in envs]) if envs else None
+        return OperatorReport.join([env.take_report() for env in self._operated]) if self._operated else None
 
     @override(RolloutWorker)
     def apply(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

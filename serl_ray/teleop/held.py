@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from threading import Event
 from typing import Any
 
 import gymnasium
@@ -67,11 +66,6 @@ class HeldEpisodes:
         """The last segments of all episodes that have ended, with what has been said of them so far."""
         ended, self._ended = self._ended, []
         return [segment for number, episode in ended if (segment := self._last(number, episode)) is not None]
-
-    def interrupt_by(self, interrupted: Event) -> None:
-        """From now on, the robot waits for an operator no longer once the event is set."""
-        if self._operated:
-            self._operated.interrupted = interrupted
 
     def _last(self, number: int, episode: EpisodeRecorder) -> Segment | None:
         verdict = self._operated.settle(number) if self._operated else None

@@ -154,7 +154,8 @@ class Link:
         try:
             message = unpack(raw)
             if message.kind == INTERRUPT:
-                self._env.interrupted.set()
+                if not self._env.session.hands_off:  # an evaluation may follow the last experience
+                    self._env.interrupted.set()
                 return
             if message.kind == WATCHED:
                 self._watch(fields_of(message, watchers=is_whole)["watchers"])

@@ -63,6 +63,8 @@ class Session:
         loop_ages: ages in seconds of the frames that a person has acted on, newest last, until they are taken.
     """
 
+    hands_off = False  # nobody but the policy acts
+
     def __init__(
         self,
         layout: ActionLayout,
@@ -196,6 +198,7 @@ class Session:
             "is_paused": self.is_paused,
             "may_move": self.may_move(now),
             "has_policy": self.has_policy,
+            "hands_off": self.hands_off,
             "counts": dict(self.counts),
             "refusals": list(self.refusals),
             **self.episodes.state(now),

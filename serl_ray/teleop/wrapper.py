@@ -218,6 +218,7 @@ class OperatedEnv(gymnasium.Wrapper):
             "arms": twist_map.arms,
             "references": [reference.value for reference in twist_map.references],
             "control_hz": control_hz,
+            "hands_off": self.session.hands_off,
         }
 
 

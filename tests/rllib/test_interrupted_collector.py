@@ -55,8 +55,8 @@ def interrupted():
 
 def test_a_collector_waits_for_no_operator_before_it_collects(interrupted):
     robot = Robot(attended=True)
+    robot.env.interrupted = interrupted
     collector = collector_of(robot)
-    collector.interrupt_by(interrupted)
     assert collector.rest() == []
     segments, faults = end_while_it_waits(robot, interrupted, lambda: collector.collect(5))
     assert (segments, faults, robot.witness.executed) == ([], [], [])
@@ -64,8 +64,8 @@ def test_a_collector_waits_for_no_operator_before_it_collects(interrupted):
 
 def test_a_step_that_was_executed_is_stored_where_another_robot_waits(interrupted):
     first, second = Robot(), Robot()
+    first.env.interrupted = second.env.interrupted = interrupted
     collector = collector_of(first, second)
-    collector.interrupt_by(interrupted)
     collector.collect(1)
     press(second, Press.REQUEST)
     press(second, Press.PAUSE)
@@ -80,8 +80,8 @@ def test_a_step_that_was_executed_is_stored_where_another_robot_waits(interrupte
 
 def test_an_episode_that_ended_in_the_pause_keeps_its_label_when_nobody_is_there_any_more(interrupted):
     robot = Robot()
+    robot.env.interrupted = interrupted
     collector = collector_of(robot)
-    collector.interrupt_by(interrupted)
     press(robot, Press.REQUEST)
     collector.collect(3)
     press(robot, Press.SUCCESS)
@@ -97,8 +97,8 @@ def test_an_episode_that_ended_in_the_pause_keeps_its_label_when_nobody_is_there
 
 def test_an_env_whose_episode_ended_is_reset_before_it_goes_on(interrupted):
     robot = Robot()
+    robot.env.interrupted = interrupted
     collector = collector_of(robot)
-    collector.interrupt_by(interrupted)
     press(robot, Press.REQUEST)
     collector.collect(2)
     press(robot, Press.RESET)
@@ -110,10 +110,9 @@ def test_an_env_whose_episode_ended_is_reset_before_it_goes_on(interrupted):
     assert [call for call in robot.witness.calls if call != "hold"] == ["reset", "step", "step", "reset", "step"]
 
 
-def test_a_reset_that_a_stop_makes_fail_is_no_fault(interrupted):
+def test_a_reset_that_a_stop_makes_fail_is_no_fault():
     robot = Robot()
     collector = collector_of(robot)
-    collector.interrupt_by(interrupted)
     press(robot, Press.REQUEST)
     resets, reset = [], robot.witness.reset
 
@@ -131,10 +130,9 @@ def test_a_reset_that_a_stop_makes_fail_is_no_fault(interrupted):
     assert [len(segment) for segment in [*segments, *collector.rest()]] == [2]
 
 
-def test_a_step_that_a_stop_makes_fail_is_not_stored_and_ends_the_episode(interrupted):
+def test_a_step_that_a_stop_makes_fail_is_not_stored_and_ends_the_episode():
     robot = Robot()
     collector = collector_of(robot)
-    collector.interrupt_by(interrupted)
     press(robot, Press.REQUEST)
     collector.collect(2)
 
@@ -157,8 +155,8 @@ def test_a_step_that_a_stop_makes_fail_is_not_stored_and_ends_the_episode(interr
 
 def test_an_episode_that_was_dropped_after_a_fault_stays_dropped(interrupted):
     robot = Robot()
+    robot.env.interrupted = interrupted
     collector = collector_of(robot)
-    collector.interrupt_by(interrupted)
     press(robot, Press.REQUEST)
     collector.collect(2)
 

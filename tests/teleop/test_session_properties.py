@@ -15,6 +15,7 @@ from stage import ANNA, BEN, EVE, MOUSE, STEP
 
 from serl_ray.teleop.episodes import HELD_SECONDS
 from serl_ray.teleop.events import LABELS, Client, Command, Decision, Ending, Press, StepActor
+from serl_ray.teleop.hands_off import OF_STOPS
 from serl_ray.teleop.session import LOST_SECONDS
 from serl_ray.teleop.twists import TWIST_DIM, Reference, Twist
 
@@ -35,9 +36,9 @@ MOTIONS = ACTIONS | TWISTS
 class Operated(Expected, RuleBasedStateMachine):
     """A session beside what a reader of the table expects of it."""
 
-    @initialize(attended=st.booleans())
-    def connects(self, attended: bool) -> None:
-        self.expect(attended)
+    @initialize(attended=st.booleans(), hands_off=st.sampled_from([False, False, False, True]))
+    def connects(self, attended: bool, hands_off: bool) -> None:
+        self.expect(attended, hands_off)
         self.counts: Counter[str] = Counter()
         self.begins()
 
@@ -99,6 +100,7 @@ class Operated(Expected, RuleBasedStateMachine):
             self.received[epoch] = Received(command, numbers(motion).tobytes(), self.stage.now)
         if self.session.counts["takeovers"] > before["takeovers"]:
             assert is_valid and clutch and not self.is_stopped and not self.is_paused and self.is_running
+            assert not self.hands_off
             self.driver_epoch, self.previous = epoch, np.zeros(SIZE, np.float32)
 
     @rule(
@@ -117,6 +119,7 @@ class Operated(Expected, RuleBasedStateMachine):
         is_accepted = self.session.counts["refused"] == refused
         if press not in (Press.STOP, Press.REQUEST):
             assert is_valid or not is_accepted
+        assert not (self.hands_off and is_accepted) or press in OF_STOPS
         self.expects(press, client, is_valid)
         if press is Press.GRIPPER and is_accepted:
             self.grips.append(Gripped(self.session.counts["takeovers"], gripper, direction, self.stage.now))
@@ -130,7 +133,7 @@ class Operated(Expected, RuleBasedStateMachine):
         if self.is_running:
             decision = self.decides()
             self.executes(decision, False)
-            may_act = not (self.is_stopped or self.is_paused or decision.verdict)
+            may_act = not (self.is_stopped or self.is_paused or decision.verdict or self.hands_off)
             assert client != self.holder or (decision.actor is StepActor.PERSON) == may_act
 
     @rule(client=DRIVERS, motion=MOTIONS)
@@ -158,6 +161,9 @@ class Operated(Expected, RuleBasedStateMachine):
             self.endings[self.number] += 1
         if self.is_stopped or self.is_paused:
             assert decision.actor is StepActor.NOBODY
+        if self.hands_off:
+            assert decision.actor in (StepActor.POLICY, StepActor.NOBODY)
+            assert decision.verdict is None or decision.verdict.ending is Ending.STOP
         assert (decision.action is None) == (decision.actor is StepActor.NOBODY)
         if decision.actor is StepActor.POLICY:
             assert decision.action is self.stage.policy

@@ -27,6 +27,10 @@ function actor(s) {
   if (!s.state.may_move) {
     return { label: "PAUSED", detail: "the robot waits for an operator", tone: "hold" };
   }
+  if (s.state.hands_off) {
+    const detail = s.state.is_running ? "hands off; you may stop" : "between two episodes of an evaluation";
+    return { label: "EVALUATION", detail, tone: "policy" };
+  }
   if (!s.state.is_running) {
     return { label: "RESET", detail: "between two episodes", tone: "hold" };
   }
@@ -93,6 +97,9 @@ function advice({ connection, state, role, isMine, clutch }) {
   }
   if (role === "viewer") {
     return "You may watch, and stop.";
+  }
+  if (state.hands_off) {
+    return clutch ? "An evaluation is played: hands off; you may stop." : "";
   }
   if (!isMine) {
     return state.holder ? `${state.holder} has control.` : "Take control to drive: Enter.";
