@@ -21,7 +21,7 @@ from serl_ray.data.observations import Observation
 from serl_ray.data.rewards import SUCCESS_RETURN, succeeded, unusual_reward
 from serl_ray.data.schema import Segment
 from serl_ray.files.atomic import write_file
-from serl_ray.teleop.held import HeldEpisodes
+from serl_ray.teleop.held import HeldEpisodes, operated
 from serl_ray.teleop.wrapper import VERDICT, WAIT_SECONDS, Interrupted
 from serl_ray.utils.errors import SetupError
 
@@ -137,7 +137,8 @@ class Recorder:
 
     def _episode(self, name: str, seed: int) -> Segment | None:
         held = HeldEpisodes(self.env)
-        held.interrupt_by(self.interrupted)
+        if robot := operated(self.env):
+            robot.interrupted = self.interrupted
         observation, _ = self.env.reset(seed=seed)
         episode, done = EpisodeRecorder(name, observation, has_policy=False), False
         while not done:
