@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from stage import TWO_ARMS, Stage
 
+from serl_ray.teleop.episodes import SessionEpisodes
 from serl_ray.teleop.events import Client, ClientRole, Command, Decision, Press, Verdict
 from serl_ray.teleop.grips import GRIP_SECONDS
+from serl_ray.teleop.intervention import COMMAND_SECONDS, FRAME_SECONDS
 from serl_ray.teleop.lease import LEASE_SECONDS
-from serl_ray.teleop.session import COMMAND_SECONDS, FRAME_SECONDS
 from serl_ray.teleop.twists import Twist, TwistMap
 
 SIZE = TWO_ARMS.action_dim
@@ -51,9 +52,10 @@ class Gripped(NamedTuple):
 class Expected:
     """A session, and what has happened to it so far."""
 
-    def expect(self, attended: bool, hands_off: bool) -> None:
+    def expect(self, attended: bool, hands_off: bool, held_seconds: float | None) -> None:
         """Everything from the start."""
-        self.stage, self.hands_off = Stage(TWO_ARMS, attended, TwistMap(TWO_ARMS, arms=2), hands_off), hands_off
+        episodes, self.hands_off = SessionEpisodes(held_seconds), hands_off
+        self.stage = Stage(TWO_ARMS, attended, TwistMap(TWO_ARMS, arms=2), hands_off, episodes)
         self.session = self.stage.session
         self.holder: Client | None = None
         self.epoch, self.renewed = 0, 0.0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from serl_ray.teleop.episodes import SessionEpisodes
 from serl_ray.teleop.events import Client, ClientRole, Command, Decision, Press, Pressed, StepActor
 from serl_ray.teleop.hands_off import HandsOffSession
 from serl_ray.teleop.session import Session
@@ -36,9 +37,10 @@ class Stage:
         attended: bool = False,
         twist_map: TwistMap | None = None,
         hands_off: bool = False,
+        episodes: SessionEpisodes | None = None,
     ) -> None:
         session = HandsOffSession if hands_off else Session
-        self.session = session(layout, attended=attended, twist_map=twist_map)
+        self.session = session(layout, attended=attended, twist_map=twist_map, episodes=episodes)
         self.policy = np.full(layout.action_dim, -0.75, np.float32)
         self.push = np.zeros(layout.action_dim, np.float32)
         self.push[0] = PUSH

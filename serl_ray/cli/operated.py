@@ -5,10 +5,13 @@ from __future__ import annotations
 import gymnasium
 
 from serl_ray.options.operator import HubOptions
+from serl_ray.teleop.episodes import SessionEpisodes
 from serl_ray.teleop.limits import Limits
 from serl_ray.teleop.link import Link
+from serl_ray.teleop.messages import Tab
 from serl_ray.teleop.server import HubServer, how_to_reach
 from serl_ray.teleop.session import Session
+from serl_ray.teleop.sorting import Sorter
 from serl_ray.teleop.twists import TwistMap
 from serl_ray.teleop.wrapper import OperatedEnv
 from serl_ray.types import ActionLayout
@@ -23,20 +26,31 @@ class DrivenEnv(OperatedEnv):
         setup_mode: one of `types.SETUP_MODES`.
         control_hz: steps per second, for the page; None if unknown.
         hub: address of the page, and limits of motion.
+        episodes: episodes of the session; None for demonstrations.
+        sorter: images that the operator sorts on the page; None for none.
 
     Raises:
         OSError: the page cannot be served there.
     """
 
     def __init__(
-        self, env: gymnasium.Env, name: str, setup_mode: str, control_hz: float | None, hub: HubOptions
+        self,
+        env: gymnasium.Env,
+        name: str,
+        setup_mode: str,
+        control_hz: float | None,
+        hub: HubOptions,
+        episodes: SessionEpisodes | None = None,
+        sorter: Sorter | None = None,
     ) -> None:
         actions = env.action_space.shape
         assert actions is not None
         layout = ActionLayout.from_setup(setup_mode, actions[0])
         limits, twist_map = Limits(hub.motion_norm, hub.motion_slew), TwistMap.from_env(env, layout, setup_mode)
-        super().__init__(env, Session(layout, limits, has_policy=False, twist_map=twist_map))
-        self._server = HubServer(hub.operator_host, hub.operator_port, tabs=("drive",))
+        episodes = episodes or SessionEpisodes(held_seconds=None)
+        super().__init__(env, Session(layout, limits, has_policy=False, twist_map=twist_map, episodes=episodes))
+        tabs: tuple[Tab, ...] = ("record", "label") if sorter else ("record",)
+        self._server = HubServer(hub.operator_host, hub.operator_port, tabs=tabs, sorter=sorter)
         self._link = Link(self, name, self._server.robots, self.described(control_hz))
         print(how_to_reach(self._server.page(), self._server.port), flush=True)
 

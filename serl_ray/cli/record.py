@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -11,20 +12,22 @@ from annotated_types import Ge, Interval
 from pydantic import AfterValidator, Field, FiniteFloat, model_validator
 
 from serl_ray.cli.parser import given_options
+from serl_ray.cli.recorded_env import cameras_for_images, recorded_cameras, recorded_env
 from serl_ray.options.groups import PacedEnv, RecordOptions, RewardOptions
 from serl_ray.options.operator import HubOptions
 from serl_ray.options.presets import with_reward_defaults
-from serl_ray.utils.options import OptionError, Options, each_once, names_of, refuse_unused
+from serl_ray.utils.options import Options, each_once, names_of, refuse_unused
 
 if TYPE_CHECKING:
     from threading import Event
 
     import gymnasium
 
+    from serl_ray.cli.operated import DrivenEnv
     from serl_ray.data.store import DemoStore
     from serl_ray.envs.recording import Drive
-
-DEFAULT_CAMERAS = {"single": ("image", "wrist"), "dual": ("image", "left_wrist", "right_wrist")}
+    from serl_ray.teleop.episodes import SessionEpisodes
+    from serl_ray.teleop.sorting import Sorter
 
 
 class Record(Options):
@@ -65,8 +68,10 @@ class Record(Options):
         refuse_unused(self.reward, ("success_frames", "success_gate"), self.reward.classifier, "--classifier")
         refuse_unused(self, ("linger", "failing_share"), self.classifier_data, "--classifier_data")
         refuse_unused(self.operator, names_of(HubOptions), self.driver == "operator", "--driver operator")
-        if self.classifier_data and self.driver == "operator":
-            raise ValueError("driver is operator, who drives for demonstrations: use --output, or another --driver.")
+        if self.classifier_data:
+            refuse_unused(
+                self, ("linger", "failing_share"), self.driver != "operator", "a --driver other than operator"
+            )
         refuse_unused(self.recording, ("noise",), self.driver == "expert", "--driver expert")
         return self
 
@@ -78,11 +83,11 @@ def main(argv: Sequence[str]) -> int:
     from serl_ray.cli.terminal import stop_on_signals
 
     with stop_on_signals() as interrupted:
-        return (
-            _record_images(options, interrupted)
-            if options.classifier_data
-            else _record_demonstrations(options, interrupted)
-        )
+        if options.classifier_data is None:
+            return _record_demonstrations(options, interrupted)
+        if options.driver == "operator":
+            return _label_images(options, options.classifier_data, interrupted)
+        return _record_images(options, options.classifier_data, interrupted)
 
 
 def _record_demonstrations(options: Record, interrupted: Event) -> int:
@@ -91,7 +96,9 @@ def _record_demonstrations(options: Record, interrupted: Event) -> int:
     assert options.output is not None
     store = DemoStore(options.output, options.resume)
     before = len(store)
-    env = _driven(options) if options.driver == "operator" else _make(options)
+    env = recorded_env(options.env, options.reward, options.image_keys)
+    if options.driver == "operator":
+        env = _driven(options, env)
     drive = _driver(options, env)
     _check_spaces(store, env)
     try:
@@ -101,7 +108,7 @@ def _record_demonstrations(options: Record, interrupted: Event) -> int:
         store.publish(complete=recorded >= options.recording.episodes)
         env.close()
         steps = sum(map(len, store.segments())) if not store.is_pickle else None
-        _report(options, _cameras(env), recorded, steps)
+        _report(options, recorded_cameras(env), recorded, steps)
     return int(recorded < options.recording.episodes)
 
 
@@ -111,35 +118,72 @@ def _drive(
     from tqdm import tqdm
 
     from serl_ray.envs.recording import MOST_TRIES, Recorder
+    from serl_ray.teleop.held import operated
 
     recorder = Recorder(env, drive, options.driver != "expert", options.reward.success_return, interrupted)
     missing = max(options.recording.episodes - before, 0)
+    page = operated(env)
+    if page:
+        page.tell(target=str(options.output), wanted=options.recording.episodes, kept=before)
     episodes = recorder.successes(missing, options.recording.seed, first=before * MOST_TRIES)
-    for segment in tqdm(episodes, total=missing, unit="episode"):
+    for kept, segment in enumerate(tqdm(episodes, total=missing, unit="episode"), start=before + 1):
         store.add(segment)
-    if recorder.dropped:
+        if page:
+            page.tell(kept=kept)
+    _report_dropped(recorder.dropped)
+
+
+def _report_dropped(dropped: Mapping[str, int]) -> None:
+    if dropped:
+        print(", ".join(f"{count} episodes {reason}" for reason, count in dropped.items()) + " were not recorded.")
+
+
+def _label_images(options: Record, folder: Path, interrupted: Event) -> int:
+    """Images of an operator's episodes, with the labels that the operator gives on the page."""
+    from serl_ray.envs.labelling import EpisodeSorter, Labeller
+    from serl_ray.teleop.marks import MarkedEpisodes
+    from serl_ray.teleop.wrapper import Interrupted
+
+    names, wanted, seed = _recorded_names(folder, options.resume), options.recording.episodes, options.recording.seed
+    episodes, sorter, inner = (
+        MarkedEpisodes(),
+        EpisodeSorter(folder),
+        recorded_env(options.env, options.reward, options.image_keys),
+    )
+    cameras = cameras_for_images(inner)
+    env = _driven(options, inner, episodes, sorter)
+    env.interrupted = interrupted
+    labeller = Labeller(env, episodes, sorter, cameras)
+    env.tell(target=str(folder), wanted=wanted, kept=len(names), images={})
+    try:
+        for number in itertools.count(len(names)):
+            if len(names) >= wanted or interrupted.is_set():
+                break
+            name = f"episode-{seed}-{number:04d}"
+            if name not in names and labeller.record(name, seed + number):
+                names.add(name)
+                env.tell(kept=len(names))
+    except Interrupted:
+        pass
+    finally:
+        env.close()
         print(
-            ", ".join(f"{count} episodes {reason}" for reason, count in recorder.dropped.items())
-            + " were not recorded."
+            f"{folder}: {labeller.counts['success']} success and {labeller.counts['failure']} failure images; "
+            f"{len(names)} of {wanted} episodes."
         )
+        _report_dropped(labeller.dropped)
+    return int(len(names) < wanted)
 
 
-def _record_images(options: Record, interrupted: Event) -> int:
+def _record_images(options: Record, folder: Path, interrupted: Event) -> int:
     from tqdm import tqdm
 
     from serl_ray.data.episodes import EnvFault
-    from serl_ray.envs.recording import record_frames
+    from serl_ray.envs.image_recording import record_frames
 
-    folder = options.classifier_data
-    assert folder is not None
     names = _recorded_names(folder, options.resume)
-    env = _make(options)
-    cameras, counts = _cameras(env), Counter[str]()
-    if not cameras:
-        env.close()
-        raise OptionError(
-            "image_keys is empty, or the env has no cameras: a classifier learns from images. Name a camera."
-        )
+    env = recorded_env(options.env, options.reward, options.image_keys)
+    cameras, counts = cameras_for_images(env), Counter[str]()
     drive, seed, rule = _driver(options, env), options.recording.seed, options.reward.success_return
     for number in tqdm(range(options.recording.episodes), unit="episode"):
         name = f"episode-{seed}-{number:04d}"
@@ -179,56 +223,24 @@ def _report_images(options: Record, counts: Counter[str]) -> None:
         )
 
 
-def _make(options: Record) -> gymnasium.Env:
-    """The env with the cameras to record, all its vectors and the reward that counts, guarded."""
-    from serl_ray.envs.border import Border
-    from serl_ray.envs.guard import Guard
-    from serl_ray.envs.learned_reward import LearnedReward
-    from serl_ray.envs.make import BUNDLED_ENVS, all_cameras, build_env
-    from serl_ray.envs.wrappers import ControlRate
-
-    learned: dict[str, Any] = {
-        "classifier": options.reward.classifier,
-        "success_frames": options.reward.success_frames,
-        "gate": options.reward.success_gate,
-    }
-    wanted = options.image_keys
-    if wanted is None and options.env.env_name in BUNDLED_ENVS:
-        wanted = DEFAULT_CAMERAS[options.env.setup_mode.split("-")[0]]
-    cameras = all_cameras(wanted or (), learned if options.reward.classifier else None)
-    env = build_env(**options.env.source(), image_keys=cameras)
-    there = _cameras(env)
-    if missing := [repr(key) for key in cameras if key not in there]:
-        env.close()
-        raise OptionError(f"image_keys names {', '.join(missing)}; the env's cameras are {', '.join(there) or 'none'}.")
-    env = Border(env)
-    if options.reward.classifier:
-        env = LearnedReward(env, **learned)
-    if wanted is not None:
-        env = _without(env, [key for key in there if key not in cameras])
-    return Guard(ControlRate(env, options.env.control_hz) if options.env.control_hz else env, None, None)
-
-
-def _driven(options: Record) -> gymnasium.Env:
-    """The same with an operator, whose page's address is printed."""
+def _driven(
+    options: Record,
+    env: gymnasium.Env,
+    episodes: SessionEpisodes | None = None,
+    sorter: Sorter | None = None,
+) -> DrivenEnv:
+    """The env with an operator, whose page's address is printed."""
     from serl_ray.cli.operated import DrivenEnv
 
     return DrivenEnv(
-        _make(options), str(options.env.env_name), options.env.setup_mode, options.env.control_hz, options.operator
+        env,
+        str(options.env.env_name),
+        options.env.setup_mode,
+        options.env.control_hz,
+        options.operator,
+        episodes,
+        sorter,
     )
-
-
-def _cameras(env: gymnasium.Env) -> tuple[str, ...]:
-    observations: Any = env.observation_space
-    return tuple(key for key, space in observations.items() if len(space.shape) == 3)
-
-
-def _without(env: gymnasium.Env, keys: Sequence[str]) -> gymnasium.Env:
-    """The env without some of its observations."""
-    from gymnasium.wrappers import FilterObservation
-
-    observations: Any = env.observation_space
-    return FilterObservation(env, [key for key in observations if key not in keys]) if keys else env
 
 
 def _driver(options: Record, env: gymnasium.Env) -> Drive:

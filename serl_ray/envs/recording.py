@@ -1,15 +1,11 @@
-"""Recording of an operator or a scripted expert: demonstrations, or labelled images for a classifier."""
+"""Recording of demonstrations of an operator or a scripted expert."""
 
 from __future__ import annotations
 
-import itertools
 import logging
-import pickle
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -17,12 +13,12 @@ import gymnasium
 import numpy as np
 
 from serl_ray.data.episodes import EnvFault, EpisodeRecorder
-from serl_ray.data.observations import Observation
 from serl_ray.data.rewards import SUCCESS_RETURN, succeeded, unusual_reward
 from serl_ray.data.schema import Segment
-from serl_ray.files.atomic import write_file
-from serl_ray.teleop.held import HeldEpisodes, operated
-from serl_ray.teleop.wrapper import VERDICT, WAIT_SECONDS, Interrupted
+from serl_ray.teleop.events import Ending
+from serl_ray.teleop.held import operated
+from serl_ray.teleop.judged import judged
+from serl_ray.teleop.wrapper import VERDICT, Interrupted, OperatedEnv
 from serl_ray.utils.errors import SetupError
 
 logger = logging.getLogger(__name__)
@@ -34,9 +30,16 @@ MAX_FAULTS = 5
 MOST_TRIES = MAX_FAILURES * MAX_FAULTS
 """Upper bound of the episodes that are played for one that is recorded."""
 
-DISCARDED = "discarded by the operator"
-LINGER = 10
-"""Number of success images that an episode yields after its first one."""
+FAILED, SPOILED = "failed", "spoiled by the env"
+DROPPED = {
+    Ending.FAILURE: "called a failure",
+    Ending.VETO: "vetoed",
+    Ending.DISCARD: "discarded",
+    Ending.RESET: "ended by a reset",
+    Ending.STOP: "ended by a stop",
+    Ending.LOST: "lost for want of commands",
+}
+"""Reasons for which an episode is dropped by a word of its operator."""
 
 Drive = Callable[[], np.ndarray]
 """Function that returns the next action (A + G,); zero on a robot that the operator drives, whose action the env
@@ -45,7 +48,7 @@ reports."""
 
 @dataclass
 class Recorder:
-    """Recorder of successful episodes; an episode with an env fault is dropped.
+    """Recorder of successful episodes; an episode with an env fault is dropped, and one that its operator rejects.
 
     Attributes:
         env: env inside a `Guard`, which turns its faults into `EnvFault`.
@@ -64,11 +67,18 @@ class Recorder:
     interrupted: Event = field(default_factory=Event)
     dropped: Counter[str] = field(default_factory=Counter)
     _faults_in_a_row: int = 0
+    _failures_in_a_row: int = 0
     _has_person: bool = False
     _has_said_rule: bool = False
+    _undecided: tuple[int, Segment] | None = None
+
+    def __post_init__(self) -> None:
+        self._operated = operated(self.env)
 
     def successes(self, episodes: int, seed: int, first: int = 0) -> Iterator[Segment]:
         """Plays episodes until enough have succeeded or it is interrupted, and yields the successful ones.
+
+        An operator who drives from a page decides about an episode until the next one is driven.
 
         Args:
             episodes: number of successful episodes.
@@ -80,22 +90,97 @@ class Recorder:
             ValueError: a whole episode passed without an action of the operator who should drive, or without a
                 report of success where this decides.
         """
-        recorded = in_a_row = 0
-        for number in itertools.count(first):
-            if recorded == episodes or self.interrupted.is_set():
-                return
-            segment = self._play(f"demo-{seed}-{number:05d}", seed + number)
-            if segment is not None and self._is_success(segment):
-                recorded, in_a_row = recorded + 1, 0
+        if self._operated:
+            self._operated.interrupted = self.interrupted
+        recorded, number = 0, first
+        while recorded < episodes and not self.interrupted.is_set():
+            for segment in self._play(f"demo-{seed}-{number:05d}", seed + number):
+                recorded += 1
                 yield segment
-            elif segment is not None:
-                in_a_row += 1
-                self.dropped["failed"] += 1
-            if in_a_row == MAX_FAILURES:
-                fix = (
-                    "Check how success is judged" if self.by_operator else "Lower the expert's noise, or check the env"
-                )
-                raise SetupError(f"{MAX_FAILURES} consecutive episodes have failed. {fix}.")
+                if recorded == episodes:
+                    return
+            number += 1
+        yield from self._decided()
+
+    def _play(self, name: str, seed: int) -> Iterator[Segment]:
+        """Plays an episode, and yields those that are kept, as soon as that is decided."""
+        try:
+            yield from self._episode(name, seed)
+        except Interrupted:
+            return
+        except EnvFault as fault:
+            self._drop(SPOILED)
+            self._faults_in_a_row += 1
+            logger.warning("An episode is dropped. %s", fault)
+            if self._faults_in_a_row == MAX_FAULTS:
+                message = f"The env has spoiled {MAX_FAULTS} consecutive episodes, the last one by this fault: {fault}"
+                raise SetupError(message) from fault
+
+    def _episode(self, name: str, seed: int) -> Iterator[Segment]:
+        observation, _ = self.env.reset(seed=seed)
+        if self._operated is None or self._is_decided(self._operated):
+            yield from self._decided()
+        episode, done = EpisodeRecorder(name, observation, has_policy=False), False
+        while not done:
+            if self.interrupted.is_set():
+                return
+            action = self.drive()
+            observation, reward, terminated, truncated, info = self.env.step(action)
+            if not self.by_operator:
+                info = {"intervene_action": action, **info}
+            done = VERDICT in info or episode.add(action, (observation, reward, terminated, truncated, info))
+        self._faults_in_a_row = 0
+        if len(episode):
+            self._ended(episode.cut())
+        if not self._operated:
+            yield from self._decided()
+
+    def _is_decided(self, env: OperatedEnv) -> bool:
+        """Waits until nothing more can be said of the episode that ended last; False where the new one ends first."""
+        if self._undecided is None:
+            return True
+        episodes, (number, _) = env.session.episodes, self._undecided
+        env.wait_until(lambda: episodes.is_settled(number, env.clock()) or episodes.is_ending)
+        return episodes.is_settled(number, env.clock())
+
+    def _ended(self, segment: Segment) -> None:
+        """An episode has ended, and its operator may still say something of it."""
+        number = self._operated.episode if self._operated else 0
+        self._undecided = number, segment
+        success = succeeded(float(segment.rewards.sum()), segment.success, self.success_return)
+        self._tell(ended={"episode": number, "steps": len(segment), "success": success})
+
+    def _decided(self) -> Iterator[Segment]:
+        """The episode that has ended last, if it is kept; nothing more can be said of it from now on."""
+        if self._undecided is None:
+            return
+        (number, segment), self._undecided = self._undecided, None
+        verdict = self._operated.settle(number) if self._operated else None
+        kept = None if verdict and verdict.ending in DROPPED else judged(segment, verdict)
+        if kept is None:
+            self._drop(DROPPED[verdict.ending] if verdict else FAILED)
+        elif self._has_nobody(kept):
+            self._drop("driven by nobody")
+        elif self._is_success(kept):
+            self._failures_in_a_row = 0
+            yield kept
+        else:
+            self._drop(FAILED)
+            self._count_failure()
+
+    def _drop(self, reason: str) -> None:
+        self.dropped[reason] += 1
+        self._tell(dropped=dict(self.dropped))
+
+    def _tell(self, **recording: Any) -> None:
+        if self._operated:
+            self._operated.tell(**recording)
+
+    def _count_failure(self) -> None:
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row == MAX_FAILURES:
+            fix = "Check how success is judged" if self.by_operator else "Lower the expert's noise, or check the env"
+            raise SetupError(f"{MAX_FAILURES} consecutive episodes have failed. {fix}.")
 
     def _is_success(self, segment: Segment) -> bool:
         if not self._has_said_rule and (unusual := unusual_reward(segment.rewards, self.success_return)):
@@ -109,127 +194,19 @@ class Recorder:
             )
         return success
 
-    def _play(self, name: str, seed: int) -> Segment | None:
-        """An episode; None if it was interrupted, had an env fault, or was driven by nobody."""
-        try:
-            segment = self._episode(name, seed)
-        except Interrupted:
-            return None
-        except EnvFault as fault:
-            self.dropped["spoiled by the env"] += 1
-            self._faults_in_a_row += 1
-            logger.warning("An episode is dropped. %s", fault)
-            if self._faults_in_a_row == MAX_FAULTS:
-                message = f"The env has spoiled {MAX_FAULTS} consecutive episodes, the last one by this fault: {fault}"
-                raise SetupError(message) from fault
-            return None
-        self._faults_in_a_row = 0
-        if segment is not None and self.by_operator and not segment.intervened.any():
-            self.dropped["driven by nobody"] += 1
+    def _has_nobody(self, segment: Segment) -> bool:
+        """True if nobody has driven an episode; ValueError if nobody ever has."""
+        if self.by_operator and not segment.intervened.any():
             if not self._has_person:
                 raise ValueError(
                     "A whole episode has passed without info['intervene_action']: the env must report the operator's "
                     "actions in it. Use an env that does so, or --driver expert."
                 )
-            return None
-        self._has_person = self._has_person or segment is not None
-        return segment
-
-    def _episode(self, name: str, seed: int) -> Segment | None:
-        held = HeldEpisodes(self.env)
-        if robot := operated(self.env):
-            robot.interrupted = self.interrupted
-        observation, _ = self.env.reset(seed=seed)
-        episode, done = EpisodeRecorder(name, observation, has_policy=False), False
-        while not done:
-            if self.interrupted.is_set():
-                return None
-            action = self.drive()
-            observation, reward, terminated, truncated, info = self.env.step(action)
-            if not self.by_operator:
-                info = {"intervene_action": action, **info}
-            done = VERDICT in info or episode.add(action, (observation, reward, terminated, truncated, info))
-        held.end(episode)
-        while held.waits:
-            if settled := held.settled():
-                return settled[0]
-            time.sleep(WAIT_SECONDS)
-        self.dropped[DISCARDED] += 1
-        return None
+            return True
+        self._has_person = True
+        return False
 
 
 def record_successes(env: gymnasium.Env, drive: Drive, episodes: int, seed: int) -> Iterator[Segment]:
     """Successful episodes of a scripted expert; see `Recorder.successes`."""
     return Recorder(env, drive).successes(episodes, seed)
-
-
-def record_frames(
-    env: gymnasium.Env,
-    drive: Drive,
-    image_keys: Sequence[str],
-    folder: Path,
-    name: str,
-    seed: int,
-    linger: int = LINGER,
-    success_return: float | None = SUCCESS_RETURN,
-) -> dict[str, int]:
-    """Plays an episode and writes its images as `folder/success/NAME.pkl` and `folder/failure/NAME.pkl`.
-
-    Args:
-        env: env to play in.
-        drive: source of the actions.
-        image_keys: cameras to write.
-        folder: folder of the images.
-        name: name of the episode.
-        seed: seed of the reset.
-        linger, success_return: arguments of `labelled_images`.
-
-    Returns:
-        The number of images by class.
-    """
-    frames: dict[str, list[dict[str, Any]]] = {"success": [], "failure": []}
-    for observation, is_success in labelled_images(env, drive, seed, linger, success_return):
-        images = {key: np.array(observation[key]) for key in image_keys}
-        kept = {"observations": images, "labels": int(is_success), "episode": name}
-        frames["success" if is_success else "failure"].append(kept)
-    for kind, kept_frames in frames.items():
-        if kept_frames:
-            (folder / kind).mkdir(parents=True, exist_ok=True)
-            write_file(folder / kind / f"{name}.pkl", pickle.dumps(kept_frames, protocol=5))
-    return {kind: len(kept_frames) for kind, kept_frames in frames.items()}
-
-
-def labelled_images(
-    env: gymnasium.Env, drive: Drive, seed: int, linger: int, success_return: float | None = SUCCESS_RETURN
-) -> Iterator[tuple[Observation, bool]]:
-    """Observations of an episode, and whether each is a success by the reward of its step or by `info["success"]`.
-
-    Args:
-        env: env to play in.
-        drive: source of the actions.
-        seed: seed of the reset.
-        linger: number of success images after the first one.
-        success_return: reward of a step from which its image is a success; None if `info["success"]` alone decides.
-
-    The episode goes on until `linger` successes follow the first one. An env that ends at success is stepped past its
-    end while it reports success: once it does not, or takes no further step, it may be in another episode.
-    """
-    observation, _ = env.reset(seed=seed)
-    yield observation, False
-    successes, has_ended = 0, False
-    while successes <= linger:
-        try:
-            observation, reward, terminated, truncated, info = env.step(drive())
-        except EnvFault:
-            if has_ended:
-                return
-            raise
-        is_rewarded = success_return is not None and float(reward) >= success_return
-        is_success = is_rewarded or bool(info.get("success", False))
-        if has_ended and not is_success:
-            return
-        yield observation, is_success
-        successes += is_success
-        has_ended = has_ended or terminated
-        if truncated or (has_ended and not is_success):
-            return

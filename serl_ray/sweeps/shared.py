@@ -15,8 +15,9 @@ from serl_ray.classifier.train import read_and_split
 from serl_ray.data.demos import write_demos
 from serl_ray.envs.border import Border
 from serl_ray.envs.expert import ScriptedExpert, StrayingExpert
+from serl_ray.envs.image_recording import record_frames
 from serl_ray.envs.make import build_env, make_env
-from serl_ray.envs.recording import record_frames, record_successes
+from serl_ray.envs.recording import record_successes
 from serl_ray.files.atomic import new_folder
 from serl_ray.options.groups import EnvOptions, RecordOptions
 from serl_ray.options.sets import TrainingOptions

@@ -7,13 +7,15 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from serl_ray.teleop.events import LABELLED, Ending, Verdict
+from serl_ray.teleop.events import LABELLED, LABELS, Ending, Press, Pressed, Verdict
 
 HELD_SECONDS = 2.0
 """Seconds after its end for which an episode may be labelled."""
 STORED_ALREADY = "the displayed frame shows a transition that is stored already"
 KEPT_SECONDS = 3.0
 """Seconds for which a transition of a long episode that goes on may still be labelled."""
+HANDED_OVER = f"the episode ended more than {HELD_SECONDS:g} s ago, or has been handed over"
+KEPT_ALREADY = "what was said of the episode is final: it has been kept, or the next one is driven"
 FRAMES = 256
 """Number of newest frames that are known by their numbers."""
 
@@ -41,13 +43,18 @@ class _Ended:
 class SessionEpisodes:
     """The running episode, and the one before it while it is held back.
 
+    Args:
+        held_seconds: seconds after its end for which an episode may be labelled; None until it is kept, or the next
+            one is driven.
+
     Attributes:
         number: number of the newest episode, from 1; 0 before the first one.
         steps: number of its transitions so far.
         is_running: whether it goes on.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, held_seconds: float | None = HELD_SECONDS) -> None:
+        self._held_seconds = held_seconds
         self.number = self.steps = 0
         self.is_running = False
         self._interventions = self._num_stored = 0
@@ -78,6 +85,9 @@ class SessionEpisodes:
 
     def next_intervention(self) -> int:
         """The number of an intervention that begins, counted from 1 in its episode."""
+        if self._held_seconds is None:
+            for ended in self._ended:
+                ended.is_handed_over = True
         self._interventions += 1
         return self._interventions
 
@@ -106,8 +116,19 @@ class SessionEpisodes:
         """The verdict of the running episode where it takes no further step; the episode is then over."""
         if not self.is_running or self._ending is None:
             return None
-        self._close(self._ending, now)
-        return self.verdict(self.number)
+        return self._close(self._ending, now)
+
+    def judge(self, pressed: Pressed, now: float) -> str | None:
+        """A press about an episode.
+
+        Returns:
+            The reason where this is refused.
+        """
+        if pressed.press is Press.KEEP:
+            return self.keep(now)
+        if pressed.press in LABELS:
+            return self.label(LABELS[pressed.press], pressed.frame, now)
+        return "frames are marked in a recording of images for a classifier alone"
 
     def label(self, ending: Ending, frame: int, now: float) -> str | None:
         """Labels the episode that a displayed frame shows; the last label counts.
@@ -126,10 +147,12 @@ class SessionEpisodes:
         ended = self._ended[-1] if self._ended else None
         # The first frame of an episode is what came of the one before it.
         number = shown.episode if shown.steps else shown.episode - 1
+        if self._held_seconds is None and not shown.steps and ended is not None:
+            number = ended.number  # which waits, however often the robot is reset meanwhile
         if ended is None or number != ended.number:
             return "the displayed frame shows no transition of an episode that can be labelled"
         if self.is_settled(ended.number, now):
-            return f"the episode ended more than {HELD_SECONDS:g} s ago, or has been handed over"
+            return KEPT_ALREADY if self._held_seconds is None else HANDED_OVER
         steps = shown.steps or ended.steps
         if steps <= ended.num_stored:
             return STORED_ALREADY
@@ -143,7 +166,25 @@ class SessionEpisodes:
         ended = self._ended[-1] if self._ended else None
         if ended is None or ended.number != number or ended.is_handed_over:
             return True
-        return now - ended.at > HELD_SECONDS or not ended.steps
+        is_late = self._held_seconds is not None and now - ended.at > self._held_seconds
+        return is_late or not ended.steps
+
+    @property
+    def is_ending(self) -> bool:
+        """True if the running episode takes no further step."""
+        return self._ending is not None
+
+    def keep(self, now: float) -> str | None:
+        """Makes final what has been said of the episode that ended last.
+
+        Returns:
+            The reason where this is refused.
+        """
+        ended = self._ended[-1] if self._ended else None
+        if ended is None or self.is_settled(ended.number, now):
+            return "no episode waits for it"
+        self._hand_over_ended(ended.number)
+        return None
 
     def verdict(self, number: int) -> Verdict | None:
         """The verdict of operators on one of the two episodes that have ended last; None where they have not."""
@@ -151,8 +192,7 @@ class SessionEpisodes:
 
     def settle(self, number: int) -> Verdict | None:
         """The verdict on an episode that is handed over now, after which no label of it is taken any more."""
-        for ended in self._ended:
-            ended.is_handed_over |= ended.number == number
+        self._hand_over_ended(number)
         return self.verdict(number)
 
     def taken(self, frame: int) -> float:
@@ -172,17 +212,24 @@ class SessionEpisodes:
     def state(self, now: float) -> dict[str, Any]:
         """The episodes in JSON, for whoever watches."""
         ended = self._ended[-1] if self._ended else None
-        left = 0.0 if ended is None or self.is_settled(ended.number, now) else HELD_SECONDS - (now - ended.at)
+        held = None if ended is None or self.is_settled(ended.number, now) else ended
         return {
             "episode": self.number,
             "step": self.steps,
             "is_running": self.is_running,
-            "held_seconds": left,
-            "held_verdict": ended.verdict.ending if ended and ended.verdict and left else None,
+            "held_episode": held.number if held else None,
+            "held_seconds": self._held_seconds - (now - held.at) if held and self._held_seconds is not None else 0.0,
+            "held_verdict": held.verdict.ending if held and held.verdict else None,
         }
 
-    def _close(self, ending: Ending | None, now: float) -> None:
+    def _hand_over_ended(self, number: int) -> None:
+        for ended in self._ended:
+            ended.is_handed_over |= ended.number == number
+
+    def _close(self, ending: Ending | None, now: float) -> Verdict | None:
         kept = self._labelled if ending in LABELLED else self.steps
         verdict = Verdict(ending, kept) if ending else None
-        self._ended.append(_Ended(self.number, self.steps, now, self._num_stored, verdict))
+        if self.steps or self._held_seconds is not None:  # without steps, it leaves the one that waits as it is
+            self._ended.append(_Ended(self.number, self.steps, now, self._num_stored, verdict))
         self.is_running, self._ending = False, None
+        return verdict

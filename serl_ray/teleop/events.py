@@ -34,6 +34,12 @@ class Press(StrEnum):
     """Call a success of the reward classifier a failure."""
     DISCARD = "discard"
     """Drop the episode."""
+    KEEP = "keep"
+    """Make final what was said of the episode that has ended."""
+    MARK = "mark"
+    """Begin to mark frames as successes, in a recording of labelled images."""
+    UNMARK = "unmark"
+    """Mark no more of them."""
     PAUSE = "pause"
     RESUME = "resume"
     RESET = "reset"
@@ -127,8 +133,15 @@ class Ending(StrEnum):
     """The commands of an intervention failed to come."""
 
 
-LABELS = {Press.SUCCESS: Ending.SUCCESS, Press.FAILURE: Ending.FAILURE, Press.VETO: Ending.VETO}
+LABELS = {
+    Press.SUCCESS: Ending.SUCCESS,
+    Press.FAILURE: Ending.FAILURE,
+    Press.VETO: Ending.VETO,
+    Press.DISCARD: Ending.DISCARD,
+}
 """The presses that label a transition, which is then an episode's last one."""
+JUDGEMENTS = (*LABELS, Press.KEEP, Press.MARK, Press.UNMARK)
+"""The presses about an episode and its frames."""
 COUNT_OF = {
     Ending.SUCCESS: "successes",
     Ending.FAILURE: "failures",

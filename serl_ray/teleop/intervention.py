@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 from serl_ray.teleop.events import Command
 
+COMMAND_SECONDS = 0.25
+"""Greatest age of a command that moves the robot."""
+FRAME_SECONDS = 0.5
+"""Greatest time for which a displayed frame may have been outdated when it is acted on."""
+
 
 @dataclass
 class Intervention:
@@ -24,3 +29,7 @@ class Intervention:
     received: float
     sighted: float
     fault: str = ""
+
+    def is_old(self, outdated: float, now: float) -> bool:
+        """True if the newest command may move the robot no more: it is old, or about a frame outdated for too long."""
+        return now - self.received > COMMAND_SECONDS or outdated > FRAME_SECONDS

@@ -113,7 +113,7 @@ class Link:
         while not self._closing.is_set():
             view = await asyncio.to_thread(self._next_view, sent)
             if view is None or view.frame == sent:
-                await socket.send_bytes(pack(Message("state", {"robot": self._name, "state": self._state()})))
+                await socket.send_bytes(pack(self._state()))
                 continue
             sent = view.frame
             try:
@@ -123,7 +123,11 @@ class Link:
                 continue
             await socket.send_bytes(packed)
             await asyncio.sleep(VIEW_SECONDS)
+        await socket.send_bytes(pack(self._state()))  # what has come of it
         await socket.close()
+
+    def _state(self) -> Message:
+        return Message("state", {"robot": self._name, "state": self._env.state()})
 
     def _next_view(self, sent: int) -> View | None:
         """The newest view, as soon as there is one that has not been sent, or the last one after a while."""
@@ -133,10 +137,6 @@ class Link:
             )
             return self._env.view
 
-    def _state(self) -> dict[str, Any]:
-        with self._env.changed:
-            return self._env.session.state(self._env.clock())
-
     def _message(self, view: View) -> Message:
         actions = {"executed": view.executed, "policy": _finite(view.policy)}
         action = {name: None if value is None else np.asarray(value).tolist() for name, value in actions.items()}
@@ -144,7 +144,7 @@ class Link:
             "robot": self._name,
             "frame": view.frame,
             "seconds": view.seconds,
-            "state": self._state(),
+            "state": self._env.state(),
             "action": {"actor": view.actor, **action},
         }
         return Message("frame", fields, jpegs={key: _jpeg(image) for key, image in view.images.items()})

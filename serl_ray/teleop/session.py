@@ -13,6 +13,7 @@ import numpy as np
 from serl_ray.teleop.episodes import SessionEpisodes
 from serl_ray.teleop.events import (
     COUNT_OF,
+    JUDGEMENTS,
     LABELS,
     Client,
     ClientRole,
@@ -23,17 +24,13 @@ from serl_ray.teleop.events import (
     Pressed,
     StepActor,
 )
-from serl_ray.teleop.intervention import Intervention
+from serl_ray.teleop.intervention import FRAME_SECONDS, Intervention
 from serl_ray.teleop.lease import LEASE_SECONDS, Lease
 from serl_ray.teleop.limits import Limits
 from serl_ray.teleop.motion import PersonMotion
 from serl_ray.teleop.twists import TwistError, TwistMap
 from serl_ray.types import ActionLayout
 
-COMMAND_SECONDS = 0.25
-"""Greatest age of a command that moves the robot."""
-FRAME_SECONDS = 0.5
-"""Greatest time for which a displayed frame may have been outdated when it is acted on."""
 LOST_SECONDS = 2.0
 """Time without a command of an intervention on a frame that is not outdated, from which its episode is over."""
 KEPT_REFUSALS = 20
@@ -52,6 +49,7 @@ class Session:
         attended: whether the robot takes steps only while an operator is there.
         has_policy: whether a policy acts where no person does; otherwise no steps are taken then, as in a recording.
         twist_map: makes actions of twists; by default the twist of a robot of one arm is the action.
+        episodes: episodes, before the first one; None for those of a run.
 
     Attributes:
         lease: control of the robot.
@@ -72,11 +70,12 @@ class Session:
         attended: bool = False,
         has_policy: bool = True,
         twist_map: TwistMap | None = None,
+        episodes: SessionEpisodes | None = None,
     ) -> None:
         self.layout, self.limits = layout, limits or Limits()
         self.attended, self.has_policy = attended, has_policy
         self.twist_map = twist_map or TwistMap(layout)
-        self.lease, self.episodes = Lease(), SessionEpisodes()
+        self.lease, self.episodes = Lease(), episodes or SessionEpisodes()
         self.is_stopped = self.is_paused = False
         self.counts: Counter[str] = Counter()
         self._taken: Counter[str] = Counter()
@@ -164,8 +163,8 @@ class Session:
             self._refuse(press, "it comes from somebody who does not have control")
         elif press is Press.GRIPPER:
             self._grip(pressed, now)
-        elif press in LABELS or press is Press.DISCARD:
-            self._label(LABELS.get(press, Ending.DISCARD), pressed, now)
+        elif press in JUDGEMENTS:
+            self._judge(pressed, now)
         else:
             self._act(press)
 
@@ -217,7 +216,9 @@ class Session:
 
     def _person_action(self, intervention: Intervention, now: float) -> np.ndarray | None:
         """The action (A + G,) of the person's newest command; None where the robot holds instead."""
-        if self._is_interrupted(intervention, now):
+        command = intervention.command
+        has_control = self.lease.is_held_by(command.client, command.epoch, now)
+        if not has_control or intervention.is_old(self.episodes.outdated(command.frame, now), now):
             return None
         try:
             action, expired = self._motion.action(intervention.command.motion, now)
@@ -230,17 +231,6 @@ class Session:
             self._refuse(Press.GRIPPER, f"{expired} came too late")
         return action
 
-    def _is_interrupted(self, intervention: Intervention, now: float) -> bool:
-        """True if the person's newest command may not move the robot: it is old, about an old frame, or the person has
-        control no more."""
-        command = intervention.command
-        has_control = self.lease.is_held_by(command.client, command.epoch, now)
-        return (
-            not has_control
-            or now - intervention.received > COMMAND_SECONDS
-            or self.episodes.outdated(command.frame, now) > FRAME_SECONDS
-        )
-
     def _decided(self, actor: StepActor, action: np.ndarray) -> Decision:
         """A step in which no person acts."""
         self._motion.rest()
@@ -252,11 +242,11 @@ class Session:
         elif not self._motion.grips.add(pressed.gripper, pressed.direction, now):
             self._refuse(pressed.press, f"there are {self.layout.num_grippers} grippers, which close (-1) and open (1)")
 
-    def _label(self, ending: Ending, pressed: Pressed, now: float) -> None:
-        if refusal := self.episodes.label(ending, pressed.frame, now):
+    def _judge(self, pressed: Pressed, now: float) -> None:
+        if refusal := self.episodes.judge(pressed, now):
             self._refuse(pressed.press, refusal)
-        else:
-            self.counts[COUNT_OF[ending]] += 1
+        elif pressed.press in LABELS:
+            self.counts[COUNT_OF[LABELS[pressed.press]]] += 1
 
     def _act(self, press: Press) -> None:
         """The presses of a holder that are about motion."""

@@ -50,6 +50,7 @@ class OperatedEnv(gymnasium.Wrapper):
         view: newest view; None before the first reset.
         watchers: number of clients that look at the robot, as the hub has told.
         interrupted: event after which a step or a reset that waits raises `Interrupted`.
+        recording: progress of a recording as JSON, for the page; empty in a run.
     """
 
     def __init__(self, env: gymnasium.Env, session: Session, clock: Callable[[], float] = time.monotonic) -> None:
@@ -58,6 +59,7 @@ class OperatedEnv(gymnasium.Wrapper):
         self.changed = threading.Condition()
         self.view: View | None = None
         self.watchers = 0
+        self.recording: dict[str, Any] = {}
         self._observation: Observation = {}
         self.interrupted, self._closed = threading.Event(), threading.Event()
         self._report = OperatorReport()
@@ -68,7 +70,7 @@ class OperatedEnv(gymnasium.Wrapper):
     ) -> tuple[Observation, dict[str, Any]]:
         """Starts an episode, as soon as the robot may move; again where a stop comes during the env's reset."""
         while True:
-            self._wait_until(lambda: self.session.may_move(self.clock()))
+            self.wait_until(lambda: self.session.may_move(self.clock()))
             try:
                 self._observation, info = self.env.reset(seed=seed, options=options)
             except EnvFault as fault:
@@ -150,6 +152,17 @@ class OperatedEnv(gymnasium.Wrapper):
             is_over = episode != self.session.episodes.number or not self.session.episodes.is_running
             return self.session.episodes.is_settled(episode, now) or (is_over and not self.session.is_attached(now))
 
+    def tell(self, **recording: Any) -> None:
+        """Adds to the progress of a recording, or changes it."""
+        with self.changed:
+            self.recording = {**self.recording, **recording}
+
+    def state(self) -> dict[str, Any]:
+        """The state in JSON, for whoever watches."""
+        with self.changed:
+            state = self.session.state(self.clock())
+            return {**state, "recording": self.recording} if self.recording else state
+
     def is_attached(self) -> bool:
         """True while somebody is there who may act on the robot."""
         with self.changed:
@@ -164,7 +177,7 @@ class OperatedEnv(gymnasium.Wrapper):
             decision = self.session.decide(action, self.clock())
             return decision.actor is not StepActor.NOBODY or decision.verdict is not None
 
-        self._wait_until(is_made)
+        self.wait_until(is_made)
         return decision
 
     def _verdict_of_stop(self) -> Verdict | None:
@@ -172,8 +185,12 @@ class OperatedEnv(gymnasium.Wrapper):
         with self.changed:
             return self.session.episodes.close_ended(self.clock()) if self._was_stopped else None
 
-    def _wait_until(self, is_true: Callable[[], bool]) -> None:
-        """Waits; an env with the method `hold` is told once that no step comes for a while."""
+    def wait_until(self, is_true: Callable[[], bool]) -> None:
+        """Waits; an env with the method `hold` is told once that no step comes for a while.
+
+        Raises:
+            Interrupted: the run ends meanwhile.
+        """
         was_told = False
         while True:
             with self.changed:

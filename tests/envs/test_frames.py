@@ -8,7 +8,8 @@ from line_envs import BurningEnv, LineEnv
 from serl_ray.data.episodes import EnvFault
 from serl_ray.envs.expert import ScriptedExpert, StrayingExpert
 from serl_ray.envs.guard import Guard
-from serl_ray.envs.recording import labelled_images, record_frames, record_successes
+from serl_ray.envs.image_recording import labelled_images, record_frames
+from serl_ray.envs.recording import record_successes
 from serl_ray.files.pickles import load_pickle
 from serl_ray.types import ActionLayout
 

@@ -7,7 +7,8 @@ import pytest
 from stage import ANNA, BEN, EVE, MOMENT, STEP, begun, driven
 
 from serl_ray.teleop.events import Ending, Press, StepActor, Verdict
-from serl_ray.teleop.session import COMMAND_SECONDS, FRAME_SECONDS, LOST_SECONDS
+from serl_ray.teleop.intervention import COMMAND_SECONDS, FRAME_SECONDS
+from serl_ray.teleop.session import LOST_SECONDS
 
 
 def test_without_anybody_the_policy_acts():

@@ -36,9 +36,13 @@ MOTIONS = ACTIONS | TWISTS
 class Operated(Expected, RuleBasedStateMachine):
     """A session beside what a reader of the table expects of it."""
 
-    @initialize(attended=st.booleans(), hands_off=st.sampled_from([False, False, False, True]))
-    def connects(self, attended: bool, hands_off: bool) -> None:
-        self.expect(attended, hands_off)
+    @initialize(
+        attended=st.booleans(),
+        hands_off=st.sampled_from([False, False, False, True]),
+        held_seconds=st.sampled_from([HELD_SECONDS, None]),
+    )
+    def connects(self, attended: bool, hands_off: bool, held_seconds: float | None) -> None:
+        self.expect(attended, hands_off, held_seconds)
         self.counts: Counter[str] = Counter()
         self.begins()
 
@@ -215,6 +219,7 @@ class Operated(Expected, RuleBasedStateMachine):
         if self.is_running:
             self.session.executed(True, self.stage.now)
         self.stage.wait(HELD_SECONDS + 1 / 64)
+        self.session.episodes.keep(self.stage.now)
         assert all(self.session.episodes.is_settled(number, self.stage.now) for number in self.steps)
 
 

@@ -14,8 +14,9 @@ from stage import ANNA, EVE
 from serl_ray.data.episodes import HELD_ACTION
 from serl_ray.envs.guard import Guard
 from serl_ray.teleop.events import Command, Ending, Press, Pressed, StepActor, Verdict
+from serl_ray.teleop.intervention import COMMAND_SECONDS
 from serl_ray.teleop.limits import Limits
-from serl_ray.teleop.session import COMMAND_SECONDS, LOST_SECONDS, Session
+from serl_ray.teleop.session import LOST_SECONDS, Session
 from serl_ray.teleop.views import RENDERED
 from serl_ray.teleop.wrapper import VERDICT, Interrupted, OperatedEnv
 
