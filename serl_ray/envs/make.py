@@ -22,6 +22,9 @@ from serl_ray.networks.classifier import RewardClassifier
 from serl_ray.types import SETUP_MODES, ActionScale
 
 BUNDLED_ENVS = ("tabletop", "gym-hil")
+"""Simulators that are named without a module; opening one more of them does no harm."""
+FRANKA = "franka"
+"""Name of the robot's env that is named without a module."""
 GYM_HIL_MODE = "single-arm-learned-gripper"
 
 
@@ -40,8 +43,8 @@ def make_env(
     """The env named `env`, with the agent's selection of its observations.
 
     Args:
-        env: `tabletop`, `gym-hil`, or your own env: `package.module:Class` (or a function that returns one), or a
-            gymnasium id, with its module if that registers it (`package.module:Name-v0`).
+        env: `tabletop`, `gym-hil`, `franka`, or your own env: `package.module:Class` (or a function that returns
+            one), or a gymnasium id, with its module if that registers it (`package.module:Name-v0`).
         setup_mode: one of `types.SETUP_MODES`, which give the number of arms and whether grippers are learned.
         image_keys: cameras that the agent sees.
         state_keys: vectors joined to the agent's `state`; None for `default_state_keys`.
@@ -113,6 +116,10 @@ def build_env(
         from serl_ray.envs.gym_hil import make_pick_cube
 
         return _call(make_pick_cube, env, {"cameras": tuple(image_keys)} | kwargs)
+    if env == FRANKA:
+        from serl_ray.envs.franka import FrankaServerEnv
+
+        return _call(FrankaServerEnv, env, {"setup_mode": setup_mode} | kwargs)
     return _call(_registered(env) or import_factory(env), env, kwargs)
 
 
@@ -134,8 +141,9 @@ def import_factory(path: str) -> Callable[..., Any]:
     module_name, colon, attribute = path.partition(":")
     if not (module_name and colon and attribute):
         raise ValueError(
-            f"Unknown env {path!r}: choose {' or '.join(BUNDLED_ENVS)}, or name your own as package.module:Class, or "
-            "by its gymnasium id (package.module:Name-v0 imports the module that registers it)."
+            f"Unknown env {path!r}: choose {', '.join(BUNDLED_ENVS)} or {FRANKA}, or name your own as "
+            "package.module:Class, or by its gymnasium id (package.module:Name-v0 imports the module that registers "
+            "it)."
         )
     try:
         module = importlib.import_module(module_name)

@@ -37,7 +37,10 @@ def test_tabletop_draws_no_camera_unasked(mode):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"env": "table"}, "Unknown env 'table': choose tabletop or gym-hil, or name your own as package.module:Class"),
+        (
+            {"env": "table"},
+            "Unknown env 'table': choose tabletop, gym-hil or franka, or name your own as",
+        ),
         ({"env": "no_such_module:Env"}, "cannot be imported .No module named 'no_such_module'.: install its package"),
         ({"env": "fake_envs:Fake"}, "fake_envs has no class 'Fake'; its envs: FakeEnv"),
         (
