@@ -49,7 +49,7 @@ class OperatorsPage:
         return WebDriverWait(self.browser, SECONDS, poll_frequency=0.05).until(lambda _: condition())
 
     def key(self, kind: str, code: str, repeat: bool = False, modifiers: int = 0) -> None:
-        """A real key event: `keyDown` or `keyUp` of the key at this place of the keyboard; the modifier 1 is Alt."""
+        """A real key event: `keyDown` or `keyUp` of the key at this place of the keyboard, with Alt (1) or Ctrl (2)."""
         event = {"type": kind, "code": code, "key": KEYS[code], "autoRepeat": repeat, "modifiers": modifiers}
         self.browser.execute_cdp_cmd("Input.dispatchKeyEvent", event)
 
@@ -77,9 +77,15 @@ KEYS = {
     "Enter": "Enter",
     "Space": " ",
     "ArrowUp": "ArrowUp",
+    "ArrowRight": "ArrowRight",
+    "ArrowDown": "ArrowDown",
     "KeyW": "w",
     "KeyG": "g",
     "KeyS": "s",
+    "KeyF": "f",
+    "KeyX": "x",
+    "KeyU": "u",
+    "KeyZ": "z",
     "KeyP": "p",
     "Digit1": "1",
     "Digit3": "3",

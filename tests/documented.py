@@ -38,6 +38,10 @@ NOT_RUN = {
     "serl submit": "needs a cluster; tests/cluster/test_jobs.py submits to one",
     "serl evaluate --checkpoint file:///tmp/peg_store": "plays what the job of `serl submit` has left",
     "serl train --preset tabletop --operator": "serves a person; tests/teleop/test_browser.py drives such a run",
+    "serl review": "serves a person; tests/teleop/test_review_page.py reviews a folder in it",
+    "serl train-classifier --success_dir data/frames/success --failure_dir data/frames/failure --hard_negatives": (
+        "learns from what a person has sorted; tests/teleop/test_review.py reads such a folder"
+    ),
     "serl record --driver operator": "waits for a person; tests/teleop/test_browser.py drives such a recording",
     "scripts/quickstart": "sets up, and waits for a person with --drive",
     "ray ": "a command of Ray, for a cluster or a cloud",

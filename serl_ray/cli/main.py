@@ -17,6 +17,7 @@ COMMANDS = {
     "inspect": "Print and draw what demonstrations hold.",
     "convert": "Convert demonstrations to another format.",
     "train-classifier": "Train a reward classifier.",
+    "review": "Sort what a reward classifier called a success.",
     "train-offline": "Train a policy on demonstrations alone.",
     "train": "Train a policy on demonstrations and online experience.",
     "evaluate": "Play a trained policy and report its success.",

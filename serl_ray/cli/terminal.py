@@ -14,9 +14,9 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[Event]:
+def stop_on_signals(stopping: str = "Stopping: saving the run.") -> Iterator[Event]:
     """An event that Ctrl-C, SIGTERM, a closed terminal and a closed output pipe set; a second signal interrupts at
-    once.
+    once. The sentence `stopping` is printed at the first one.
 
     A signal that was ignored before, as SIGHUP under nohup, stays ignored.
     """
@@ -29,7 +29,7 @@ def stop_on_signals() -> Iterator[Event]:
             raise KeyboardInterrupt
         stop.set()
         with suppress(OSError):  # print may be interrupted amid a line, and must not be called anew then
-            os.write(1, b"Stopping: saving the run. Press Ctrl-C again to leave at once.\n")
+            os.write(1, f"{stopping} Press Ctrl-C again to leave at once.\n".encode())
 
     heard = [signum for signum in SIGNALS if signal.getsignal(signum) is not signal.SIG_IGN]
     previous = {signum: signal.signal(signum, handle) for signum in heard}

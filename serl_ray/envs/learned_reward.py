@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import operator
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import gymnasium
 import numpy as np
 
 from serl_ray.data.observations import Observation
-from serl_ray.files.images import encode
+from serl_ray.data.positives import OperatorLabel, PositivesWriter
 from serl_ray.files.uris import local_copy
 from serl_ray.networks.classifier import RewardClassifier
-
-logger = logging.getLogger(__name__)
 
 Gate = Callable[[Observation], bool]
 
@@ -37,8 +33,8 @@ class LearnedReward(gymnasium.Wrapper):
         classifier: folder or URI of a `RewardClassifier`.
         success_frames: number of consecutive steps that must be classified as a success.
         gate: condition on the state that a success must meet as well, such as `state[6] > 0.04`; None for no condition.
-        positives_dir: folder for the images of every step classified as a success, as EPISODE/CAMERA/STEP.png, for
-            review; use the wrong ones for `serl train-classifier --hard_negatives`.
+        positives_dir: folder for the images of every step classified as a success, and of those that operators label,
+            for review; see `data.positives`.
     """
 
     def __init__(
@@ -61,14 +57,16 @@ class LearnedReward(gymnasium.Wrapper):
             )
         self._gate = parse_gate(gate, spaces) if gate else None
         self._success_frames = success_frames
-        self._positives_dir = Path(positives_dir) if positives_dir else None
-        self._episode, self._step, self._in_a_row = "", 0, 0
+        self._positives = PositivesWriter(Path(positives_dir), self.classifier.image_keys) if positives_dir else None
+        self._step, self._in_a_row = 0, 0
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         """Starts an episode."""
-        self._episode, self._step, self._in_a_row = f"{time.time_ns()}", 0, 0
+        self._step, self._in_a_row = 0, 0
+        if self._positives:
+            self._positives.begin()
         return self.env.reset(seed=seed, options=options)
 
     def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -78,8 +76,8 @@ class LearnedReward(gymnasium.Wrapper):
         probability, is_positive = self.classifier.predict_success(observation)
         is_positive = is_positive and (self._gate is None or self._gate(observation))
         self._in_a_row = self._in_a_row + 1 if is_positive else 0
-        if is_positive and self._positives_dir:
-            self._keep(observation, self._positives_dir)
+        if self._positives:
+            self._positives.add(self._step, observation, float(probability), bool(is_positive))
         succeeded = self._in_a_row >= self._success_frames
         failed = terminated and float(reward) <= 0.0
         truncated = not succeeded and not failed and (truncated or terminated)
@@ -91,14 +89,15 @@ class LearnedReward(gymnasium.Wrapper):
             info | {"success_probability": probability},
         )
 
-    def _keep(self, observation: Observation, folder: Path) -> None:
-        for key in self.classifier.image_keys:
-            path = folder / self._episode / key / f"{self._step:04d}.png"
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(encode(observation[key]))
-            except OSError as error:
-                logger.warning("%s was not written: %s. Free some space; the run continues.", path, error)
+    def number_episode(self, episode: int) -> None:
+        """The running episode has this number for operators; called by their wrapper."""
+        if self._positives:
+            self._positives.number(episode)
+
+    def label_episode(self, episode: int, step: int, label: str) -> None:
+        """An operator has labelled a step of an episode; called by their wrapper once the label is final."""
+        if self._positives and label in get_args(OperatorLabel):
+            self._positives.label(episode, step, cast(OperatorLabel, label))
 
 
 def _dict_space(space: gymnasium.Space) -> dict[str, gymnasium.Space]:

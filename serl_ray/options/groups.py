@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, FiniteFloat
 
 from serl_ray.data.observations import Selection
 from serl_ray.data.rewards import SUCCESS_RETURN
+from serl_ray.files.paths import is_uri
 from serl_ray.options.presets import RewardKind
 from serl_ray.types import SetupMode
 from serl_ray.utils.options import OptionError, Options, Role, each_once
@@ -151,10 +152,21 @@ class RewardOptions(RewardChoice):
     """Condition on the state that a success must meet as well, such as "state[6] > 0.04"."""
 
 
+def local_folder(path: str | None) -> str | None:
+    """The path of a folder in a file system.
+
+    Raises:
+        ValueError: it is a URI.
+    """
+    if path is not None and is_uri(path):
+        raise ValueError(f"it is {path}, to which no robot can write images. Name a folder, which machines may share.")
+    return path
+
+
 class HybridRewardOptions(RewardOptions):
     """The reward of online experience."""
 
-    positives_dir: Annotated[str | None, Role.PATH] = None
+    positives_dir: Annotated[str | None, AfterValidator(local_folder), Role.PATH] = None
     """Folder for the images of every step that the classifier calls a success, for review."""
 
 

@@ -10,8 +10,8 @@ from serl_ray.options.groups import Positive
 from serl_ray.utils.options import Alias, Options
 
 
-class HubOptions(Options):
-    """The page of operators, and the limits of their motion."""
+class PageOptions(Options):
+    """The page of operators."""
 
     title: ClassVar[str] = "operator"
 
@@ -20,6 +20,11 @@ class HubOptions(Options):
     ssh -L."""
     operator_port: Annotated[int, Interval(ge=0, le=65535)] = 8470
     """Port of the operators' page; 0 for a free one."""
+
+
+class HubOptions(PageOptions):
+    """The page of operators, and the limits of their motion."""
+
     motion_norm: Positive = 1.0
     """Greatest length of an operator's translation and rotation in a step, as a share of full scale."""
     motion_slew: Positive = 0.5

@@ -69,7 +69,7 @@ class SERL(TrainingAlgorithm):
     @override(TrainingAlgorithm)
     def _start_operators(self, config: SERLConfig) -> None:
         if settings := config.env_config["operators"]:
-            self.hub = start_hub(settings["hub"], options_in(config).operator)
+            self.hub = start_hub(settings["hub"], options_in(config).operator, options_in(config).reward.positives_dir)
 
     @override(TrainingAlgorithm)
     def stop_at(self, interrupted: Event) -> None:

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -15,11 +16,13 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from serl_ray.files.paths import absolute
 from serl_ray.options.operator import OperatorOptions
 from serl_ray.teleop.hands_off import HandsOffSession
 from serl_ray.teleop.keys import new_root
 from serl_ray.teleop.limits import Limits
 from serl_ray.teleop.link import Link
+from serl_ray.teleop.review import ReviewSorter, default_output
 from serl_ray.teleop.server import THIS_MACHINE, HubServer
 from serl_ray.teleop.session import Session
 from serl_ray.teleop.twists import TwistMap
@@ -59,8 +62,13 @@ def hub_name() -> str:
     return f"serl-hub-{uuid.uuid4().hex}"
 
 
-def start_hub(name: str, options: OperatorOptions) -> HubOfRun:
+def start_hub(name: str, options: OperatorOptions, positives_dir: str | None) -> HubOfRun:
     """Starts the hub of a run on this node.
+
+    Args:
+        name: name of its actor.
+        options: address of its page.
+        positives_dir: folder whose images its page offers for review; None for none.
 
     Raises:
         OSError: the address or the port cannot be had.
@@ -71,9 +79,21 @@ def start_hub(name: str, options: OperatorOptions) -> HubOfRun:
     hub = ray.remote(HubServer).options(name=name, num_cpus=0, max_restarts=-1, scheduling_strategy=here)
     others = [node for node in ray.nodes() if node["Alive"]]
     for_robots = ray.util.get_node_ip_address() if len(others) > 1 and host == THIS_MACHINE else None
-    actor = hub.remote(host, port, new_root(), for_robots)
+    review = _review_of(positives_dir, len(others)) if positives_dir else {}
+    actor = hub.remote(host, port, new_root(), for_robots, **review)
     page = ray.get(actor.page.remote(), timeout=HUB_SECONDS)
     return HubOfRun(actor, page, port)
+
+
+def _review_of(positives_dir: str, num_nodes: int) -> dict[str, Any]:
+    """The arguments of `HubServer` for the review of images."""
+    folder = Path(absolute(positives_dir))
+    place = (
+        f"Those on the disk of {socket.gethostname()} are shown; robots of other machines store theirs there. Run "
+        "serl review there, or use a folder that all machines share."
+    )
+    sorter = ReviewSorter(folder, default_output(folder), place=place if num_nodes > 1 else "")
+    return {"tabs": ("drive", "fleet", "review"), "sorter": sorter}
 
 
 def operated_env(env: gymnasium.Env, layout: ActionLayout, settings: Mapping[str, Any]) -> OperatedEnv:

@@ -20,9 +20,9 @@ LOCAL_NAMES = {THIS_MACHINE, "localhost", "::1"}
 START_SECONDS = 10.0
 
 
-def how_to_reach(page: str, port: int) -> str:
+def how_to_reach(page: str, port: int, purpose: str = "Operate the robot") -> str:
     """Sentences for the person at whose computer a hub has started, with the address of its page."""
-    text = f"Operate the robot at {page}"
+    text = f"{purpose} at {page}"
     if f"//{THIS_MACHINE}:" not in page:
         return text
     tunnel = f"ssh -L {port}:{THIS_MACHINE}:{port} {socket.gethostname()}"

@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from typing import Any, TypeVar
 
 from aiohttp import hdrs, web
@@ -95,7 +94,7 @@ class SortingRoutes:
         return web.Response(body=body, content_type="application/json", headers={hdrs.ETAG: tag})
 
     def _described(self) -> bytes:
-        items = [asdict(item) for item in self._sorter.items()]
+        items = [vars(item) for item in self._sorter.items()]
         described = {"explanation": self._sorter.explanation(), "finish": self._sorter.finish_label, "items": items}
         return json.dumps(described, allow_nan=False).encode()
 

@@ -82,6 +82,7 @@ class OperatedEnv(gymnasium.Wrapper):
                 if not self._was_stopped:
                     self.session.begin(self.clock())
                     break
+        self._tell_reward("number_episode", self.episode)
         self._show()
         return self._observation, info
 
@@ -143,7 +144,10 @@ class OperatedEnv(gymnasium.Wrapper):
     def settle(self, episode: int) -> Verdict | None:
         """The verdict of operators on an episode that has ended; it can be labelled no more from now on."""
         with self.changed:
-            return self.session.episodes.settle(episode)
+            verdict = self.session.episodes.settle(episode)
+        if verdict is not None:
+            self._tell_reward("label_episode", episode, verdict.steps, verdict.ending)
+        return verdict
 
     def is_settled(self, episode: int) -> bool:
         """True if operators can say nothing more of an episode, because they are late or not there."""
@@ -212,6 +216,11 @@ class OperatedEnv(gymnasium.Wrapper):
                 method()
             except Exception:
                 logger.exception("The env's %s() has failed. The robot takes no step all the same.", name)
+
+    def _tell_reward(self, name: str, *values: Any) -> None:
+        """Calls a method of the learned reward, if the env has one, which keeps what operators label."""
+        if self.env.has_wrapper_attr(name):
+            self.env.get_wrapper_attr(name)(*values)
 
     def _show(self, decision: Decision | None = None, policy: np.ndarray | None = None, seconds: float = 0.0) -> None:
         # Rendering takes time; without a policy somebody may come while no step shows the robot anew.

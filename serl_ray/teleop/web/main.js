@@ -8,6 +8,7 @@ import { Gamepads } from "./gamepad.js";
 import { Keyboard } from "./keyboard.js";
 import { Model } from "./model.js";
 import { Pictures } from "./pictures.js";
+import { setUp as setUpReview } from "./review.js";
 import { Tabs } from "./tabs.js";
 import { Touch } from "./touch.js";
 import { View } from "./view.js";
@@ -16,7 +17,7 @@ import { Watched } from "./watched.js";
 const TICK = 1000 / 30;
 const RENDER = 100;
 // `setUp` of every tab beside Drive and Record, which are this page without more.
-const SET_UPS = [];
+const SET_UPS = [setUpReview];
 
 const find = (id) => document.getElementById(id);
 const credentials = takeCredentials();
