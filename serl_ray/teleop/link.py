@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from serl_ray.teleop.events import Client, ClientRole
+from serl_ray.teleop.live import LiveFrames
 from serl_ray.teleop.messages import (
     INTERRUPT,
     ROBOT_HEARTBEAT_SECONDS,
@@ -57,6 +58,7 @@ class Link:
     ) -> None:
         self._env, self._name, self._address, self._described = env, name, address, described
         self._clients: dict[str, Client] = {}
+        self._live = LiveFrames.of(env)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name=f"link of {name}", daemon=True)
         self._thread.start()
@@ -64,6 +66,8 @@ class Link:
     def close(self) -> None:
         """Ends the link."""
         self._closing.set()
+        if self._live is not None:
+            self._live.close()
         self._thread.join(timeout=5.0)
 
     async def _run(self) -> None:
@@ -109,13 +113,13 @@ class Link:
 
     async def _send(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         """Sends each new view, of several the newest, and now and then the state."""
-        sent = 0
+        sent: View | None = None
         while not self._closing.is_set():
             view = await asyncio.to_thread(self._next_view, sent)
-            if view is None or view.frame == sent:
+            if view is None or view is sent:
                 await socket.send_bytes(pack(self._state()))
                 continue
-            sent = view.frame
+            sent = view
             try:
                 packed = pack(self._message(view))
             except WireError as error:
@@ -129,13 +133,12 @@ class Link:
     def _state(self) -> Message:
         return Message("state", {"robot": self._name, "state": self._env.state()})
 
-    def _next_view(self, sent: int) -> View | None:
+    def _next_view(self, sent: View | None) -> View | None:
         """The newest view, as soon as there is one that has not been sent, or the last one after a while."""
-        with self._env.changed:
-            self._env.changed.wait_for(
-                lambda: self._env.view is not None and self._env.view.frame != sent, STATE_SECONDS
-            )
-            return self._env.view
+        env = self._env
+        with env.changed:
+            env.changed.wait_for(lambda: (env.live or env.view) is not sent, STATE_SECONDS)
+            return env.live or env.view
 
     def _message(self, view: View) -> Message:
         actions = {"executed": view.executed, "policy": _finite(view.policy)}
@@ -143,6 +146,7 @@ class Link:
         fields = {
             "robot": self._name,
             "frame": view.frame,
+            "is_live": view.is_live,
             "seconds": view.seconds,
             "state": self._env.state(),
             "action": {"actor": view.actor, **action},

@@ -13,10 +13,10 @@ From a client to the hub, and on to its robot:
 | `alive` | | |
 
 `tail` is true where a device without a clutch is at rest. From a robot to the hub, and on to its clients: `robot` (its
-name, cameras, action, grippers, arms, references), `frame` (its number, the session's state, JPEGs by camera), `state`
-(the session's state alone). From the hub to a client: `welcome` (its name and role, the robots, the tabs of the page
-that this hub offers), `refused` (a sentence), `gone` (a robot). From the hub to a robot: `watched` (the
-number of its `watchers`).
+name, cameras, action, grippers, arms, references), `frame` (its number, whether it is live, the session's state, JPEGs
+by camera), `state` (the session's state alone). From the hub to a client: `welcome` (its name and role, the robots, the
+tabs of the page that this hub offers), `refused` (a sentence), `gone` (a robot). From the hub to a robot: `watched`
+(the number of its `watchers`).
 """
 
 from __future__ import annotations

@@ -23,14 +23,18 @@ SHOWN_CHANNELS = (1, 3, 4)
 class View:
     """The operators' view of a step.
 
+    A live view shows the robot after the newest step, or amid the one that is under way. It has the number of the newest
+    step's view: what is pressed on it is about the newest transition that was executed, and it is as old as that.
+
     Attributes:
-        frame: number of the frame, counted from 1.
+        frame: number of the frame, counted from 1; 0 of a live view before the first reset.
         images: images (H, W, 3) uint8 by camera.
         actor: who acted in the step that led to it; `nobody` after a reset.
         executed: executed action (A + G,); None after a reset.
         policy: action (A + G,) that the policy wanted; None after a reset.
         seconds: duration of the step; None after a reset.
         numbers: the policy's and the classifier's opinions of the step, by name, as far as they are known.
+        is_live: whether the images are of after the step.
     """
 
     frame: int
@@ -40,12 +44,13 @@ class View:
     policy: np.ndarray | None = None
     seconds: float | None = None
     numbers: Mapping[str, float] = field(default_factory=dict)
+    is_live: bool = False
 
 
 def shown_cameras(env: gymnasium.Env) -> list[str]:
     """The cameras of an env, also those that the policy does not see."""
     spaces: Any = env.unwrapped.observation_space
-    cameras = [key for key, space in spaces.items() if _is_image(space)]
+    cameras = [key for key, space in spaces.items() if can_be_shown(space)]
     return cameras or ([RENDERED] if env.render_mode == "rgb_array" else [])
 
 
@@ -54,13 +59,13 @@ def shown_images(env: gymnasium.Env, observation: Observation, may_render: bool)
     with suppress(AttributeError):
         observation = env.get_wrapper_attr("unselected")
     arrays = {key: np.asarray(value) for key, value in observation.items()}
-    images = {key: value for key, value in arrays.items() if _is_image(value)}
+    images = {key: value for key, value in arrays.items() if can_be_shown(value)}
     if not images and env.render_mode == "rgb_array" and may_render:
         images[RENDERED] = np.asarray(env.render())
     return images
 
 
-def _is_image(array: Any) -> bool:
+def can_be_shown(array: Any) -> bool:
     """True for an image (H, W, C) uint8, or the space of one, in grey or in colours."""
     return bool(
         array.dtype == np.uint8 and len(array.shape) == 3 and array.shape[-1] in SHOWN_CHANNELS and 0 not in array.shape

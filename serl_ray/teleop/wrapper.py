@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -47,7 +48,8 @@ class OperatedEnv(gymnasium.Wrapper):
 
     Attributes:
         changed: condition that guards the session, and wakes an env that waits for it.
-        view: newest view; None before the first reset.
+        view: newest view of a step; None before the first reset.
+        live: newest live view since then; None without one.
         watchers: number of clients that look at the robot, as the hub has told.
         interrupted: event after which a step or a reset that waits raises `Interrupted`.
         recording: progress of a recording as JSON, for the page; empty in a run.
@@ -58,6 +60,7 @@ class OperatedEnv(gymnasium.Wrapper):
         self.session, self.clock = session, clock
         self.changed = threading.Condition()
         self.view: View | None = None
+        self.live: View | None = None
         self.watchers = 0
         self.recording: dict[str, Any] = {}
         self._observation: Observation = {}
@@ -226,13 +229,21 @@ class OperatedEnv(gymnasium.Wrapper):
         # Rendering takes time; without a policy somebody may come while no step shows the robot anew.
         images = shown_images(self.env, self._observation, bool(self.watchers) or not self.session.has_policy)
         with self.changed:
-            frame = 1 if self.view is None else self.view.frame + 1
+            frame, self.live = 1 if self.view is None else self.view.frame + 1, None
             if decision is None:
                 self.view = View(frame, images)
             else:
                 self.view = View(frame, images, decision.actor, decision.action, policy, seconds)
             self.session.episodes.showed(frame, self.clock())
             self.changed.notify_all()
+
+    def show_live(self, frame: int, images: dict[str, np.ndarray]) -> None:
+        """Shows images of after the view with this number, unless there is a newer view."""
+        with self.changed:
+            newest = self.view or View(0, {})
+            if newest.frame == frame:
+                self.live = replace(newest, images={**newest.images, **images}, is_live=True)
+                self.changed.notify_all()
 
     def described(self, control_hz: float | None) -> dict[str, Any]:
         """The robot in JSON, for clients: its action of `action_dim` numbers, its cameras and its rate in Hz."""

@@ -76,13 +76,16 @@ export class Watched {
   }
 
   /** Shows a frame; a promise of whether it has been drawn. */
-  async frameCame({ frame, state, action }, jpegs) {
+  async frameCame({ frame, is_live: isLive, state, action }, jpegs) {
     const { model, view } = this;
     const [mine, receivedAt] = [this.watching, performance.now()];
     this.stateCame(state);
-    model.arrived(frame, receivedAt);
-    model.actor = action.actor;
-    view.action(action, receivedAt);
+    if (!isLive) {
+      // A live frame shows the robot after the step that all else is about.
+      model.arrived(frame, receivedAt);
+      model.actor = action.actor;
+      view.action(action, receivedAt);
+    }
     try {
       await this.pictures.draw(jpegs);
     } catch (error) {
