@@ -112,11 +112,11 @@ class Link:
                 self._take(raw.data)
 
     async def _send(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        """Sends each new view, of several the newest, and now and then the state."""
+        """Sends each new view while somebody looks, of several the newest, and now and then the state."""
         sent: View | None = None
         while not self._closing.is_set():
             view = await asyncio.to_thread(self._next_view, sent)
-            if view is None or view is sent:
+            if view is None:
                 await socket.send_bytes(pack(self._state()))
                 continue
             sent = view
@@ -134,11 +134,13 @@ class Link:
         return Message("state", {"robot": self._name, "state": self._env.state()})
 
     def _next_view(self, sent: View | None) -> View | None:
-        """The newest view, as soon as there is one that has not been sent, or the last one after a while."""
+        """The newest view, as soon as somebody looks and it has not been sent; None where there is none for a while."""
         env = self._env
         with env.changed:
-            env.changed.wait_for(lambda: (env.live or env.view) is not sent, STATE_SECONDS)
-            return env.live or env.view
+            is_wanted = env.changed.wait_for(
+                lambda: env.watchers > 0 and (env.live or env.view) not in (None, sent), STATE_SECONDS
+            )
+            return env.live or env.view if is_wanted else None
 
     def _message(self, view: View) -> Message:
         actions = {"executed": view.executed, "policy": _finite(view.policy)}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hub_peers import ROBOT, SECONDS, HubClient, until
 from operated_robots import POLICY, PUSHED, Background, Robot
+from PIL import Image
 
 from serl_ray.data.episodes import HELD_ACTION
 from serl_ray.teleop.events import ClientRole, Ending, StepActor, Verdict
@@ -100,6 +101,22 @@ def test_a_viewer_watches_and_stops_and_nothing_else(join, linked):
     viewer.press("stop")
     until(lambda: linked.session.is_stopped)
     assert linked.step() == {VERDICT: Verdict(Ending.STOP, 1)}
+
+
+def test_images_are_compressed_only_while_somebody_looks(join, linked, monkeypatch):
+    packed, read = [], Image.fromarray
+    monkeypatch.setattr(Image, "fromarray", lambda array: packed.append(linked.view.frame) or read(array))
+    for _ in range(3):
+        linked.step()
+    first = join()
+    until(lambda: first.frame == linked.view.frame)
+    assert set(packed) == {4}, "the newest view at once, and none before it"
+    first.close()
+    until(lambda: linked.env.watchers == 0)
+    linked.step()
+    second = join()
+    until(lambda: second.frame == linked.view.frame or second.display())
+    assert packed == [4, 5]
 
 
 def test_a_stop_reaches_a_step_under_way(join, linked):
