@@ -17,7 +17,7 @@ from serl_ray.data.observations import Observation, stack_observations
 from serl_ray.data.replay.maps import FrameEncoder
 from serl_ray.data.schema import Segment
 from serl_ray.rllib.failures import Fault, WorkerError
-from serl_ray.teleop.held import HeldEpisodes
+from serl_ray.teleop.held import HeldBack, HeldEpisodes
 from serl_ray.teleop.wrapper import VERDICT, Interrupted
 
 
@@ -94,6 +94,12 @@ class Collector:
         """All that is still held back for operators, at the end of the run."""
         segments = [segment for held in self._held for segment in held.all()]
         return [*segments, *(episode.cut() for episode in self._episodes.values() if len(episode))]
+
+    def held_back(self) -> HeldBack:
+        """All that a loss of this worker would take along, at the moment."""
+        ended = [steps for held in self._held for steps in held.lengths]
+        lengths = [steps for steps in [*ended, *map(len, self._episodes.values())] if steps]
+        return HeldBack(len(lengths), sum(lengths))
 
     def _step_all(self) -> None:
         """A step of every env, each of which is first reset where it has no episode."""

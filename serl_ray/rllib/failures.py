@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar, get_args
 from ray.rllib.evaluation.rollout_worker import RolloutWorker
 
 from serl_ray.data.episodes import EnvFault, FaultKind
+from serl_ray.teleop.held import HeldBack
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -70,7 +71,8 @@ class FaultLog:
     def __init__(self) -> None:
         self.counts = {f"faults/env_{kind}": 0 for kind in get_args(FaultKind)}
         others = ("steps_dropped", "interventions_dropped", "workers_lost", "evaluations_lost")
-        self.counts |= {f"faults/{name}": 0 for name in others}
+        held = ("held_episodes_lost", "held_steps_lost")
+        self.counts |= {f"faults/{name}": 0 for name in (*others, *held)}
 
     def add(self, worker: int, faults: Iterable[Fault]) -> None:
         """Episodes that a worker dropped."""
@@ -79,6 +81,18 @@ class FaultLog:
             self.counts["faults/steps_dropped"] += fault.steps
             self.counts["faults/interventions_dropped"] += fault.interventions
             logger.warning("Rollout worker %d dropped an episode (%d steps). %s", worker, fault.steps, fault.text)
+
+    def lose_held(self, worker: int, held: HeldBack) -> None:
+        """A worker is lost with what it held back for operators when it last reported."""
+        if held.episodes:
+            self.counts["faults/held_episodes_lost"] += held.episodes
+            self.counts["faults/held_steps_lost"] += held.steps
+            logger.warning(
+                "Rollout worker %d held back %d episodes with %d steps for its operators when it last reported: they "
+                "are lost, and so are its steps since then.",
+                worker,
+                *held,
+            )
 
     def lose(self, what: Literal["workers_lost", "evaluations_lost"], text: str) -> None:
         self.counts[f"faults/{what}"] += 1

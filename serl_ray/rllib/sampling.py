@@ -22,6 +22,7 @@ from serl_ray.data.schema import Segment
 from serl_ray.rllib.callbacks import EpisodeMetrics
 from serl_ray.rllib.failures import Fault, FaultLog, WorkerError, raise_failure, reporting
 from serl_ray.rllib.worker import SERLWorker
+from serl_ray.teleop.held import NOTHING_HELD, HeldBack
 from serl_ray.teleop.report import OperatorReport
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Fragment:
         seconds: duration of the request.
         episodes: those that have come to their end.
         operators: report of the operators' part; None without operators.
+        held: experience that the worker still holds back for operators.
     """
 
     segments: list[Segment]
@@ -70,6 +72,7 @@ class Fragment:
     seconds: float = 0.0
     episodes: list[EpisodeMetrics] = field(default_factory=list)
     operators: OperatorReport | None = None
+    held: HeldBack = NOTHING_HELD
 
 
 @dataclass
@@ -83,6 +86,7 @@ class _Requests:
         lost: when a request to it last failed, while it is being replaced.
         has_started: whether it has brought something.
         seconds: duration of the last request.
+        held: experience that the worker held back when it last reported.
     """
 
     asked: int = 0
@@ -91,6 +95,7 @@ class _Requests:
     lost: float | None = None
     has_started: bool = False
     seconds: float = math.inf
+    held: HeldBack = NOTHING_HELD
 
     def wanting(self, pause: float) -> int:
         """Requests it may have beside those it has, to have work for `pause` seconds; one at a time, and not at once,
@@ -187,12 +192,17 @@ class Sampler:
     def rest(self, seconds: float) -> list[Segment]:
         """All that workers still hold back for operators at the run's end, if it comes within some seconds."""
         if not self.is_remote:
-            held: list[Segment] = raise_failure(_rest_reporting(self._workers.local_env_runner))
+            _, held = raise_failure(_rest_reporting(self._workers.local_env_runner))
             return held
         answers = self._workers.foreach_env_runner(
             _rest_reporting, local_env_runner=False, timeout_seconds=max(seconds, 1.0)
         )
-        return [segment for answer in answers for segment in raise_failure(answer)]
+        rests = dict(map(raise_failure, answers))
+        for worker, requests in self._requests.items():
+            if worker in rests:
+                requests.held = NOTHING_HELD
+            self._lose_held(worker)
+        return [segment for rest in rests.values() for segment in rest]
 
     def lose_forgotten(self) -> None:
         """Gives up requests that RLlib has dropped, as it does where somebody else's call finds a worker dead."""
@@ -218,6 +228,7 @@ class Sampler:
     def _lose(self, worker: int, error: RayError) -> None:
         """Gives up the worker's requests in flight; Ray replaces its process as soon as there is room for one."""
         requests = self._requests[worker]
+        self._lose_held(worker)
         if getattr(error, "actor_init_failed", False):
             self._give_up(worker, error)
             return
@@ -227,6 +238,11 @@ class Sampler:
         self._waiting = {key: fragment for key, fragment in self._waiting.items() if key[0] != worker}
         requests.delivered, requests.in_flight = requests.asked, 0  # RLlib has forgotten the others, too
         requests.lost = time.monotonic()
+
+    def _lose_held(self, worker: int) -> None:
+        """Counts what a worker has held back and does not hand over any more."""
+        self._faults.lose_held(worker, self._requests[worker].held)
+        self._requests[worker].held = NOTHING_HELD
 
     def _give_up(self, worker: int, error: RayError) -> None:
         """A worker whose env cannot be made is not tried again by Ray."""
@@ -241,6 +257,7 @@ class Sampler:
         requests = self._requests[worker]
         while (fragment := self._waiting.pop((worker, requests.delivered), None)) is not None:
             requests.delivered += 1
+            requests.held = fragment.held
             yield fragment
 
 
@@ -254,9 +271,13 @@ def _collect_remotely(
     started = time.monotonic()
     segments, faults = worker.collect(policy.options.collecting.fragment_length)
     seconds = time.monotonic() - started
-    told = {"episodes": worker.take_played(), "operators": worker.take_operator_report()}
+    told = {"episodes": worker.take_played(), "operators": worker.take_operator_report(), "held": worker.held_back()}
     return Fragment(segments, faults, number, learner_steps, worker.worker_index, seconds, **told)
 
 
 _collect_reporting = reporting(SERLWorker.collect)
-_rest_reporting = reporting(SERLWorker.rest)
+
+
+@reporting
+def _rest_reporting(worker: SERLWorker) -> tuple[int, list[Segment]]:
+    return worker.worker_index, worker.rest()

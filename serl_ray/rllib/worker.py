@@ -17,7 +17,7 @@ from serl_ray.rllib.callbacks import EpisodeMetrics, tell_sample_end
 from serl_ray.rllib.collector import Collector
 from serl_ray.rllib.failures import Fault, WorkerError
 from serl_ray.rllib.refusals import ONE_POLICY, Refusal, RefusedError, refuses
-from serl_ray.teleop.held import operated
+from serl_ray.teleop.held import HeldBack, operated
 from serl_ray.teleop.report import OperatorReport
 
 logger = logging.getLogger(__name__)
@@ -66,6 +66,10 @@ class SERLWorker(RolloutWorker):
         segments = self._collector.rest()
         tell_sample_end(self, segments)
         return segments
+
+    def held_back(self) -> HeldBack:
+        """All that a loss of this worker would take along; see `Collector.held_back`."""
+        return self._collector.held_back()
 
     def interrupt_by(self, interrupted: Event) -> None:
         """From now on, a robot that waits for an operator waits no longer once the event is set."""

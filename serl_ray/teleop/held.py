@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 
@@ -17,6 +17,21 @@ logger = logging.getLogger(__name__)
 
 MOST_HELD_STEPS = 500
 """Steps of a running episode from which it is handed over in pieces, all but those of the last `KEPT_SECONDS`."""
+
+
+class HeldBack(NamedTuple):
+    """Experience that a worker has not handed over, because operators may still label it.
+
+    Attributes:
+        episodes: number of episodes.
+        steps: number of their steps.
+    """
+
+    episodes: int
+    steps: int
+
+
+NOTHING_HELD = HeldBack(0, 0)
 
 
 class HeldEpisodes:
@@ -52,6 +67,11 @@ class HeldEpisodes:
     def waits(self) -> bool:
         """True while an episode that has ended is held back."""
         return bool(self._ended)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Numbers of steps of the episodes that have ended and are held back."""
+        return [len(episode) for _, episode in self._ended]
 
     def settled(self) -> list[Segment]:
         """The last segments of episodes that are not held back any more."""

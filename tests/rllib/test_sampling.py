@@ -9,6 +9,7 @@ from ray.exceptions import RayActorError
 from serl_ray.rllib import sampling
 from serl_ray.rllib.failures import Fault, FaultLog
 from serl_ray.rllib.sampling import IN_FLIGHT, MAX_IN_FLIGHT, Fragment, Sampler
+from serl_ray.teleop.held import HeldBack
 
 
 class Workers:
@@ -51,7 +52,7 @@ def ask(workers):
         workers.ready = ready
         return [fragment.number for fragment in sampler.fetch(learner_steps=0, wait=False)]
 
-    ask.counts = faults.counts
+    ask.counts, ask.sampler = faults.counts, sampler
     return ask
 
 
@@ -96,6 +97,34 @@ def test_a_lost_worker_is_asked_again_until_it_is_back(workers, ask, caplog):
     assert ask(6, 5) == [5, 6] and workers.asked == [0, 1, 2, 3, 4, 5, 6]
     assert ask.counts["faults/workers_lost"] == 1
     assert "Rollout worker 1 is lost" in caplog.text and "Rollout worker 1 is back" in caplog.text
+
+
+def test_what_a_lost_worker_held_back_when_it_last_reported_is_counted_once(workers, ask, caplog):
+    dead = RayActorError()
+    for number, held in enumerate([HeldBack(1, 7), HeldBack(2, 30)]):
+        assert ask(Fragment([], [], number, 0, 1, held=held)) == [number]
+    ask(dead)
+    ask(dead)
+    assert (ask.counts["faults/held_episodes_lost"], ask.counts["faults/held_steps_lost"]) == (2, 30)
+    assert caplog.text.count("Rollout worker 1 held back 2 episodes with 30 steps for its operators") == 1
+
+
+def test_a_worker_that_holds_nothing_back_loses_nothing_more_than_its_requests(workers, ask, caplog):
+    ask(Fragment([], [], 0, 0, 1, held=HeldBack(1, 7)))
+    ask(Fragment([], [], 1, 0, 1))
+    ask(RayActorError())
+    assert ask.counts["faults/held_episodes_lost"] == 0 and "held back" not in caplog.text
+
+
+def test_at_the_end_a_worker_that_does_not_hand_over_what_it_holds_is_counted(workers, ask):
+    ask(Fragment([], [], 0, 0, 1, held=HeldBack(1, 7)))
+    workers.foreach_env_runner = lambda *args, **kwargs: [(1, [])]
+    assert ask.sampler.rest(1.0) == []
+    assert ask.counts["faults/held_steps_lost"] == 0
+    ask(Fragment([], [], 1, 0, 1, held=HeldBack(1, 7)))
+    workers.foreach_env_runner = lambda *args, **kwargs: []
+    assert ask.sampler.rest(1.0) == []
+    assert ask.counts["faults/held_steps_lost"] == 7
 
 
 def test_what_a_lost_worker_had_answered_late_is_left_alone(workers, ask):
