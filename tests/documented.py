@@ -43,6 +43,7 @@ NOT_RUN = {
         "learns from what a person has sorted; tests/teleop/test_review.py reads such a folder"
     ),
     "serl record --driver operator": "waits for a person; tests/teleop/test_browser.py drives such a recording",
+    "serl devices": "needs a device; tests/cli/test_devices.py runs it on files of its own",
     "scripts/quickstart": "sets up, and waits for a person with --drive",
     "ray ": "a command of Ray, for a cluster or a cloud",
     "kubectl ": "needs Kubernetes",

@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate": "Play a trained policy and report its success.",
     "tune": "Run a sweep over options of training.",
     "submit": "Run a command on a Ray cluster.",
+    "devices": "List SpaceMice, gamepads and keyboards here, and drive a robot with them.",
     "benchmark": "Measure speed or learning.",
 }
 """The subcommands, each in the module of `serl_ray.cli` with its name, and what they do."""

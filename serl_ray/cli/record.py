@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, FiniteFloat, model_validator
 from serl_ray.cli.parser import given_options
 from serl_ray.cli.recorded_env import cameras_for_images, recorded_cameras, recorded_env
 from serl_ray.options.groups import PacedEnv, RecordOptions, RewardOptions
-from serl_ray.options.operator import HubOptions
+from serl_ray.options.operator import DeviceOptions, HubOptions
 from serl_ray.options.presets import with_reward_defaults
 from serl_ray.utils.options import Options, each_once, names_of, refuse_unused
 
@@ -55,6 +55,7 @@ class Record(Options):
     failing_share: Annotated[FiniteFloat, Interval(ge=0.0, le=1.0)] = 0.5
     """Share of the episodes of images in which the expert loses its way."""
     operator: HubOptions = Field(default_factory=HubOptions)
+    devices: DeviceOptions = Field(default_factory=DeviceOptions)
 
     @classmethod
     def of(cls, **values: Any) -> Self:
@@ -72,6 +73,9 @@ class Record(Options):
             refuse_unused(
                 self, ("linger", "failing_share"), self.driver != "operator", "a --driver other than operator"
             )
+        refuse_unused(self.devices, names_of(DeviceOptions), self.driver == "operator", "--driver operator")
+        how = ("operator_arm", "operator_speed", "seen_from")
+        refuse_unused(self.devices, how, self.devices.operator_devices, "--operator_devices")
         refuse_unused(self.recording, ("noise",), self.driver == "expert", "--driver expert")
         return self
 
@@ -238,6 +242,7 @@ def _driven(
         options.env.setup_mode,
         options.env.control_hz,
         options.operator,
+        options.devices,
         episodes,
         sorter,
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
-from annotated_types import Interval
+from annotated_types import Ge, Interval
 
 from serl_ray.options.groups import Positive
 from serl_ray.utils.options import Alias, Options
@@ -38,3 +38,19 @@ class OperatorOptions(HubOptions):
     """Let operators watch, take over and label episodes from a browser; the address of their page is printed."""
     attended: bool = False
     """Take env steps only while an operator is connected, for robots that must not act unwatched."""
+
+
+class DeviceOptions(Options):
+    """Devices at this computer that drive a robot."""
+
+    title: ClassVar[str] = "devices"
+
+    operator_devices: tuple[str, ...] = ()
+    """Devices that drive: paths as `serl devices` lists them, `spacemouse` or `gamepad`. With none, `serl devices`
+    takes all SpaceMice, or else a gamepad, and other commands take no device."""
+    operator_arm: Annotated[int, Ge(0)] = 0
+    """Arm that a device drives first, on a robot of two: 0 for the left one, 1 for the right one."""
+    operator_speed: Annotated[float, Interval(gt=0.0, le=1.0)] = 0.5
+    """Share of full scale at which devices move the robot."""
+    seen_from: Literal["behind", "left", "front", "right"] = "behind"
+    """Side of the robot on which the person stands, whose directions are those of the device."""

@@ -18,6 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from serl_ray.files.paths import absolute
 from serl_ray.options.operator import OperatorOptions
+from serl_ray.teleop.events import ClientRole
 from serl_ray.teleop.hands_off import HandsOffSession
 from serl_ray.teleop.keys import new_root
 from serl_ray.teleop.limits import Limits
@@ -41,11 +42,13 @@ class HubOfRun:
 
     Attributes:
         page: address of the operators' page, with its secret.
+        for_devices: the same for devices at the robot.
         port: port that it listens on.
     """
 
     actor: ray.actor.ActorHandle
     page: str
+    for_devices: str
     port: int
 
     def interrupt_robots(self) -> None:
@@ -81,8 +84,9 @@ def start_hub(name: str, options: OperatorOptions, positives_dir: str | None) ->
     for_robots = ray.util.get_node_ip_address() if len(others) > 1 and host == THIS_MACHINE else None
     review = _review_of(positives_dir, len(others)) if positives_dir else {}
     actor = hub.remote(host, port, new_root(), for_robots, **review)
-    page = ray.get(actor.page.remote(), timeout=HUB_SECONDS)
-    return HubOfRun(actor, page, port)
+    pages = [actor.page.remote(role) for role in (ClientRole.OPERATOR, ClientRole.DEVICE)]
+    page, for_devices = ray.get(pages, timeout=HUB_SECONDS)
+    return HubOfRun(actor, page, for_devices, port)
 
 
 def _review_of(positives_dir: str, num_nodes: int) -> dict[str, Any]:

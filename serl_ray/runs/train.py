@@ -91,7 +91,7 @@ def _train_in(folder: RunFolder, options: HybridRun | OfflineRun, interrupted: E
         algorithm = build(options)
         algorithm.stop_at(interrupted)
         if isinstance(algorithm, SERL) and algorithm.hub:
-            say(how_to_reach(algorithm.hub.page, algorithm.hub.port))
+            say(how_to_reach(algorithm.hub.page, algorithm.hub.port, for_devices=algorithm.hub.for_devices))
         try:
             result = _run_to_the_end(algorithm, log, folder, options)
             if result:

@@ -8,7 +8,7 @@ From a client to the hub, and on to its robot:
 | `watch` | `robot` | |
 | `displayed` | `frame` | |
 | `command` | `epoch`, `frame`, `clutch`, `source`, `tail` | `action` (A + G,) float32 |
-| or | the same, `arm`, `reference` | `twist` (6,) float32 |
+| or | the same, `arm`, `reference` | `twist` (6,) float32, and perhaps `other` (6,), of the other arm |
 | `press` | `epoch`, `frame`, `press`, and for a gripper `gripper`, `direction` | |
 | `alive` | | |
 
@@ -61,18 +61,21 @@ def command_of(message: Message, client: Client, described: Mapping[str, Any]) -
     if is_twist:
         checks |= {"arm": is_whole, "reference": is_reference}
     fields = fields_of(message, **checks)
-    if message.arrays.keys() != {"twist" if is_twist else "action"} or message.jpegs:
+    if message.arrays.keys() not in ({"action"}, {"twist"}, {"twist", "other"}) or message.jpegs:
         blobs = [*message.arrays, *message.jpegs]
-        raise WireError(f"A command has the blobs {blobs!r:.200}; it has one, `twist` or `action`.")
+        raise WireError(f"A command has the blobs {blobs!r:.200}; it has `action`, or `twist` and perhaps `other`.")
     if not is_twist:
         return Command(client=client, motion=_numbers(message, "action", described["action_dim"]), **fields)
     numbers = _numbers(message, "twist", TWIST_DIM)
+    other = _numbers(message, "other", TWIST_DIM) if "other" in message.arrays else None
     arm, reference = fields.pop("arm"), Reference(fields.pop("reference"))
     if arm >= described["arms"]:
         raise WireError(f"A twist is for arm {arm}; this robot has {described['arms']}, counted from 0.")
     if reference not in described["references"]:
         raise WireError(f"A twist is of the frame {reference.value!r}; this robot knows {described['references']}.")
-    return Command(client=client, motion=Twist(numbers, arm, reference), **fields)
+    if other is not None and described["arms"] != 2:
+        raise WireError(f"A command is for two arms; this robot has {described['arms']}.")
+    return Command(client=client, motion=Twist(numbers, arm, reference, other), **fields)
 
 
 def _numbers(message: Message, name: str, count: int) -> np.ndarray:

@@ -20,9 +20,11 @@ LOCAL_NAMES = {THIS_MACHINE, "localhost", "::1"}
 START_SECONDS = 10.0
 
 
-def how_to_reach(page: str, port: int, purpose: str = "Operate the robot") -> str:
-    """Sentences for the person at whose computer a hub has started, with the address of its page."""
+def how_to_reach(page: str, port: int, purpose: str = "Operate the robot", for_devices: str = "") -> str:
+    """Sentences for the person at whose computer a hub has started, with the address of its page, and of devices."""
     text = f"{purpose} at {page}"
+    if for_devices:
+        text += f"\nOr run `serl devices --drive` at the robot, and give it {for_devices}"
     if f"//{THIS_MACHINE}:" not in page:
         return text
     tunnel = f"ssh -L {port}:{THIS_MACHINE}:{port} {socket.gethostname()}"

@@ -26,17 +26,23 @@ class Reference(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class Twist:
-    """The motion that a device asks of one arm.
+    """The motion that a device asks of one arm, or two devices of both.
 
     Attributes:
         numbers: x forward, y left, z up, roll, pitch, yaw (6,), float32 in [-1, 1].
         arm: index of the arm.
         reference: frame of reference of the numbers.
+        other: the numbers of the other arm, of two (6,); None where it holds.
     """
 
     numbers: np.ndarray
     arm: int
     reference: Reference
+    other: np.ndarray | None = None
+
+    def by_arm(self) -> dict[int, np.ndarray]:
+        """The numbers (6,) of each arm that moves."""
+        return {self.arm: self.numbers} | ({} if self.other is None else {1 - self.arm: self.other})
 
 
 TwistToAction = Callable[[int, np.ndarray, str], Any]
@@ -79,22 +85,26 @@ class TwistMap:
         return [index for index in self.layout.continuous_indices if index // per_arm == arm]
 
     def action(self, twist: Twist) -> np.ndarray:
-        """The action (A + G,) of a twist, float32 in [-1, 1]; the other arm and the grippers hold.
+        """The action (A + G,) of a twist, float32 in [-1, 1]; an arm without one and the grippers hold.
 
         Raises:
             TwistError: the env's `twist_to_action` has failed, or returned no numbers of an arm.
         """
-        indices = self.indices(twist.arm)
         action = np.zeros(self.layout.action_dim, np.float32)
-        numbers = self._converted(twist, len(indices)) if self._convert else twist_numbers(twist.numbers, len(indices))
-        action[indices[: len(numbers)]] = numbers
+        for arm, wanted in twist.by_arm().items():
+            indices = self.indices(arm)
+            count = len(indices)
+            numbers = (
+                self._converted(arm, wanted, twist.reference, count) if self._convert else twist_numbers(wanted, count)
+            )
+            action[indices[: len(numbers)]] = numbers
         return action
 
-    def _converted(self, twist: Twist, count: int) -> np.ndarray:
-        """The numbers of an arm (count,) that the env makes of a twist."""
+    def _converted(self, arm: int, twist: np.ndarray, reference: Reference, count: int) -> np.ndarray:
+        """The numbers of an arm (count,) that the env makes of a twist (6,)."""
         assert self._convert is not None
         try:
-            numbers = np.asarray(self._convert(twist.arm, twist.numbers.copy(), twist.reference.value), np.float32)
+            numbers = np.asarray(self._convert(arm, twist.copy(), reference.value), np.float32)
         except Exception as error:  # the env's code, whose faults must neither move the robot nor end the run
             raise TwistError(f"twist_to_action has failed ({type(error).__name__}: {error})"[:200]) from error
         if numbers.shape != (count,) or not np.isfinite(numbers).all():

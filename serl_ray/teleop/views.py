@@ -23,8 +23,9 @@ SHOWN_CHANNELS = (1, 3, 4)
 class View:
     """The operators' view of a step.
 
-    A live view shows the robot after the newest step, or amid the one that is under way. It has the number of the newest
-    step's view: what is pressed on it is about the newest transition that was executed, and it is as old as that.
+    A live view shows the robot after the newest step, or amid the one that is under way. It has the number of the
+    newest step's view: what is pressed on it is about the newest transition that was executed, and it is as old as
+    that.
 
     Attributes:
         frame: number of the frame, counted from 1; 0 of a live view before the first reset.

@@ -37,6 +37,7 @@ MISTAKES = {
     "evaluate": (["--checkpoint", "nowhere"], "nowhere holds no checkpoint"),
     "tune": (["sweep.yaml"], "sweep.yaml: there is no such file"),
     "submit": (["--gpus", "1"], "command is missing"),
+    "devices": (["--robot", "peg"], "robot is peg, and nothing uses it without --drive"),
     "benchmark": (["lerner"], "There is no section 'lerner'. Did you mean 'learner'"),
 }
 

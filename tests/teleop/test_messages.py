@@ -15,7 +15,7 @@ from stage import ANNA
 
 from serl_ray.teleop.events import ClientRole, Command, Press, Pressed
 from serl_ray.teleop.messages import LARGEST, MAX_TEXT, command_of, fields_of, is_bool, is_robot, is_role, pressed_of
-from serl_ray.teleop.twists import TWIST_DIM, Reference
+from serl_ray.teleop.twists import TWIST_DIM, Reference, Twist
 from serl_ray.teleop.wire import Message, WireError, pack, unpack
 
 COUNTS = st.integers(0, LARGEST)
@@ -200,7 +200,7 @@ def test_an_action_out_of_range_is_refused(number):
     ],
 )
 def test_a_command_has_one_array(blobs):
-    with pytest.raises(WireError, match="it has one, `twist` or `action`"):
+    with pytest.raises(WireError, match="it has `action`, or `twist` and perhaps `other`"):
         command_of(replace(COMMAND, **blobs), ANNA, ROBOT)
 
 
@@ -263,3 +263,19 @@ WRONG_ROBOT = {
 @pytest.mark.parametrize("value", [{}, [], None, "7", *(ROBOT | {name: value} for name, value in cases(WRONG_ROBOT))])
 def test_what_describes_no_robot(value):
     assert is_robot({**ROBOT, "cameras": ["front"]}) and not is_robot(value)
+
+
+def test_a_command_of_two_devices_has_the_twist_of_the_other_arm_too():
+    numbers = {"twist": np.full(6, 0.25, np.float32), "other": np.full(6, -0.5, np.float32)}
+    fields = {"epoch": 1, "frame": 2, "clutch": True, "source": "spacemouse", "tail": False}
+    message = Message("command", fields | {"arm": 1, "reference": "base"}, numbers)
+    two_arms = {"action_dim": 14, "arms": 2, "references": ["base"]}
+    motion = command_of(message, ANNA, two_arms).motion
+    assert isinstance(motion, Twist)
+    by_arm = motion.by_arm()
+    np.testing.assert_array_equal(by_arm[1], numbers["twist"])
+    np.testing.assert_array_equal(by_arm[0], numbers["other"])
+    with pytest.raises(WireError, match="for two arms; this robot has 1"):
+        command_of(replace(message, fields=message.fields | {"arm": 0}), ANNA, two_arms | {"arms": 1})
+    with pytest.raises(WireError, match="The other of a command is float32 of shape"):
+        command_of(replace(message, arrays=numbers | {"other": np.zeros(3, np.float32)}), ANNA, two_arms)

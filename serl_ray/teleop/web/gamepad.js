@@ -7,7 +7,7 @@ const ACTIONS = { 0: "success", 1: "failure", 2: "close", 3: "open", 4: "arm", 8
 export class Gamepads {
   source = "gamepad";
 
-  /** @param handlers `act(name)` for a press, `lost()` when the gamepad is gone. */
+  /** @param handlers `act(name)` for a press, `lost(what)` when the gamepad is gone. */
   constructor(handlers) {
     this.handlers = handlers;
     this.name = "";
@@ -20,7 +20,7 @@ export class Gamepads {
     addEventListener("gamepaddisconnected", (event) => {
       if (event.gamepad.index === this.index) {
         this.#forget();
-        this.handlers.lost();
+        this.handlers.lost("gamepad");
       }
     });
   }
@@ -59,7 +59,7 @@ export class Gamepads {
     const pad = pads.find((candidate) => candidate.index === this.index) ?? pads[0];
     if (!pad && this.index !== null) {
       this.#forget();
-      this.handlers.lost();
+      this.handlers.lost("gamepad");
     } else if (pad && pad.index !== this.index) {
       this.release();
     }

@@ -55,4 +55,9 @@ export const HELP = [
     ["Back", "Take control, or give it back."],
     ["Start", "Pause, and resume."],
   ]],
+  ["SpaceMouse", [
+    ["Connect", "In Chrome and Edge, on localhost or https; the button is not there on other pages."],
+    ["Cap", "Moving it is the clutch; half a second of rest hands back."],
+    ["Left  Right", "Close, open the gripper."],
+  ]],
 ];

@@ -9,6 +9,7 @@ import { Keyboard } from "./keyboard.js";
 import { Model } from "./model.js";
 import { Pictures } from "./pictures.js";
 import { setUp as setUpReview } from "./review.js";
+import { SpaceMouse } from "./spacemouse.js";
 import { Tabs } from "./tabs.js";
 import { Touch } from "./touch.js";
 import { View } from "./view.js";
@@ -28,10 +29,11 @@ const pictures = new Pictures(find("picture"), find("camera-name"), find("strip"
 const url = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`;
 const connection = new Connection(url, credentials ?? {}, { changed: connectionChanged, message: received });
 
-const handlers = { act, changed: devicesChanged, help: () => act("help"), mayAct, lost: deviceLost };
+const handlers = { act, changed: devicesChanged, help: () => act("help"), mayAct, lost: deviceLost, tell };
 const gamepads = new Gamepads(handlers);
+const spaceMouse = new SpaceMouse(handlers);
 const touch = new Touch(find("touch-clutch"), find("touch-move"), handlers);
-const driver = new Driver([new Keyboard(handlers), gamepads, touch]);
+const driver = new Driver([new Keyboard(handlers), gamepads, spaceMouse, touch]);
 const control = new Control(model, connection, driver, view);
 const watched = new Watched({ model, view, pictures, connection, driver, control });
 
@@ -102,10 +104,14 @@ function devicesChanged() {
   render();
 }
 
-function deviceLost() {
+function deviceLost(what) {
   driver.lost();
   control.command();
-  view.tell("The gamepad is gone.", "refusal", true);
+  view.tell(`The ${what} is gone.`, "refusal", true);
+}
+
+function tell(text) {
+  view.tell(text);
 }
 
 /** Whether a key may act: stop always, the others where a robot is driven and nothing else has the keys. */
@@ -125,7 +131,9 @@ function isBusy() {
 }
 
 setInterval(() => {
-  gamepads.poll(hasFocus && tabs.isDriven && !document.hidden && !isBusy() && !find("help").open);
+  const isHeard = hasFocus && tabs.isDriven && !document.hidden && !isBusy() && !find("help").open;
+  gamepads.poll(isHeard);
+  spaceMouse.poll(isHeard);
   driver.choose();
   control.command();
 }, TICK);
@@ -166,6 +174,11 @@ addEventListener("contextmenu", (event) => {
 addEventListener("gamepadconnected", ({ gamepad }) => {
   const isStandard = gamepad.mapping === "standard";
   view.tell(`${gamepad.id}: ${isStandard ? "ready, RB is the clutch." : "no standard mapping, so that it is not used."}`);
+});
+find("spacemouse-row").hidden = !spaceMouse.isPossible;
+find("spacemouse").addEventListener("click", (event) => {
+  event.target.blur();
+  spaceMouse.connect();
 });
 find("stop").addEventListener("pointerdown", () => act("stop"));
 find("robot").addEventListener("focus", letGo);
