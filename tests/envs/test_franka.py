@@ -161,6 +161,7 @@ def test_a_gripper_takes_one_command_at_a_time_and_no_step_waits_for_it(make, ar
     env.reset(seed=0)
     env.step(CLOSE)
     assert arm.count("close_gripper") == 0  # the reset began less than 60 s ago
+    env.close()
     env = make(LEARNED, gripper_seconds=0.0)
     env.reset(seed=0)
     penalties = [env.step(action)[-1]["grasp_penalty"] for action in (OPEN, STAY, CLOSE, CLOSE, CLOSE, OPEN)]

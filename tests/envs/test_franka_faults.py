@@ -106,7 +106,9 @@ def test_a_wrong_sensor_ends_the_episode(env, arm, wrong, kind, message):
 
 def test_joints_are_those_of_the_robot_that_is_named(arm, tmp_path):
     arm.overrides = {"q": [*JOINTS[:5], 0.3, 0.0]}  # which a Panda can reach
-    made(arm, tmp_path).reset(seed=0)
+    env = made(arm, tmp_path)
+    env.reset(seed=0)
+    env.close()
     with pytest.raises(EnvFault, match="Joint 6 of .* limits are 0.5445 to 4.5169"):
         made(arm, tmp_path, robot="fr3").reset(seed=0)
 
@@ -153,6 +155,16 @@ def test_a_wrong_server_is_named_at_once(arm, tmp_path, url, message):
     path = write_settings(tmp_path / "franka.yaml", [arm_settings(url.format(arm=arm.url))])
     with pytest.raises(EnvFault, match=message):
         FrankaServerEnv(path, MODE)
+
+
+def test_an_arm_has_one_env_at_a_time(arm, tmp_path):
+    env = made(arm, tmp_path)
+    with pytest.raises(
+        SetupError, match="moves the arm of .*--evaluate_every 0"
+    ):
+        made(arm, tmp_path)
+    env.close()
+    made(arm, tmp_path).close()
 
 
 def test_an_action_of_nan_is_never_sent(env, arm):

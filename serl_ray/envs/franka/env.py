@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
+import re
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -18,7 +21,9 @@ from serl_ray.data.observations import STATE, Observation
 from serl_ray.envs.franka.arm import FrankaArm
 from serl_ray.envs.franka.cameras import RobotCamera
 from serl_ray.envs.franka.settings import FrankaSettings, read_settings
+from serl_ray.files.atomic import locked
 from serl_ray.types import SETUP_MODES, ActionLayout
+from serl_ray.utils.errors import SetupError
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +50,7 @@ class FrankaServerEnv(gymnasium.Env):
         FileNotFoundError: there are no such settings.
         ValueError: a setting is wrong, or the number of arms is not that of the set-up; as an EnvFault, a server or a
             camera does not answer.
-        SetupError: a camera or its package is missing.
+        SetupError: a camera or its package is missing, or another env of this computer has one of the arms.
     """
 
     metadata = {"render_modes": []}
@@ -56,8 +61,15 @@ class FrankaServerEnv(gymnasium.Env):
         self._stopped = threading.Event()
         self._moving = threading.Lock()
         self._num_steps = self._num_resets = self._num_late = 0
-        self._arms = [FrankaArm(arm, self._settings) for arm in self._settings.arms]
-        self._cameras = _opened(self._settings)
+        with ExitStack() as opened:
+            for settings_of_arm in self._settings.arms:
+                opened.enter_context(_alone(settings_of_arm.server))
+            self._arms = [FrankaArm(arm, self._settings) for arm in self._settings.arms]
+            self._cameras: list[RobotCamera] = []
+            for camera in self._settings.cameras:
+                self._cameras.append(RobotCamera(camera, self._settings.image_size))
+                opened.callback(self._cameras[-1].close)
+            self._opened = opened.pop_all()
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (self._layout.action_dim,), np.float32)
         size = self._settings.image_size
         image = gymnasium.spaces.Box(0, 255, (size, size, 3), np.uint8)
@@ -117,10 +129,9 @@ class FrankaServerEnv(gymnasium.Env):
         self.hold()
 
     def close(self) -> None:
-        """Holds the arms and frees the cameras."""
+        """Holds the arms, and frees them and the cameras."""
         self._hold_if_possible()
-        for camera in self._cameras:
-            camera.close()
+        self._opened.close()
 
     def _command(self, numbers: np.ndarray) -> int:
         """Sends the arms' numbers (arms, 6 or 7), and returns the number of useless gripper commands."""
@@ -271,14 +282,16 @@ def _layout(settings: FrankaSettings, setup_mode: str) -> ActionLayout:
     return ActionLayout.from_setup(setup_mode, per_arm * num_arms)
 
 
-def _opened(settings: FrankaSettings) -> list[RobotCamera]:
-    """The cameras; those that are open are closed if one cannot be."""
-    cameras: list[RobotCamera] = []
-    try:
-        for camera in settings.cameras:
-            cameras.append(RobotCamera(camera, settings.image_size))
-    except BaseException:
-        for opened in cameras:
-            opened.close()
-        raise
-    return cameras
+@contextmanager
+def _alone(server: str) -> Iterator[None]:
+    """Keeps other envs of this computer from an arm; SetupError where one has it."""
+    path = Path(tempfile.gettempdir(), f"serl-franka{re.sub(r'[^A-Za-z0-9]+', '-', server)}.lock")
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(path))
+        except BlockingIOError as error:
+            raise SetupError(
+                f"Another env of this computer moves the arm of {server} ({path} is locked): end its process. A run "
+                "whose evaluations would need a second env of the same arm takes --evaluate_every 0."
+            ) from error
+        yield
