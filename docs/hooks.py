@@ -68,6 +68,22 @@ def rows_of_model() -> Iterable[Row]:
         yield Row(option.group, name, describe(option.field.annotation), default, option.help + where)
 
 
+def franka_settings() -> str:
+    """The settings of the Franka env, a table for each level of their file."""
+    from serl_ray.envs.franka.settings import ArmSettings, CameraSettings, FrankaSettings
+    from serl_ray.utils.options import options_of
+
+    groups = {"The file": FrankaSettings, "Each arm": ArmSettings, "Each camera": CameraSettings}
+    lines = []
+    for title, group in groups.items():
+        lines += [f"### {title}", "", "| setting | default | meaning |", "|---|---|---|"]
+        for option in options_of(group):
+            default = "required" if option.field.is_required() else f"`{option.default}`"
+            lines.append(f"| `{option.name}` | {default} | {_cell(option.help)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
 def contributing() -> str:
     """CONTRIBUTING.md, with its links as they are on the site."""
     return (ROOT / "CONTRIBUTING.md").read_text().replace("(CHANGELOG.md)", "(changelog.md)")
@@ -91,6 +107,7 @@ def _cell(text: str) -> str:
 
 GENERATED: dict[str, Callable[[], str]] = {
     "options": options,
+    "franka_settings": franka_settings,
     "contributing": contributing,
     "changelog": changelog,
     "readme": readme,

@@ -8,6 +8,7 @@ import threading
 
 import numpy as np
 import pytest
+from documented import files_of_pages
 from franka_server import JOINTS, answer_with, arm_settings, drop, refuse, served, stall, write_settings
 
 from serl_ray.data.episodes import EnvFault
@@ -159,9 +160,7 @@ def test_a_wrong_server_is_named_at_once(arm, tmp_path, url, message):
 
 def test_an_arm_has_one_env_at_a_time(arm, tmp_path):
     env = made(arm, tmp_path)
-    with pytest.raises(
-        SetupError, match="moves the arm of .*--evaluate_every 0"
-    ):
+    with pytest.raises(SetupError, match="moves the arm of .*--evaluate_every 0"):
         made(arm, tmp_path)
     env.close()
     made(arm, tmp_path).close()
@@ -380,3 +379,10 @@ def test_files_that_are_no_settings_are_named(arm, tmp_path):
     one = write_settings(path, [arm_settings(arm.url)])
     with pytest.raises(ValueError, match="The settings have 1 arm.s., and dual-arm-fixed-gripper has 2"):
         FrankaServerEnv(one, "dual-arm-fixed-gripper")
+
+
+def test_the_documented_settings_are_valid(tmp_path):
+    path = tmp_path / "franka.yaml"
+    path.write_text(files_of_pages()["franka.yaml"])
+    settings = read_settings(path)
+    assert [camera.name for camera in settings.cameras] == ["wrist_1", "side"] and len(settings.arms) == 1
