@@ -17,6 +17,7 @@ SECTIONS = {
     "operator": "Delay of the loop over an operator's page, and its cost for the robot.",
     "overhead": "Seconds that the algorithm adds to a bare loop.",
     "learn": "Success over env steps of every set-up.",
+    "interventions": "Env steps until success with a person who helps, at random, and without.",
     "maps": "Success from stored maps and from raw images.",
     "offline": "Reading and streaming of demonstrations.",
     "objectives": "Success of the objectives on demonstrations alone.",
