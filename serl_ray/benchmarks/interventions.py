@@ -86,8 +86,7 @@ class Interventions(Options):
         plot_conditions(outcomes, self.save_dir / "interventions.png")
 
     def _outcome(self, mode: OneArm, condition: Condition, seed: int, before: Sequence[RunOutcome]) -> RunOutcome:
-        options = self._options(mode, seed)
-        rule = self._rule(mode, condition, seed, before)
+        rule, options = self._rule(mode, condition, seed, before), self._options(mode, seed)
         start_for(options)
         started = time.monotonic()
         with measured(options, self.save_dir) as algorithm:

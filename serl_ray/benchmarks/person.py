@@ -27,7 +27,7 @@ LIKENESS = 0.5
 """Least cosine of two motions of the hand that are alike: they differ by 60 degrees at most."""
 STANDING = 0.3
 """Length of a motion, as a share of full scale, under which the hand stands still."""
-VISIBLE = 0.05
+LEAST_PROGRESS = 0.05
 """Least change of the way that can be seen, in full-scale steps: 1 mm."""
 
 OneArm = Literal["single-arm-learned-gripper", "single-arm-fixed-gripper"]
@@ -57,7 +57,7 @@ class Sight:
     executed: np.ndarray | None = None
 
     def agreement(self) -> bool | None:
-        """Whether the policy wanted the motion that was executed; None where the hand stood still."""
+        """True if the policy wanted the motion that was executed; None where the hand stood still."""
         if self.wanted is None or self.executed is None:
             return None
         wanted, executed = self.wanted[:3], self.executed[:3]
@@ -111,7 +111,7 @@ class Straying:
                 return True
             self._watch(seen.way)
             return False
-        is_shorter = seen.way < self._shortest - VISIBLE
+        is_shorter = seen.way < self._shortest - LEAST_PROGRESS
         self._shortest, self._stalled = (seen.way, 0) if is_shorter else (self._shortest, self._stalled + 1)
         self._agreed = 0
         return self._stalled >= PATIENCE
