@@ -27,7 +27,6 @@ from serl_ray.rllib.algorithm import SERL
 from serl_ray.runs.log import RESULTS
 from serl_ray.runs.train import start_for
 from serl_ray.teleop.held import operated
-from serl_ray.teleop.limits import Limits
 from serl_ray.utils.options import Options
 
 Condition = Literal["person", "random", "none"]
@@ -91,7 +90,7 @@ class Interventions(Options):
         started = time.monotonic()
         with measured(options, self.save_dir) as algorithm:
             assert isinstance(algorithm, SERL) and algorithm.hub is not None
-            session = _put_in_lockstep(algorithm, mode, options)
+            session = _put_in_lockstep(algorithm, mode)
             person = Person(rule, session.layout, self.noise, np.random.default_rng([seed, 1]))
             with person_at(algorithm.hub.page, "worker-0-0", session, person):
                 points = _train_to_goal(algorithm, self.max_steps)
@@ -159,12 +158,12 @@ def find_outcome(outcomes: Sequence[RunOutcome], setup_mode: str, condition: Con
     return next((o for o in outcomes if (o["setup_mode"], o["condition"], o["seed"]) == wanted), None)
 
 
-def _put_in_lockstep(algorithm: SERL, mode: OneArm, options: HybridRun) -> LockstepSession:
+def _put_in_lockstep(algorithm: SERL, mode: OneArm) -> LockstepSession:
     """Gives the robot of a run, which nobody operates yet, a session in lock-step."""
     [robot] = algorithm.env_runner_group.local_env_runner.async_env.get_sub_environments()
     env = operated(robot)
     assert env is not None
-    session = LockstepSession(env, mode, Limits(options.operator.motion_norm, options.operator.motion_slew))
+    session = LockstepSession(env, mode)
     with env.changed:
         env.session, env.clock = session, session.clock
     return session

@@ -16,7 +16,6 @@ from aiohttp import ClientError, ClientSession
 from serl_ray.benchmarks.person import STEP_SECONDS, OneArm, Person, Sight, way_left
 from serl_ray.teleop.events import Command, Decision, StepActor
 from serl_ray.teleop.hub import CLIENTS
-from serl_ray.teleop.limits import Limits
 from serl_ray.teleop.session import Session
 from serl_ray.teleop.wire import Message, pack, unpack
 from serl_ray.teleop.wrapper import OperatedEnv
@@ -33,17 +32,17 @@ class LockstepSession(Session):
     So the outcome depends neither on the speed of the machine nor on the network's.
 
     Args:
-        env: robot of the session, in the tabletop with one arm.
+        env: robot of the session, in the tabletop with one arm, which nobody operates yet.
         setup_mode: set-up of its task.
-        limits: limits of a person's motion.
 
     Attributes:
         sight: newest sight of the scene.
         failure: error of the operator's thread, which the robot's raises.
     """
 
-    def __init__(self, env: OperatedEnv, setup_mode: OneArm, limits: Limits) -> None:
-        super().__init__(env.session.layout, limits)
+    def __init__(self, env: OperatedEnv, setup_mode: OneArm) -> None:
+        before = env.session
+        super().__init__(before.layout, before.limits, twist_map=before.twist_map)
         self._env, self._setup_mode = env, setup_mode
         self._now, self._answered = 0.0, 0
         self._step: tuple[np.ndarray | None, np.ndarray | None] = None, None
@@ -96,6 +95,8 @@ class _Client:
         if message.kind == "welcome":
             self._name = fields["client"]
             return [Message("watch", {"robot": self._robot})] if self._robot in fields["robots"] else []
+        if message.kind == "refused":
+            raise RuntimeError(f"The hub refuses a message of the person. {fields['reason']}")
         if message.kind not in ("frame", "state"):
             return []
         sent = [Message("displayed", {"frame": fields["frame"]})] if message.kind == "frame" else []
@@ -113,7 +114,13 @@ class _Client:
             self._press("gripper", state, gripper=gripper, direction=direction)
             for gripper, direction in hands.presses.items()
         ]
-        device = {"epoch": state["epoch"], "frame": self._frame, "clutch": hands.clutch, "source": "person"}
+        device = {
+            "epoch": state["epoch"],
+            "frame": self._frame,
+            "clutch": hands.clutch,
+            "source": "person",
+            "tail": False,
+        }
         return [*grips, Message("command", device, {"action": hands.action})]
 
     def _press(self, press: str, state: dict[str, Any], **fields: int) -> Message:

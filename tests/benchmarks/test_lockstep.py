@@ -11,7 +11,6 @@ from serl_ray.benchmarks.lockstep import LockstepSession, person_at
 from serl_ray.benchmarks.person import STEP_SECONDS, Person
 from serl_ray.envs.guard import Guard
 from serl_ray.envs.make import make_env
-from serl_ray.teleop.limits import Limits
 from serl_ray.teleop.link import Link
 from serl_ray.teleop.server import HubServer
 from serl_ray.teleop.session import Session
@@ -27,13 +26,13 @@ REST = np.zeros(7, np.float32)
 def operated_by(rule):
     """The pick-up task in lock-step with a person who follows a rule."""
     env = OperatedEnv(Guard(make_env("tabletop", setup_mode=PICK_UP), None, None), Session(LAYOUT))
-    session = LockstepSession(env, PICK_UP, Limits())
+    session = LockstepSession(env, PICK_UP)
     env.session, env.clock = session, session.clock
     person = Person(rule, LAYOUT, 0.0, np.random.default_rng(0))
     with (
         closing(env),
         closing(HubServer()) as server,
-        closing(Link(env, "robot", server.robots, {"action_dim": 7})),
+        closing(Link(env, "robot", server.robots, env.described(None))),
         person_at(server.page(), "robot", session, person),
     ):
         yield env
