@@ -141,7 +141,7 @@ class AtRandom:
 
 
 @dataclass(frozen=True, eq=False)
-class Hands:
+class PersonHands:
     """The state of the person's device.
 
     Attributes:
@@ -168,12 +168,12 @@ class Person:
     def __init__(self, rule: Rule, layout: ActionLayout, noise: float, rng: np.random.Generator) -> None:
         self._rule, self._layout, self._noise, self._rng = rule, layout, noise, rng
         self._seen: tuple[int, int] | None = None
-        self.hands = Hands(False, np.zeros(layout.action_dim, np.float32), {})
+        self.hands = PersonHands(False, np.zeros(layout.action_dim, np.float32), {})
 
-    def look(self, sight: Sight) -> Hands:
+    def look(self, sight: Sight) -> PersonHands:
         """The hands' answer to a sight; one that has been answered already has the same answer, without presses."""
         if self._seen == (sight.episode, sight.step):
-            return Hands(self.hands.clutch, self.hands.action, {})
+            return PersonHands(self.hands.clutch, self.hands.action, {})
         self._seen = sight.episode, sight.step
         drove = self.hands.clutch and sight.step > 0
         clutch = self._rule(sight, drove)
@@ -184,5 +184,5 @@ class Person:
         grips = sight.action[list(self._layout.gripper_indices)]
         # A press needs a clutch that is held already.
         presses = {i: int(np.sign(grip)) for i, grip in enumerate(grips) if abs(grip) >= GRIPPER_THRESHOLD}
-        self.hands = Hands(clutch, action, presses if clutch and drove else {})
+        self.hands = PersonHands(clutch, action, presses if clutch and drove else {})
         return self.hands
