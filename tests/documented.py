@@ -42,7 +42,10 @@ NOT_RUN = {
     "serl train-classifier --success_dir data/frames/success --failure_dir data/frames/failure --hard_negatives": (
         "learns from what a person has sorted; tests/teleop/test_review.py reads such a folder"
     ),
-    "serl record --driver operator": "waits for a person; tests/teleop/test_browser.py drives such a recording",
+    "serl record --driver operator": "waits for a person; tests/teleop/test_recording_page.py drives such a recording",
+    "serl record --classifier_data data/frames --driver operator": (
+        "waits for a person; tests/teleop/test_recording_page.py drives such a recording"
+    ),
     "serl devices": "needs a device; tests/cli/test_devices.py runs it on files of its own",
     "scripts/quickstart": "sets up, and waits for a person with --drive",
     "serl check-env --env_name franka": "needs a Franka arm; tests/envs/test_franka.py checks a fake of its server",

@@ -28,6 +28,10 @@ MOST_IMAGES = 100
 """Images of each label that an episode yields at most, evenly spread: neighbouring ones are nearly the same."""
 
 
+UNSEEN = "not looked through"
+"""Reason for which an episode is dropped where the recording ends before its operator has stored it."""
+
+
 @dataclass(frozen=True)
 class LabelledFrame:
     """A frame of an episode.
@@ -54,7 +58,7 @@ class EpisodeSorter(Sorter):
         self._folder = folder
         self._lock = threading.RLock()
         self._stored: dict[str, int] | None = None
-        self._name = ""
+        self._name, self._presented = "", 0
         self._frames: dict[str, LabelledFrame] = {}
         self._given: list[tuple[str, SortLabel]] = []
 
@@ -62,7 +66,8 @@ class EpisodeSorter(Sorter):
         """Asks for the labels of an episode."""
         with self._lock:
             self._name, self._given, self._stored = name, [], None
-            self._frames = {f"{name}-step-{frame.step}": frame for frame in frames}
+            self._presented += 1  # an episode that is played again has other items
+            self._frames = {f"{self._presented}-step-{frame.step}": frame for frame in frames}
 
     @property
     def is_stored(self) -> bool:
@@ -91,7 +96,7 @@ class EpisodeSorter(Sorter):
             return [
                 SortItem(
                     item,
-                    f"{self._name}, step {frame.step}",
+                    f"step {frame.step}",
                     tuple(frame.images),
                     label=given.get(item, frame.label),
                     is_sorted=item in given,
@@ -214,10 +219,11 @@ class Labeller:
             self.env.wait_until(lambda: self.sorter.is_stored or self.episodes.is_settled(number, self.env.clock()))
         finally:
             stored = self.sorter.close()
-            self.env.settle(number)
+            verdict = self.env.settle(number)
             self.counts.update(stored or {})
             if stored is None:
-                self.dropped[DROPPED[Ending.DISCARD]] += 1
+                is_discarded = verdict is not None and verdict.ending is Ending.DISCARD
+                self.dropped[DROPPED[Ending.DISCARD] if is_discarded else UNSEEN] += 1
             self.env.tell(labelling=None, images=dict(self.counts), dropped=dict(self.dropped))
         return stored is not None
 

@@ -41,6 +41,9 @@ DROPPED = {
 }
 """Reasons for which an episode is dropped by a word of its operator."""
 
+LAST_FRAME_SECONDS = 0.5
+"""Seconds for which an operator sees the last frame of an episode before the robot is reset."""
+
 Drive = Callable[[], np.ndarray]
 """Function that returns the next action (A + G,); zero on a robot that the operator drives, whose action the env
 reports."""
@@ -149,6 +152,8 @@ class Recorder:
         self._undecided = number, segment
         success = succeeded(float(segment.rewards.sum()), segment.success, self.success_return)
         self._tell(ended={"episode": number, "steps": len(segment), "success": success})
+        if self._operated:
+            self.interrupted.wait(LAST_FRAME_SECONDS)
 
     def _decided(self) -> Iterator[Segment]:
         """The episode that has ended last, if it is kept; nothing more can be said of it from now on."""

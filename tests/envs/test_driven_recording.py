@@ -16,6 +16,11 @@ from serl_ray.teleop.events import Press
 HORIZON = 8
 
 
+@pytest.fixture(autouse=True)
+def no_last_look(monkeypatch):
+    monkeypatch.setattr("serl_ray.envs.recording.LAST_FRAME_SECONDS", 0.0)
+
+
 class Recording:
     """A recording, and its person, who does the next thing of a list whenever the robot begins to wait."""
 

@@ -11,7 +11,8 @@ from operated_robots import STEP
 from scripted_persons import PersonsRobot
 from stage import ANNA
 
-from serl_ray.envs.labelling import EpisodeSorter, LabelledFrame, Labeller, evenly
+from serl_ray.cli.main import main
+from serl_ray.envs.labelling import UNSEEN, EpisodeSorter, LabelledFrame, Labeller, evenly
 from serl_ray.files.images import decode
 from serl_ray.files.pickles import load_pickle
 from serl_ray.teleop.events import Press, Pressed
@@ -148,7 +149,7 @@ def test_an_interrupt_drops_what_nobody_has_stored(tmp_path):
     labelling = Labelling(tmp_path, lambda it: it.robot.interrupted.set())
     with pytest.raises(Interrupted):
         labelling.labeller.record("e", seed=0)
-    assert list(tmp_path.rglob("*")) == [] and labelling.labeller.dropped == {"discarded": 1}
+    assert list(tmp_path.rglob("*")) == [] and labelling.labeller.dropped == {UNSEEN: 1}
     assert isinstance(labelling.robot.interrupted, Event)
 
 
@@ -163,10 +164,10 @@ def test_a_sorter_refuses_what_it_does_not_have(tmp_path):
     with pytest.raises(SortingError, match="no labelled frames"):
         sorter.finish()
     sorter.present("e", frames_of(S))
-    for call in (lambda: sorter.image("e-step-0", "side"), lambda: sorter.sort("e-step-1", S)):
+    for call in (lambda: sorter.image("1-step-0", "side"), lambda: sorter.sort("1-step-1", S)):
         with pytest.raises(UnknownItemError):
             call()
-    sorter.sort("e-step-0", X)
+    sorter.sort("1-step-0", X)
     with pytest.raises(SortingError, match="Discard the episode"):
         sorter.finish()
     sorter.undo()
@@ -181,3 +182,15 @@ def test_of_many_frames_of_a_label_some_are_shown_evenly_and_of_few_all():
     shown = evenly(frames, most=10)
     assert [frame.step for frame in shown] == [*range(0, 90, 9), *range(90, 98)]
     assert evenly(frames, most=90) == frames
+
+
+@pytest.mark.slow
+def test_a_classifier_learns_from_what_a_person_has_labelled(tmp_path, shared_ray):
+    for number in range(6):
+        labelling = Labelling(tmp_path, lambda it: it.sorter.finish(), at_16=Press.MARK)
+        assert labelling.labeller.record(f"e-{number}", seed=number)
+    folders = [f"--{kind}_dir={tmp_path / kind}" for kind in ("success", "failure")]
+    sizes = ["--num_epochs", "2", "--batch_size", "16", "--augment_crops", "1"]
+    flags = [*folders, "--image_keys", "front", "--save_dir", str(tmp_path / "classifier"), *sizes]
+    assert main(["train-classifier", *flags]) == 0
+    assert (tmp_path / "classifier" / "report.png").exists()

@@ -15,6 +15,7 @@ export class Control {
       stop: () => this.stop(),
       control: () => this.press(model.isMine ? "release" : "request"),
       pause: () => this.press(model.state?.is_paused ? "resume" : "pause"),
+      success: () => this.press(this.isMarked ? "mark" : "success"),
       close: () => this.#grip(-1),
       open: () => this.#grip(1),
       arm: () => this.#chooseArm(1 - driver.arm),
@@ -31,6 +32,18 @@ export class Control {
   act(name) {
     (this.actions[name] ?? (() => this.press(name)))();
     this.view.flash(`key-${name}`);
+  }
+
+  /** True in a recording of images, where frames are successes while the success key is held. */
+  get isMarked() {
+    return Boolean(this.model.state?.recording?.images);
+  }
+
+  /** A key that stands for this name is let go. */
+  letGo(name) {
+    if (name === "success" && this.isMarked && this.model.isMine) {
+      this.press("unmark");
+    }
   }
 
   /** Sends the state of the devices, if this page has control. */
@@ -71,6 +84,9 @@ export class Control {
   release() {
     this.driver.release();
     this.command();
+    if (this.model.state?.is_marking) {
+      this.letGo("success");
+    }
   }
 
   #grip(direction) {

@@ -7,7 +7,7 @@ const ACTIONS = { 0: "success", 1: "failure", 2: "close", 3: "open", 4: "arm", 8
 export class Gamepads {
   source = "gamepad";
 
-  /** @param handlers `act(name)` for a press, `lost(what)` when the gamepad is gone. */
+  /** @param handlers `act(name)` for a press and `letGo(name)` for its end, `lost(what)` when the gamepad is gone. */
   constructor(handlers) {
     this.handlers = handlers;
     this.name = "";
@@ -50,6 +50,8 @@ export class Gamepads {
     for (const [button, action] of Object.entries(ACTIONS)) {
       if (pressed[button] && !before[button]) {
         this.handlers.act(action);
+      } else if (!pressed[button] && before[button]) {
+        this.handlers.letGo(action);
       }
     }
   }

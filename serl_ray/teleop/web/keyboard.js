@@ -5,7 +5,10 @@ import { ACTIONS, CLUTCH, MOTION, STOP, STOP_WITHIN } from "./keys.js";
 export class Keyboard {
   source = "keyboard";
 
-  /** @param handlers `act(name)` for a press, `changed()` when clutch or twist changed, `mayAct()`, `help()`. */
+  /**
+   * @param handlers `act(name)` for a press and `letGo(name)` for its end, `changed()` when clutch or twist changed,
+   *   `mayAct()`, `help()`.
+   */
   constructor(handlers) {
     this.handlers = handlers;
     this.held = new Set();
@@ -62,6 +65,9 @@ export class Keyboard {
   }
 
   #up(event) {
+    if (event.code in ACTIONS) {
+      this.handlers.letGo(ACTIONS[event.code]);
+    }
     if (this.held.delete(event.code)) {
       event.preventDefault();
       this.handlers.changed();

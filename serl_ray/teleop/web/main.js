@@ -6,8 +6,10 @@ import { takeCredentials } from "./credentials.js";
 import { Driver } from "./driver.js";
 import { Gamepads } from "./gamepad.js";
 import { Keyboard } from "./keyboard.js";
+import { setUp as setUpLabel } from "./label.js";
 import { Model } from "./model.js";
 import { Pictures } from "./pictures.js";
+import { setUp as setUpRecord } from "./record.js";
 import { setUp as setUpReview } from "./review.js";
 import { SpaceMouse } from "./spacemouse.js";
 import { Tabs } from "./tabs.js";
@@ -17,8 +19,8 @@ import { Watched } from "./watched.js";
 
 const TICK = 1000 / 30;
 const RENDER = 100;
-// `setUp` of every tab beside Drive and Record, which are this page without more.
-const SET_UPS = [setUpReview];
+// `setUp` of every tab beside Drive, which is this page without more.
+const SET_UPS = [setUpRecord, setUpLabel, setUpReview];
 
 const find = (id) => document.getElementById(id);
 const credentials = takeCredentials();
@@ -29,7 +31,8 @@ const pictures = new Pictures(find("picture"), find("camera-name"), find("strip"
 const url = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`;
 const connection = new Connection(url, credentials ?? {}, { changed: connectionChanged, message: received });
 
-const handlers = { act, changed: devicesChanged, help: () => act("help"), mayAct, lost: deviceLost, tell };
+const letGoOf = (name) => control.letGo(name);
+const handlers = { act, letGo: letGoOf, changed: devicesChanged, help: () => act("help"), mayAct, lost: deviceLost, tell };
 const gamepads = new Gamepads(handlers);
 const spaceMouse = new SpaceMouse(handlers);
 const touch = new Touch(find("touch-clutch"), find("touch-move"), handlers);
@@ -44,10 +47,11 @@ const listeners = {};
 // ---- the tabs
 
 // What a tab gets: `tabs`; `connection`, whose `send` goes to the hub; `credentials` ({secret, role} or null), for its
-// HTTP routes; `model` and `view`; `watch(name)` of a robot; `hear(kind, callback)` for the hub's messages of a kind,
-// each as {fields, arrays, jpegs}. A `welcome` is heard after
-// every connection and every change of the robots.
-const page = { tabs, connection, credentials, model, view, watch: (name) => watched.watch(name), hear };
+// HTTP routes; `control`, for presses; `mayUseKeys()`: whether nothing else has them; `model` and `view`; `watch(name)`
+// of a robot; `hear(kind, callback)` for the hub's messages of a kind, each as {fields, arrays, jpegs}. A `welcome` is
+// heard after every connection and every change of the robots.
+const mayUseKeys = () => hasFocus && !isBusy() && !find("help").open;
+const page = { tabs, connection, control, credentials, model, view, watch: (name) => watched.watch(name), hear, mayUseKeys };
 SET_UPS.forEach((setUp) => setUp(page));
 ["drive", "record"].forEach((name) => tabs.onShow(name, () => {}, letGo));
 
@@ -194,9 +198,17 @@ find("stage").addEventListener("click", () => {
     connection.open();
   }
 });
+// A button that marks pictures is held like its key.
+document.addEventListener("pointerdown", (event) => {
+  if (control.isMarked && event.target.closest('[data-action="success"]')) {
+    act("success");
+    addEventListener("pointerup", () => control.letGo("success"), { once: true });
+    addEventListener("pointercancel", () => control.letGo("success"), { once: true });
+  }
+});
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-action]");
-  if (button) {
+  if (button && !(control.isMarked && button.dataset.action === "success")) {
     button.blur();
     act(button.dataset.action);
   }

@@ -8,6 +8,8 @@ export class Model {
   role = "viewer";
   robots = {};
   robot = null;
+  // What to say where a recording is complete, and its command has ended; null before.
+  complete = null;
 
   constructor() {
     this.forget();

@@ -4,7 +4,7 @@ const SILENT = 3000;
 
 /**
  * Who acts, as {label, detail, tone}; the detail says what to do where something is in the way.
- * @param s {connection: {state, reason, retryIn}, silence, role, robot, spec, state, actor, isMine}.
+ * @param s {model, connection: {state, reason, retryIn}, silence, role, robot, spec, state, actor, isMine}.
  */
 export function who(s) {
   const acts = actor(s);
@@ -12,6 +12,9 @@ export function who(s) {
 }
 
 function actor(s) {
+  if (s.model.complete) {
+    return { label: "COMPLETE", detail: "everything is recorded", tone: "policy" };
+  }
   if (s.connection.state !== "ready" || s.silence > SILENT) {
     return { label: "NOT CONNECTED", detail: "nothing on this page reaches a robot", tone: "off" };
   }
@@ -30,6 +33,9 @@ function actor(s) {
   if (s.state.hands_off) {
     const detail = s.state.is_running ? "hands off; you may stop" : "between two episodes of an evaluation";
     return { label: "EVALUATION", detail, tone: "policy" };
+  }
+  if (s.state.recording?.labelling) {
+    return { label: "YOUR TURN", detail: "look at the frames; the robot waits", tone: "hold" };
   }
   if (!s.state.is_running) {
     return { label: "RESET", detail: "between two episodes", tone: "hold" };
@@ -57,6 +63,9 @@ export function hint(s) {
 function unreachable(s) {
   const { state, reason, retryIn } = s.connection;
   const blocks = (text) => ({ text, blocks: true });
+  if (s.model.complete) {
+    return blocks(s.model.complete);
+  }
   if (!s.hasSecret) {
     return blocks("This address has no secret. Open the whole address that the run has printed.");
   }
