@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from serl_ray.data.episodes import EnvFault
 from serl_ray.data.observations import STATE, check_selection, default_state_keys, squeezed_cameras
 from serl_ray.data.rewards import DEFAULT_BOUND, SUCCESS_RULE, ReturnBound, RewardError
 from serl_ray.envs.border import spaces_of
+from serl_ray.envs.optional_methods import live_problems, twist_problems, uncallable_methods
 from serl_ray.envs.probe import Recording, record
 from serl_ray.envs.remarks import check_remarks, episode_problems, episode_remarks
 from serl_ray.envs.steps import array_fault, check_signature, is_number, nested_fault
@@ -81,13 +81,11 @@ def inspect_env(
     recording = record(env, keys, layout.random(np.random.default_rng(seed), steps), seed)
     problems += [*recording.problems(), *_altered_arrays(recording), *episode_problems(recording)]
     problems += [*filter(None, [recording.failure]), *reward_contradictions(recording, bound)]
-    warnings += [
-        *_missing_state(recording, [STATE] if state_keys is None else state_keys),
-        *_unusual_rewards(recording, bound),
-        *episode_remarks(recording, layout, is_dense=bound.max_return is None),
-        *check_remarks(recording, layout),
-        *_uncallable_methods(env),
-    ]
+    if recording.failure is None:
+        problems += [*twist_problems(env, layout, setup_mode), *live_problems(env)]
+    warnings += [*_missing_state(recording, [STATE] if state_keys is None else state_keys)]
+    warnings += [*_unusual_rewards(recording, bound), *check_remarks(recording, layout), *uncallable_methods(env)]
+    warnings += episode_remarks(recording, layout, is_dense=bound.max_return is None)
     return CheckReport(list(dict.fromkeys(problems)), warnings, [_reading(layout), *_facts(recording)])
 
 
@@ -127,18 +125,6 @@ def _selection_problems(
         for key in image_keys
         if key in spaces and len(spaces[key].shape or ()) == 1
     )
-
-
-def _uncallable_methods(env: gymnasium.Env) -> Iterator[str]:
-    """The remarks on methods that are called while operators pause or stop the robot, and cannot be."""
-    for name in ("hold", "stop"):
-        method = getattr(env.unwrapped, name, None)
-        if not callable(method):
-            continue
-        try:
-            inspect.signature(method).bind()
-        except TypeError:
-            yield f"{name}() needs arguments, and is called without any while operators {name} the robot."
 
 
 def _signature_problems(env: gymnasium.Env) -> Iterator[str]:

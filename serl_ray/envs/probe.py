@@ -119,19 +119,34 @@ def record(env: gymnasium.Env, keys: Keys, actions: np.ndarray, seed: int) -> Re
             if left and recording.is_end[-1]:
                 guard.reset(seed=None, options=None)
         if not recording.is_end[-1]:
-            guard.env.get_wrapper_attr("keep_still")(np.zeros_like(actions[0]))
+            probe.is_still = True
+            _keep_still(guard, np.zeros_like(actions[0]))
         guard.reset(seed=seed, options=None)
     except EnvFault as fault:
         recording.failure = f"{fault}{_place(fault)}"
     return recording
 
 
+def _keep_still(guard: Guard, zeros: np.ndarray) -> None:
+    """Executes actions (A + G,) of zeros, up to the end of the episode."""
+    for _ in range(STILL_STEPS):
+        _, _, terminated, truncated, _ = guard.step(zeros)
+        if _is_true(terminated) or _is_true(truncated):
+            return
+
+
 class Probe(Border):
-    """A border that records everything and lets it pass, in place of raising the first fault."""
+    """A border that records everything and lets it pass, in place of raising the first fault.
+
+    Attributes:
+        recording: what it has recorded.
+        is_still: whether the steps are those of actions of zeros, whose observations are kept apart.
+    """
 
     def __init__(self, env: gymnasium.Env, keys: Keys) -> None:
         super().__init__(env, keys)
         self.recording = Recording()
+        self.is_still = False
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Starts an episode, and records its first observation."""
@@ -146,8 +161,12 @@ class Probe(Border):
     def step(self, action: np.ndarray) -> Any:
         """Executes a copy of the action (A + G,), and records the result."""
         recording, given = self.recording, np.array(action)
+        if self.is_still:
+            result: Any = self.env.step(given)
+            recording.still.append(copy.deepcopy(understood(result)[0]))
+            return result
         begin = time.perf_counter()
-        result: Any = self.env.step(given)
+        result = self.env.step(given)
         recording.step_seconds.append(time.perf_counter() - begin)
         recording.changes_actions |= not np.array_equal(given, action)
         self._note(list(step_findings(np.shape(action), result, self._spaces, self._keys)), "step")
@@ -165,14 +184,6 @@ class Probe(Border):
             names = set(used_names(result[4]))
             recording.peers_names |= names if is_end else names - set(FINAL_OBSERVATIONS)
         return result
-
-    def keep_still(self, zeros: np.ndarray) -> None:
-        """Executes actions (A + G,) of zeros, up to the end of the episode, and keeps the observations apart."""
-        for _ in range(STILL_STEPS):
-            observation, _, terminated, truncated, _ = understood(self.env.step(np.array(zeros)))
-            self.recording.still.append(copy.deepcopy(observation))
-            if _is_true(terminated) or _is_true(truncated):
-                return
 
     def ask_expert(self) -> None:
         """Records the action of the env's scripted expert, if it has one."""

@@ -73,6 +73,11 @@ class TwistMap:
         self.layout, self.arms, self._convert = layout, arms, convert
         self.references = tuple(Reference) if convert else (Reference.BASE,)
 
+    @property
+    def converts(self) -> bool:
+        """True if the env makes the actions itself."""
+        return self._convert is not None
+
     @classmethod
     def from_env(cls, env: Any, layout: ActionLayout, setup_mode: str) -> TwistMap:
         """The map of a gymnasium env, with its `twist_to_action` where it has one."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import gymnasium
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from fake_envs import FakeEnv
 from gymnasium.spaces import Box
 
 from serl_ray.cli.main import main
-from serl_ray.envs import inspect_env
+from serl_ray.envs import inspect_env, optional_methods
 from serl_ray.envs.probe import STILL_STEPS
 
 MODE = "single-arm-learned-gripper"
@@ -300,3 +302,83 @@ def test_what_a_pause_calls_must_be_callable_without_arguments():
     assert [text for text in inspect_env(env, MODE).warnings if "()" in text] == [
         "hold() needs arguments, and is called without any while operators hold the robot."
     ]
+
+
+@pytest.mark.parametrize("fault", ["raises", "returns nothing"])
+def test_a_fault_under_zeros_is_a_problem_and_no_crash(fault):
+    class Tired(FakeEnv):
+        def step(self, action):
+            if not np.any(action):
+                return 1 / 0 if fault == "raises" else None
+            return super().step(action)
+
+    problems = inspect_env(Tired(), MODE, steps=5).problems
+    assert told(problems, "ZeroDivisionError" if fault == "raises" else "step")
+
+
+def converting(convert):
+    env = FakeEnv()
+    env.twist_to_action = convert
+    return env
+
+
+DRAWN = np.random.default_rng(1)
+WRONG_TWISTS = {
+    "a motion of its own": (lambda arm, twist, frame: twist + 0.25, "makes 0.25 of a twist of zeros: return zeros"),
+    "another number": (lambda arm, twist, frame: np.append(twist, 0), "it must be 6 finite numbers"),
+    "NaN": (lambda arm, twist, frame: twist * np.nan, "it must be 6 finite numbers"),
+    "an error": (lambda arm, twist: twist, "twist_to_action has failed (TypeError"),
+    "chance": (lambda arm, twist, frame: twist * DRAWN.uniform(), "makes two actions of one twist"),
+    "the tool alone": (
+        lambda arm, twist, frame: {"tool": twist}[frame],
+        "twist_to_action has failed (KeyError: 'base'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_TWISTS)
+def test_what_a_device_drives_is_checked(name):
+    convert, problem = WRONG_TWISTS[name]
+    problems = inspect_env(converting(convert), MODE).problems
+    assert len(problems) == 1 and problem in problems[0]
+
+
+def test_a_sound_twist_to_action_is_no_problem():
+    asked = set()
+
+    def convert(arm, twist, frame):
+        asked.add((arm, frame))
+        twist *= 2.0  # it may use the array
+        return twist[::-1]
+
+    assert inspect_env(converting(convert), MODE).problems == []
+    assert asked == {(0, "base"), (0, "tool")}
+
+
+FRONT = np.zeros((6, 8, 3), np.uint8)
+THREAD = threading.current_thread()
+
+
+def bound_to_its_thread():
+    if threading.current_thread() is not THREAD:
+        raise RuntimeError("no context here")
+    return {"front": FRONT}
+
+
+LIVE = {
+    "sound": (lambda: {"front": FRONT, "wrist": FRONT}, None),
+    "an unknown camera": (lambda: {"back": FRONT}, "live_frames() shows back; the env's cameras are"),
+    "floats": (lambda: {"front": FRONT / 255}, "it must be uint8 (H, W, 3)"),
+    "nothing": (lambda: None, "live_frames() returned None"),
+    "a thread": (bound_to_its_thread, "fails in another thread than that of step(): RuntimeError: no context here"),
+    "never": (lambda: threading.Event().wait(60), "has not returned after"),
+}
+
+
+@pytest.mark.parametrize("name", LIVE)
+def test_live_frames_are_asked_for_in_another_thread(name, monkeypatch):
+    monkeypatch.setattr(optional_methods, "LONGEST_SECONDS", 0.5)
+    env = FakeEnv()
+    env.live_frames, problem = LIVE[name]
+    problems = inspect_env(env, MODE).problems
+    assert (problem is None and problems == []) or (len(problems) == 1 and problem in problems[0])

@@ -104,6 +104,16 @@ def test_a_robot_seen_from_the_front_moves_away_from_its_viewer():
     assert run_module("layout.js", body, None) == [-1, -0.5, 0.25, -1, 0, 0.75]
 
 
+def test_the_tools_frame_is_a_choice_where_the_robot_understands_it():
+    views = ["tool", "left", None, "above"]
+    body = "return given.views.map((view) => page.viewFor({ references: given.references }, view));"
+    known = {"views": views, "references": ["base", "tool"]}
+    assert run_module("layout.js", body, known) == ["tool", "left", "behind", "behind"]
+    assert run_module("layout.js", body, known | {"references": ["base"]}) == ["behind", "left", "behind", "behind"]
+    body = "return page.turned([1, 0.5, 0.25, 1, 0, 0.75], 'tool');"
+    assert run_module("layout.js", body, None) == [1, 0.5, 0.25, 1, 0, 0.75]
+
+
 RUNNING = {
     "holder": "me",
     "epoch": 1,

@@ -1,6 +1,6 @@
 // The devices together: which one is active, what it commands, and the release of everything at once.
 
-import { turned } from "./layout.js";
+import { TOOL, turned } from "./layout.js";
 
 const SPEEDS = [0.25, 0.5, 1];
 
@@ -27,11 +27,12 @@ export class Driver {
     this.mustRest &&= this.active.twist.some((value) => value !== 0);
   }
 
-  /** The motion of the chosen arm, as a command has it: the twist in the robot's base. */
+  /** The motion of the chosen arm, as a command has it: the twist in the frame of the robot's base or of its tool. */
   motion(robot) {
     const twist = this.clutch && !this.mustRest ? this.active.twist : [0, 0, 0, 0, 0, 0];
     const numbers = turned(twist, this.view).map((value) => Math.max(-1, Math.min(1, this.speed * value)));
-    return { twist: numbers, arm: Math.min(this.arm, robot.arms - 1), reference: "base" };
+    const reference = this.view === TOOL ? TOOL : "base";
+    return { twist: numbers, arm: Math.min(this.arm, robot.arms - 1), reference };
   }
 
   release() {

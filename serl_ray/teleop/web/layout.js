@@ -4,7 +4,15 @@
 // A twist is [x forward, y left, z up, roll, pitch, yaw], each in [-1, 1].
 export const AXES = ["x", "y", "z", "roll", "pitch", "yaw"];
 export const ARMS = ["left", "right"];
-export const VIEWS = ["behind", "left", "front", "right"];
+// The sides from which a person may look at the robot, and the tool itself, which is no side of the base.
+export const VIEWS = ["behind", "left", "front", "right", "tool"];
+export const TOOL = "tool";
+
+/** The view where a robot understands it, and else the first one. */
+export function viewFor(robot, view) {
+  const isKnown = VIEWS.includes(view) && (view !== TOOL || robot.references.includes(TOOL));
+  return isKnown ? view : VIEWS[0];
+}
 
 /** The indices of an arm's numbers, without its gripper. */
 export function armIndices(robot, arm) {
@@ -18,11 +26,12 @@ function axesOf(count) {
   return count === 4 ? [0, 1, 2, 5] : [0, 1, 2, 3, 4, 5].slice(0, count);
 }
 
-/** The twist in the robot's frame, for one in the frame of somebody who looks from a side of the robot. */
+/** The twist in the robot's frame, for one in the frame of somebody who looks from a side of the robot; a tool's is one. */
 export function turned(twist, view) {
   const [x, y, z, roll, pitch, yaw] = twist;
   const turn = {
     behind: (a, b) => [a, b], left: (a, b) => [b, -a], front: (a, b) => [-a, -b], right: (a, b) => [-b, a],
+    tool: (a, b) => [a, b],
   }[view];
   return [...turn(x, y), z, ...turn(roll, pitch), yaw];
 }

@@ -1,7 +1,7 @@
 // The page's texts and lamps. Every box keeps its size, and a text is written only where it has changed.
 
 import { HELP } from "./keys.js";
-import { labelsOf } from "./layout.js";
+import { labelsOf, TOOL, VIEWS } from "./layout.js";
 import { hint, who } from "./status.js";
 
 const EVENTS = 40;
@@ -51,6 +51,7 @@ export class View {
     this.grippers = (robot?.grippers ?? []).map((index) => gripper(labels[index]));
     find("grippers").replaceChildren(...this.grippers.map(({ element }) => element));
     find("arm-row").hidden = find("touch-arm").hidden = !(robot?.arms > 1);
+    find("view-tool").hidden = !robot?.references.includes(TOOL);
     find("key-close").disabled = find("key-open").disabled = !robot?.grippers.length;
   }
 
@@ -165,7 +166,7 @@ export class View {
     for (const arm of [0, 1]) {
       find(`arm-${arm}`).setAttribute("aria-pressed", String(arm === driver.arm));
     }
-    for (const view of ["behind", "left", "front", "right"]) {
+    for (const view of VIEWS) {
       find(`view-${view}`).setAttribute("aria-pressed", String(view === driver.view));
     }
     write("touch-speed", `${100 * driver.speed} %`);

@@ -1,5 +1,6 @@
 // The robot that this page watches: which one it is, what comes from it, and what is told of it.
 
+import { viewFor } from "./layout.js";
 import { story } from "./story.js";
 
 const ROBOT_KEY = "serl-ray-robot";
@@ -51,7 +52,7 @@ export class Watched {
     model.robot = name;
     sessionStorage.setItem(ROBOT_KEY, name);
     driver.release();
-    driver.setView(localStorage.getItem(`serl-ray-view-${name}`) ?? "behind");
+    driver.setView(viewFor(model.spec, localStorage.getItem(`serl-ray-view-${name}`)));
     this.pictures.setCameras(model.spec.cameras);
     view.setRobots(Object.keys(model.robots).sort(), name);
     view.setRobot(model.spec);
