@@ -51,7 +51,7 @@ export class Control {
     const { model, driver } = this;
     if (model.isMine && model.spec) {
       const { twist, ...motion } = driver.motion(model.spec);
-      const device = { clutch: driver.clutch, source: driver.active.source, tail: false };
+      const device = { clutch: driver.clutch, source: driver.active.source, tail: driver.active.tail ?? false };
       const fields = { epoch: model.state.epoch, frame: model.displayed ?? 0, ...device, ...motion };
       this.connection.send("command", fields, { twist });
     }
