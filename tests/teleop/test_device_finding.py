@@ -68,7 +68,7 @@ def test_a_device_that_may_not_be_opened_says_which_rule_is_missing(root, monkey
         mouse.open()
     rule = 'KERNEL=="hidraw*", KERNELS=="*:046D:C626.*", GROUP="input", MODE="0660", TAG+="uaccess"'
     assert f"echo '{rule}' | sudo tee -a /etc/udev/rules.d/71-serl-ray.rules" in str(caught.value)
-    assert "sudo udevadm control --reload && sudo udevadm trigger" in str(caught.value)
+    assert "sudo udevadm control -R && sudo udevadm trigger" in str(caught.value)
     with pytest.raises(PermissionError, match=r"sudo usermod -aG input \$USER"):
         pad.open()
 

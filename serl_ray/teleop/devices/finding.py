@@ -24,7 +24,7 @@ WORD_BITS = 8 * struct.calcsize("@l")
 """Bits of a word in a list of capabilities."""
 RULES_FILE = "/etc/udev/rules.d/71-serl-ray.rules"
 """File of udev's rules; its number lies before that of the rule that reads the tag `uaccess`."""
-RELOAD = "sudo udevadm control --reload && sudo udevadm trigger"
+RELOAD = "sudo udevadm control -R && sudo udevadm trigger"
 
 
 @dataclass(frozen=True)
