@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 NOTES_FILE, IMAGE_SUFFIX = "notes.jsonl", ".png"
 LABELLABLE_STEPS = 64
 """Steps of an episode whose images are kept in memory for an operator's label, which is of a frame shown lately."""
+LABELLABLE_EPISODES = 4
+"""Episodes that are kept so: a label is final only when the episode after it has ended, and another may have begun."""
 OperatorLabel = Literal["success", "failure", "veto"]
 
 
@@ -143,8 +145,9 @@ class PositivesWriter:
         self._episode = _Episode(f"{time.time_ns()}")
 
     def number(self, episode: int) -> None:
-        """Operators will label the running episode by this number, while it runs or the next one does."""
-        self._numbered = {number: kept for number, kept in self._numbered.items() if number == episode - 1}
+        """Operators will label the running episode by this number."""
+        oldest = episode - LABELLABLE_EPISODES
+        self._numbered = {number: kept for number, kept in self._numbered.items() if number > oldest}
         self._numbered[episode] = self._episode
 
     def add(self, step: int, observation: Observation, probability: float, is_positive: bool) -> None:

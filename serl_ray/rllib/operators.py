@@ -92,10 +92,7 @@ def start_hub(name: str, options: OperatorOptions, positives_dir: str | None) ->
 def _review_of(positives_dir: str, num_nodes: int) -> dict[str, Any]:
     """The arguments of `HubServer` for the review of images."""
     folder = Path(absolute(positives_dir))
-    place = (
-        f"Those on the disk of {socket.gethostname()} are shown; robots of other machines store theirs there. Run "
-        "serl review there, or use a folder that all machines share."
-    )
+    place = f"Only from the disk of {socket.gethostname()}: run serl review on other machines, or share the folder."
     sorter = ReviewSorter(folder, default_output(folder), place=place if num_nodes > 1 else "")
     return {"tabs": ("drive", "fleet", "review"), "sorter": sorter}
 

@@ -58,10 +58,7 @@ class ReviewSorter(Sorter):
         self._done: list[tuple[str, SortLabel | None]] = []
 
     def explanation(self) -> str:
-        text = (
-            f"What the classifier called a success, from {self._folder}. True successes go to {self._output}/success, "
-            f"false ones to {self._output}/failure."
-        )
+        text = f"Called a success: {self._folder}. Sorted into {self._output}."
         return f"{text} {self._place}".strip()
 
     def items(self) -> Sequence[SortItem]:

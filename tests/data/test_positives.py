@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serl_ray.data.positives import LABELLABLE_STEPS, NOTES_FILE, PositivesWriter, read_positives
+from serl_ray.data.positives import LABELLABLE_EPISODES, LABELLABLE_STEPS, NOTES_FILE, PositivesWriter, read_positives
 from serl_ray.files.images import decode
 
 CAMERAS = ("front", "wrist")
@@ -76,13 +76,14 @@ def test_a_label_of_a_positive_writes_its_image_once(writer, tmp_path):
 
 
 def test_an_episode_from_long_ago_or_without_a_number_has_no_label(writer, tmp_path):
-    play(writer, [0.1], episode=1)
-    play(writer, [0.1], episode=2)
-    play(writer, [0.1], episode=3)
+    for episode in range(1, LABELLABLE_EPISODES + 2):
+        play(writer, [0.1], episode=episode)
     writer.label(1, 1, "success")
     play(writer, [0.1])
-    writer.label(4, 1, "success")
+    writer.label(LABELLABLE_EPISODES + 2, 1, "success")
     assert found(tmp_path) == set()
+    writer.label(2, 1, "success")
+    assert found(tmp_path) == {("0001", 0.1, "success")}
 
 
 def test_the_memory_for_labels_is_bounded(writer, tmp_path):

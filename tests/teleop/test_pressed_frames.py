@@ -98,3 +98,11 @@ def test_what_says_nothing_of_success_keeps_nothing(robot, press):
     robot.clock.now += 10.0
     robot.held.settled()
     assert waiting(robot) == []
+
+
+def test_a_label_is_kept_though_the_episode_after_the_next_has_begun(robot):
+    robot.play(BELIEVED, Press.VETO)
+    robot.play(BELIEVED)
+    robot.begin()
+    assert len(robot.held.settled()) == 1
+    assert waiting(robot) == [(BELIEVED, 0.4, "veto"), (BELIEVED, 0.4, None)]
