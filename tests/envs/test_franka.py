@@ -248,6 +248,9 @@ def test_a_close_holds_the_arm(make, arm):
     env.close()
     np.testing.assert_allclose(arm.poses[-1][:3], arm.answers[-1]["pose"][:3], atol=0.02)
     assert arm.routes[-3:] == ["getpos", "clearerr", "pose"]
+    asked = len(arm.requests)
+    env.close()
+    assert len(arm.requests) == asked
 
 
 def test_a_clock_that_jumps_changes_nothing(make, arm, monkeypatch):

@@ -132,6 +132,7 @@ class FrankaServerEnv(gymnasium.Env):
         """Holds the arms, and frees them and the cameras."""
         self._hold_if_possible()
         self._opened.close()
+        self._arms.clear()  # another env may have them now, and a second call moves nothing
 
     def _command(self, numbers: np.ndarray) -> int:
         """Sends the arms' numbers (arms, 6 or 7), and returns the number of useless gripper commands."""
