@@ -18,7 +18,7 @@ from serl_ray.options.operator import DeviceOptions
 from serl_ray.utils.options import Options, refuse_unused
 
 if TYPE_CHECKING:
-    from serl_ray.teleop.devices.finding import FoundDevice
+    from serl_ray.teleop.devices.finding import PluggedDevice
     from serl_ray.teleop.devices.motion import Device
 
 ADDRESS = "SERL_DEVICE_ADDRESS"
@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
     return int(not found)
 
 
-def _listed(device: FoundDevice) -> str:
+def _listed(device: PluggedDevice) -> str:
     line = f"{device.path}  {device.kind:<10}  {device.name}"
     return line if device.is_readable else f"{line}\n    may not be opened by you. {device.permission()}"
 

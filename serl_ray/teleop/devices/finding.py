@@ -1,9 +1,13 @@
-"""Devices that are plugged in, as Linux shows them in `/sys`, and what is missing where one cannot be opened."""
+"""Devices that are plugged in, as Linux shows them in `/sys`, and what is missing where one cannot be opened.
+
+Other systems show their SpaceMice by hidapi.
+"""
 
 from __future__ import annotations
 
 import os
 import struct
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -11,6 +15,7 @@ from pathlib import Path
 
 from serl_ray.teleop.devices.events import EventPort, grab, ranges_of
 from serl_ray.teleop.devices.gamepad import PAD_AXES, Gamepad
+from serl_ray.teleop.devices.hid_mice import HidMouse, hid_mice
 from serl_ray.teleop.devices.keyboard import KEY_MOTION, KEY_PRESSES, SPACE, Keyboard
 from serl_ray.teleop.devices.motion import Device
 from serl_ray.teleop.devices.ports import Port
@@ -89,12 +94,21 @@ class FoundDevice:
         )
 
 
-def found_devices(root: Path = Path("/")) -> list[FoundDevice]:
+PluggedDevice = FoundDevice | HidMouse
+"""A device that is plugged in, of Linux or of another system."""
+
+
+def found_devices(root: Path = Path("/")) -> Sequence[PluggedDevice]:
     """The SpaceMice, gamepads and keyboards at this computer, each kind in the order of the plugs.
 
     Args:
         root: folder that holds `sys` and `dev`.
+
+    Raises:
+        SetupError: another system than Linux has no hidapi.
     """
+    if sys.platform != "linux":
+        return hid_mice()
     found = [*_space_mice(root), *_input_devices(root)]
     kinds = (SpaceMouse.source, Gamepad.source, Keyboard.source)
     return sorted(found, key=lambda device: (kinds.index(device.kind), device.plug, str(device.path)))
@@ -147,7 +161,7 @@ def _bytes(path: Path) -> bytes:
         return b""
 
 
-def chosen_devices(wanted: Sequence[str], found: Sequence[FoundDevice]) -> list[FoundDevice]:
+def chosen_devices(wanted: Sequence[str], found: Sequence[PluggedDevice]) -> list[PluggedDevice]:
     """The devices to use.
 
     Args:
@@ -166,7 +180,7 @@ def chosen_devices(wanted: Sequence[str], found: Sequence[FoundDevice]) -> list[
                 "There is no SpaceMouse and no gamepad at this computer. Plug one in, or name a keyboard by its path."
             )
         return mice
-    chosen: list[FoundDevice] = []
+    chosen: list[PluggedDevice] = []
     for name in wanted:
         matching = [device for device in found if device.is_called(name)]
         if not matching:
