@@ -17,6 +17,7 @@ from serl_ray.cli.main import main
 from serl_ray.data.demos import find_files, read_file
 from serl_ray.envs.expert import ScriptedExpert
 from serl_ray.envs.guard import Guard
+from serl_ray.envs.image_recording import write_images
 from serl_ray.envs.recording import MAX_FAULTS, Recorder
 from serl_ray.types import ActionLayout
 
@@ -291,3 +292,23 @@ def test_images_go_on_where_they_were_stopped(tmp_path, capsys):
     assert main([*flags, "--episodes", "3", "--resume"]) == 0
     assert all(path.read_bytes() == content for path, content in before.items())
     assert any("0002" in path.name for path in folder.rglob("*.pkl"))
+
+
+@pytest.mark.parametrize(("flag", "value"), [("linger", "3"), ("failing_share", "0.1")])
+def test_what_a_scripted_expert_needs_is_refused_where_an_operator_labels(tmp_path, capsys, flag, value):
+    flags = ["--classifier_data", str(tmp_path), "--driver", "operator", f"--{flag}", value]
+    assert main([*FLAGS, *flags]) == 2
+    assert f"{flag} is {value}, and nothing uses it without a --driver other than operator" in capsys.readouterr().err
+
+
+def test_labelled_episodes_are_counted_when_a_recording_goes_on(tmp_path, capsys):
+    folder = tmp_path / "images"
+    frame = {"image": np.zeros((8, 8, 3), np.uint8)}
+    for name in ("episode-0-0000", "episode-0-0001"):
+        write_images(folder, name, [(frame, False), (frame, True)])
+    env = ["record", "--env_name", "line_envs:SeenEnv", "--driver", "operator", "--operator_port", "0"]
+    flags = [*env, "--classifier_data", str(folder), "--episodes", "2"]
+    assert main(flags) == 2
+    assert "holds images already" in capsys.readouterr().err
+    assert main([*flags, "--resume"]) == 0
+    assert "2 of 2 episodes" in capsys.readouterr().out

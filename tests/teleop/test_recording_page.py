@@ -24,11 +24,11 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason="needs Chromium and its driver"),
 ]
-HORIZON = 15
+HORIZON, SHADE = 25, 8
 
 
 class SlowEnv(LineEnv):
-    """Never succeeds by itself; its image tells the step, and its episodes last a second and a half."""
+    """Never succeeds by itself; its image tells the step, and its episodes last some seconds."""
 
     def __init__(self) -> None:
         super().__init__(cameras=("front", "wrist"), horizon=HORIZON)
@@ -39,7 +39,7 @@ class SlowEnv(LineEnv):
 
     def _observe(self):
         observation = super()._observe()
-        return observation | {"front": np.full((32, 32, 3), 16 * self.steps, np.uint8)}
+        return observation | {"front": np.full((32, 32, 3), SHADE * self.steps, np.uint8)}
 
 
 @pytest.fixture
@@ -135,8 +135,9 @@ def labeller(page: OperatorsPage, corrected: dict[str, str]) -> None:
     labels = dict(cells(page))
     names = list(labels)
     first = next(i for i, name in enumerate(names) if labels[name] == "success")
-    assert [labels[name] for name in names[first - 4 : first + 2]] == 4 * ["left_out"] + 2 * ["success"]
-    assert {labels[name] for name in names[: first - 6]} == {"failure"}
+    before = [labels[name] for name in names[:first]]
+    assert before == sorted(before) and {"failure", "left_out"} == set(before)
+    assert labels[names[first + 1]] == "success"
     page.press("KeyS")
     page.press("KeyF")
     page.press("KeyX")
@@ -166,4 +167,4 @@ def test_a_person_labels_by_keys_and_what_the_grid_shows_is_stored(record, tmp_p
 def stored_steps(folder: Path) -> list[int]:
     """The steps of the stored images of the only episode, by their brightness."""
     [path] = folder.glob("*.pkl")
-    return [int(item["observations"]["front"].max()) // 16 for item in load_pickle(str(path))]
+    return [int(item["observations"]["front"].max()) // SHADE for item in load_pickle(str(path))]

@@ -34,6 +34,7 @@ export function setUp({ model, view, hear, tabs }) {
 
   function show(state) {
     const { recording } = state;
+    document.body.classList.toggle("recording", Boolean(recording));
     document.body.dataset.recording = recording ? (recording.images ? "images" : "demonstrations") : "";
     if (!recording) {
       return;
