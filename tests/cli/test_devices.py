@@ -9,13 +9,18 @@ import sys
 import threading
 from contextlib import closing
 
+import numpy as np
 import pytest
 from device_files import COMPACT, DeviceFile, add_input_device, add_space_mouse, axes_reports, keys_report
 from hub_peers import until
-from operated_robots import Robot
+from line_envs import LineEnv
+from operated_robots import Background, Robot
 
 from serl_ray.cli.devices import ADDRESS
 from serl_ray.cli.main import main
+from serl_ray.cli.operated import DrivenEnv
+from serl_ray.envs.guard import Guard
+from serl_ray.options.operator import DeviceOptions, HubOptions
 from serl_ray.teleop.devices import finding
 from serl_ray.teleop.devices.gamepad import PAD_PRESSES
 from serl_ray.teleop.devices.terminal import TerminalKeys
@@ -138,3 +143,19 @@ def test_a_recording_opens_its_devices_before_anything_moves(root, capsys, tmp_p
     arguments = ["--driver", "operator", "--operator_devices", "spacemouse", "--operator_port", "0"]
     assert main(["record", "--output", str(tmp_path / "demos.pkl"), *arguments]) == 2
     assert "There is no device 'spacemouse'" in capsys.readouterr().err
+
+
+def test_a_recording_is_driven_by_its_devices(mouse):
+    guarded = Guard(LineEnv(cameras=("front",), horizon=50), None, None)
+    hub, devices = HubOptions(operator_port=0), DeviceOptions(operator_devices=("spacemouse",), operator_speed=0.25)
+    with closing(DrivenEnv(guarded, "peg", "single-arm-learned-gripper", 20.0, hub, devices)) as env:
+        env.reset(seed=1)
+        step = Background(lambda: env.step(np.zeros(7, np.float32)))
+
+        def has_driven():
+            mouse.write(*axes_reports(0, -350 if env.is_attached() else 0, 0, 0, 0, 0))
+            return not step.is_running
+
+        until(has_driven)
+        info = step.result()[-1]
+    assert info["intervene_source"] == "spacemouse" and info["intervene_action"][0] == 0.25
