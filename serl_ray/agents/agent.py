@@ -128,6 +128,18 @@ class Agent:
         q: torch.Tensor = self.networks.critic(latents, self.layout.continuous(executed))
         return q.cpu().numpy()
 
+    @torch.no_grad()
+    def step_values(self, observation: Mapping[str, Any], action: np.ndarray) -> dict[str, float]:
+        """The critics' values of an env action (A + G,) at one observation: `q`, the ensemble's mean of Q, and with
+        learned grippers `grasp_q`, the value of its gripper choice. No random number is drawn."""
+        tensors, _ = self._tensors(observation)
+        latents = self.networks.encoder(self.networks.encoder.features(tensors))
+        executed = float_tensor(action[None], self.device)
+        values = {"q": float(self.networks.critic(latents, self.layout.continuous(executed)).mean())}
+        if self.networks.grasp_critic is not None:
+            values["grasp_q"] = float(self.networks.grasp_q(latents)[0, int(self.layout.grasp_ids(executed)[0])])
+        return values
+
     def fit_normaliser(self, states: np.ndarray) -> None:
         """Takes the scale of the state from states (..., D); without `normalise_state` nothing changes."""
         tensor = float_tensor(states, self.device).flatten(0, -2)

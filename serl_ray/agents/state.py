@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 GENERATOR = "generator."
 """Prefix of the generator's tensor; the kind of device follows, because each kind has its own format of state."""
+CRITIC = "critic."
 ACTING = ("actor.", "grasp_critic.", "encoder.")
 TRUNK = "encoder.trunk."
 
@@ -112,15 +113,18 @@ class TrainingState:
             self.generator.manual_seed(self._seed + 1_000_003 * (1 + self._num_steps()))
             logger.info("The checkpoint is from another kind of device, so random numbers start from a new seed.")
 
-    def acting_tensors(self) -> Tensors:
-        """The tensors needed for acting, without a frozen trunk; rollout workers get them after updates."""
+    def acting_tensors(self, with_critics: bool = False) -> Tensors:
+        """The tensors needed for acting, without a frozen trunk; rollout workers get them after updates. With the
+        critics they also tell what the policy thinks of its actions."""
+        prefixes = (*ACTING, CRITIC) if with_critics else ACTING
         tensors = self.networks.state_dict().items()
-        return {name: tensor for name, tensor in tensors if name.startswith(ACTING) and not self._is_shared(name)}
+        return {name: tensor for name, tensor in tensors if name.startswith(prefixes) and not self._is_shared(name)}
 
     def load_acting_tensors(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Loads the `acting_tensors` of another state."""
+        """Loads the `acting_tensors` of another state, with or without its critics."""
         _, surplus = self.networks.load_state_dict(tensors, strict=False)
-        if surplus or tensors.keys() != self.acting_tensors().keys():
+        with_critics = any(name.startswith(CRITIC) for name in tensors)
+        if surplus or tensors.keys() != self.acting_tensors(with_critics).keys():
             raise ValueError("These acting tensors are not of an agent with the same networks.")
 
     @property

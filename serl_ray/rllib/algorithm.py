@@ -6,6 +6,7 @@ import math
 import time
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.utils.annotations import override
@@ -166,6 +167,13 @@ class SERL(TrainingAlgorithm):
         super().cleanup()
         if self.hub:
             self.hub.close()
+
+    @override(TrainingAlgorithm)
+    def _result(self, rates: dict[str, float], env_steps_before: int) -> dict[str, Any]:
+        result = super()._result(rates, env_steps_before)
+        if self.hub:
+            self.hub.tell(self.run_name, result)
+        return result
 
     def imitation_share(self) -> float:
         """Share of imitation in the actor's loss: from 1 when training starts to 0, as `Fade` lets it."""

@@ -132,8 +132,7 @@ class TrainingAlgorithm(EvaluatedRun, PublicMethods):
             workers, episodes, self.faults, records_video, lambda: self.should_stop, success_return
         )
         self.metrics_log = MetricsLog()
-        replay_dir = self.config.replay_dir
-        self.gauges = Gauges(run=Path(replay_dir).parent.name if replay_dir else Path(self.logdir).name)
+        self.gauges = Gauges(run=self.run_name)
         window = self.config.metrics_num_episodes_for_smoothing
         self.results = RunResults(window, self.config.keep_per_episode_custom_metrics)
         self.metrics = NO_LOGGER
@@ -150,6 +149,12 @@ class TrainingAlgorithm(EvaluatedRun, PublicMethods):
     @callbacks.setter
     def callbacks(self, callbacks: RLlibCallback) -> None:
         self._callbacks = callbacks
+
+    @property
+    def run_name(self) -> str:
+        """The name of the run's folder."""
+        replay_dir = self.config.replay_dir
+        return Path(replay_dir).parent.name if replay_dir else Path(self.logdir).name
 
     def _warn_of_squeezed_images(self) -> None:
         shapes = {key: self.policy.observation_space[key].shape for key in self.options.env.image_keys}

@@ -6,6 +6,7 @@ import uuid
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -65,6 +66,8 @@ class Collector:
         self._newest: list[deque[Observation]] = [deque(maxlen=options.env.frame_stack) for _ in self._envs]
         self._episodes: dict[int, EpisodeRecorder] = {}
         self._held = [HeldEpisodes(env) for env in self._envs]
+        for index, held in enumerate(self._held):
+            held.value_by(partial(self._values, index))
         self._calls = [0] * len(self._envs)
         self._in_a_row = [0] * len(self._envs)
         self._faults: list[Fault] = []
@@ -186,6 +189,13 @@ class Collector:
 
     def _stacked(self) -> Observation:
         """The newest observations of all envs: (B, ...), or with a frame stack (B, T, ...)."""
-        return stack_observations(
-            [stack_observations(newest) if newest.maxlen > 1 else newest[0] for newest in self._newest]
-        )
+        return stack_observations([self._newest_of(index) for index in range(len(self._envs))])
+
+    def _newest_of(self, index: int) -> Observation:
+        """The newest observation of an env, or its frame stack."""
+        newest = self._newest[index]
+        return stack_observations(newest) if len(newest) > 1 else newest[0]
+
+    def _values(self, index: int, executed: np.ndarray) -> dict[str, float]:
+        """The critics' values of an action (A + G,) that an env has just executed."""
+        return self._policy.agent.step_values(self._newest_of(index), executed)

@@ -32,6 +32,13 @@ from serl_ray.types import ActionLayout
 
 logger = logging.getLogger(__name__)
 
+CURVE_METRICS = {
+    "env_steps": "env/steps",
+    "success": "env/success_rate",
+    "autonomous_success": "env/autonomous_success_rate",
+    "intervention_rate": "env/intervention_rate",
+}
+"""Metrics of a result by the names of the page's curves."""
 HUB_SECONDS = 60.0
 """Seconds that the hub's process may take to start."""
 
@@ -54,6 +61,10 @@ class HubOfRun:
     def interrupt_robots(self) -> None:
         """Tells all robots that gather experience that the run ends: they wait for no operator any longer."""
         self.actor.interrupt_robots.remote()
+
+    def tell(self, run: str, result: Mapping[str, float]) -> None:
+        """Tells clients a result of the run of this name, for its curves."""
+        self.actor.tell.remote(run, {name: result[metric] for name, metric in CURVE_METRICS.items()})
 
     def close(self) -> None:
         """Ends the hub."""

@@ -16,7 +16,7 @@ from ray.rllib.utils.annotations import override
 from serl_ray.agents.make import make_agent
 from serl_ray.data.observations import Observation, stack_observations
 from serl_ray.networks.inputs import to_tensors
-from serl_ray.options.sets import options_in
+from serl_ray.options.sets import HybridOptions, options_in
 from serl_ray.rllib.distribution import DIST_NAME
 from serl_ray.rllib.failures import LearnerError
 from serl_ray.rllib.models import MODEL_NAME, observation_spec, register_model
@@ -53,6 +53,7 @@ class SERLPolicy(TorchPolicyV2):
         self.options = options_in(config)
         self.layout = ActionLayout.from_setup(self.options.env.setup_mode, action_space.shape[0])
         super().__init__(observation_space, action_space, config)
+        self._is_looked_at = isinstance(self.options, HybridOptions) and self.options.operator.operated
         worker_index = config["worker_index"]
         device = CPU if worker_index else device_named(config["device"])
         seed = config["seed"] or 0
@@ -153,12 +154,15 @@ class SERLPolicy(TorchPolicyV2):
 
     @override(TorchPolicyV2)
     def get_weights(self) -> dict[str, np.ndarray]:
-        """The acting weights: all that a rollout worker needs, without a frozen trunk.
+        """The acting weights: all that a rollout worker needs, without a frozen trunk. Where operators may look, the
+        critics are among them.
 
         Raises:
             LearnerError: some are NaN or infinite; nobody acts with them.
         """
-        weights = {name: tensor.cpu().numpy() for name, tensor in self.agent.state.acting_tensors().items()}
+        weights = {
+            name: tensor.cpu().numpy() for name, tensor in self.agent.state.acting_tensors(self._is_looked_at).items()
+        }
         if bad := [name for name, array in weights.items() if not np.isfinite(array).all()]:
             raise LearnerError(
                 f"{bad[0]} holds NaN or infinite numbers, so nobody acts with it. Go on from a checkpoint."

@@ -11,6 +11,7 @@ from serl_ray.data.episodes import EpisodeRecorder
 from serl_ray.data.schema import Segment
 from serl_ray.teleop.episodes import KEPT_SECONDS
 from serl_ray.teleop.judged import judged
+from serl_ray.teleop.numbers import StepValues
 from serl_ray.teleop.wrapper import OperatedEnv
 
 logger = logging.getLogger(__name__)
@@ -86,6 +87,11 @@ class HeldEpisodes:
         """The last segments of all episodes that have ended, with what has been said of them so far."""
         ended, self._ended = self._ended, []
         return [segment for number, episode in ended if (segment := self._last(number, episode)) is not None]
+
+    def value_by(self, values: StepValues) -> None:
+        """From now on, whoever looks at the robot sees the critics' values of its actions."""
+        if self._operated:
+            self._operated.numbers.values = values
 
     def _last(self, number: int, episode: EpisodeRecorder) -> Segment | None:
         verdict = self._operated.settle(number) if self._operated else None

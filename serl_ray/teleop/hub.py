@@ -5,21 +5,22 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from aiohttp import WSMsgType, hdrs, web
 
 from serl_ray.teleop.events import Client, ClientRole
+from serl_ray.teleop.fleet import RunCurves, Thumbnails
 from serl_ray.teleop.keys import ROBOT_ROLE, HubKeys
 from serl_ray.teleop.messages import (
     INTERRUPT,
-    MAX_TEXT,
     ROBOT_HEARTBEAT_SECONDS,
     Tab,
     command_of,
     fields_of,
+    is_bool,
     is_robot,
     is_role,
     is_text,
@@ -27,7 +28,7 @@ from serl_ray.teleop.messages import (
     pressed_of,
 )
 from serl_ray.teleop.outbox import Outbox, cut_off
-from serl_ray.teleop.peers import ClientPeer, RobotPeer, described_robots, welcome
+from serl_ray.teleop.peers import ClientPeer, RobotPeer, count_watchers, described_robots, is_room_for, welcome
 from serl_ray.teleop.sorting import Sorter
 from serl_ray.teleop.sorting_routes import MAX_BODY, SortingRoutes
 from serl_ray.teleop.throttle import Throttle, delay_refusal
@@ -84,6 +85,7 @@ class Hub:
         self._viewers: dict[str, ClientPeer] = {}
         self._numbers = itertools.count(1)
         self._is_interrupted = False
+        self._curves = RunCurves()
         self._throttle = Throttle()
         self.refused: Counter[str] = Counter()
         self.app = web.Application(middlewares=[self._guard], client_max_size=MAX_BODY)
@@ -97,6 +99,13 @@ class Hub:
         self._is_interrupted = True
         for robot in self._robots.values():
             robot.outbox.put(pack(Message(INTERRUPT)))
+
+    def tell(self, name: str, result: Mapping[str, float]) -> None:
+        """Tells clients a result of the run of this name; see `RunCurves`."""
+        self._curves.add(name, result)
+        raw = pack(self._curves.message())
+        for viewer in self._viewers.values():
+            viewer.outbox.replace("run", raw)
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
@@ -139,6 +148,7 @@ class Hub:
             viewer = self._viewers[client.name] = ClientPeer(client, outbox)
             try:
                 self._welcome(viewer)
+                outbox.put(pack(self._curves.message()))
                 await self._serve(viewer, socket)
             finally:
                 del self._viewers[client.name]
@@ -178,6 +188,10 @@ class Hub:
             case "alive":
                 fields_of(message)
                 self._relay(viewer, message)
+            case "fleet":
+                self._look(viewer, fields_of(message, on=is_bool)["on"])
+            case "seen":
+                viewer.displayed(fields_of(message, robot=is_text)["robot"])
             case "command" | "press":
                 raise WireError("The robot that you watch is not connected.")
             case kind:
@@ -188,7 +202,7 @@ class Hub:
             raise WireError(f"There is no robot {robot!r:.60}.")
         if robot != viewer.robot:
             self._relay(viewer, Message("left"))
-            viewer.outbox.forget()  # what waits is of the robot that was watched before
+            viewer.outbox.forget("state")  # what waits is of the robot that was watched before
         viewer.robot = robot
         self._count_watchers()
         viewer.outbox.credit()
@@ -197,9 +211,14 @@ class Hub:
 
     def _count_watchers(self) -> None:
         """Tells every robot how many clients look at it."""
-        watchers = Counter(viewer.robot for viewer in self._viewers.values())
+        count_watchers(self._robots.values(), self._viewers.values())
+
+    def _look(self, viewer: ClientPeer, is_on: bool) -> None:
+        """A client looks at the fleet, or does so no more."""
+        viewer.thumbnails = Thumbnails(viewer.outbox) if is_on else None
+        self._count_watchers()
         for robot in self._robots.values():
-            robot.tell_watchers(watchers[robot.name])
+            viewer.look(robot)
 
     def _relay(self, viewer: ClientPeer, message: Message) -> None:
         """Passes a client's message on to its robot; of several commands that wait, the newest goes of those that hold
@@ -217,7 +236,7 @@ class Hub:
         if hello is None:
             return socket
         name, described = hello.fields["robot"], hello.fields["described"]
-        if not self._is_room_for(name, described):
+        if not is_room_for({**described_robots(self._robots), name: described}, self._tabs):
             logger.warning(
                 "The robot %s is sent away: there are too many robots, or its description is too long.", name
             )
@@ -247,10 +266,9 @@ class Hub:
 
     def _show(self, robot: RobotPeer, raw: bytes) -> None:
         """Passes a robot's view or state on to everybody who watches it."""
-        kind = unpack(raw).kind
-        if kind == "frame":
-            robot.frame = raw
+        kind = robot.keep(raw).kind
         for viewer in self._viewers.values():
+            viewer.look(robot)
             if viewer.robot == robot.name:
                 if kind == "frame":
                     viewer.outbox.show(raw)
@@ -261,16 +279,7 @@ class Hub:
         if self._robots.get(robot.name) is robot:  # one that has come back is another connection
             del self._robots[robot.name]
             for viewer in self._viewers.values():
-                viewer.outbox.put(pack(Message("gone", {"robot": robot.name})))
-
-    def _is_room_for(self, robot: str, described: dict[str, Any]) -> bool:
-        """True if all robots and this one fit into the message that tells clients of them."""
-        names = {"client": "a" * MAX_TEXT, "role": "a" * MAX_TEXT}
-        try:
-            pack(welcome(names, {**described_robots(self._robots), robot: described}, self._tabs))
-        except WireError:
-            return False
-        return True
+                viewer.lose(robot)
 
     def _welcome(self, *viewers: ClientPeer) -> None:
         robots = described_robots(self._robots)

@@ -151,6 +151,7 @@ class Link:
             "is_live": view.is_live,
             "seconds": view.seconds,
             "state": self._env.state(),
+            "numbers": dict(view.numbers),
             "action": {"actor": view.actor, **action},
         }
         return Message("frame", fields, jpegs={key: _jpeg(image) for key, image in view.images.items()})

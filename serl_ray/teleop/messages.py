@@ -11,12 +11,16 @@ From a client to the hub, and on to its robot:
 | or | the same, `arm`, `reference` | `twist` (6,) float32, and perhaps `other` (6,), of the other arm |
 | `press` | `epoch`, `frame`, `press`, and for a gripper `gripper`, `direction` | |
 | `alive` | | |
+| `fleet` | `on` | |
+| `seen` | `robot` | |
 
 `tail` is true where a device without a clutch is at rest. From a robot to the hub, and on to its clients: `robot` (its
-name, cameras, action, grippers, arms, references), `frame` (its number, whether it is live, the session's state, JPEGs
-by camera), `state` (the session's state alone). From the hub to a client: `welcome` (its name and role, the robots, the
-tabs of the page that this hub offers), `refused` (a sentence), `gone` (a robot). From the hub to a robot: `watched`
-(the number of its `watchers`).
+name, cameras, action, grippers, arms, references), `frame` (its number, whether it is live, the session's state, the
+step's `numbers`, JPEGs by camera), `state` (the session's state alone). From the hub to a client: `welcome` (its name
+and role, the robots, the tabs of the page that this hub offers), `refused` (a sentence), `gone` (a robot). From the hub
+to a robot: `watched` (the number of its `watchers`). `fleet` and `seen` are about thumbnails: the hub sends a
+`thumbnail` of every robot (the fields of its newest frame and state, and one JPEG), and the next one a second after it,
+once it has been `seen`. A `run` message holds the curves of the run.
 """
 
 from __future__ import annotations

@@ -75,10 +75,10 @@ class Outbox:
         self._may_show = True
         self._wakes.set()
 
-    def forget(self) -> None:
-        """Drops the frame and the replaceable messages that wait."""
+    def forget(self, name: str) -> None:
+        """Drops the frame that waits, and what waits under a name."""
         self._frame = None
-        self._newest.clear()
+        self._newest.pop(name, None)
 
     async def _send(self) -> None:
         while True:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from aiohttp import web
 
@@ -83,6 +83,10 @@ class HubServer:
     def interrupt_robots(self) -> None:
         """Tells all robots that the run ends, so that those that wait for an operator wait no longer."""
         self._loop.call_soon_threadsafe(self._hub.interrupt_robots)
+
+    def tell(self, name: str, result: Mapping[str, float]) -> None:
+        """Tells clients a result of the run of this name, for its curves."""
+        self._loop.call_soon_threadsafe(self._hub.tell, name, dict(result))
 
     def close(self) -> None:
         """Closes all connections, and ends the thread."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from serl_ray.data.episodes import HELD_ACTION, TAIL, EnvFault, StepResult
 from serl_ray.data.observations import Observation
 from serl_ray.data.schema import EXECUTED
 from serl_ray.teleop.events import Decision, Pressed, StepActor, Verdict
+from serl_ray.teleop.numbers import StepNumbers, success_threshold
 from serl_ray.teleop.report import OperatorReport
 from serl_ray.teleop.session import Session
 from serl_ray.teleop.views import View, shown_cameras, shown_images
@@ -51,6 +52,7 @@ class OperatedEnv(gymnasium.Wrapper):
         view: newest view of a step; None before the first reset.
         live: newest live view since then; None without one.
         watchers: number of clients that look at the robot, as the hub has told.
+        numbers: numbers beside the views.
         interrupted: event after which a step or a reset that waits raises `Interrupted`.
         recording: progress of a recording as JSON, for the page; empty in a run.
     """
@@ -63,6 +65,7 @@ class OperatedEnv(gymnasium.Wrapper):
         self.live: View | None = None
         self.watchers = 0
         self.recording: dict[str, Any] = {}
+        self.numbers = StepNumbers()
         self._observation: Observation = {}
         self.interrupted, self._closed = threading.Event(), threading.Event()
         self._report = OperatorReport()
@@ -86,6 +89,7 @@ class OperatedEnv(gymnasium.Wrapper):
                     self.session.begin(self.clock())
                     break
         self._tell_reward("number_episode", self.episode)
+        self.numbers.begin()
         self._show()
         return self._observation, info
 
@@ -107,7 +111,10 @@ class OperatedEnv(gymnasium.Wrapper):
             self.session.executed(bool(terminated or truncated), self.clock())
             self._report.steps += 1
             self._report.operator_seconds += (self.clock() - started) * (decision.actor is StepActor.PERSON)
-        self._show(decision, action, self.clock() - started)
+            loop_age = self.session.loop_ages[-1] if self.session.loop_ages else None
+        seconds = self.clock() - started
+        numbers = self.numbers.of_step(decision, info, loop_age, bool(self.watchers))
+        self._show(decision, action, seconds, numbers)
         return self._observation, reward, terminated, truncated, {**_report(decision), **info}
 
     def pressed(self, pressed: Pressed) -> None:
@@ -225,7 +232,13 @@ class OperatedEnv(gymnasium.Wrapper):
         if self.env.has_wrapper_attr(name):
             self.env.get_wrapper_attr(name)(*values)
 
-    def _show(self, decision: Decision | None = None, policy: np.ndarray | None = None, seconds: float = 0.0) -> None:
+    def _show(
+        self,
+        decision: Decision | None = None,
+        policy: np.ndarray | None = None,
+        seconds: float = 0.0,
+        numbers: Mapping[str, float] | None = None,
+    ) -> None:
         # Rendering takes time; without a policy somebody may come while no step shows the robot anew.
         images = shown_images(self.env, self._observation, bool(self.watchers) or not self.session.has_policy)
         with self.changed:
@@ -233,7 +246,7 @@ class OperatedEnv(gymnasium.Wrapper):
             if decision is None:
                 self.view = View(frame, images)
             else:
-                self.view = View(frame, images, decision.actor, decision.action, policy, seconds)
+                self.view = View(frame, images, decision.actor, decision.action, policy, seconds, numbers or {})
             self.session.episodes.showed(frame, self.clock())
             self.changed.notify_all()
 
@@ -255,6 +268,7 @@ class OperatedEnv(gymnasium.Wrapper):
             "arms": twist_map.arms,
             "references": [reference.value for reference in twist_map.references],
             "control_hz": control_hz,
+            "success_threshold": success_threshold(self.env),
             "hands_off": self.session.hands_off,
         }
 

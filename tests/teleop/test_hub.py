@@ -118,6 +118,8 @@ MALFORMED = {
     "alive with fields": pack(Message("alive", {"name": "a" * 10_000})),
     "alive with blobs": pack(Message("alive", arrays=blobs(a=1_000_000))),
     "displayed with blobs": pack(Message("displayed", {"frame": 1}, arrays=blobs(a=1))),
+    "a fleet that is neither on nor off": pack(Message("fleet", {"on": 1})),
+    "a thumbnail without a robot": pack(Message("seen", {})),
     "a frame below 0": pack(Message("displayed", {"frame": -1})),
     "a command without an action": pack(Message("command", COMMAND)),
     "a command for another robot": pack(Message("command", COMMAND, {"action": np.zeros(6, np.float32)})),

@@ -82,7 +82,7 @@ def test_what_is_forgotten_is_not_sent():
         async with Outbox(socket) as box:
             box.replace("state", b"state")
             box.show(b"frame")
-            box.forget()
+            box.forget("state")
             box.credit()
             assert await sent(socket) == []
             box.show(b"frame of another")

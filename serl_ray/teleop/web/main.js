@@ -3,7 +3,9 @@
 import { Connection } from "./connection.js";
 import { Control } from "./control.js";
 import { takeCredentials } from "./credentials.js";
+import { Curves } from "./curves.js";
 import { Driver } from "./driver.js";
+import { setUp as setUpFleet } from "./fleet.js";
 import { Gamepads } from "./gamepad.js";
 import { Keyboard } from "./keyboard.js";
 import { setUp as setUpLabel } from "./label.js";
@@ -19,8 +21,9 @@ import { Watched } from "./watched.js";
 
 const TICK = 1000 / 30;
 const RENDER = 100;
+const CURVES = 200;
 // `setUp` of every tab beside Drive, which is this page without more.
-const SET_UPS = [setUpRecord, setUpLabel, setUpReview];
+const SET_UPS = [setUpRecord, setUpLabel, setUpFleet, setUpReview];
 
 const find = (id) => document.getElementById(id);
 const credentials = takeCredentials();
@@ -38,7 +41,8 @@ const spaceMouse = new SpaceMouse(handlers);
 const touch = new Touch(find("touch-clutch"), find("touch-move"), handlers);
 const driver = new Driver([new Keyboard(handlers), gamepads, spaceMouse, touch]);
 const control = new Control(model, connection, driver, view);
-const watched = new Watched({ model, view, pictures, connection, driver, control });
+const curves = new Curves(find);
+const watched = new Watched({ model, view, curves, pictures, connection, driver, control });
 
 let hasFocus = document.hasFocus();
 // Callbacks of the tabs by the kind of message that they hear.
@@ -80,6 +84,8 @@ function received(message) {
     watched.gone(fields.robot);
   } else if (kind === "refused") {
     view.tell(fields.reason, "refusal", true);
+  } else if (kind === "run") {
+    curves.setRun(fields);
   } else if (kind === "state" && isWatched) {
     watched.stateCame(fields.state);
   } else if (kind === "frame" && isWatched) {
@@ -150,7 +156,7 @@ function render() {
   view.render({
     connection: { state, reason, retryIn: Math.max(0, retryAt - now) }, silence: now - connection.heardAt,
     hasSecret: credentials !== null, role: model.role, robot: model.robot, spec: model.spec, state: model.state,
-    actor: model.actor, isMine: model.isMine, clutch: driver.clutch, hasFocus, isBusy: isBusy(), model, driver,
+    actor: model.actor, isMine: model.isMine, clutch: driver.clutch, hasFocus, isDriven: tabs.isDriven, isBusy: isBusy(), model, driver,
   }, now);
 }
 
@@ -215,6 +221,7 @@ document.addEventListener("click", (event) => {
 });
 
 setInterval(render, RENDER);
+setInterval(() => curves.draw(model.spec?.success_threshold ?? null, performance.now()), CURVES);
 if (credentials) {
   connection.open();
 }

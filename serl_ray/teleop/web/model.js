@@ -19,6 +19,8 @@ export class Model {
   forget() {
     this.state = this.stateAt = this.actor = null;
     this.displayed = this.receivedAt = this.shown = null;
+    this.numbers = {};
+    this.loops = [];
     this.arrivals = [];
     this.ages = [];
   }
@@ -39,6 +41,22 @@ export class Model {
   arrived(frame, now) {
     this.arrivals = this.arrivals.filter(([at]) => now - at < RATE_WINDOW);
     this.arrivals.push([now, frame]);
+  }
+
+  /** Who made a step, and its numbers by name. */
+  heard(actor, numbers, now) {
+    this.actor = actor;
+    this.numbers = numbers;
+    if (numbers.loop_age !== undefined) {
+      this.loops.push([now, 1000 * numbers.loop_age]);
+    }
+    this.loops = this.loops.filter(([at]) => now - at < AGE_WINDOW);
+  }
+
+  /** The greatest age that a frame had when a person's action on it was executed, within the last second, in ms. */
+  loopAge(now) {
+    const recent = this.loops.filter(([at]) => now - at < AGE_WINDOW).map(([, age]) => age);
+    return recent.length ? Math.max(...recent) : null;
   }
 
   /** A frame that came at `receivedAt` has been drawn; `shown` is its {episode, isFirst}. */

@@ -49,6 +49,7 @@ export class Tabs {
     const before = this.shown;
     this.shown = name;
     sessionStorage.setItem(KEY, name);
+    document.body.dataset.tabShown = name;
     document.title = `${titleOf(name)} · serl_ray`;
     for (const section of this.sections) {
       section.hidden = !section.dataset.tab.split(" ").includes(name);

@@ -109,7 +109,7 @@ export class View {
     const acts = who(s);
     document.body.dataset.tone = acts.tone;
     write("who-label", acts.label);
-    write("who-detail", acts.detail);
+    write("who-detail", s.isDriven || !s.robot ? acts.detail : `${s.robot}: keys reach it from its own tab alone`);
     write("episode", s.state ? `${s.state.episode}` : "–");
     write("step", s.state ? `${s.state.step}` : "–");
     write("rate", model.rate(now)?.toFixed(1) ?? "–");
@@ -132,9 +132,19 @@ export class View {
     const ended = isLabelled ? `Episode ended (${s.state.held_verdict}): change it,` : "Episode ended: label it,";
     show("countdown", held > 0 ? `${ended} ${held.toFixed(1)} s` : "");
     const age = s.model.age(now);
-    write("age", age === null ? "no picture" : age < 10_000 ? `picture ≤ ${Math.round(age)} ms old` : "old picture");
+    const loop = s.model.loopAge(now);
+    const aged = loop === null ? "" : ` (loop ${Math.round(loop)})`;
+    write("age", age === null ? "no picture" : age < 10_000 ? `picture ≤ ${Math.round(age)} ms old${aged}` : "old picture");
+    this.#opinion(s.model.numbers);
     const isExpected = ["hold", "stop"].includes(document.body.dataset.tone);
     find("age").dataset.old = String(age > OLD_MS && !isExpected);
+  }
+
+  #opinion({ operator_share: share, success_probability: probability, q }) {
+    const percent = `${Math.round(100 * (share ?? 0))} %`;
+    write("share", `${percent} of this episode yours`);
+    const numbers = [["p", probability], ["Q", q]].filter(([, value]) => value !== undefined);
+    write("opinion", [`${percent} yours`, ...numbers.map(([name, value]) => `${name} ${value.toFixed(2)}`)].join(" · "));
   }
 
   #control(s) {

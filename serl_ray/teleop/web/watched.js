@@ -7,8 +7,8 @@ const ROBOT_KEY = "serl-ray-robot";
 const SHOWN_AGAIN = 1000;
 
 export class Watched {
-  constructor({ model, view, pictures, connection, driver, control }) {
-    Object.assign(this, { model, view, pictures, connection, driver, control });
+  constructor({ model, view, curves, pictures, connection, driver, control }) {
+    Object.assign(this, { model, view, curves, pictures, connection, driver, control });
     // Counts what is watched, so that a picture that is drawn late is not taken for one of the next robot.
     this.watching = 0;
   }
@@ -17,6 +17,7 @@ export class Watched {
     this.watching += 1;
     this.model.forget();
     this.view.clear();
+    this.curves.forget();
   }
 
   /** The robots that are there; one is watched, which is the one of before where it has come back. */
@@ -77,14 +78,15 @@ export class Watched {
   }
 
   /** Shows a frame; a promise of whether it has been drawn. */
-  async frameCame({ frame, is_live: isLive, state, action }, jpegs) {
+  async frameCame({ frame, is_live: isLive, state, action, numbers }, jpegs) {
     const { model, view } = this;
     const [mine, receivedAt] = [this.watching, performance.now()];
     this.stateCame(state);
     if (!isLive) {
       // A live frame shows the robot after the step that all else is about.
       model.arrived(frame, receivedAt);
-      model.actor = action.actor;
+      model.heard(action.actor, numbers, receivedAt);
+      this.curves.add(numbers, action.actor, receivedAt);
       view.action(action, receivedAt);
     }
     try {
