@@ -17,8 +17,10 @@ from serl_ray.envs.franka import FrankaServerEnv
 from serl_ray.envs.franka.frames import with_euler
 from serl_ray.envs.franka.gripper import BinaryGripper
 from serl_ray.envs.franka.server import FrankaServer
-from serl_ray.options.sets import HybridOptions
+from serl_ray.options.sets import HybridOptions, HybridRun
 from serl_ray.rllib.user_env import env_options
+from serl_ray.runs.policy import load_policy
+from serl_ray.runs.train import train
 
 FIXED, LEARNED = "single-arm-fixed-gripper", "single-arm-learned-gripper"
 CLOSE, STAY, OPEN = (np.array([0, 0, 0, 0, 0, 0, number], np.float32) for number in (-1, 0, 1))
@@ -273,3 +275,30 @@ def test_episodes_are_recorded_and_what_a_fault_broke_is_not(arm, tmp_path):
     segments = list(read_file(str(tmp_path / "demos.pkl")))
     assert [segment.rewards.sum() for segment in segments] == [1.0] * 3 and next(asked) > 50
     assert all(segment.observations["state"].shape[1] == 19 for segment in segments)
+
+
+@pytest.mark.slow
+def test_a_run_over_the_server_counts_what_a_fault_broke(shared_ray, arm, tmp_path):
+    path = write_settings(tmp_path / "franka.yaml", [arm_settings(arm.url)], max_episode_length=20)
+    asked = iter(range(1_000_000))
+    arm.faults["pose"] = lambda handler: next(asked) == 100 and refuse(handler)
+    options = HybridRun.of(
+        env_name="franka",
+        setup_mode=LEARNED,
+        env_kwargs={"settings": path},
+        save_dir=tmp_path / "run",
+        num_workers=1,
+        evaluate_every=0,
+        max_steps=120,
+        training_starts=40,
+        batch_size=16,
+        hidden_dims=(16, 16),
+    )
+    result = train(options)
+    assert result["faults/env_error"] == 1 and result["env/steps"] >= 120
+    with pytest.raises(ValueError, match="trained in the env 'franka'"):
+        load_policy(tmp_path / "run")
+    agent, env = load_policy(tmp_path / "run", env_name="franka")
+    observation, _ = env.reset(seed=0)
+    assert env.action_space.contains(agent.sample_actions(observation, argmax=True))
+    env.close()
