@@ -33,6 +33,18 @@ class DiaryEnv(LineEnv):
             file.write(json.dumps(entry) + "\n")
 
 
+class EndlessDiaryEnv(DiaryEnv):
+    """Has a goal that is out of reach, so that its episodes end by a word of somebody alone."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(folder, horizon=10**9)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.goal = self.point + 15.0
+        return self._observe(), {}
+
+
 class PatientEnv(LineEnv):
     """Makes the third step of its first episode when it is stopped, and all others at once.
 

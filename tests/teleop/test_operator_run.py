@@ -8,70 +8,19 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from hub_peers import SECONDS, HubClient, until
+from hub_peers import until
 from operated_envs import executed_episodes
 from operated_robots import PUSHED, Background
-from small_runs import SMALL
+from operated_runs import Hand, operated_config, stored_episodes
 
 from serl_ray.data.replay.log import read_shards
-from serl_ray.data.schema import Segment
 from serl_ray.rllib import SERLConfig
 from serl_ray.utils.options import OptionError
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_ray")]
 
-OPTIONS = SMALL | {"training_starts": 4000, "random_steps": 4000, "evaluate_every": 0, "control_hz": 30}
 DRIVEN = 5
 """Steps for which the operator drives."""
-
-
-def config(folder, replay, num_workers, **options):
-    folder.mkdir()
-    config = SERLConfig().training(
-        env_name="operated_envs:DiaryEnv",
-        env_kwargs={"folder": str(folder)},
-        setup_mode="single-arm-learned-gripper",
-        **OPTIONS,
-    )
-    config = config.operator(operator_port=0, **options)
-    return config.env_runners(num_env_runners=num_workers).keep_replay(replay).debugging(seed=3)
-
-
-class Hand(HubClient):
-    """An operator who displays every frame, and whose device is read at each."""
-
-    def __init__(self, page):
-        self.clutch, self.driven = False, 0
-        super().__init__(page)
-
-    def sit_down(self):
-        """Watches the only robot, and asks for control."""
-        while not self.robots:
-            self.robots = self.next("welcome").fields["robots"]
-        [robot] = self.robots
-        self.watch(robot)
-        self.display()
-        threading.Thread(target=self._drive, daemon=True).start()
-        self.request()
-
-    def count(self, name):
-        return self.state.get("counts", {}).get(name, 0)
-
-    def label(self, press):
-        """Labels the episode that runs now, in its midst."""
-        name = {"discard": "discards", "success": "successes"}[press]
-        before, episode = self.count(name), self.state["episode"]
-        until(lambda: self.state["episode"] > episode and self.state["is_running"] and self.state["step"] > 3)
-        self.press(press)
-        until(lambda: self.count(name) > before)
-
-    def _drive(self):
-        while (message := self.inbox.get(timeout=SECONDS)) is not None:
-            if message.kind == "frame":
-                self.driven += message.fields["action"]["actor"] == "person"
-                self.display()
-            if message.kind in ("frame", "state"):
-                self.command(self.clutch, PUSHED)
 
 
 def play(hand):
@@ -89,17 +38,10 @@ def play(hand):
     until(lambda: hand.state["is_paused"])
 
 
-def stored_episodes(replay, log):
-    parts = {}
-    for segment in read_shards(sorted((replay / log).glob("*.parquet"))):
-        parts.setdefault(segment.episode, []).append(segment)
-    return [Segment.join(sorted(episode, key=lambda part: part.first_step)) for episode in parts.values()]
-
-
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_what_was_executed_is_stored_and_what_was_discarded_is_counted(build, tmp_path, num_workers):
     replay = tmp_path / "replay"
-    algorithm = build(config(tmp_path / "diary", replay, num_workers))
+    algorithm = build(operated_config(tmp_path / "diary", replay, num_workers))
     interrupted = threading.Event()
     algorithm.stop_at(interrupted)
     with closing(Hand(algorithm.hub.page)) as hand:
@@ -140,7 +82,7 @@ def test_what_was_executed_is_stored_and_what_was_discarded_is_counted(build, tm
 
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_an_attended_run_waits_for_its_operator_and_ends_when_it_is_told(build, tmp_path, num_workers):
-    algorithm = build(config(tmp_path / "diary", tmp_path / "replay", num_workers, attended=True))
+    algorithm = build(operated_config(tmp_path / "diary", tmp_path / "replay", num_workers, attended=True))
     interrupted = threading.Event()
     algorithm.stop_at(interrupted)
     with closing(Hand(algorithm.hub.page)) as hand:

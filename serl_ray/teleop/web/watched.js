@@ -20,13 +20,14 @@ export class Watched {
     this.curves.forget();
   }
 
-  /** The robots that are there; one is watched, which is the one of before where it has come back. */
+  /** The robots that are there; one is watched, the one of before where it has come back, and no evaluation unasked. */
   setRobots(robots) {
     const { model, view } = this;
     const before = model.robots;
     model.robots = robots;
     const chosen = model.robot ?? sessionStorage.getItem(ROBOT_KEY);
-    const name = chosen in robots ? chosen : (model.robot ?? Object.keys(robots).sort()[0]);
+    const first = Object.keys(robots).filter((name) => !robots[name].hands_off).sort()[0];
+    const name = chosen in robots ? chosen : (model.robot ?? first);
     if (name in robots && JSON.stringify(before[name]) !== JSON.stringify(robots[name])) {
       this.watch(name);
     }
