@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from statistics import median
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -218,12 +216,16 @@ def _spread(outcomes: Sequence[RunOutcome], key: str, unit: float = 1.0) -> str:
     values = []
     for outcome in outcomes:
         point = first_at_goal(outcome["points"])
-        last = outcome["points"][-1][key] * unit
-        values.append((math.inf, last) if point is None else (point[key] * unit, point[key] * unit))
+        number = (point or outcome["points"][-1])[key] * unit
+        values.append((point is None and number > 0, number))
     values.sort()
-    words = [f"> {last:,.0f}" if math.isinf(value) else f"{value:,.0f}" for value, last in values]
-    middle = words[len(words) // 2] if len(words) % 2 else f"{median(last for _, last in values):,.0f}"
-    return middle if len(words) == 1 else f"{middle} ({words[0]} to {words[-1]})"
+    lower, upper = values[(len(values) - 1) // 2], values[len(values) // 2]
+    middle = _counted(upper[0], (lower[1] + upper[1]) / 2)
+    return middle if len(values) == 1 else f"{middle} ({_counted(*values[0])} to {_counted(*values[-1])})"
+
+
+def _counted(is_more: bool, number: float) -> str:
+    return f"{'> ' if is_more else ''}{number:,.0f}"
 
 
 def plot_conditions(outcomes: Sequence[RunOutcome], path: Path) -> None:

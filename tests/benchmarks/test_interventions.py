@@ -142,8 +142,10 @@ def test_the_table_has_medians_and_counts_what_did_not_succeed_as_more():
         outcome(PEG, "none", 0, [0.0, 0.0], interventions_each=0),
     ]
     table = intervention_table(outcomes)
+    two = intervention_table([*outcomes[:1], outcome(PEG, "person", 1, [0.0, 0.0, 0.0, 0.0])])
+    assert "| peg | person | 2 | > 750 (500 to > 1,000) |" in two
     assert "| peg | person | 3 | 500 (250 to 750) | 8 (4 to 12) | 8 (4 to 12) |" in table
-    assert "| peg | none | 1 | > 500 | > 0 | > 0 |" in table
+    assert "| peg | none | 1 | > 500 | 0 | 0 |" in table
 
 
 def test_runs_that_have_ended_are_not_made_again(tmp_path, monkeypatch, capsys):
