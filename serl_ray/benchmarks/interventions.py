@@ -221,7 +221,7 @@ def _spread(outcomes: Sequence[RunOutcome], key: str, unit: float = 1.0) -> str:
     values.sort()
     lower, upper = values[(len(values) - 1) // 2], values[len(values) // 2]
     middle = _counted(upper[0], (lower[1] + upper[1]) / 2)
-    return middle if len(values) == 1 else f"{middle} ({_counted(*values[0])} to {_counted(*values[-1])})"
+    return middle if values[0] == values[-1] else f"{middle} ({_counted(*values[0])} to {_counted(*values[-1])})"
 
 
 def _counted(is_more: bool, number: float) -> str:
