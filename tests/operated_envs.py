@@ -44,6 +44,10 @@ class EndlessDiaryEnv(DiaryEnv):
         self.goal = self.point + 15.0
         return self._observe(), {}
 
+    def step(self, action: np.ndarray) -> Any:
+        self.steps %= 255  # which is the greatest brightness of its images
+        return super().step(action)
+
 
 class PatientEnv(LineEnv):
     """Makes the third step of its first episode when it is stopped, and all others at once.
