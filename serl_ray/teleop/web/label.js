@@ -10,6 +10,7 @@ export function setUp({ model, hear, tabs, control, credentials, mayUseKeys }) {
   const mayAct = (event) => mayUseKeys() && event.code !== "Escape";
   const grid = new SortingGrid(find("label-grid"), new SortingApi(credentials?.secret ?? ""), { mayAct, canSort: isMine });
   let labelling = null;
+  let wasMine = false;
   tabs.onShow("label", () => grid.show(), () => grid.hide());
   hear("state", ({ fields }) => fields.robot === model.robot && show(fields.state));
   hear("frame", ({ fields }) => fields.robot === model.robot && show(fields.state));
@@ -21,7 +22,11 @@ export function setUp({ model, hear, tabs, control, credentials, mayUseKeys }) {
   });
 
   /** An episode that has ended brings its frames into view; once it is stored or discarded, the robot is driven again. */
-  function show({ recording }) {
+  function show({ recording, is_marking: isMarking }) {
+    if (isMarking && isMine() && !wasMine) {
+      control.letGo("success");  // somebody held the key, and is gone
+    }
+    wasMine = isMine();
     const name = recording?.labelling ?? null;
     find("label-discard").disabled = !name || !isMine();
     if (!recording?.images || name === labelling) {
