@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import suppress
 
 import aiohttp
@@ -50,8 +51,9 @@ class Hand(HubClient):
     def drive(self, steps):
         """Holds the clutch until so many steps were seen to be its own; it holds it further."""
         until(lambda: self.state["step"] > 0)
-        self.clutch = True
-        until(lambda: self.driven >= steps)
+        while self.driven < steps:  # a takeover may be refused, and the clutch is then pressed again
+            self.clutch = self.state["is_intervening"] or not self.clutch
+            time.sleep(0.2)
 
     def count(self, name):
         return self.state.get("counts", {}).get(name, 0)

@@ -58,7 +58,7 @@ def test_a_run_outlives_the_death_of_its_hub_or_its_page_while_a_person_drives(b
     stored = stored_episodes(tmp_path / "replay", "online")
     executed = executed_episodes(tmp_path / "diary")
     assert sorted(episode.actions.tobytes() for episode in stored) == sorted(map(np.ndarray.tobytes, executed))
-    assert counts["losses"] == 1 and counts["takeovers"] == 1 and counts["holds"] >= 1
+    assert counts["losses"] == 1 and counts["holds"] >= 1
     [lost] = [episode for episode in stored if episode.intervened.any()]
     assert (lost.masks[-1], lost.truncateds[-1], lost.dones[-1]) == (1.0, True, True)
     held = lost.actors.sources == "held"
