@@ -35,25 +35,29 @@ class ReviewPage(OperatorsPage):
         browser.get(address)
         self.until(lambda: "sorted" in self.progress)
 
+    def run(self, script):
+        """The value of some JavaScript, in which TAB is the section of the review."""
+        return super().run(f"const TAB = document.querySelector('[data-tab=review]');{script}")
+
     @property
     def progress(self):
-        return self.run("return document.querySelector('.sorting-progress')?.textContent ?? ''")
+        return self.run("return TAB.querySelector('.sorting-progress')?.textContent ?? ''")
 
     @property
     def caption(self):
-        return self.run("return document.querySelector('.sorting-caption').textContent")
+        return self.run("return TAB.querySelector('.sorting-caption').textContent")
 
     @property
     def cells(self):
-        return self.run("return document.querySelectorAll('.sorting-cell').length")
+        return self.run("return TAB.querySelectorAll('.sorting-cell').length")
 
     @property
     def error(self):
-        return self.run("return document.querySelector('.sorting-error').textContent")
+        return self.run("return TAB.querySelector('.sorting-error').textContent")
 
     def are_shown(self):
         """All images that should be seen have been drawn."""
-        images = "[...document.querySelectorAll('.sorting img')]"
+        images = "[...TAB.querySelectorAll('.sorting img')]"
         return self.run(f"const all = {images}; return all.length > 0 && all.every((image) => image.naturalWidth > 0)")
 
 
@@ -98,27 +102,27 @@ def test_of_thousands_only_those_that_are_seen_are_loaded():
     sorter = ListSorter(5000)
     with page_of(sorter) as page:
         page.until(page.are_shown)
-        page.run("document.querySelector('.sorting-grid').scrollTop = 1e7")
-        page.until(lambda: page.run("return Boolean(document.querySelector('[data-id=\"item-4999\"]'))"))
+        page.run("TAB.querySelector('.sorting-grid').scrollTop = 1e7")
+        page.until(lambda: page.run("return Boolean(TAB.querySelector('[data-id=\"item-4999\"]'))"))
         page.until(page.are_shown)
         assert page.cells < 40 and len(sorter.shown) < 200
         page.press("KeyS")
         page.until(lambda: sorter.pressed == [("item-0", "success")])
-        page.until(lambda: page.run("return document.querySelector('[aria-selected=\"true\"]').dataset.id") == "item-1")
+        page.until(lambda: page.run("return TAB.querySelector('[aria-selected=\"true\"]').dataset.id") == "item-1")
 
 
 def test_buttons_and_cells_work_by_mouse_or_touch():
     sorter = ListSorter(8)
     with page_of(sorter, width=844, height=390) as page:
         page.until(page.are_shown)
-        page.run("document.querySelector('[data-id=\"item-3\"]').click()")
+        page.run("TAB.querySelector('[data-id=\"item-3\"]').click()")
         for label in ("failure", "success", "left_out"):
-            page.run(f"document.querySelector('.sorting-buttons [data-label={label}]').click()")
-        page.run("document.querySelector('[data-undo]').click()")
+            page.run(f"TAB.querySelector('.sorting-buttons [data-label={label}]').click()")
+        page.run("TAB.querySelector('[data-undo]').click()")
         page.until(lambda: sorter.pressed == [("item-3", "failure"), ("item-4", "success")])
-        page.run("document.querySelector('[data-finish]').click()")
+        page.run("TAB.querySelector('[data-finish]').click()")
         page.until(lambda: sorter.is_finished)
-        page.run("document.querySelector('[data-finish]').click()")
+        page.run("TAB.querySelector('[data-finish]').click()")
         page.until(lambda: page.error == "It is stored already.")
         page.key("keyDown", "KeyZ", modifiers=2)
         page.until(lambda: sorter.pressed == [("item-3", "failure")])
@@ -138,7 +142,7 @@ def test_a_held_key_sorts_one_and_a_viewer_none():
         page.press("KeyU")
         page.press("ArrowRight")
         page.until(lambda: page.caption.endswith("episode 1, step 3"))
-        assert page.run("return document.querySelector('.sorting-buttons button').disabled")
+        assert page.run("return TAB.querySelector('.sorting-buttons button').disabled")
     assert len(sorter.pressed) == 2
 
 
