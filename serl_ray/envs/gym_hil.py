@@ -78,7 +78,7 @@ class PandaPickCube(FrankaGymEnv):
         self._cameras = tuple(cameras)
         self._image_size = image_size
         self._renderers: dict[int, OffscreenRenderer] = {}  # by image size, made at first use
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
+        self.metadata = {"render_modes": ["rgb_array"], "render_fps": 10, "seen_from": "front"}
         self.render_mode = "rgb_array"
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (4,), np.float32)
         image = gymnasium.spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)

@@ -17,6 +17,8 @@ RENDERED = "render"
 """Name of the camera of an env without cameras, which renders itself."""
 SHOWN_CHANNELS = (1, 3, 4)
 """Channels of an image that can be shown."""
+SIDES = ("behind", "left", "front", "right")
+"""Sides from which a robot can be seen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,18 @@ def shown_cameras(env: gymnasium.Env) -> list[str]:
     spaces: Any = env.unwrapped.observation_space
     cameras = [key for key, space in spaces.items() if can_be_shown(space)]
     return cameras or ([RENDERED] if env.render_mode == "rgb_array" else [])
+
+
+def side_of_cameras(env: gymnasium.Env) -> str:
+    """The side from which the cameras look at the robot, by `env.metadata["seen_from"]`.
+
+    Raises:
+        ValueError: the env names none of `SIDES`.
+    """
+    side = env.unwrapped.metadata.get("seen_from", SIDES[0])
+    if side not in SIDES:
+        raise ValueError(f"metadata['seen_from'] of the env is {side!r}; it is one of {', '.join(SIDES)}.")
+    return str(side)
 
 
 def shown_images(env: gymnasium.Env, observation: Observation, may_render: bool) -> dict[str, np.ndarray]:

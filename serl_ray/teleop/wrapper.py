@@ -19,7 +19,7 @@ from serl_ray.teleop.events import Decision, Pressed, StepActor, Verdict
 from serl_ray.teleop.numbers import StepNumbers, success_threshold
 from serl_ray.teleop.report import OperatorReport
 from serl_ray.teleop.session import Session
-from serl_ray.teleop.views import View, shown_cameras, shown_images
+from serl_ray.teleop.views import View, shown_cameras, shown_images, side_of_cameras
 
 logger = logging.getLogger(__name__)
 
@@ -268,6 +268,7 @@ class OperatedEnv(gymnasium.Wrapper):
             "arms": twist_map.arms,
             "references": [reference.value for reference in twist_map.references],
             "control_hz": control_hz,
+            "seen_from": side_of_cameras(self.env),
             "success_threshold": success_threshold(self.env),
             "hands_off": self.session.hands_off,
         }

@@ -279,3 +279,13 @@ def test_an_env_without_cameras_is_drawn_for_those_who_watch_and_for_nobody_else
     recorded = OperatedEnv(Guard(drawn, None, None), Session(LAYOUT, has_policy=False), clock)
     recorded.reset(seed=1)
     assert drawn.drawn == 2, "whoever comes later sees where the recording begins"
+
+
+def test_the_side_of_the_cameras_is_the_envs(monkeypatch):
+    robot = begun()
+    assert robot.env.described(None)["seen_from"] == "behind"
+    monkeypatch.setattr(robot.env.unwrapped, "metadata", {"seen_from": "front"}, raising=False)
+    assert robot.env.described(None)["seen_from"] == "front"
+    monkeypatch.setattr(robot.env.unwrapped, "metadata", {"seen_from": "above"}, raising=False)
+    with pytest.raises(ValueError, match="'above'; it is one of behind, left, front, right"):
+        robot.env.described(None)

@@ -57,7 +57,7 @@ class TabletopEnv(gymnasium.Env[Observation, np.ndarray]):
         ValueError: the set-up or a camera is unknown.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10, "seen_from": "front"}
     render_mode = "rgb_array"
 
     def __init__(

@@ -54,7 +54,7 @@ export class Watched {
     model.robot = name;
     sessionStorage.setItem(ROBOT_KEY, name);
     driver.release();
-    driver.setView(viewFor(model.spec, localStorage.getItem(`serl-ray-view-${name}`)));
+    driver.setView(viewFor(model.spec, localStorage.getItem(`serl-ray-view-${name}`) ?? model.spec.seen_from));
     this.pictures.setCameras(model.spec.cameras);
     view.setRobots(Object.keys(model.robots).sort(), name);
     view.setRobot(model.spec);
