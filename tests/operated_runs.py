@@ -31,6 +31,13 @@ def operated_config(folder, replay, num_workers, training=None, env="DiaryEnv", 
     return config.env_runners(num_env_runners=num_workers).keep_replay(replay).debugging(seed=3)
 
 
+def wait_for(condition, seconds):
+    """Waits until something is so, for some seconds at most."""
+    ends = time.monotonic() + seconds
+    while not condition() and time.monotonic() < ends:
+        time.sleep(0.01)
+
+
 class Hand(HubClient):
     """An operator who displays every frame, and whose device is read at each."""
 
@@ -51,9 +58,13 @@ class Hand(HubClient):
     def drive(self, steps):
         """Holds the clutch until so many steps were seen to be its own; it holds it further."""
         until(lambda: self.state["step"] > 0)
-        while self.driven < steps:  # a takeover may be refused, and the clutch is then pressed again
-            self.clutch = self.state["is_intervening"] or not self.clutch
-            time.sleep(0.2)
+        while self.driven < steps or not self.clutch:
+            if not self.state["is_intervening"]:  # a takeover may be refused, and the clutch is then pressed again
+                self.clutch = False
+                time.sleep(0.3)
+                self.clutch = True
+                wait_for(lambda: self.state["is_intervening"], 3.0)
+            time.sleep(0.05)
 
     def count(self, name):
         return self.state.get("counts", {}).get(name, 0)
