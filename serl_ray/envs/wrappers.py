@@ -108,6 +108,10 @@ class ControlRate(gymnasium.Wrapper):
         self.control_hz = control_hz
         self._next_tick = 0.0
 
+    def wait_for_tick(self) -> None:
+        """Waits for the next tick, so that who chooses an action late can have it executed at once."""
+        time.sleep(max(self._next_tick - time.monotonic(), 0.0))
+
     def step(self, action: np.ndarray) -> StepResult:
         """Executes the action (A + G,) at the next tick."""
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""SessionEpisodes that are held back until operators can say nothing more of them."""
+"""Episodes that are held back until operators can say nothing more of them."""
 
 from __future__ import annotations
 

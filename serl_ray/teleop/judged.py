@@ -1,4 +1,4 @@
-"""SessionEpisodes with what operators said of them."""
+"""Episodes with what operators said of them."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -16,6 +17,7 @@ from serl_ray.data.episodes import HELD_ACTION, TAIL, EnvFault, StepResult
 from serl_ray.data.observations import Observation
 from serl_ray.data.schema import EXECUTED
 from serl_ray.teleop.events import Decision, Pressed, StepActor, Verdict
+from serl_ray.teleop.movement import Movement
 from serl_ray.teleop.numbers import StepNumbers, success_threshold
 from serl_ray.teleop.report import OperatorReport
 from serl_ray.teleop.session import Session
@@ -25,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 VERDICT = "serl.verdict"
 """Key of `info` in a step that was not executed, because an operator has ended the episode."""
+WAIT_FOR_TICK = "wait_for_tick"
+"""Method of an env with a control rate, which is called before the decision on a step."""
 WAIT_SECONDS = 0.05
 """Seconds between looks at a session in which nobody acts, in case nothing wakes the env."""
 
@@ -69,23 +73,25 @@ class OperatedEnv(gymnasium.Wrapper):
         self._observation: Observation = {}
         self.interrupted, self._closed = threading.Event(), threading.Event()
         self._report = OperatorReport()
-        self._was_stopped = False  # since the running step or reset began
+        self._movement = Movement(env, self.changed, lambda: session.is_stopped)
+        self._wait_for_tick = env.get_wrapper_attr(WAIT_FOR_TICK) if env.has_wrapper_attr(WAIT_FOR_TICK) else None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         """Starts an episode, as soon as the robot may move; again where a stop comes during the env's reset."""
         while True:
-            self.wait_until(lambda: self.session.may_move(self.clock()))
+            self.wait_until(lambda: self._movement.permit(self.session.may_move(self.clock())))
             try:
-                self._observation, info = self.env.reset(seed=seed, options=options)
+                reset = partial(self.env.reset, seed=seed, options=options)
+                self._observation, info = self._movement.made(reset)
             except EnvFault as fault:
-                if not self._was_stopped:
+                if not self._movement.was_stopped:
                     raise
                 logger.warning("A reset was stopped by an operator, and is made again. %s", fault)
                 continue
             with self.changed:
-                if not self._was_stopped:
+                if not self._movement.was_stopped:
                     self.session.begin(self.clock())
                     break
         self._tell_reward("number_episode", self.episode)
@@ -94,14 +100,19 @@ class OperatedEnv(gymnasium.Wrapper):
         return self._observation, info
 
     def step(self, action: np.ndarray) -> StepResult:
-        """Executes the action (A + G,) of whoever acts, and waits while nobody does."""
+        """Executes the action (A + G,) of whoever acts at the next tick, and waits while nobody does."""
+        waits_since = self.clock()
+        if self._wait_for_tick:
+            self._wait_for_tick()  # before the decision, which is executed at once
+        waited = self.clock() - waits_since
         decision = self._decision(action)
         if decision.verdict is not None:
             return self._observation, 0.0, False, True, {VERDICT: decision.verdict}
         assert decision.action is not None
-        started = self.clock()
+        started = self.clock() - waited
         try:
-            self._observation, reward, terminated, truncated, info = self.env.step(decision.action)
+            result = self._movement.made(partial(self.env.step, decision.action))
+            self._observation, reward, terminated, truncated, info = result
         except EnvFault as fault:
             if (verdict := self._verdict_of_stop()) is None:
                 raise
@@ -123,10 +134,10 @@ class OperatedEnv(gymnasium.Wrapper):
             was_stopped = self.session.is_stopped
             self.session.pressed(pressed, self.clock())
             is_stop = self.session.is_stopped and not was_stopped
-            self._was_stopped |= is_stop
+            moves = is_stop and self._movement.latch()
             self.changed.notify_all()
         if is_stop:
-            self._tell("stop")
+            self._movement.stop(moves)
 
     def close(self) -> None:
         """Ends the waiting of a step or a reset, and closes the env."""
@@ -189,7 +200,7 @@ class OperatedEnv(gymnasium.Wrapper):
         def is_made() -> bool:
             nonlocal decision
             decision = self.session.decide(action, self.clock())
-            return decision.actor is not StepActor.NOBODY or decision.verdict is not None
+            return self._movement.permit(decision.action is not None) or decision.verdict is not None
 
         self.wait_until(is_made)
         return decision
@@ -197,7 +208,7 @@ class OperatedEnv(gymnasium.Wrapper):
     def _verdict_of_stop(self) -> Verdict | None:
         """The end of the episode by a stop during the step; None without one."""
         with self.changed:
-            return self.session.episodes.close_ended(self.clock()) if self._was_stopped else None
+            return self.session.episodes.close_ended(self.clock()) if self._movement.was_stopped else None
 
     def wait_until(self, is_true: Callable[[], bool]) -> None:
         """Waits; an env with the method `hold` is told once that no step comes for a while.
@@ -209,7 +220,6 @@ class OperatedEnv(gymnasium.Wrapper):
         while True:
             with self.changed:
                 if is_true():
-                    self._was_stopped = False
                     return
                 if self.interrupted.is_set() or self._closed.is_set():
                     raise Interrupted("The run ends while its robot waits for an operator.")
@@ -218,14 +228,7 @@ class OperatedEnv(gymnasium.Wrapper):
                     self.changed.wait(WAIT_SECONDS)
                     continue
             was_told = True
-            self._tell("hold")  # which may take long, and operators are heard meanwhile
-
-    def _tell(self, name: str) -> None:
-        if callable(method := getattr(self.env.unwrapped, name, None)):
-            try:
-                method()
-            except Exception:
-                logger.exception("The env's %s() has failed. The robot takes no step all the same.", name)
+            self._movement.tell("hold")  # which may take long, and operators are heard meanwhile
 
     def _tell_reward(self, name: str, *values: Any) -> None:
         """Calls a method of the learned reward, if the env has one, which keeps what operators label."""

@@ -114,7 +114,7 @@ def recorded(name: str, says: str, reward: Any = 0.0, state: Any = 0.0, terminat
 HELPED = {"intervene_action": np.zeros(7, np.float32)}
 RETURNED = [
     returned("NaN", "Observation `state` holds NaN or infinity: fix it", state=np.full(3, np.nan, np.float32)),
-    returned("float image", "`front` is a float32 image\. Scale values", front=np.zeros((6, 8, 3), np.float32)),
+    returned("float image", r"`front` is a float32 image\. Scale values", front=np.zeros((6, 8, 3), np.float32)),
     returned("another size", r"`front` is uint8 \(8, 6, 3\), its space", front=np.zeros((8, 6, 3), np.uint8)),
     returned("no camera", "has the keys object_state, state, wrist, its space front", front=None),
     recorded("NaN as reward", "reward is nan: return one finite number", reward=np.nan),
