@@ -44,6 +44,10 @@ class OperatorsPage:
         """The text of an element."""
         return str(self.browser.find_element(By.ID, name).text)
 
+    def value_of(self, chart: str) -> str:
+        """The newest value that a chart shows."""
+        return str(self.browser.find_element(By.CSS_SELECTOR, f"#{chart} b").text)
+
     def until(self, condition: Callable[[], Any]) -> Any:
         """Waits until it is so."""
         return WebDriverWait(self.browser, SECONDS, poll_frequency=0.05).until(lambda _: condition())

@@ -136,6 +136,33 @@ def test_what_acts_has_neither_critics_nor_a_frozen_trunk_and_acts_as_the_learne
     )
 
 
+@pytest.mark.parametrize("cameras", [(), ("a",)], ids=["state", "images"])
+def test_who_is_asked_for_its_values_acts_as_who_is_not(cameras):
+    rng = np.random.default_rng(10)
+    asked, other = (SACHybridAgent(cameras, 6, 3, config=small_config(), device="cpu", seed=0) for _ in range(2))
+    for seen in (observations(rng, 1, cameras) for _ in range(3)):
+        actions, others = (agent.sample_actions(seen) for agent in (asked, other))
+        np.testing.assert_array_equal(actions, others)
+        single = {key: value[0] for key, value in seen.items()}
+        values = asked.agent.step_values(single, actions[0])
+        assert values["q"] == pytest.approx(asked.q_values(seen, actions).mean(), abs=1e-6)
+        closed = asked.agent.step_values(single, np.append(actions[0, :6], np.float32(-1.0)))
+        assert closed["q"] == values["q"] and closed["grasp_q"] <= values["grasp_q"], "it takes the best choice"
+
+
+def test_the_critics_of_a_learner_travel_with_its_acting_weights_where_somebody_may_look():
+    rng = np.random.default_rng(11)
+    learner, actor = (SACHybridAgent(("a",), 6, 3, config=small_config(), device="cpu", seed=0) for _ in range(2))
+    learner.update(batch(rng, learner, ("a",)))
+    seen = observations(rng, 4, ("a",))
+    actions = actor.sample_actions(seen)
+    weights = learner.state.acting_tensors(with_critics=True)
+    actor.state.load_acting_tensors({name: tensor.clone() for name, tensor in weights.items()})
+    np.testing.assert_array_equal(actor.q_values(seen, actions), learner.q_values(seen, actions))
+    with pytest.raises(ValueError, match="same networks"):
+        actor.state.load_acting_tensors({name: weights[name] for name in list(weights)[:-1]})
+
+
 def test_every_target_follows_by_tau_a_trained_trunk_too():
     rng = np.random.default_rng(9)
     agent = SACHybridAgent(("a",), 6, 3, config=small_config(frozen=False), device="cpu")

@@ -11,6 +11,7 @@ from small_runs import SMALL
 
 from serl_ray.data.formats.parquet import read_segments
 from serl_ray.rllib import SERLConfig
+from serl_ray.rllib.operators import CURVE_METRICS
 
 pytest.importorskip("selenium")
 
@@ -84,6 +85,10 @@ def key_person(page, training):
     page.until(lambda: page.text("who-label") == "POLICY ACTS")
     page.press("KeyS")
     page.until(lambda: training.algorithm.episodes.num_episodes >= 1)
+    page.until(lambda: all(page.value_of(chart)[-1:].isdigit() for chart in ("chart-q", "chart-grasp-q")))
+    assert not page.value_of("chart-p")[-1:].isdigit(), "there is no classifier"
+    training.algorithm.hub.tell("driven", {**dict.fromkeys(CURVE_METRICS.values(), 0.5), "env/steps": 10.0})
+    page.until(lambda: page.value_of("chart-run") == "50 · 50 · 50 %")
 
 
 def test_a_person_takes_over_by_keys_and_what_was_pressed_is_stored(training):

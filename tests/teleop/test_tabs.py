@@ -18,6 +18,8 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason="needs Chromium and its driver"),
 ]
 SECTIONS = "return [...document.querySelectorAll('.tab')].filter((tab) => !tab.hidden).map((tab) => tab.dataset.tab)"
+ROBOTS = "return [...document.querySelectorAll('.tile')].map((tile) => tile.dataset.robot)"
+DRAWN = "return [...document.querySelectorAll('.tile canvas')].map((canvas) => canvas.width)"
 
 
 def test_leaving_the_drive_tab_lets_go_and_only_a_stop_acts_elsewhere():
@@ -43,6 +45,28 @@ def test_leaving_the_drive_tab_lets_go_and_only_a_stop_acts_elsewhere():
         assert page.run(SECTIONS) == ["fleet"], "the tab is remembered"
         page.key("keyDown", "Digit1", modifiers=1)
         assert page.run(SECTIONS) == ["drive record"]
+
+
+def test_the_fleet_shows_who_waits_first_and_a_key_leads_there():
+    with (
+        closing(HubServer()) as server,
+        closing(LiveRobot(server, "peg")),
+        closing(LiveRobot(server, "screw")) as screw,
+        chromium() as browser,
+    ):
+        page = OperatorsPage(browser, server.page())
+        page.until(lambda: page.text("who-label") == "POLICY ACTS")
+        page.run("document.getElementById('tab-fleet').click()")
+        page.until(lambda: page.run(ROBOTS) == ["peg", "screw"])
+        page.until(lambda: page.run(DRAWN) == [32, 32])
+        with screw.env.changed:
+            screw.env.session.is_paused = True
+        page.until(lambda: page.run(ROBOTS) == ["screw", "peg"])
+        assert "PAUSED" in page.text("fleet-screw") and "POLICY ACTS" in page.text("fleet-peg")
+        page.press("Digit1")
+        page.until(lambda: page.text("who-label") == "PAUSED")
+        assert page.run(SECTIONS) == ["drive record"]
+        assert page.run("return document.getElementById('robot').value") == "screw"
 
 
 def test_a_single_tab_has_no_button():
