@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import time
 from collections import deque
@@ -110,7 +111,8 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 def _is_note(value: Any) -> bool:
     if not isinstance(value, dict) or type(value.get("step")) is not int:
         return False
-    has_probability = isinstance(value.get("probability", 0.0), float)
+    probability = value.get("probability", 0.0)
+    has_probability = isinstance(probability, float) and math.isfinite(probability)
     return has_probability and value.get("pressed", "veto") in get_args(OperatorLabel)
 
 

@@ -14,12 +14,12 @@ import numpy as np
 from serl_ray.data.episodes import EnvFault
 from serl_ray.data.observations import Observation
 from serl_ray.envs.image_recording import write_images
-from serl_ray.envs.recording import DROPPED, MAX_FAULTS, SPOILED
+from serl_ray.envs.recording import CUT_OFF, DROPPED, MAX_FAULTS, SPOILED
 from serl_ray.files.images import encode
 from serl_ray.teleop.events import Ending
 from serl_ray.teleop.marks import MarkedEpisodes, TimedFrame
 from serl_ray.teleop.sorting import Sorter, SortingError, SortItem, SortLabel, UnknownItemError
-from serl_ray.teleop.wrapper import VERDICT, OperatedEnv
+from serl_ray.teleop.wrapper import VERDICT, Interrupted, OperatedEnv
 from serl_ray.utils.errors import SetupError
 
 logger = logging.getLogger(__name__)
@@ -194,14 +194,25 @@ class Labeller:
     def _played(self, seed: int) -> list[tuple[TimedFrame, dict[str, np.ndarray]]]:
         """The frames of an episode."""
         observation, _ = self.env.reset(seed=seed)
-        frames, done = [self._frame(observation, 0.0)], False
-        nothing = np.zeros(self.env.session.layout.action_dim, np.float32)
-        while not done:
-            observation, _, terminated, truncated, info = self.env.step(nothing)
-            if VERDICT not in info:
-                frames.append(self._frame(observation, frames[-1][0].at))
-            done = VERDICT in info or bool(terminated or truncated)
+        frames = [self._frame(observation, 0.0)]
+        try:
+            while not self._is_last_step(frames):
+                pass
+        except Interrupted:
+            if len(frames) > 1:
+                self.dropped[CUT_OFF] += 1
+            raise
         return frames
+
+    def _is_last_step(self, frames: list[tuple[TimedFrame, dict[str, np.ndarray]]]) -> bool:
+        """Makes a step, adds its frame, and returns whether the episode has ended."""
+        if self.env.interrupted.is_set():
+            raise Interrupted("The recording ends.")
+        nothing = np.zeros(self.env.session.layout.action_dim, np.float32)
+        observation, _, terminated, truncated, info = self.env.step(nothing)
+        if VERDICT not in info:
+            frames.append(self._frame(observation, frames[-1][0].at))
+        return VERDICT in info or bool(terminated or truncated)
 
     def _frame(self, observation: Observation, before: float) -> tuple[TimedFrame, dict[str, np.ndarray]]:
         view = self.env.view

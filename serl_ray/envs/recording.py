@@ -30,7 +30,7 @@ MAX_FAULTS = 5
 MOST_TRIES = MAX_FAILURES * MAX_FAULTS
 """Upper bound of the episodes that are played for one that is recorded."""
 
-FAILED, SPOILED = "failed", "spoiled by the env"
+FAILED, SPOILED, CUT_OFF = "failed", "spoiled by the env", "cut off by the end of the recording"
 DROPPED = {
     Ending.FAILURE: "called a failure",
     Ending.VETO: "vetoed",
@@ -123,20 +123,29 @@ class Recorder:
         observation, _ = self.env.reset(seed=seed)
         if self._operated is None or self._is_decided(self._operated):
             yield from self._decided()
-        episode, done = EpisodeRecorder(name, observation, has_policy=False), False
-        while not done:
-            if self.interrupted.is_set():
-                return
-            action = self.drive()
-            observation, reward, terminated, truncated, info = self.env.step(action)
-            if not self.by_operator:
-                info = {"intervene_action": action, **info}
-            done = VERDICT in info or episode.add(action, (observation, reward, terminated, truncated, info))
+        episode = EpisodeRecorder(name, observation, has_policy=False)
+        try:
+            while not self._is_last_step(episode):
+                pass
+        except Interrupted:
+            if len(episode):
+                self._drop(CUT_OFF)
+            raise
         self._faults_in_a_row = 0
         if len(episode):
             self._ended(episode.cut())
         if not self._operated:
             yield from self._decided()
+
+    def _is_last_step(self, episode: EpisodeRecorder) -> bool:
+        """Makes a step of an episode, and returns whether this was its last one."""
+        if self.interrupted.is_set():
+            raise Interrupted("The recording ends.")
+        action = self.drive()
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        if not self.by_operator:
+            info = {"intervene_action": action, **info}
+        return VERDICT in info or episode.add(action, (observation, reward, terminated, truncated, info))
 
     def _is_decided(self, env: OperatedEnv) -> bool:
         """Waits until nothing more can be said of the episode that ended last; False where the new one ends first."""

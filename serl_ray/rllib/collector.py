@@ -94,7 +94,9 @@ class Collector:
         return segments, faults
 
     def rest(self) -> list[Segment]:
-        """All that is still held back for operators, at the end of the run."""
+        """All that is still held back for operators, at the end of the run, with what they have said of it."""
+        for index in [index for index in self._episodes if self._held[index].ends_running()]:
+            self._end(index)
         segments = [segment for held in self._held for segment in held.all()]
         return [*segments, *(episode.cut() for episode in self._episodes.values() if len(episode))]
 

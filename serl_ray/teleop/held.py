@@ -64,6 +64,10 @@ class HeldEpisodes:
         """The newest episode of the env has ended."""
         self._ended.append((self._operated.episode if self._operated else 0, episode))
 
+    def ends_running(self) -> bool:
+        """True if an operator has ended the running episode, which takes no further step."""
+        return self._operated is not None and self._operated.ends_running()
+
     @property
     def waits(self) -> bool:
         """True while an episode that has ended is held back."""

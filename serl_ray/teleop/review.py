@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import pickle
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,11 @@ REMARKS: dict[OperatorLabel | None, str] = {
     "failure": "pressed failure",
     "success": "pressed success",
 }
+MOST_UNSORTED = 2000
+"""Images that are offered at a time; others follow as these are sorted."""
+LONG_READING, RESTS = 0.1, 20
+"""Duration of a reading of the folders from which the next one comes that many times as long after it: the robots'
+messages go through the same process."""
 LABEL_NUMBERS = {SortLabel.SUCCESS: 1, SortLabel.FAILURE: 0}
 
 
@@ -52,18 +59,35 @@ class ReviewSorter(Sorter):
     def __init__(self, positives_dir: Path, output: Path, judge: Judge | None = None, place: str = "") -> None:
         self._folder, self._output, self._judge, self._place = positives_dir, output, judge, place
         self._known: dict[str, Candidate] = {}
+        self._ordered: list[str] = []
+        self._rests_until, self._num_left = -math.inf, 0
         self._episodes: dict[str, int] = {}
         self._judged: dict[str, float] = {}
         self._sorted: dict[str, SortLabel] = {}
         self._done: list[tuple[str, SortLabel | None]] = []
 
     def explanation(self) -> str:
-        text = f"Called a success: {self._folder}. Sorted into {self._output}."
-        return f"{text} {self._place}".strip()
+        left = f"{self._num_left} more follow when these are sorted." if self._num_left else ""
+        texts = f"Called a success: {self._folder}. Sorted into {self._output}.", self._place, left
+        return " ".join(filter(None, texts))
 
     def items(self) -> Sequence[SortItem]:
         """Images that nobody has sorted before, and those that were sorted here: vetoed ones first, then what operators
-        labelled, then by probability, the doubtful first."""
+        labelled, then by probability, the doubtful first. At most `MOST_UNSORTED` are offered beside those sorted here.
+        """
+        if time.monotonic() >= self._rests_until:
+            self._read()
+        shown, num_unsorted = [], 0
+        for id in self._ordered:
+            if id in self._sorted or num_unsorted < MOST_UNSORTED:
+                num_unsorted += id not in self._sorted
+                shown.append(self._item(id, self._known[id]))
+        self._num_left = len(self._ordered) - len(shown)
+        return shown
+
+    def _read(self) -> None:
+        """Reads the folders."""
+        began = time.monotonic()
         stored = {label: self._stored(label) for label in SortLabel}
         before = set().union(*stored.values())
         known = {_id(positive): positive for positive in read_positives(self._folder)}
@@ -72,7 +96,9 @@ class ReviewSorter(Sorter):
         self._known = {
             id: positive for id, positive in known.items() if id in self._sorted or _name(positive) not in before
         }
-        return [self._item(id, self._known[id]) for id in sorted(self._known, key=self._order)]
+        self._ordered = sorted(self._known, key=self._order)
+        ended = time.monotonic()
+        self._rests_until = ended + (RESTS * (ended - began) if ended - began > LONG_READING else 0.0)
 
     def counts(self) -> dict[SortLabel, int]:
         """The number of steps that are stored with each label, by anybody."""
@@ -124,7 +150,7 @@ class ReviewSorter(Sorter):
                 self._judged[id] = float(self._judge(self._images(positive)))
             except (SortingError, OSError):  # of which the operator is told on trying to sort it
                 return None
-        return self._judged[id]
+        return self._judged[id] if math.isfinite(self._judged[id]) else None
 
     def _positive(self, item: str) -> Candidate:
         if item not in self._known:

@@ -170,6 +170,11 @@ class OperatedEnv(gymnasium.Wrapper):
             self._tell_reward("label_episode", episode, verdict.steps, verdict.ending)
         return verdict
 
+    def ends_running(self) -> bool:
+        """True if an operator has ended the running episode, which is then over without a further step."""
+        with self.changed:
+            return self.session.episodes.close_ended(self.clock()) is not None
+
     def is_settled(self, episode: int) -> bool:
         """True if operators can say nothing more of an episode, because they are late or not there."""
         with self.changed:

@@ -96,6 +96,7 @@ def test_notes_that_are_cut_off_or_wrong_say_nothing(writer, tmp_path):
     play(writer, [0.9, 0.8])
     [notes] = tmp_path.rglob(NOTES_FILE)
     wrong = ['{"step": "1", "pressed": "veto"}', '{"step": 1, "pressed": "maybe"}', '{"step": 1, "probability": "x"}']
+    wrong.append('{"step": 1, "probability": NaN}')
     notes.write_text("\n".join([*notes.read_text().splitlines(), *wrong, "[1]", '{"step": 2, "press']))
     assert found(tmp_path) == {("0001", 0.9, None), ("0002", 0.8, None)}
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scripted_persons import PersonsRobot
 
-from serl_ray.envs.recording import Recorder
+from serl_ray.envs.recording import CUT_OFF, Recorder
 from serl_ray.teleop.episodes import SessionEpisodes
 from serl_ray.teleop.events import Press
 
@@ -130,6 +130,7 @@ def test_an_interrupt_keeps_what_waits_and_drops_what_runs():
     running.robot.after_step = {}
     running.robot.when_waiting = lambda: drive_until(running, 3)
     assert list(running.episodes) == [] and running.steps == 3
+    assert running.recorder.dropped == {CUT_OFF: 1}
 
 
 def drive_until(recording: Recording, step: int) -> None:

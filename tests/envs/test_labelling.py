@@ -12,7 +12,7 @@ from scripted_persons import PersonsRobot
 from stage import ANNA
 
 from serl_ray.cli.main import main
-from serl_ray.envs.labelling import UNSEEN, EpisodeSorter, LabelledFrame, Labeller, evenly
+from serl_ray.envs.labelling import CUT_OFF, UNSEEN, EpisodeSorter, LabelledFrame, Labeller, evenly
 from serl_ray.files.images import decode
 from serl_ray.files.pickles import load_pickle
 from serl_ray.teleop.events import Press, Pressed
@@ -151,6 +151,15 @@ def test_an_interrupt_drops_what_nobody_has_stored(tmp_path):
         labelling.labeller.record("e", seed=0)
     assert list(tmp_path.rglob("*")) == [] and labelling.labeller.dropped == {UNSEEN: 1}
     assert isinstance(labelling.robot.interrupted, Event)
+
+
+def test_an_interrupt_while_driving_ends_the_episode_which_is_counted(tmp_path):
+    labelling = Labelling(tmp_path, discard_at_the_end)
+    labelling.robot.after_step[5] = lambda: labelling.robot.interrupted.set()
+    with pytest.raises(Interrupted):
+        labelling.labeller.record("e", seed=0)
+    assert labelling.robot.witness.calls.count("step") == 5
+    assert list(tmp_path.rglob("*")) == [] and labelling.labeller.dropped == {CUT_OFF: 1}
 
 
 def frames_of(*labels: SortLabel) -> list[LabelledFrame]:

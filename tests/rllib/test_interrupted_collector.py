@@ -168,3 +168,15 @@ def test_an_episode_that_was_dropped_after_a_fault_stays_dropped(interrupted):
     segments, [fault] = end_while_it_waits(robot, interrupted, lambda: collector.collect(1))
     assert fault.steps == 3
     assert [*segments, *collector.rest()] == []
+
+
+@pytest.mark.parametrize("label", [Press.SUCCESS, Press.DISCARD])
+def test_a_word_after_the_last_step_of_a_run_counts(label):
+    robot = Robot()
+    collector = collector_of(robot)
+    press(robot, Press.REQUEST)
+    assert collector.collect(3) == ([], [])
+    press(robot, label)
+    rewards = [(len(segment), segment.rewards[-1], segment.dones[-1]) for segment in collector.rest()]
+    assert rewards == ([(3, 1.0, True)] if label is Press.SUCCESS else [])
+    assert collector.rest() == []

@@ -160,3 +160,32 @@ def test_the_classifier_training_reads_what_was_sorted(sorter, folder, shared_ra
         (1, 0, True),
     }
     assert len({row["_episode"] for row in rows if row["_label"] == 0}) == 1
+
+
+def test_of_many_images_some_are_offered_and_others_follow(folder, monkeypatch):
+    monkeypatch.setattr(review, "MOST_UNSORTED", 2)
+    sorter = ReviewSorter(folder, default_output(folder))
+    assert levels(sorter) == LEVELS[:2] and "4 more follow" in sorter.explanation()
+    sort(sorter, at_0=SUCCESS, at_1=FAILURE)
+    assert levels(sorter) == LEVELS[:4] and "2 more follow" in sorter.explanation()
+    sort(sorter, at_2=SUCCESS, at_3=SUCCESS)
+    assert levels(sorter) == LEVELS and "follow" not in sorter.explanation()
+
+
+def test_a_folder_that_is_slow_to_read_is_read_less_often(folder, monkeypatch):
+    readings, read = [], review.read_positives
+    monkeypatch.setattr(review, "read_positives", lambda path: readings.append(path) or read(path))
+    sorter = ReviewSorter(folder, default_output(folder))
+    sorter.items()
+    sorter.items()
+    assert len(readings) == 2
+    monkeypatch.setattr(review, "LONG_READING", 0.0)
+    monkeypatch.setattr(review, "RESTS", 1e9)
+    sorter.items()
+    sort(sorter, at_0=SUCCESS)
+    assert next(item.label for item in sorter.items()) is SUCCESS and len(readings) == 3
+
+
+def test_a_probability_that_is_no_number_is_none(folder):
+    sorter = ReviewSorter(folder, default_output(folder), judge=lambda images: float("nan"))
+    assert {item.probability for item in sorter.items()} == {None}
