@@ -79,8 +79,15 @@ class Movement:
             self.tell("stop")
 
     def _stop_again(self) -> None:
+        def is_over() -> bool:
+            return not (self._is_under_way and self._is_stopped())
+
         while True:
             with self._changed:
-                if self._changed.wait_for(lambda: not (self._is_under_way and self._is_stopped()), AGAIN_SECONDS):
+                if self._changed.wait_for(is_over, AGAIN_SECONDS):
                     return
-            self._stop()
+            with self._stopping:
+                with self._changed:
+                    if is_over():
+                        return
+                self.tell("stop")  # and what comes next waits for it, in `made`
