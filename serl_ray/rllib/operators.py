@@ -6,7 +6,7 @@ import logging
 import socket
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -54,8 +54,8 @@ class HubOfRun:
     """
 
     actor: ray.actor.ActorHandle
-    page: str
-    for_devices: str
+    page: str = field(repr=False)
+    for_devices: str = field(repr=False)
     port: int
 
     def interrupt_robots(self) -> None:
