@@ -76,7 +76,7 @@ def test_a_folder_is_reviewed_by_keys(tmp_path):
     with chromium() as browser:
         page = ReviewPage(browser, address)
         page.until(page.are_shown)
-        assert page.progress == "0 of 6 sorted · 1 success · 2 failure · 0 left out"
+        assert page.progress == "0 of 6 sorted by you · 1 success · 2 failure · 0 left out"
         assert page.caption == "failure? · vetoed · p 0.950 · episode 2, step 2"
         for key in ("KeyF", "KeyF", "KeyX", "KeyS"):
             page.press(key)
@@ -85,7 +85,7 @@ def test_a_folder_is_reviewed_by_keys(tmp_path):
         page.press("Space")
         page.press("ArrowRight")
         page.press("KeyS")
-        page.until(lambda: page.progress == "5 of 6 sorted · 1 success · 2 failure · 2 left out")
+        page.until(lambda: page.progress == "5 of 6 sorted by you · 1 success · 2 failure · 2 left out")
         page.until(lambda: len(list((tmp_path / "sorted").rglob("*.pkl"))) == 5)
         assert page.error == "" and not browser.get_log("browser")
     command.send_signal(signal.SIGINT)

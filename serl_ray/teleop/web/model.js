@@ -1,6 +1,7 @@
 // What this page knows: the robots, the watched one's state, and its newest picture.
 
 const RATE_WINDOW = 3000;
+const RATE_LEAST = 500;
 const AGE_WINDOW = 1000;
 
 export class Model {
@@ -59,7 +60,7 @@ export class Model {
     return recent.length ? Math.max(...recent) : null;
   }
 
-  /** A frame that came at `receivedAt` has been drawn; `shown` is its {episode, isFirst}. */
+  /** A frame that came at `receivedAt` has been drawn; `shown` is its {episode, isFirst, isLive}. */
   drawn(frame, shown, receivedAt, now) {
     if (this.receivedAt !== null) {
       this.ages.push([now, now - this.receivedAt]);
@@ -86,7 +87,9 @@ export class Model {
       return null;
     }
     const [[firstAt, first], [lastAt, last]] = [recent[0], recent.at(-1)];
-    return now - lastAt > 1500 ? null : (1000 * (last - first)) / (lastAt - firstAt);
+    // Frames that had waited for the page come all at once, and say nothing of the robot's rate.
+    const isKnown = lastAt - firstAt > RATE_LEAST && now - lastAt <= 1500;
+    return !isKnown ? null : (1000 * (last - first)) / (lastAt - firstAt);
   }
 
   /** Seconds for which a press still labels the episode that has ended; 0 where it would label the running one. */

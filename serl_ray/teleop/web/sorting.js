@@ -4,15 +4,9 @@
 //   grid.show();  grid.hide();  // its keys act, and it asks for new items, only while it is shown
 
 import { SortingPictures } from "./sorting_api.js";
+import { describe, layoutOf, WORDS } from "./sorting_cells.js";
 
 const POLL = 2000;
-const [LEAST_CAMERA, LEAST_CAMERA_LOW] = [92, 60];
-const LOW_WINDOW = 500;
-const CELL_GAP = 8;
-const CELL_BORDER = 6;
-const CELL_TEXT = 20;
-const GRID_PADDING = 16;
-const WORDS = { success: "success", failure: "failure", left_out: "left out" };
 const LABEL_KEYS = { KeyS: "success", KeyF: "failure", KeyX: "left_out", Space: "left_out" };
 const MOVES = { ArrowLeft: () => -1, ArrowRight: () => 1, ArrowUp: (columns) => -columns, ArrowDown: (columns) => columns };
 
@@ -225,15 +219,8 @@ export class SortingGrid {
     }
   }
 
-  /** Cells fill the width, in as many columns as there is room for. */
   #layout() {
-    const cameras = this.items.reduce((most, item) => Math.max(most, item.cameras.length), 1);
-    const least = innerHeight < LOW_WINDOW ? LEAST_CAMERA_LOW : LEAST_CAMERA;
-    const room = this.find("grid").clientWidth - GRID_PADDING;
-    const columns = Math.max(1, Math.floor(room / (cameras * least + CELL_BORDER + CELL_GAP)));
-    const width = Math.floor(room / columns);
-    const camera = Math.floor((width - CELL_BORDER - CELL_GAP) / cameras);
-    return { width, height: camera + CELL_TEXT + CELL_BORDER + CELL_GAP, columns, camera };
+    return layoutOf(this.items, this.find("grid").clientWidth);
   }
 
   /** Only the cells that can be seen are there, so that thousands of items cost what a screenful does. */
@@ -291,7 +278,7 @@ export class SortingGrid {
     const count = (label) => this.items.filter((item) => item.label === label).length;
     const sorted = this.items.filter((item) => item.is_sorted).length;
     const labels = Object.entries(WORDS).map(([label, words]) => `${count(label)} ${words}`).join(" · ");
-    this.find("progress").textContent = this.items.length ? `${sorted} of ${this.items.length} sorted · ${labels}` : "no images";
+    this.find("progress").textContent = this.items.length ? `${sorted} of ${this.items.length} sorted by you · ${labels}` : "no images";
     const mayNot = !this.canSort() || !this.items.length;
     for (const button of this.find("buttons").children) {
       button.disabled = mayNot;
@@ -318,15 +305,5 @@ export class SortingGrid {
       drops.forEach((drop) => drop());
     }
     describe(this.find("preview"), this.find("caption"), item ?? { group: "", label: null, note: "" });
-  }
-}
-
-function describe(element, text, { group, label, is_sorted: isSorted, probability, note }) {
-  element.dataset.label = label ?? "";
-  element.dataset.sorted = String(Boolean(isSorted));
-  const parts = [note, probability === null || probability === undefined ? "" : `p ${probability.toFixed(3)}`, group];
-  const words = [label ? (isSorted ? WORDS[label] : `${WORDS[label]}?`) : "", ...parts].filter(Boolean).join(" · ");
-  if (text.textContent !== words) {
-    text.textContent = words;
   }
 }

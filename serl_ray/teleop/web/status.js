@@ -111,7 +111,7 @@ function advice({ connection, state, role, isMine, clutch }) {
     return clutch ? "An evaluation is played: hands off; you may stop." : "";
   }
   if (!isMine) {
-    return state.holder ? `${state.holder} has control.` : "Take control to drive: Enter.";
+    return state.holder ? `${state.holder} has control.` : "Take control to drive (Enter).";
   }
   if (state.is_paused) {
     return "Resume: P.";

@@ -134,7 +134,8 @@ export class View {
     const age = s.model.age(now);
     const loop = s.model.loopAge(now);
     const aged = loop === null ? "" : ` (loop ${Math.round(loop)})`;
-    write("age", age === null ? "no picture" : age < 10_000 ? `picture ≤ ${Math.round(age)} ms old${aged}` : "old picture");
+    const live = s.model.shown?.isLive ? "live · " : "";
+    write("age", age === null ? "no picture" : age < 10_000 ? `${live}picture ≤ ${Math.round(age)} ms old${aged}` : "old picture");
     this.#opinion(s.model.numbers);
     const isExpected = ["hold", "stop"].includes(document.body.dataset.tone);
     find("age").dataset.old = String(age > OLD_MS && !isExpected);

@@ -100,7 +100,7 @@ export class Watched {
     if (mine !== this.watching) {
       return false;
     }
-    const shown = { episode: state.episode, isFirst: action.executed === null };
+    const shown = { episode: state.episode, isFirst: action.executed === null, isLive };
     model.drawn(frame, shown, receivedAt, performance.now());
     this.connection.send("displayed", { frame });
     return true;
