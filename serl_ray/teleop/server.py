@@ -17,6 +17,8 @@ from serl_ray.teleop.sorting import Sorter
 
 THIS_MACHINE = "127.0.0.1"
 LOCAL_NAMES = {THIS_MACHINE, "localhost", "::1"}
+EVERYWHERE = {"0.0.0.0", "::"}
+"""Addresses that stand for all of this machine's."""
 START_SECONDS = 10.0
 
 
@@ -31,11 +33,24 @@ def how_to_reach(page: str, port: int, purpose: str = "Operate the robot", for_d
     return f"{text}\nFrom another computer run `{tunnel}` there, and open the same address."
 
 
+def reachable_host(host: str) -> str:
+    """The address by which others reach what listens on `host`: for all addresses, the one by which this machine goes
+    out."""
+    if host not in EVERYWHERE:
+        return host
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # an address for documentation; nothing is sent
+        except OSError:  # without a network there is this machine alone
+            return THIS_MACHINE
+        return str(probe.getsockname()[0])
+
+
 class HubServer:
     """A hub that listens until it is closed.
 
     Args:
-        host: address to listen on.
+        host: address to listen on; 0.0.0.0 for all of this machine's.
         port: port to listen on; 0 for a free one.
         root: secret from which those of the roles are derived; None for a new one.
         for_robots: second address to listen on, with the same port, for robots of other machines alone; None for none.
@@ -46,6 +61,7 @@ class HubServer:
         OSError: the address or the port cannot be had.
 
     Attributes:
+        host: address by which others reach it.
         port: port that it listens on.
     """
 
@@ -58,10 +74,11 @@ class HubServer:
         tabs: Sequence[Tab] = ("drive", "fleet"),
         sorter: Sorter | None = None,
     ) -> None:
-        self.host, self.port, self._for_robots = host, port, for_robots
+        self.host, self.port, self._for_robots = reachable_host(host), port, for_robots
+        self._listens_on = host
         self._keys = HubKeys(root or new_root())
         self._loop = asyncio.new_event_loop()
-        self._hub = Hub(self._keys, {*LOCAL_NAMES, host}, {for_robots} if for_robots else set(), tabs, sorter)
+        self._hub = Hub(self._keys, {*LOCAL_NAMES, self.host}, {for_robots} if for_robots else set(), tabs, sorter)
         self._runner = web.AppRunner(self._hub.app, shutdown_timeout=1.0, access_log=None)
         self._thread = threading.Thread(target=self._loop.run_forever, name="hub", daemon=True)
         self._thread.start()
@@ -95,7 +112,7 @@ class HubServer:
 
     async def _start(self) -> None:
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self.host, self.port)
+        site = web.TCPSite(self._runner, self._listens_on, self.port)
         await site.start()
         self.port = self._runner.addresses[0][1]
         if self._for_robots:

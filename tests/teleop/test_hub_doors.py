@@ -12,7 +12,7 @@ from hub_peers import ROBOT, FakeRobot, HubClient, Peer
 
 from serl_ray.teleop import hub, throttle
 from serl_ray.teleop.events import ClientRole
-from serl_ray.teleop.server import HubServer
+from serl_ray.teleop.server import EVERYWHERE, HubServer
 from serl_ray.teleop.throttle import Throttle
 from serl_ray.teleop.wire import Message, pack
 
@@ -51,6 +51,14 @@ def test_every_role_comes_in_by_its_own_secret(server):
     for role in ClientRole:
         with closing(HubClient(server.page(role))) as client:
             assert client.name.startswith(role)
+
+
+def test_a_hub_on_all_addresses_names_one_by_which_it_answers():
+    with closing(HubServer("0.0.0.0")) as server:
+        assert server.host not in EVERYWHERE and server.robots()["url"] == f"ws://{server.host}:{server.port}/robot"
+        for address in (server.page(), server.page().replace(server.host, "127.0.0.1")):
+            with closing(HubClient(address)) as client:
+                assert client.name
 
 
 def test_clients_are_told_which_tabs_the_hub_offers():
