@@ -37,7 +37,8 @@ def test_leaving_the_drive_tab_lets_go_and_only_a_stop_acts_elsewhere():
         page.press("KeyP")
         page.steps(5)
         assert page.text("who-label") == "POLICY ACTS"
-        page.press("Escape")
+        page.key("keyDown", "Escape", modifiers=2)
+        page.key("keyUp", "Escape")
         page.press("Escape")
         page.until(lambda: page.text("who-label") == "STOPPED")
         browser.refresh()
@@ -67,6 +68,18 @@ def test_the_fleet_shows_who_waits_first_and_a_key_leads_there():
         page.until(lambda: page.text("who-label") == "PAUSED")
         assert page.run(SECTIONS) == ["drive record"]
         assert page.run("return document.getElementById('robot').value") == "screw"
+
+
+def test_the_stop_stays_on_a_small_screen_whatever_the_texts_are():
+    with closing(HubServer(tabs=("drive", "review", "fleet"))) as server, chromium(844, 390) as browser:
+        name = "the robot of the second laboratory that has a name which is far too long"
+        with closing(LiveRobot(server, name)):
+            page = OperatorsPage(browser, server.page())
+            page.until(lambda: page.text("who-label") == "POLICY ACTS")
+            page.run("document.getElementById('tab-fleet').click()")
+            page.until(lambda: name in page.text("who-detail"))
+            assert page.run("return document.getElementById('stop').getBoundingClientRect().right <= innerWidth")
+            assert page.run("return innerWidth") == 844
 
 
 def test_a_single_tab_has_no_button():

@@ -110,10 +110,9 @@ class Tile {
     const connection = { state: "ready" };
     const spec = model.robots[robot];
     const { label, tone } = who({ model, connection, silence: 0, role: model.role, robot, spec, state, actor, isMine });
-    const isLost = state.is_paused && state.counts?.losses > 0;
     this.need = needOf(robot, label, state, numbers ?? {});
     this.element.dataset.tone = tone;
-    this.who.textContent = tone === "other" ? `DRIVEN by ${state.holder}` : isLost ? "PAUSED: operator lost" : label;
+    this.who.textContent = tone === "other" ? `DRIVEN by ${state.holder}` : label;
     const rate = this.at !== null && frame > this.frame ? (1000 * (frame - this.frame)) / (now - this.at) : null;
     this.value.textContent = numbers?.q === undefined ? "" : `Q ${numbers.q.toFixed(2)}`;
     this.facts.textContent = `episode ${state.episode} · step ${state.step} · ${rate?.toFixed(1) ?? "–"} Hz`;

@@ -37,6 +37,13 @@ export class Keyboard {
   }
 
   #down(event) {
+    if (event.code === STOP) {
+      event.preventDefault();
+      if (!event.repeat) {
+        this.#escape(event.timeStamp);
+      }
+      return;
+    }
     if (event.ctrlKey || event.altKey || event.metaKey) {
       // With these, keys belong to the browser, and macOS does not tell when they are released.
       this.release();
@@ -44,7 +51,7 @@ export class Keyboard {
       return;
     }
     const isHelp = event.key === "?" || event.code === "Slash";
-    const isOurs = isHelp || [CLUTCH, STOP].includes(event.code) || event.code in MOTION || event.code in ACTIONS;
+    const isOurs = isHelp || event.code === CLUTCH || event.code in MOTION || event.code in ACTIONS;
     if (!isOurs || !this.handlers.mayAct(event)) {
       return;
     }
@@ -52,9 +59,7 @@ export class Keyboard {
     if (event.repeat) {
       return;
     }
-    if (event.code === STOP) {
-      this.#escape(event.timeStamp);
-    } else if (isHelp) {
+    if (isHelp) {
       this.handlers.help();
     } else if (event.code in ACTIONS) {
       this.handlers.act(ACTIONS[event.code]);

@@ -124,11 +124,8 @@ function tell(text) {
   view.tell(text);
 }
 
-/** Whether a key may act: stop always, the others where a robot is driven and nothing else has the keys. */
+/** Whether a key may act: where a robot is driven and nothing else has the keys. */
 function mayAct(event) {
-  if (event.code === "Escape") {
-    return true;
-  }
   if (event.code === "Tab" && !(model.spec?.arms > 1)) {
     return false;
   }

@@ -30,13 +30,15 @@ export function setUp({ model, view, hear, tabs }) {
     }
   });
   hear("state", ({ fields }) => fields.robot === model.robot && show(fields.state));
-  hear("gone", () => replay.clear());
+  hear("gone", ({ fields }) => fields.robot === model.robot && replay.clear());
 
   function show(state) {
     const { recording } = state;
     document.body.classList.toggle("recording", Boolean(recording));
     document.body.dataset.recording = recording ? (recording.images ? "images" : "demonstrations") : "";
     if (!recording) {
+      model.complete = null;
+      before = {};
       return;
     }
     tell(recording);

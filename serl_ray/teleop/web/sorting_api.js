@@ -1,5 +1,7 @@
 // Requests to the hub's sorter (serl_ray/teleop/sorting_routes.py is the other side), and the pictures it sends.
 
+const ANSWER = 15_000;
+
 export class Refused extends Error {}
 
 export class SortingApi {
@@ -36,11 +38,13 @@ export class SortingApi {
     await this.#ask("POST", "finish");
   }
 
-  async #ask(method, path, { headers = {}, ...more } = {}) {
+  async #ask(method, path, { headers = {}, signal, ...more } = {}) {
+    const late = AbortSignal.timeout(ANSWER);
     let response;
     try {
       const authorized = { Authorization: `Bearer ${this.secret}`, ...headers };
-      response = await fetch(`sorting/${path}`, { method, headers: authorized, cache: "no-store", ...more });
+      const until = signal ? AbortSignal.any([signal, late]) : late;
+      response = await fetch(`sorting/${path}`, { method, headers: authorized, cache: "no-store", signal: until, ...more });
     } catch (error) {
       if (error.name === "AbortError") {
         throw error;
