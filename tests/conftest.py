@@ -4,6 +4,7 @@ short ones."""
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,6 +24,12 @@ TESTS = Path(__file__).parent
 PATHS = os.pathsep.join((str(TESTS.parent), str(TESTS)))
 """Where workers find the package and the envs of the tests."""
 RAYS_OWN = RayParams.__init__
+
+
+def pytest_configure() -> None:
+    """Lets Ctrl-C interrupt, which a shell has ignored in what it runs in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
