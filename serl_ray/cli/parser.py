@@ -9,8 +9,9 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
+from serl_ray.files.yaml import UNREADABLE, parse_yaml
 from serl_ray.options.presets import PresetName, preset
-from serl_ray.options.yaml import UNREADABLE, parse_yaml, read_options
+from serl_ray.options.yaml import read_options
 from serl_ray.utils.options import Alias, Option, OptionError, Options, Role, check_names, options_of
 
 T = TypeVar("T", bound=Options)

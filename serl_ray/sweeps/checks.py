@@ -7,7 +7,7 @@ from typing import Any
 
 from serl_ray.classifier.scores import CLASSIFIER_METRICS
 from serl_ray.files.uris import locate
-from serl_ray.options.yaml import read_yaml
+from serl_ray.files.yaml import read_yaml
 from serl_ray.rllib.metrics import METRICS
 from serl_ray.sweeps.config import Sweep
 from serl_ray.sweeps.draws import LISTS, check_draw

@@ -12,7 +12,7 @@ from typing import Any
 from ray.tune import ResultGrid
 
 from serl_ray.files.atomic import write_file
-from serl_ray.options.yaml import write_yaml
+from serl_ray.files.yaml import write_yaml
 from serl_ray.sweeps.config import STEPS, Sweep
 from serl_ray.sweeps.outcome import Configuration, Outcome, Trial
 from serl_ray.sweeps.plots import plot_curves, plot_parallel_coordinates

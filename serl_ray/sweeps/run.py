@@ -22,7 +22,7 @@ from serl_ray.cluster.ray_private import replace_callbacks
 from serl_ray.cluster.start import start_ray
 from serl_ray.files.atomic import write_file
 from serl_ray.files.uris import locate
-from serl_ray.options.yaml import read_yaml, write_yaml
+from serl_ray.files.yaml import read_yaml, write_yaml
 from serl_ray.rllib.buffers import Shared
 from serl_ray.runs.tracking import check_tracks
 from serl_ray.sweeps.checks import read_sweep

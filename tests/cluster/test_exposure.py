@@ -50,9 +50,7 @@ def test_nothing_is_called_that_runs_data():
             assert name not in ("pq.ParquetFile", "pq.read_table") or where.startswith("serl_ray/files/tables.py"), (
                 where
             )
-            assert name != "YAML" or (where.startswith("serl_ray/options/yaml.py") and keywords["typ"] == "'safe'"), (
-                where
-            )
+            assert name != "YAML" or (where.startswith("serl_ray/files/yaml.py") and keywords["typ"] == "'safe'"), where
             assert name != "Image.open" or where.startswith("serl_ray/files/images.py"), where
 
 

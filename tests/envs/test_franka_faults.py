@@ -365,8 +365,8 @@ def test_files_that_are_no_settings_are_named(arm, tmp_path):
         read_settings(path)
     for text, message in (
         ("arms: [", "it is not YAML"),
-        ("5", "the file holds no settings"),
-        ("a: 1\na: 2", "not YAML"),
+        ("5", "it holds no options"),
+        ("a: 1\na: 2", "name each key once"),
     ):
         path.write_text(text)
         with pytest.raises(OptionError, match=message):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -10,12 +9,11 @@ from urllib.parse import urlsplit
 import numpy as np
 from annotated_types import Ge, Gt, Interval
 from pydantic import AfterValidator, Field, FiniteFloat, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from serl_ray.data.observations import STATE
 from serl_ray.envs.franka.box import SafetyBox
 from serl_ray.envs.franka.frames import FrameKind
+from serl_ray.files.yaml import read_yaml
 from serl_ray.types import GRASP_PENALTY
 from serl_ray.utils.options import OptionError, Options, naming
 
@@ -214,12 +212,8 @@ def read_settings(path: str | Path) -> FrankaSettings:
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"settings is {path}: there is no such file. docs/franka.md has an example.")
+    values = read_yaml(path)
     with naming(path):
-        try:
-            given = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-        except (YAMLError, UnicodeDecodeError) as error:
-            raise OptionError(f"it is not YAML: {' '.join(str(error).split()):.200}") from error
-        values = dict(_mapping("the file", given))
         arms, cameras = values.get("arms", ()), values.get("cameras", {})
         if isinstance(arms, list):
             values["arms"] = tuple(_group(ArmSettings, f"arms[{place}]", arm) for place, arm in enumerate(arms))
@@ -232,10 +226,6 @@ def read_settings(path: str | Path) -> FrankaSettings:
 
 def _group(cls: type[Group], where: str, given: Any, **more: Any) -> Group:
     with naming(where):
-        return cls(**{**_mapping("it", given), **more})
-
-
-def _mapping(what: str, given: Any) -> Mapping[str, Any]:
-    if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
-        raise OptionError(f"{what} holds no settings: write NAME: VALUE, one per line.")
-    return given
+        if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
+            raise OptionError("it holds no settings: write NAME: VALUE, one per line.")
+        return cls(**{**given, **more})
