@@ -71,7 +71,8 @@ class Peer:
 
     def next(self, kind: str) -> Message:
         """The next message of a kind; those before it are dropped."""
-        while (message := self.inbox.get(timeout=SECONDS)) is not None:
+        ends = time.monotonic() + SECONDS
+        while (message := self.inbox.get(timeout=max(ends - time.monotonic(), 0.001))) is not None:
             if message.kind == kind:
                 return message
         raise AssertionError(f"The hub has closed the connection ({self._socket.close_code}).")
@@ -92,7 +93,7 @@ class HubClient(Peer):
 
     Attributes:
         name: its name, given by the hub.
-        robots: descriptions of the robots by name.
+        robots: newest descriptions of the robots by name.
         tabs: tabs that the hub offers.
         state: newest state of the robot that it watches.
         frame: number of the newest frame that came.
@@ -100,14 +101,17 @@ class HubClient(Peer):
 
     def __init__(self, page: str) -> None:
         self.state: dict[str, Any] = {}
+        self.robots: dict[str, Any] = {}
         self.frame = 0
         address, _, fragment = page.partition("/#")
         super().__init__(address.replace("http", "ws", 1) + CLIENTS, {"Origin": address})
         self.send("hello", **dict(parse_qsl(fragment)))
         welcome = self.next("welcome").fields
-        self.name, self.robots, self.tabs = welcome["client"], welcome["robots"], welcome["tabs"]
+        self.name, self.tabs = welcome["client"], welcome["tabs"]
 
     def hear(self, message: Message) -> None:
+        if message.kind == "welcome":
+            self.robots = message.fields["robots"]
         if message.kind in ("frame", "state"):
             self.state = message.fields["state"]
         if message.kind == "frame":

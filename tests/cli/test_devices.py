@@ -49,8 +49,10 @@ def interrupted_when(condition):
     """Ctrl-C as soon as a condition holds."""
 
     def wait():
-        until(condition)
-        signal.raise_signal(signal.SIGINT)
+        try:
+            until(condition)
+        finally:  # where it fails, the command must end as well
+            signal.raise_signal(signal.SIGINT)
 
     threading.Thread(target=wait, daemon=True).start()
 

@@ -200,8 +200,7 @@ def test_a_wrong_secret_ends_the_devices_with_a_sentence(desks):
 def test_of_several_robots_one_must_be_named(desks):
     with closing(Link(Robot().env, "other", desks.server.robots, desks.robot.env.described(20.0))):
         operator = desks.operator()
-        while "other" not in operator.robots:
-            operator.robots = operator.next("welcome").fields["robots"]
+        until(lambda: "other" in operator.robots)
         desks.device()
         until(lambda: any("robots other, robot: name one by --robot" in line for line in desks.told))
         desks.ready(robot="robot")
