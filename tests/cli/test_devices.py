@@ -29,6 +29,14 @@ from serl_ray.teleop.link import Link
 from serl_ray.teleop.server import HubServer
 
 
+@pytest.fixture(autouse=True)
+def interruptible():
+    """Ctrl-C interrupts, in a process where Ray Tune may have left a handler of its own."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """The folder of a computer's `/sys` and `/dev`."""
