@@ -149,11 +149,8 @@ def _label_images(options: Record, folder: Path, interrupted: Event) -> int:
     from serl_ray.teleop.wrapper import Interrupted
 
     names, wanted, seed = _recorded_names(folder, options.resume), options.recording.episodes, options.recording.seed
-    episodes, sorter, inner = (
-        MarkedEpisodes(),
-        EpisodeSorter(folder),
-        recorded_env(options.env, options.reward, options.image_keys),
-    )
+    episodes, sorter = MarkedEpisodes(), EpisodeSorter(folder)
+    inner = recorded_env(options.env, options.reward, options.image_keys)
     cameras = cameras_for_images(inner)
     env = _driven(options, inner, episodes, sorter)
     env.interrupted = interrupted

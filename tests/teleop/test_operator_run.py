@@ -11,7 +11,7 @@ import pytest
 from hub_peers import until
 from operated_envs import executed_episodes
 from operated_robots import PUSHED, Background
-from operated_runs import Hand, operated_config, stored_episodes
+from operated_runs import Hand, operated_config, stored_episodes, train_beside
 
 from serl_ray.data.replay.log import read_shards
 from serl_ray.rllib import SERLConfig
@@ -42,22 +42,8 @@ def play(hand):
 def test_what_was_executed_is_stored_and_what_was_discarded_is_counted(build, tmp_path, num_workers):
     replay = tmp_path / "replay"
     algorithm = build(operated_config(tmp_path / "diary", replay, num_workers))
-    interrupted = threading.Event()
-    algorithm.stop_at(interrupted)
     with closing(Hand(algorithm.hub.page)) as hand:
-
-        def operate():
-            try:
-                play(hand)
-            finally:
-                interrupted.set()
-
-        operating = Background(operate)
-        while not algorithm.should_stop:
-            algorithm.training_step()
-        operating.result()
-        algorithm.wait_for_requests()
-        algorithm.log_writer.write()
+        train_beside(algorithm, lambda page: play(hand))
         counts = hand.state["counts"]
     executed, stored = executed_episodes(tmp_path / "diary"), stored_episodes(replay, "online")
     left = {actions.tobytes(): actions for actions in executed}
