@@ -89,7 +89,7 @@ def test_a_job_is_followed_stopped_resumed_and_its_result_fetched(head, tmp_path
     while not re.search(r"(?m)^\d+/100000 steps", first.printed):
         assert first.returncode is None, first.printed
         time.sleep(0.1)
-    said = re.search(r"(?m)^\d+ files, [01]\.\d MiB go to http", first.printed)
+    said = re.search(r"(?m)^\d+ files, \d+\.\d MiB go to http", first.printed)
     assert said and said.start() < first.printed.index("Job first."), "the size is said before anything travels"
     ray = Path(sys.executable).with_name("ray")
     subprocess.run(
