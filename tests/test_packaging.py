@@ -22,6 +22,7 @@ USED_BY_OTHERS = {
     "pre-commit": "CONTRIBUTING.md names it",
     "pytest-xdist": "scripts/test runs the tests by it",
     "ruff": "scripts/test runs it",
+    "websockets": "serl_robot needs it",
 }
 """Declared packages that no file imports, and what uses them."""
 
@@ -36,7 +37,7 @@ def distributions(requirements):
 
 def top_levels(folder):
     """Third-party top-level modules that the files of a folder import, with one of the files."""
-    own = {"serl_ray", *(each.stem for name in ("scripts", "tests") for each in (ROOT / name).rglob("*"))}
+    own = {"serl_ray", "serl_robot", *(each.stem for name in ("scripts", "tests") for each in (ROOT / name).rglob("*"))}
     found = {}
     for path in sorted(folder.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):

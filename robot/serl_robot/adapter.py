@@ -1,0 +1,217 @@
+"""An owner's env, of gymnasium's or old gym's API, with all that it returns checked before it is sent."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from typing import Any, Callable, Mapping, NamedTuple
+
+import numpy as np
+
+from serl_robot.infos import UnsendableInfo, split_info
+from serl_robot.spaces import action_dim, observation_spaces
+
+logger = logging.getLogger(__name__)
+
+OPTIONAL_METHODS = ("hold", "stop", "live_frames", "twist_to_action")
+
+
+class EnvFault(Exception):
+    """An exception of the env, or a result that must not be sent."""
+
+
+class Outcome(NamedTuple):
+    """The result of a step or a reset.
+
+    Attributes:
+        observation: arrays by key, of the dtypes and shapes of the space.
+        reward: reward of the step.
+        terminated: whether the task is over.
+        truncated: whether the episode was broken off.
+        info: JSON values by name.
+        info_arrays: arrays of `info` by name.
+    """
+
+    observation: dict[str, np.ndarray]
+    reward: float
+    terminated: bool
+    truncated: bool
+    info: dict[str, Any]
+    info_arrays: dict[str, np.ndarray]
+
+
+class RobotEnv:
+    """An env of an owner.
+
+    Args:
+        env: env with reset, step, observation_space and action_space, and perhaps `OPTIONAL_METHODS`.
+
+    Attributes:
+        spaces: spaces of the observation by key.
+        action_dim: number of an action's numbers.
+        stop: the env's `stop`; None without one. The other optional methods likewise.
+
+    Raises:
+        UnservableEnv: the spaces cannot be served.
+    """
+
+    def __init__(self, env: Any) -> None:
+        self._env = env
+        self.spaces, self.action_dim = observation_spaces(env), action_dim(env)
+        self.hold, self.stop, self.live_frames, self.twist_to_action = (_method(env, name) for name in OPTIONAL_METHODS)
+        self._takes_seed = _takes_seed(env.reset)
+        self._noted: set[str] = set()
+
+    @property
+    def methods(self) -> list[str]:
+        """The names of the optional methods that the env has."""
+        return [name for name in OPTIONAL_METHODS if getattr(self, name) is not None]
+
+    @property
+    def seen_from(self) -> str:
+        """Side from which the cameras see the robot."""
+        metadata = getattr(self._env, "metadata", None) or {}
+        return str(metadata.get("seen_from", "behind"))
+
+    def reset(self, seed: int | None) -> Outcome:
+        """Begins an episode.
+
+        Raises:
+            EnvFault: the env has failed.
+        """
+        result = self._called("reset", lambda: self._reset(seed))
+        if isinstance(result, Mapping):  # old gym
+            result = result, {}
+        if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Mapping)):
+            raise EnvFault(f"reset() returns {_shown(result)}: return observation, info.")
+        return self._outcome(result[0], 0.0, False, False, result[1])
+
+    def step(self, action: np.ndarray) -> Outcome:
+        """Executes an action (n,).
+
+        Raises:
+            EnvFault: the env has failed.
+        """
+        result = self._called("step", lambda: self._env.step(action))
+        if isinstance(result, tuple) and len(result) == 4 and isinstance(result[3], Mapping):  # old gym
+            observation, reward, done, info = result
+            is_time_out = bool(info.get("TimeLimit.truncated", False))
+            result = observation, reward, bool(done) and not is_time_out, bool(done) and is_time_out, info
+        if not (isinstance(result, tuple) and len(result) == 5 and isinstance(result[4], Mapping)):
+            raise EnvFault(f"step() returns {_shown(result)}: return observation, reward, terminated, truncated, info.")
+        return self._outcome(*result)
+
+    def rest(self) -> None:
+        """Keeps the robot still between two steps: by `hold`, or else by an action of zeros, whose result is dropped.
+
+        Raises:
+            EnvFault: the env has failed.
+        """
+        if self.hold is not None:
+            self._called("hold", self.hold)
+        else:
+            self._called("step", lambda: self._env.step(np.zeros(self.action_dim, np.float32)))
+
+    def close(self) -> None:
+        """Closes the env, if it can be closed."""
+        close = getattr(self._env, "close", None)
+        if callable(close):
+            close()
+
+    def _reset(self, seed: int | None) -> Any:
+        if seed is None:
+            return self._env.reset()
+        if self._takes_seed:
+            return self._env.reset(seed=seed)
+        if callable(getattr(self._env, "seed", None)):  # old gym
+            self._env.seed(seed)
+        else:
+            self._note("seed", "The env's reset() takes no seed: episodes begin as the robot pleases.")
+        return self._env.reset()
+
+    def _called(self, name: str, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except (Exception, SystemExit) as error:
+            logger.exception("The env's %s() has failed.", name)
+            raise EnvFault(f"The env's {name}() raised {type(error).__name__}: {error}"[:500]) from error
+
+    def _outcome(self, observation: Any, reward: Any, terminated: Any, truncated: Any, info: Any) -> Outcome:
+        number = _as_array(reward)
+        if number.size != 1 or number.dtype.kind not in "fiub" or not np.isfinite(number).all():
+            raise EnvFault(f"The reward is {_shown(reward)}: return one finite number.")
+        for name, flag in (("terminated", terminated), ("truncated", truncated)):
+            if not isinstance(flag, (bool, np.bool_)):
+                raise EnvFault(f"`{name}` is {_shown(flag)}: return a bool.")
+        try:
+            values, arrays, left_out = split_info(info)
+        except UnsendableInfo as error:
+            raise EnvFault(str(error)) from error
+        for name, reason in left_out.items():
+            self._note(f"info/{name}", f"info[{name!r}] {reason}; it stays at the robot.")
+        return Outcome(
+            self._observation(observation), float(number.item()), bool(terminated), bool(truncated), values, arrays
+        )
+
+    def _observation(self, observation: Any) -> dict[str, np.ndarray]:
+        if not isinstance(observation, Mapping):
+            raise EnvFault(f"An observation is a {type(observation).__name__}: return a dict of arrays.")
+        missing = [key for key in self.spaces if key not in observation]
+        if missing:
+            raise EnvFault(f"An observation lacks {', '.join(missing)}, which its space has.")
+        for key in observation:
+            if key not in self.spaces:
+                self._note(f"key/{key}", f"An observation has {key!r}, which its space has not; it is not sent.")
+        return {key: self._value(key, observation[key]) for key in self.spaces}
+
+    def _value(self, key: str, value: Any) -> np.ndarray:
+        """The array of an observation's key; a vector of another dtype of numbers is made that of its space."""
+        array, space = _as_array(value), self.spaces[key]
+        dtype = np.dtype(space.dtype)
+        if array.shape != space.shape:
+            raise EnvFault(f"Observation {key!r} has the shape {array.shape}, its space {space.shape}.")
+        if array.dtype != dtype:
+            if array.ndim != 1 or dtype.kind != "f" or array.dtype.kind not in "biuf":
+                raise EnvFault(f"Observation {key!r} is {array.dtype}, its space {dtype}: make them the same.")
+            self._note(f"dtype/{key}", f"Observation {key!r} is {array.dtype}, its space {dtype}; it is sent as that.")
+        array = array.astype(dtype)
+        if dtype.kind == "f" and not np.isfinite(array).all():
+            raise EnvFault(f"Observation {key!r} holds NaN or infinity: fix it, or end the episode.")
+        return array
+
+    def _note(self, about: str, text: str) -> None:
+        """Logs a remark once."""
+        if about not in self._noted:
+            self._noted.add(about)
+            logger.warning("%s", text)
+
+
+def _method(env: Any, name: str) -> Callable[..., Any] | None:
+    """An optional method of the outermost wrapper that has it, or of the env in it."""
+    for owner in (env, getattr(env, "unwrapped", env)):
+        method = getattr(owner, name, None)
+        if callable(method):
+            return method  # type: ignore[no-any-return]
+    return None
+
+
+def _takes_seed(reset: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(reset).bind(seed=0)
+    except TypeError:
+        return False
+    return True
+
+
+def _as_array(value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError, RuntimeError):  # rows of several lengths, or a tensor on a GPU
+        return np.empty((), object)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"a tuple of {len(value)}"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 150 else f"{text[:150]}..."

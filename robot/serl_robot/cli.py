@@ -1,0 +1,105 @@
+"""The `serl-robot` command."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import sys
+from typing import Any, Sequence
+
+from serl_robot.dialling import Refused
+from serl_robot.serving import serve
+from serl_robot.spaces import SETUP_MODES, UnservableEnv
+from serl_robot.trainer import UnknownTrainer
+
+EXAMPLE = "serl-robot ws://gpu-box:8765 my_robot:make_env --hz 10 --setup_mode single-arm-learned-gripper"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit code: 0, 2 for a mistake, 130 for an interrupt."""
+    arguments = _parser().parse_args(argv)
+    sys.path.insert(0, os.getcwd())  # as `python -m` does
+    try:
+        env = make_env(arguments.env, env_kwargs(arguments.env_kwargs))
+        serve(env, arguments.url, hz=arguments.hz, setup_mode=arguments.setup_mode, name=arguments.name)
+    except (UnservableEnv, UnknownTrainer, Refused, UnknownEnv) as error:
+        print(f"serl-robot: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("serl-robot: interrupted; the robot is stopped.", file=sys.stderr)
+        return 130
+    return 0
+
+
+class UnknownEnv(ValueError):
+    """A name of an env, or arguments of it, that cannot be right."""
+
+
+def make_env(name: str, kwargs: dict[str, Any]) -> Any:
+    """The env that a class or a function makes.
+
+    Args:
+        name: its module and its name, such as `my_robot:make_env`.
+        kwargs: arguments by name.
+
+    Raises:
+        UnknownEnv: there is no such class or function.
+    """
+    module, _, function = name.partition(":")
+    if not module or not function:
+        raise UnknownEnv(f"The env is {name!r}; it must be module:function, such as my_robot:make_env.")
+    try:
+        make = getattr(importlib.import_module(module), function)
+    except ModuleNotFoundError as error:
+        if error.name != module.split(".")[0] and error.name != module:
+            raise
+        text = f"There is no module {module!r}. Run serl-robot in its folder, or add the folder to PYTHONPATH."
+        raise UnknownEnv(text) from error
+    except AttributeError as error:
+        raise UnknownEnv(f"The module {module!r} has no {function!r}.") from error
+    return make(**kwargs)
+
+
+def env_kwargs(words: Sequence[str]) -> dict[str, Any]:
+    """The arguments of an env: names and values in turn; a value that is no JSON is text.
+
+    Raises:
+        UnknownEnv: a name has no value.
+    """
+    if len(words) % 2:
+        raise UnknownEnv(f"--env_kwargs has {len(words)} words; give a value to each name: ip 10.0.0.2 port 5000.")
+    return {name: _value(text) for name, text in zip(words[::2], words[1::2])}
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="serl-robot",
+        description="Serve the env of a robot to a trainer on another computer.",
+        epilog=f"Example: {EXAMPLE}. The trainer's token is read from SERL_ROBOT_TOKEN, else ~/.serl/robot_token.",
+    )
+    parser.add_argument("url", help="Address of the trainer, such as ws://gpu-box:8765.")
+    parser.add_argument("env", help="Class or function that makes the env, such as my_robot:make_env.")
+    parser.add_argument("--hz", type=float, required=True, help="Greatest number of steps a second.")
+    parser.add_argument("--setup_mode", choices=SETUP_MODES, required=True, help="Layout of the action.")
+    parser.add_argument(
+        "--env_kwargs",
+        nargs="*",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="Arguments of the env, names and values in turn; values are JSON, anything else is text.",
+    )
+    parser.add_argument("--name", help="Name of the robot (default: that of this computer).")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
