@@ -16,6 +16,7 @@ SECTIONS = {
     "rollout": "Env steps per second of rollout workers.",
     "operator": "Delay of the loop over an operator's page, and its cost for the robot.",
     "overhead": "Seconds that the algorithm adds to a bare loop.",
+    "tasks": "Tasks, their env steps per second, and what their experts reach.",
     "learn": "Success over env steps of every set-up.",
     "interventions": "Env steps until success with a person who helps, at random, and without.",
     "maps": "Success from stored maps and from raw images.",

@@ -21,7 +21,7 @@ from serl_ray.files.uris import local_copy
 from serl_ray.networks.classifier import RewardClassifier
 from serl_ray.types import SETUP_MODES, ActionScale
 
-BUNDLED_ENVS = ("tabletop", "gym-hil")
+BUNDLED_ENVS = ("tabletop", "gym-hil", "metaworld")
 """Simulators that are named without a module; opening one more of them does no harm."""
 FRANKA = "franka"
 """Name of the robot's env that is named without a module."""
@@ -43,8 +43,8 @@ def make_env(
     """The env named `env`, with the agent's selection of its observations.
 
     Args:
-        env: `tabletop`, `gym-hil`, `franka`, or your own env: `package.module:Class` (or a function that returns
-            one), or a gymnasium id, with its module if that registers it (`package.module:Name-v0`).
+        env: `tabletop`, `gym-hil`, `metaworld`, `franka`, or your own env: `package.module:Class` (or a function that
+            returns one), or a gymnasium id, with its module if that registers it (`package.module:Name-v0`).
         setup_mode: one of `types.SETUP_MODES`, which give the number of arms and whether grippers are learned.
         image_keys: cameras that the agent sees.
         state_keys: vectors joined to the agent's `state`; None for `default_state_keys`.
@@ -116,6 +116,10 @@ def build_env(
         from serl_ray.envs.gym_hil import make_pick_cube
 
         return _call(make_pick_cube, env, {"cameras": tuple(image_keys)} | kwargs)
+    if env == "metaworld":
+        from serl_ray.envs.metaworld import MetaWorldEnv
+
+        return _call(MetaWorldEnv, env, {"setup_mode": setup_mode, "cameras": tuple(image_keys)} | kwargs)
     if env == FRANKA:
         from serl_ray.envs.franka import FrankaServerEnv
 

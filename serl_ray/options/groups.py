@@ -25,7 +25,7 @@ class EnvSource(Options):
     title: ClassVar[str] = "env"
 
     env_name: Annotated[str | None, Role.DATA] = "tabletop"
-    """Name of the env: tabletop, gym-hil, franka, or for your own package.module:Class or a gymnasium id."""
+    """Name of the env: tabletop, gym-hil, metaworld, franka, or for your own package.module:Class or a gymnasium id."""
     setup_mode: Annotated[SetupMode, Role.MUST_MATCH, Role.DATA] = "single-arm-learned-gripper"
     """Number of arms, and whether their grippers are learned."""
     env_kwargs: dict[str, Any] | None = None
