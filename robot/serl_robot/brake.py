@@ -56,6 +56,11 @@ class Brake:
             self._changed.notify_all()
             return True
 
+    def end(self) -> None:
+        """Calls the env no more, which is about to be closed."""
+        with self._acting:
+            self._stop = self._hold = None
+
     def act(self) -> None:
         """Calls the env's `stop`; without one its `hold`, if the env does not move."""
         with self._acting:

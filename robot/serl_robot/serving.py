@@ -99,6 +99,7 @@ class Serving:
             self._brake.mark(2**62)
             self._control.rest()
             self._link.close()
+            self._brake.end()
             self._env.close()
 
     def end(self) -> None:
