@@ -1,4 +1,5 @@
-"""What the README and the documentation tell people to type works, from a folder with nothing in it but the sweeps."""
+"""What the README and the documentation tell people to type works, from a folder with nothing in it but the sweeps and
+what the original HIL-SERL has written."""
 
 from __future__ import annotations
 
@@ -27,6 +28,7 @@ from documented import (
     files_of_pages,
     python_of,
 )
+from hil_serl_files import write_lab
 
 from serl_ray.rllib.metrics import METRICS
 
@@ -65,6 +67,7 @@ class Desk:
         self.folder = folder
         self.printed = {}
         (folder / "tune_configs").symlink_to(ROOT / "tune_configs")
+        write_lab(folder)
         for name, text in files_of_pages().items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(text)
@@ -106,7 +109,8 @@ def test_a_command_works_and_leaves_what_it_names(desk, command):
     if command.name == "check-env":
         assert "keeps the contract" in printed
     if command.name == "train-offline":
-        assert "success" in printed and "action error" in printed
+        assert "action error" in printed
+        assert "success" in printed or not {"preset", "env_name"} & command.given.keys(), "there is an env to play in"
     if "init_from" in command.given:
         results = desk.folder / command.given["save_dir"][0] / "logs" / "results.jsonl"
         assert json.loads(results.read_text().splitlines()[0])["evaluation/at_step"] == 0, (
@@ -172,7 +176,8 @@ def test_two_commands_do_not_write_to_one_place():
     assert len(places) == len(set(places)), sorted({path for path in places if places.count(path) > 1})
     for command in RUN:
         for flag, folder in STORES.items():
-            assert all(value.endswith(folder) and producer_of(value) for value in command.given.get(flag, ()))
+            made = [value for value in command.given.get(flag, ()) if not value.startswith("classifier_data/")]
+            assert all(value.endswith(folder) and producer_of(value) for value in made)
 
 
 def help_of(*words):

@@ -17,9 +17,10 @@ class ClassifierOptions(Options):
     title: ClassVar[str] = "reward classifier"
 
     success_dir: Annotated[str, Role.DATA, Role.PATH]
-    """Folder of success images: .pkl, .parquet, .png or .jpg files."""
+    """Success images: a folder of .pkl, .parquet, .png or .jpg files, or a pattern of them, such as
+    'classifier_data/*success*.pkl'."""
     failure_dir: Annotated[str, Role.DATA, Role.PATH]
-    """Folder of failure images."""
+    """Failure images: a folder, or a pattern, of other files than those of success_dir."""
     image_keys: Annotated[tuple[str, ...], AfterValidator(each_once), Role.DATA] = ("image",)
     """Cameras of the classifier."""
     save_dir: Annotated[Path, Alias("output_dir")] = Path("classifier_ckpt")

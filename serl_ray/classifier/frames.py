@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ import ray.data
 
 from serl_ray.data.demos import PARQUET
 from serl_ray.data.formats.parquet import read_segments
+from serl_ray.data.formats.pickle_fields import array_of, ends_episode
 from serl_ray.data.observations import image_fix
 from serl_ray.data.replay.maps import FrameEncoder
 from serl_ray.files.images import decode
-from serl_ray.files.paths import PICKLES
+from serl_ray.files.paths import PICKLES, absolute
 from serl_ray.files.pickles import load_pickle
 
 IMAGE_FILES = (".png", ".jpg", ".jpeg")
@@ -33,12 +35,13 @@ class FrameError(ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """A folder of labelled images.
+    """Labelled images.
 
     Attributes:
-        folder: folder of pickles (lists of `{"observations": {camera: (H, W, 3) uint8}}`, with or without `labels` and
-            `episode`), Parquet files of episodes, and PNGs or JPEGs. A PNG or JPEG is in a folder with the name of its
-            camera, in folders that name its episode; with one camera the camera's folder may be left out.
+        folder: folder, pattern or file of pickles (lists of `{"observations": {camera: (H, W, 3) uint8}}`, with or
+            without `labels` and `episode`), Parquet files of episodes, and PNGs or JPEGs. A PNG or JPEG is in a folder
+            with the name of its camera, in folders that name its episode; with one camera the camera's folder may be
+            left out.
         label: label of the images: 0 for failure, num_classes - 1 for success.
         is_hard: whether the images are reviewed mistakes, which are never held out.
     """
@@ -53,12 +56,13 @@ def read_frames(sources: Sequence[Source], image_keys: Sequence[str], num_classe
 
     Raises:
         FileNotFoundError: a folder does not exist or has no images.
-        FrameError: a file does not fit; raised when the data are read (see `plain_errors`).
+        FrameError: a file is in two sources; or one does not fit, raised when the data are read (see `plain_errors`).
     """
+    files = [(source, path) for source in sources for path in image_files(source.folder, image_keys)]
+    _check_apart(files)
     items = [
         {"path": str(path), "folder": source.folder, "label": source.label, "is_hard": source.is_hard}
-        for source in sources
-        for path in image_files(source.folder, image_keys)
+        for source, path in files
     ]
     dataset = ray.data.from_items(items, override_num_blocks=min(len(items), READ_BLOCKS))
     dataset.context.execution_options.preserve_order = True
@@ -71,16 +75,32 @@ def encode_frames(dataset: ray.data.Dataset, encoding: Mapping[str, Any]) -> ray
 
 
 def image_files(folder: str, image_keys: Sequence[str]) -> list[Path]:
-    """The files of images under a folder; of PNGs and JPEGs only those of the first camera."""
-    root = Path(folder).expanduser().absolute()
-    if not root.is_dir():
-        raise FileNotFoundError(f"{folder}: there is no such folder.")
-    files = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in (*PICKLES, PARQUET, *IMAGE_FILES)]
+    """The files of images under a folder, or those that a pattern matches; of PNGs and JPEGs only those of the first
+    camera."""
+    root = absolute(folder)
+    found = [Path(name) for name in ([root] if os.path.exists(root) else sorted(glob.glob(root, recursive=True)))]
+    if not found:
+        raise FileNotFoundError(f"{folder}: there is no such folder, and no file that matches.")
+    inside = [path for each in found for path in (sorted(each.rglob("*")) if each.is_dir() else [each])]
+    files = [path for path in inside if path.suffix.lower() in (*PICKLES, PARQUET, *IMAGE_FILES)]
     others = image_keys[1:]
     files = [path for path in files if not (path.suffix.lower() in IMAGE_FILES and path.parent.name in others)]
     if not files:
         raise FileNotFoundError(f"{folder}: no images there. Put .pkl, .parquet, .png or .jpg files into it.")
     return files
+
+
+def _check_apart(files: Sequence[tuple[Source, Path]]) -> None:
+    """Raises FrameError for a file that is in two sources, whose images would have two labels."""
+    first: dict[Path, Source] = {}
+    for source, path in files:
+        other = first.setdefault(path, source)
+        if other is not source:
+            raise FrameError(
+                f"{path} is named twice, by {other.folder} and by {source.folder}, and each file has one label. Name "
+                "two folders, or two patterns, such as --success_dir 'classifier_data/*success*.pkl' --failure_dir "
+                "'classifier_data/*failure*.pkl'."
+            )
 
 
 def _encode(batch: dict[str, np.ndarray], encoding: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -114,7 +134,7 @@ def _from_pickle(path: str, label: int, image_keys: tuple[str, ...]) -> Iterator
     items = load_pickle(path)
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise FrameError(f"{path}: expected a list of dicts with 'observations', found {type(items).__name__}.")
-    for index, item in enumerate(items):
+    for (index, item), episode in zip(enumerate(items), _episodes(path, items), strict=True):
         source = f"{path}: image {index}"
         observations = item.get("observations")
         if not isinstance(observations, dict):
@@ -122,7 +142,30 @@ def _from_pickle(path: str, label: int, image_keys: tuple[str, ...]) -> Iterator
                 f"{source}: expected 'observations', a dict of cameras, found {', '.join(map(str, item)) or 'nothing'}."
             )
         images = {key: _without_time(_camera(observations, key, source)) for key in image_keys}
-        yield _row(images, item.get("labels", label), str(item.get("episode", path)), source)
+        yield _row(images, item.get("labels", label), episode, source)
+
+
+def _episodes(path: str, items: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The name of each item's episode: its own; or of the file, with a number where the items are transitions.
+
+    A transition that ends its episode, or is not continued by the next item, is the last one of its number.
+    """
+    number = 0
+    for index, item in enumerate(items):
+        is_transition = "next_observations" in item
+        yield str(item.get("episode", f"{path}#{number}" if is_transition else path))
+        following = items[index + 1] if index + 1 < len(items) else {}
+        number += is_transition and (ends_episode(item) or not _continues(item, following))
+
+
+def _continues(transition: Mapping[str, Any], following: Mapping[str, Any]) -> bool:
+    """True if a transition's next observation is the observation of the next item."""
+    after, before = transition["next_observations"], following.get("observations")
+    if not (isinstance(after, Mapping) and isinstance(before, Mapping)):
+        return False
+    return after.keys() == before.keys() and all(
+        np.array_equal(array_of(after[key]), array_of(before[key])) for key in after
+    )
 
 
 def _from_parquet(path: str, label: int, image_keys: tuple[str, ...]) -> Iterator[dict[str, Any]]:
@@ -146,7 +189,7 @@ def _from_image(path: str, folder: str, label: int, image_keys: tuple[str, ...])
     files = {key: above / key / file.name if has_camera_folder else file for key in image_keys}
     if missing := [str(other) for other in files.values() if not other.is_file()]:
         raise FrameError(f"{path}: {missing[0]} is missing. Every camera needs an image of the same name.")
-    episode = os.path.relpath(above, Path(folder).expanduser().absolute())
+    episode = os.path.relpath(above, absolute(folder))
     images = {key: _decode(file) for key, file in files.items()}
     yield _row(images, label, path if episode == "." else f"{folder}: {episode}", path)
 

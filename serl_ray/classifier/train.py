@@ -27,9 +27,10 @@ from serl_ray.classifier.report import MOST_WRONG_FILE, REPORT_FILE, most_wrong,
 from serl_ray.classifier.scores import MIN_SUCCESSES, Threshold, choose_threshold, held_out_episodes, held_out_metrics
 from serl_ray.data.observations import squeezed_cameras
 from serl_ray.data.reading import plain_errors, rows_where
+from serl_ray.files.paths import absolute
 from serl_ray.networks.classifier import RewardClassifier, success_probability
-from serl_ray.networks.config import EncoderConfig
-from serl_ray.networks.pretrained import trunk_without_weights, warn_if_random
+from serl_ray.networks.config import TRUNKS, EncoderConfig
+from serl_ray.networks.pretrained import build_trunk, trunk_without_weights, warn_if_random
 from serl_ray.utils.device import AUTO, device_named, pick_device
 
 logger = logging.getLogger(__name__)
@@ -67,13 +68,15 @@ def train_classifier(options: ClassifierOptions, frames: Frames | None = None) -
         frames: result of `read_and_split` for the same options with `Role.DATA`; by default it is called.
 
     Raises:
-        FrameError, FileNotFoundError, ValueError: the images do not fit or are too few; nothing is written.
+        FrameError, FileNotFoundError, ValueError: the images do not fit or are too few, or the trunk has no such
+            weights; nothing is written.
     """
     check_room(options.save_dir)
     device_named(options.device)
     warn_if_random(options.trunk)
+    encoder = EncoderConfig(trunk=_trunk(options), frozen=options.frozen)
+    build_trunk(encoder.trunk, encoder.trunk_width)
     frames = frames or read_and_split(options)
-    encoder = EncoderConfig(trunk=options.trunk, frozen=options.frozen)
     state, history = _fit(options, encoder, frames.inputs, frames.num_train)
     classifier = _restore(options, encoder, state)
     probabilities, labels = _score(classifier, frames.inputs["held_out"])
@@ -103,13 +106,18 @@ def read_and_split(options: ClassifierOptions) -> Frames:
     sides = {"train": rows_where(frames, ~is_held_out), "held_out": rows_where(frames, is_held_out).materialize()}
     inputs = sides
     if options.frozen:
-        encoding = {"image_keys": options.image_keys, "trunk": options.trunk}
+        encoding = {"image_keys": options.image_keys, "trunk": _trunk(options)}
         crops = {"train": options.augment_crops, "held_out": 1}
         inputs = {
             name: encode_frames(side, {**encoding, "crops": crops[name]}).materialize() for name, side in sides.items()
         }
     num_train = sum(note["_is_hard"] or note["_episode"] not in held_out for note in notes)
     return Frames(sides["held_out"], inputs, num_train)
+
+
+def _trunk(options: ClassifierOptions) -> str:
+    """The trunk's name for processes that run in other folders."""
+    return options.trunk if options.trunk in TRUNKS else absolute(options.trunk)
 
 
 def _read(options: ClassifierOptions) -> ray.data.Dataset:

@@ -11,7 +11,7 @@ from pydantic import Field, FiniteFloat, model_validator
 
 from serl_ray.cli.parser import given_options
 from serl_ray.files.paths import PICKLES
-from serl_ray.options.groups import ReadingOptions
+from serl_ray.options.reading import ReadingOptions
 from serl_ray.utils.options import Options, Role
 
 TargetFormat = Literal["pickle", "parquet", "lerobot-v3", "lerobot-v2.1"]
@@ -85,11 +85,13 @@ def main(argv: Sequence[str]) -> None:
 
     version = V2 if options.format == "lerobot-v2.1" else V3
     style = format_like(options.source, version, options.videos, options.fps, options.task)
-    lerobot = LeRobotOptions(
-        options.reading.episodes_succeed, options.reading.rescale_actions, options.grippers, options.gripper_values
-    )
+    reading = options.reading
     kind: Any = options.format.split("-")[0]
-    done = convert(options.source, options.target, kind, style, lerobot, options.reading.skip_bad)
+    lerobot = LeRobotOptions(
+        reading.episodes_succeed, reading.rescale_actions, options.grippers, options.gripper_values
+    )
+    done = convert(options.source, options.target, kind, style, lerobot, reading.skip_bad, reading.clip_actions)
+    print("".join(f"{line}\n" for line in done.clipping()), end="")
     if done.scale:
         print("\n".join(done.scale.lines()))
         print(_deployment(options))

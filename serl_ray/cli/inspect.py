@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, model_validator
 
 from serl_ray.cli.parser import given_options
-from serl_ray.options.groups import ReadingOptions
+from serl_ray.options.reading import ReadingOptions
 from serl_ray.types import SetupMode
 from serl_ray.utils.options import Options, Role
 
@@ -42,20 +42,20 @@ def main(argv: Sequence[str]) -> None:
     options = Inspect.of(**given_options("serl inspect", argv, Inspect))
 
     from serl_ray.data.convert import Episodes
-    from serl_ray.data.demos import format_of
     from serl_ray.data.formats.lerobot.reader import LeRobotOptions
-    from serl_ray.data.summary import Summary
+    from serl_ray.data.summary import Summary, format_of
     from serl_ray.types import ActionLayout
 
-    lerobot = LeRobotOptions(options.reading.episodes_succeed, options.reading.rescale_actions)
-    episodes, summary = Episodes(options.paths, lerobot, options.reading.skip_bad), Summary()
+    reading = options.reading
+    lerobot = LeRobotOptions(reading.episodes_succeed, reading.rescale_actions)
+    episodes, summary = Episodes(options.paths, lerobot, reading.skip_bad, reading.clip_actions), Summary()
     for segment in episodes:
         if options.setup_mode and summary.grippers is None:
             summary.grippers = ActionLayout.from_setup(options.setup_mode, segment.actions.shape[1]).gripper_indices
         summary.add(segment)
     formats = Counter(map(format_of, episodes.files))
     print(", ".join(f"{count} file(s) of {name}" for name, count in formats.items()))
-    print("\n".join([*summary.lines(), *(episodes.scale.lines() if episodes.scale else ())]))
+    print("\n".join([*summary.lines(), *episodes.clipping(), *(episodes.scale.lines() if episodes.scale else ())]))
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
         summary.draw(options.output)

@@ -70,7 +70,7 @@ def given_options(command: str, argv: Sequence[str], options: type[Options], *mo
         more: other groups that may be given.
 
     Raises:
-        OptionError: a flag is unknown, or lacks its value.
+        OptionError: a flag is unknown, is given twice, or lacks its value.
     """
     parser = make_parser(command, options, *more)
     declared = {option.name: option for each in (*more, options) for option in options_of(each)}
@@ -135,6 +135,23 @@ class _Parser(argparse.ArgumentParser):
         raise OptionError(f"{message[0].upper()}{message[1:]}; see {self.prog} --help.")
 
 
+class _Once(argparse.Action):
+    """Stores the value of a flag, and refuses a second one."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, flag: str | None = None) -> None:
+        first, second = getattr(namespace, self.dest, None), self.const if self.nargs == 0 else values
+        if first is not None:
+            raise OptionError(f"--{self.dest} is given twice{_difference(first, second, self.nargs)}")
+        setattr(namespace, self.dest, second)
+
+
+def _difference(first: Any, second: Any, nargs: Any) -> str:
+    """The two values of a flag in words, and the way out."""
+    if nargs == "*":
+        return f", as {' '.join(first)!r} and {' '.join(second)!r}: name all of its values behind one flag."
+    return f", as {first} and {second}: give it once."
+
+
 class _Formatter(argparse.HelpFormatter):
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=34, width=120)
@@ -155,14 +172,14 @@ def _add_flag(group: Any, option: Option) -> None:
     flags = [f"--{spelling}" for spelling in spellings]
     common: dict[str, Any] = {"dest": option.name, "default": UNSET, "help": _help(option)}
     if option.field.annotation is bool:
-        group.add_argument(*flags, action="store_const", const="true", **common)
+        group.add_argument(*flags, action=_Once, nargs=0, const="true", **common)
         common["help"] = UNSET
         group.add_argument(
-            *(f"--no_{spelling}" for spelling in spellings), action="store_const", const="false", **common
+            *(f"--no_{spelling}" for spelling in spellings), action=_Once, nargs=0, const="false", **common
         )
     else:
         many = _is(option, tuple) or _is(option, dict)
-        group.add_argument(*flags, nargs="*" if many else None, metavar=_metavar(option), **common)
+        group.add_argument(*flags, action=_Once, nargs="*" if many else None, metavar=_metavar(option), **common)
 
 
 def _help(option: Option) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
@@ -35,15 +37,20 @@ class Episodes:
         paths: paths of the demonstrations; see `find_files`.
         options: options of LeRobot data sets.
         skip_bad: whether to drop bad episodes, with a warning at the end, instead of raising.
+        clip: whether to clip actions to -1 and 1.
     """
 
-    def __init__(self, paths: str | Sequence[str], options: LeRobotOptions, skip_bad: bool = False) -> None:
+    def __init__(
+        self, paths: str | Sequence[str], options: LeRobotOptions, skip_bad: bool = False, clip: bool = False
+    ) -> None:
         self.files, self._paths, self._skip_bad = find_files(paths), paths, skip_bad
         self._options = _options_for(self.files, options, skip_bad)
         self._stored = scale_of_demos(self.files, skip_bad)
         self._total = _count(paths, self.files)
         self.num_episodes = self.num_transitions = self.num_judged = self.num_unended = self.num_with_actors = 0
         self.errors: list[DemoError] = []
+        self._change = self._clipped if clip else None
+        self._num_clipped, self._farthest = 0, 1.0
 
     @property
     def scale(self) -> ActionScale | None:
@@ -54,7 +61,7 @@ class Episodes:
         on_bad = note_bad(self.errors, self._skip_bad)
         with tqdm(total=self._total, unit="episode") as bar:
             for file in self.files:
-                for segment in read_file(file, on_bad=on_bad, lerobot=self._options):
+                for segment in read_file(file, on_bad=on_bad, lerobot=self._options, change=self._change):
                     self.num_episodes += 1
                     self.num_transitions += len(segment)
                     self.num_judged += segment.success is not None
@@ -68,9 +75,28 @@ class Episodes:
                 f"{self._paths}: no transition in it: an episode needs two rows, or a last one that terminates."
             )
 
+    def clipping(self) -> Iterator[str]:
+        """A line on the actions that were clipped, if that was asked for."""
+        if self._change:
+            farthest = f"; the farthest number was {self._farthest:.3g}" if self._num_clipped else ""
+            yield f"{self._num_clipped} of {self.num_transitions} actions were clipped to [-1, 1]{farthest}."
+
+    def _clipped(self, segment: Segment) -> Segment:
+        """The segment with actions in [-1, 1], which are counted; NaN stays, for the checks."""
+        actions = np.clip(segment.actions, -1.0, 1.0)
+        self._num_clipped += int((actions != segment.actions).any(axis=1).sum())
+        self._farthest = max(self._farthest, float(np.abs(segment.actions).max()))
+        return replace(segment, actions=actions)
+
 
 def convert(
-    source: str, target: Path, to: Format, style: LeRobotFormat, options: LeRobotOptions, skip_bad: bool
+    source: str,
+    target: Path,
+    to: Format,
+    style: LeRobotFormat,
+    options: LeRobotOptions,
+    skip_bad: bool,
+    clip: bool = False,
 ) -> Episodes:
     """Writes the demonstrations at `source`, of any format, to `target`, and returns the episodes read.
 
@@ -82,7 +108,7 @@ def convert(
         FileNotFoundError: there are no demonstrations at `source`.
         DemoError: an episode does not fit.
     """
-    episodes = Episodes(source, options, skip_bad)
+    episodes = Episodes(source, options, skip_bad, clip)
     with completed(target) as unfinished:
         if to == "pickle":
             write_pickle(unfinished, episodes)
@@ -91,6 +117,12 @@ def convert(
             write_shards(unfinished, episodes, episodes.scale)
         else:
             write_lerobot(unfinished, episodes, style)
+    _warn_of_losses(source, target, to, episodes)
+    return episodes
+
+
+def _warn_of_losses(source: str, target: Path, to: Format, episodes: Episodes) -> None:
+    """Warns of what the episodes hold and a format has no place for."""
     actors = "the record of who acted and what the policy wanted"
     for what, count in (("info['success']", episodes.num_judged), (actors, episodes.num_with_actors)):
         if count and to != "parquet":
@@ -104,7 +136,6 @@ def convert(
             "transition of the %d episode(s) that did not terminate. Keep %s, or convert to parquet, where it matters.",
             target, episodes.num_unended, source,
         )  # fmt: skip
-    return episodes
 
 
 def format_like(source: str, version: str, videos: bool, fps: int | None, task: str | None) -> LeRobotFormat:

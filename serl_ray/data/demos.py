@@ -22,7 +22,6 @@ from serl_ray.data.beside import unread_data, warn_of_unread
 from serl_ray.data.checks import DemoChecks
 from serl_ray.data.errors import DemoError, ShortEpisode, warn_once
 from serl_ray.data.formats.hil_serl import read_first_transition, read_pickle_parts, write_pickle
-from serl_ray.data.formats.layout import VERSION
 from serl_ray.data.formats.lerobot.folder import LeRobotFolder, folder_of, is_lerobot
 from serl_ray.data.formats.lerobot.reader import AS_RECORDED, LeRobotOptions, read_lerobot_parts
 from serl_ray.data.formats.parquet import read_parts, write_shards
@@ -165,14 +164,6 @@ def _files_of(name: str) -> list[str]:
     return LeRobotFolder.open(name).data_files() if is_lerobot(name) else []
 
 
-def format_of(file: str) -> str:
-    """The format and version of a demonstration file, in words."""
-    if is_pickle(file):
-        return "HIL-SERL pickle"
-    folder = folder_of(file)
-    return f"Parquet version {VERSION}" if folder is None else f"LeRobot {folder.version}"
-
-
 def raise_bad(error: DemoError) -> None:
     """Raises the error; the `OnBad` that ends reading. An episode that is too short is a warning."""
     if not isinstance(error, ShortEpisode):
@@ -200,6 +191,7 @@ def read_file(
     encode: Encode | None = None,
     on_bad: OnBad = raise_bad,
     lerobot: LeRobotOptions = AS_RECORDED,
+    change: Callable[[Segment], Segment] | None = None,
 ) -> Iterator[Segment]:
     """The checked segments of one file, without Ray.
 
@@ -208,6 +200,7 @@ def read_file(
         observation_spec, action_dim, select, encode: arguments of `read_demos`.
         on_bad: handler for the error of a bad episode or an unreadable file; by default it is raised.
         lerobot: options of LeRobot data sets.
+        change: function of a segment that is called before it is checked; None for none.
     """
     keep: Keep = (lambda keys: observation_spec or keys) if select is None else select.used
     with _errors_to(on_bad, path):
@@ -217,6 +210,7 @@ def read_file(
                 for first, segment in read():
                     if select is not None:
                         segment = _selected(path, first, segment, select, encode)
+                    segment = change(segment) if change else segment
                     check_segment(path, first, segment, observation_spec, action_dim)
                     found.append(segment)
                 if not found:

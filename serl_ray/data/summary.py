@@ -10,7 +10,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from serl_ray.data.checks import DemoChecks, Gripper, Range, gripper_oddities
+from serl_ray.data.demos import is_pickle
+from serl_ray.data.formats.layout import VERSION
 from serl_ray.data.formats.lerobot.features import is_image
+from serl_ray.data.formats.lerobot.folder import folder_of
 from serl_ray.data.schema import ArraySpec, Segment
 from serl_ray.types import GRIPPER_COMMANDS
 
@@ -212,3 +215,11 @@ def _strip(segment: Segment) -> dict[str, np.ndarray]:
     """A few images of every camera of an episode, (at most STRIP_FRAMES, H, W, C)."""
     chosen = np.unique(np.linspace(0, len(segment), STRIP_FRAMES).round().astype(int))
     return {key: segment.observations[key][chosen] for key, spec in segment.observation_spec.items() if is_image(spec)}
+
+
+def format_of(file: str) -> str:
+    """The format and version of a demonstration file, in words."""
+    if is_pickle(file):
+        return "HIL-SERL pickle"
+    folder = folder_of(file)
+    return f"Parquet version {VERSION}" if folder is None else f"LeRobot {folder.version}"

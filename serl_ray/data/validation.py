@@ -12,6 +12,10 @@ from serl_ray.data.schema import ACTION_TOLERANCE, NO_PERSON, Actors, ArraySpec,
 
 EXPECTED_SOURCE = f"one of {', '.join(NO_PERSON)} where intervention is 0, else another"
 
+CLIP = (
+    "If the env clips what it executes, as HIL-SERL's does, convert the demonstrations by serl convert --clip_actions."
+)
+
 
 def check_axes(path: str, first: int, segment: Segment) -> None:
     """Raises DemoError for an observation of the agent that is neither a vector nor has the axes of an image."""
@@ -50,7 +54,8 @@ def _check_actions(path: str, first: int, key: str, actions: np.ndarray) -> None
     is_outside = ~(np.abs(actions) <= 1 + ACTION_TOLERANCE)
     if is_outside.any():
         t, dim = np.argwhere(is_outside)[0]
-        raise demo_error(path, first + t, f"{key}[{dim}]", "a number in [-1, 1]", str(actions[t, dim]))
+        fix = CLIP if np.isfinite(actions[t, dim]) else ""
+        raise demo_error(path, first + t, f"{key}[{dim}]", "a number in [-1, 1]", str(actions[t, dim]), fix)
 
 
 def _check_actors(path: str, first: int, actors: Actors, intervened: np.ndarray) -> None:

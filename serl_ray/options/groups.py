@@ -80,20 +80,6 @@ class DemoOptions(Options):
     run."""
 
 
-class ReadingOptions(Options):
-    """Reading of demonstrations outside a run."""
-
-    title: ClassVar[str] = "reading"
-
-    episodes_succeed: bool = False
-    """Treat every episode of a LeRobot data set without rewards as a success: reward 1 at its end, 0 before."""
-    rescale_actions: bool = False
-    """Divide each number of LeRobot data sets' actions by its greatest absolute value in all of them; print the
-    divisors."""
-    skip_bad: bool = False
-    """Leave out episodes that do not fit; print their number and what is wrong with the first."""
-
-
 class RecordOptions(Options):
     """Episodes to record."""
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from classifier.frame_files import SIZE, frame, items, write
 from data.stamped import stamped_segment
+from hil_serl_files import write_classifier_data
 from PIL import Image
 
 from serl_ray.classifier.frames import FrameError, Source, encode_frames, read_frames
@@ -138,3 +139,24 @@ def test_labels_of_more_classes_are_the_files_own(tmp_path, rng):
     write(tmp_path / "a.pkl", frames)
     assert [row["_label"] for row in rows(tmp_path, label=2, num_classes=3)] == [0, 1, 2]
     assert rows(tmp_path, label=2, num_classes=3)[0]["image"].shape == (SIZE, SIZE, 3)
+
+
+def test_files_of_the_original_lie_in_one_folder_and_have_episodes(tmp_path):
+    folder = write_classifier_data(tmp_path / "classifier_data", episodes=3, steps=4)
+    for kind, label in (("success", 1), ("failure", 0)):
+        found = rows(folder / f"*{kind}*.pkl", label=label, image_keys=("side_classifier",))
+        [file] = folder.glob(f"*{kind}*.pkl")
+        assert [row["_episode"] for row in found] == [f"{file}#{n}" for n in (0, 0, 1, 1, 2, 2)]
+        assert found[0]["side_classifier"].shape == (128, 128, 3)
+    with pytest.raises(FrameError, match="usb_20_success.* named twice.* such as --success_dir 'classifier_data"):
+        read_frames([Source(str(folder), 1), Source(str(folder), 0)], ("side_classifier",))
+
+
+def test_a_pattern_that_nothing_matches_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing.*.pkl: there is no such folder, and no file that matches"):
+        read_frames([Source(str(tmp_path / "nothing*.pkl"), 1)], ("image",))
+
+
+def test_a_folder_may_have_the_name_of_a_pattern(tmp_path, rng):
+    write(tmp_path / "run[1]" / "a.pkl", items(rng, 2, 1))
+    assert len(rows(tmp_path / "run[1]")) == 2

@@ -2,10 +2,12 @@
 
 import json
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
 from classifier.frame_files import frame, items, write, write_folders
+from hil_serl_files import write_lab
 from PIL import Image
 
 from serl_ray.classifier.config import ClassifierOptions
@@ -101,6 +103,19 @@ def test_a_trunk_can_be_trained(tmp_path):
     conv = trained.classifier.network.encoder.trunk.conv1.weight
     untrained = RewardClassifier(["image"], device="cpu").network.encoder.trunk.conv1.weight
     assert not np.array_equal(conv.detach().numpy(), untrained.detach().numpy())
+
+
+@pytest.mark.slow
+def test_files_of_the_original_train_a_classifier_from_their_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(write_lab(tmp_path))
+    patterns = {f"{kind}_dir": f"classifier_data/*{kind}*.pkl" for kind in ("success", "failure")}
+    few = {"num_epochs": 6, "batch_size": 16, "lr": 1e-3, "augment_crops": 1, "trunk": "resnet10_params.pkl"}
+    classifier = ClassifierOptions(**patterns, **few, image_keys=("side_classifier",), save_dir="classifier")
+    assert train_classifier(classifier).metrics["auc"] == 1.0
+    held_out = json.loads(Path("classifier/classifier.json").read_text())["held_out_episodes"]
+    assert 2 <= len(held_out) < 20, "whole episodes are held out, of the ten of each file"
+    with pytest.raises(FileNotFoundError, match="no trunk weights file .*nowhere.pkl"):
+        train_classifier(classifier.replace(trunk="nowhere.pkl", save_dir=Path("other")))
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ MISTAKES = {
     "check-env": (["--env_name", "nowhere"], "Unknown env 'nowhere'"),
     "inspect": (["missing.pkl"], "missing.pkl: no demonstrations there"),
     "convert": (["a.pkl", "b.pkl", "--to", "parquet"], "target is b.pkl, and to is parquet"),
-    "train-classifier": (["--success_dir", "s"], "failure_dir is missing: Folder of failure images"),
+    "train-classifier": (["--success_dir", "s"], "failure_dir is missing: Failure images"),
     "review": (["nowhere"], "nowhere: there is no such folder"),
     "train-offline": (["--demo_paths", "missing.pkl"], "missing.pkl: no demonstrations there"),
     "train": (["--demo_paths", "missing.pkl"], "missing.pkl: no demonstrations there"),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from serl_ray.classifier.config import ClassifierOptions
+from serl_ray.cli.benchmark import SECTIONS
+from serl_ray.cli.main import COMMANDS, main
 from serl_ray.cli.parser import as_flags, given_options, parse_layers, parse_over_file
 from serl_ray.options.presets import PRESETS, preset
 from serl_ray.options.sets import HybridRun, OfflineRun
@@ -103,3 +107,37 @@ def test_names_of_other_libraries_are_understood_in_suggestions():
 def test_none_is_none_in_nested_values_too():
     words = as_flags(HybridRun, {"env_kwargs": {"port": None}})
     assert given_options("serl train", words, HybridRun)["env_kwargs"] == {"port": None}
+
+
+TWICE = {
+    "--lr 1 --lr 2": "--lr is given twice, as 1 and 2: give it once.",
+    "--lr=1 --lr 1": "--lr is given twice, as 1 and 1: give it once.",
+    "--skip_bad --no-skip-bad": "--skip_bad is given twice, as true and false: give it once.",
+    "--image_keys front --tau 1 --image-keys wrist": (
+        "--image_keys is given twice, as 'front' and 'wrist': name all of its values behind one flag."
+    ),
+    "--env_kwargs a 1 --env_kwargs b 2": (
+        "--env_kwargs is given twice, as 'a 1' and 'b 2': name all of its values behind one flag."
+    ),
+}
+
+
+@pytest.mark.parametrize("words", TWICE)
+def test_a_flag_is_given_once(words):
+    with pytest.raises(OptionError, match=re.escape(TWICE[words])):
+        given_options("serl train", words.split(), HybridRun)
+
+
+@pytest.mark.parametrize(
+    "command", [*(name for name in COMMANDS if name != "benchmark"), *map("benchmark {}".format, SECTIONS)]
+)
+def test_no_flag_of_any_command_can_be_given_twice(command, capsys):
+    words = command.split()
+    with pytest.raises(SystemExit):
+        main([*words, "--help"])
+    flags = re.findall(r"^  (--\w+)( \S+)?", capsys.readouterr().out, re.M)
+    assert flags
+    for flag, value in flags:
+        value = ["a", "b"] if "NAME VALUE" in value else ["1"] * bool(value)
+        assert main([*words, flag, *value, flag, *value]) == 2
+        assert f"{flag} is given twice" in capsys.readouterr().err, flag

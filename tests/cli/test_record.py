@@ -88,7 +88,7 @@ REFUSED = {
     "another ending": (["--output", "demos.mp4"], "ends in '.mp4'"),
     "no place": (["--output", "/proc/demos.pkl"], "cannot be written"),
     "nothing to resume": (["--output", "new.pkl", "--resume"], "There is no recording at new.pkl to resume"),
-    "an unknown camera": (["--output", "new.pkl", "--image_keys", "side"], "names 'side'; the env's cameras are none"),
+    "an unknown camera": (["side", "--output", "new.pkl"], "names 'side'; the env's cameras are none"),
     "no target": ([], "Give either --output"),
     "two targets": (["--output", "a.pkl", "--classifier_data", "b"], "Give either --output"),
 }

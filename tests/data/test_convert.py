@@ -1,8 +1,10 @@
 import json
+import pickle
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hil_serl_files import write_demos as write_hil_serl_demos
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lerobot_sets import change_info
@@ -224,3 +226,25 @@ def test_what_a_source_says_of_itself_and_cannot_be_kept_is_asked_for(tmp_path, 
     assert run(tmp_path / "set", tmp_path / "v3", "--to", "lerobot-v3", "--task", "both") == 2
     assert "it has 29.97 steps per second; a whole number can be written, such as --fps 30" in capsys.readouterr().err
     assert run(tmp_path / "set", tmp_path / "v3", "--to", "lerobot-v3", "--task", "both", "--fps", "30") == 0
+
+
+def test_actions_beyond_1_are_clipped_where_it_is_asked_for(tmp_path, capsys):
+    path = write_hil_serl_demos(tmp_path / "demos.pkl", excess=0.5)
+    assert run(path, tmp_path / "shards") == 2
+    assert "a number in [-1, 1], found 1.48" in (said := capsys.readouterr().err) and "convert --clip_actions" in said
+    assert run(path, tmp_path / "shards", "--clip_actions") == 0
+    assert "12 of 24 actions were clipped to [-1, 1]; the farthest number was 1.5" in capsys.readouterr().out
+    with path.open("rb") as file:
+        recorded = np.stack([transition["actions"] for transition in pickle.load(file)])
+    stored = np.concatenate([segment.actions for segment in read(tmp_path / "shards")])
+    np.testing.assert_allclose(stored, np.clip(recorded, -1, 1), rtol=1e-6)
+
+
+def test_an_action_that_is_no_number_is_never_clipped(tmp_path, capsys):
+    episode = terminated(1, 4)
+    episode.actions[2, 0] = np.nan
+    write_demos(tmp_path / "start", [episode])
+    assert run(tmp_path / "start", tmp_path / "shards", "--clip_actions") == 2
+    assert "actions[0]: expected a number in [-1, 1], found nan." in capsys.readouterr().err
+    assert run(tmp_path / "start", tmp_path / "shards", "--clip_actions", "--rescale_actions") == 2
+    assert "choose one of them" in capsys.readouterr().err

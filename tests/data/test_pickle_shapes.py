@@ -10,9 +10,10 @@ import pytest
 import torch
 from recordings import dump, transitions
 
-from serl_ray.data.demos import find_files, format_of, read_file
+from serl_ray.data.demos import find_files, read_file
 from serl_ray.data.errors import DemoError
 from serl_ray.data.formats.hil_serl import read_first_transition
+from serl_ray.data.summary import format_of
 
 EPISODES = [transitions(4, seed=1), transitions(3, seed=2)]
 
