@@ -25,6 +25,9 @@ SetupMode = Literal[
 ]
 SETUP_MODES: tuple[str, ...] = get_args(SetupMode)
 
+REMOTE = "remote"
+"""Name of the env of a robot that another computer moves; it keeps time itself."""
+
 Batch = dict[str, Any]
 """Transitions by field, each (B, ...): `actions`, `rewards`, `masks`, ..., and `observations` and `next_observations`,
 which are dicts of images and `state`."""

@@ -10,7 +10,7 @@ import numpy as np
 from serl_ray.data.observations import Observation, stack_observations
 from serl_ray.data.schema import ENV, EXECUTED, HELD, POLICY, Actors, Segment
 
-FaultKind = Literal["error", "timeout", "not_finite", "wrong_shape", "wrong_action", "wrong_result"]
+FaultKind = Literal["error", "timeout", "lost", "not_finite", "wrong_shape", "wrong_action", "wrong_result"]
 HELD_ACTION = "serl.held_action"
 """Key of `info` for the executed action of a step in which commands failed to come; see `teleop.wrapper`."""
 TAIL = "serl.tail"

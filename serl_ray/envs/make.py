@@ -19,12 +19,13 @@ from serl_ray.envs.robot_units import in_policy_units
 from serl_ray.envs.wrappers import ControlRate, SelectObservations, stack_frames
 from serl_ray.files.uris import local_copy
 from serl_ray.networks.classifier import RewardClassifier
-from serl_ray.types import SETUP_MODES, ActionScale
+from serl_ray.types import REMOTE, SETUP_MODES, ActionScale
 
 BUNDLED_ENVS = ("tabletop", "gym-hil", "metaworld")
 """Simulators that are named without a module; opening one more of them does no harm."""
 FRANKA = "franka"
-"""Name of the robot's env that is named without a module."""
+ROBOT_ENVS = (FRANKA, REMOTE)
+"""Envs of robots that are named without a module."""
 GYM_HIL_MODE = "single-arm-learned-gripper"
 
 
@@ -43,8 +44,9 @@ def make_env(
     """The env named `env`, with the agent's selection of its observations.
 
     Args:
-        env: `tabletop`, `gym-hil`, `metaworld`, `franka`, or your own env: `package.module:Class` (or a function that
-            returns one), or a gymnasium id, with its module if that registers it (`package.module:Name-v0`).
+        env: `tabletop`, `gym-hil`, `metaworld`, `franka`, `remote`, or your own env: `package.module:Class` (or a
+            function that returns one), or a gymnasium id, with its module if that registers it
+            (`package.module:Name-v0`).
         setup_mode: one of `types.SETUP_MODES`, which give the number of arms and whether grippers are learned.
         image_keys: cameras that the agent sees.
         state_keys: vectors joined to the agent's `state`; None for `default_state_keys`.
@@ -124,6 +126,10 @@ def build_env(
         from serl_ray.envs.franka import FrankaServerEnv
 
         return _call(FrankaServerEnv, env, {"setup_mode": setup_mode} | kwargs)
+    if env == REMOTE:
+        from serl_ray.envs.remote import RemoteEnv
+
+        return _call(RemoteEnv, env, {"setup_mode": setup_mode} | kwargs)
     return _call(_registered(env) or import_factory(env), env, kwargs)
 
 
@@ -145,7 +151,7 @@ def import_factory(path: str) -> Callable[..., Any]:
     module_name, colon, attribute = path.partition(":")
     if not (module_name and colon and attribute):
         raise ValueError(
-            f"Unknown env {path!r}: choose {', '.join(BUNDLED_ENVS)} or {FRANKA}, or name your own as "
+            f"Unknown env {path!r}: choose {', '.join((*BUNDLED_ENVS, FRANKA))} or {REMOTE}, or name your own as "
             "package.module:Class, or by its gymnasium id (package.module:Name-v0 imports the module that registers "
             "it)."
         )

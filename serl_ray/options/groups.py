@@ -25,7 +25,7 @@ class EnvSource(Options):
     title: ClassVar[str] = "env"
 
     env_name: Annotated[str | None, Role.DATA] = "tabletop"
-    """Name of the env: tabletop, gym-hil, metaworld, franka, or for your own package.module:Class or a gymnasium id."""
+    """Env: tabletop, gym-hil, metaworld, franka, remote, or your own package.module:Class or gymnasium id."""
     setup_mode: Annotated[SetupMode, Role.MUST_MATCH, Role.DATA] = "single-arm-learned-gripper"
     """Number of arms, and whether their grippers are learned."""
     env_kwargs: dict[str, Any] | None = None
@@ -223,8 +223,8 @@ class CollectingOptions(Options):
     fragment_length: Annotated[int, Ge(1)] = 10
     """Steps of each of its envs that a remote rollout worker hands over at once."""
     max_lead: Annotated[int, Ge(0)] | None = 100
-    """Env steps by which rollout workers may be ahead of the learner before they wait for it; None, and with
-    control_hz, for no limit, since a robot must not wait."""
+    """Env steps by which rollout workers may be ahead of the learner before they wait for it; None, and with control_hz
+    or the env remote, for no limit, since a robot must not wait."""
     max_faults: Annotated[int, Ge(0)] = 5
     """Consecutive episodes that an env may spoil (an exception, a missed deadline, NaN, a wrong shape) before the run
     ends."""

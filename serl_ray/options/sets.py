@@ -30,6 +30,7 @@ from serl_ray.options.groups import (
 )
 from serl_ray.options.operator import HubOptions, OperatorOptions
 from serl_ray.options.presets import REWARD_DEFAULTS, with_reward_defaults
+from serl_ray.types import REMOTE
 from serl_ray.utils.options import Options, names_of, unused
 
 
@@ -122,7 +123,8 @@ class HybridOptions(TrainingOptions):
     @property
     def may_wait(self) -> bool:
         """True if envs may wait for the learner."""
-        return self.collecting.max_lead is not None and self.env.control_hz is None
+        keeps_time = self.env.control_hz is not None or self.env.env_name == REMOTE
+        return self.collecting.max_lead is not None and not keeps_time
 
 
 class OfflineOptions(TrainingOptions):

@@ -29,6 +29,7 @@ from serl_ray.rllib.rollout_env import RolloutEnv
 from serl_ray.rllib.sampling import MAX_IN_FLIGHT
 from serl_ray.rllib.user_env import env_options
 from serl_ray.rllib.worker import SERLWorker
+from serl_ray.types import REMOTE
 from serl_ray.utils.device import AUTO, device_named
 from serl_ray.utils.options import OptionError, check_names, names_of
 
@@ -231,7 +232,23 @@ class SERLConfig(AlgorithmConfig):
             self.normalise_state = bool(saved.get("normalise_state"))
             if options.agent.objective == "sac":
                 self.objective = saved["objective"]
+        if options.env.env_name == REMOTE:
+            self._check_robots(options)
         self.env_config |= self._collecting(options)
+
+    def _check_robots(self, options: HybridOptions) -> None:
+        """Raises OptionError where envs would need more robots than the run has workers; one robot has one env."""
+        if options.evaluation.evaluate_every and not self.evaluation_num_env_runners:
+            raise OptionError(
+                f"evaluate_every is {options.evaluation.evaluate_every}, and evaluations would need a second env of "
+                "the same robot: take --evaluate_every 0, and serl evaluate afterwards. With a second robot take "
+                "--evaluation_workers 1."
+            )
+        if self.num_envs_per_env_runner > 1:
+            raise OptionError(
+                f"envs_per_worker is {self.num_envs_per_env_runner}, and a worker steps its envs in turn, so that each "
+                "robot would wait for the others: take --envs_per_worker 1 and --num_workers for several robots."
+            )
 
     def _hands_off(self) -> dict[str, Any]:
         """The part of an evaluation's `env_config` that is about the run's operators, who may stop it."""

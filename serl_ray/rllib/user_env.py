@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from serl_ray.cluster.ray_private import is_registered_env
-from serl_ray.envs.make import BUNDLED_ENVS, FRANKA, import_factory
+from serl_ray.envs.make import BUNDLED_ENVS, ROBOT_ENVS, import_factory
 from serl_ray.rllib.refusals import RefusedError
 
 WHOLE = ("config", "env_config", "env_context", "context", "ctx", "cfg")
@@ -52,7 +52,7 @@ def _path_in(env: str) -> str:
             "from it: give the class, or its path as package.module:Class."
         )
     module, colon, name = env.partition(":")
-    if env in (*BUNDLED_ENVS, FRANKA) or (colon and name.isidentifier()):
+    if env in (*BUNDLED_ENVS, *ROBOT_ENVS) or (colon and name.isidentifier()):
         return env
     module, dot, name = env.rpartition(".")
     return f"{module}:{name}" if dot and name.isidentifier() else env

@@ -62,6 +62,8 @@ class LiveFrames:
                 continue
             try:
                 images = checked_live(self._take_images(), self._cameras)
+            except ConnectionError:  # of a robot on another computer, which may come back
+                continue
             except Exception:  # the env's code, in a thread of ours
                 logger.exception("The env's live_frames() has failed, and is not called again.")
                 return

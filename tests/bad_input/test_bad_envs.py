@@ -30,7 +30,11 @@ def spaced(name: str, says: str, image_keys: tuple[str, ...] = (), **spaces: gym
 
 
 NAMES = [
-    made("unknown env", "Unknown env 'table': choose tabletop, gym-hil or franka, or name your own", env="table"),
+    made(
+        "unknown env",
+        "Unknown env 'table': choose tabletop, gym-hil, metaworld, franka or remote, or name your own",
+        env="table",
+    ),
     made("no module", "cannot be imported .*install its package", env="no_such_module:Env"),
     made("no class", "fake_envs has no class 'Fake'; its envs: FakeEnv", env="fake_envs:Fake"),
     made("no env", "gives a str: derive it from gymnasium.Env", env="fake_envs:not_an_env"),
