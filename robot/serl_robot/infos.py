@@ -11,6 +11,7 @@ from serl_robot.wire import DTYPES
 
 READ_BY_TRAINER = {
     "intervene_action",
+    "executed_action",
     "intervene_source",
     "intervention",
     "is_intervention",

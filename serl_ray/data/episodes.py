@@ -8,7 +8,7 @@ from typing import Any, Literal, SupportsFloat
 import numpy as np
 
 from serl_ray.data.observations import Observation, stack_observations
-from serl_ray.data.schema import ENV, EXECUTED, HELD, POLICY, Actors, Segment
+from serl_ray.data.schema import ENV, EXECUTED, HELD, POLICY, SENT, Actors, Segment
 
 FaultKind = Literal["error", "timeout", "lost", "not_finite", "wrong_shape", "wrong_action", "wrong_result"]
 HELD_ACTION = "serl.held_action"
@@ -67,11 +67,13 @@ class EpisodeRecorder:
                 `info[HELD_ACTION]`, which is nobody's. The source of a person's action is `info["intervene_source"]`,
                 and `ENV` where that is missing. Consecutive steps of one source are one intervention; a change of
                 `info["intervention"]`, a number, begins another one. With `info[TAIL]` the step may be of its tail.
+                `info["executed_action"]` is what the robot made of the action, whoever chose it, and is stored.
             result: result of `env.step`, checked and copied at the border to the env (`envs.border.Border`).
         """
         observation, reward, terminated, truncated, info = result
         intervention = info.get(EXECUTED)
-        executed = info.get(HELD_ACTION, action) if intervention is None else intervention
+        chosen = info.get(HELD_ACTION, action) if intervention is None else intervention
+        executed = info.get(SENT, chosen)
         reported = info.get("success")
         self._successes.append(None if reported is None else bool(reported))
         self._observations.append(observation)

@@ -39,6 +39,8 @@ class ArraySpec:
 
 EXECUTED = "intervene_action"
 """Name of the executed action in the info of steps in which the operator or an expert acted."""
+SENT = "executed_action"
+"""Name of the action that was sent to the robot in the info of steps in which that is another one than was given."""
 SCALAR_FIELDS: Mapping[str, np.dtype] = {
     "rewards": np.dtype(np.float32),
     "masks": np.dtype(np.float32),

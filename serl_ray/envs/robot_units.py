@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
-from serl_ray.data.schema import EXECUTED
+from serl_ray.data.schema import EXECUTED, SENT
 from serl_ray.envs.peers import PEERS_ACTIONS
 from serl_ray.types import ActionScale
 
@@ -31,14 +31,13 @@ class RobotUnits(gymnasium.Wrapper):
         self.action_space = Box(-1.0, 1.0, (len(scale.limits),), np.float32)
 
     def step(self, action: np.ndarray) -> Any:
-        """Executes the action (A + G,) in the robot's units; the operator's action that the env reports is mapped to
-        [-1, 1]."""
+        """Executes the action (A + G,) in the robot's units; actions that the env reports are mapped to [-1, 1]."""
         result: Any = self.env.step(self._scale.invert(action))
         if not (isinstance(result, tuple) and isinstance(result[-1], dict)):
             return result
         info = dict(result[-1])
         for name, value in info.items():
-            if getattr(name, "value", name) in (EXECUTED, *PEERS_ACTIONS):
+            if getattr(name, "value", name) in (EXECUTED, SENT, *PEERS_ACTIONS):
                 with suppress(TypeError, ValueError):  # what is no action is named at the border
                     info[name] = self._scale.apply(np.asarray(value, np.float32))
         return (*result[:-1], info)

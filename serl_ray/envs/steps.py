@@ -15,7 +15,7 @@ from gymnasium.spaces import Box
 
 from serl_ray.data.episodes import EnvFault, FaultKind, StepResult
 from serl_ray.data.observations import Observation, image_fix
-from serl_ray.data.schema import ACTION_TOLERANCE, EXECUTED, NO_PERSON
+from serl_ray.data.schema import ACTION_TOLERANCE, EXECUTED, NO_PERSON, SENT
 from serl_ray.envs.peers import NUMBER, SOURCE, ambiguities, is_flag, is_true, understood, unread
 
 Spaces = Mapping[str, gymnasium.Space]
@@ -172,8 +172,7 @@ def owned_observation(observation: Observation, spaces: Spaces) -> dict[str, np.
 def owned(result: tuple[Any, ...], spaces: Spaces) -> StepResult:
     """A copy of an understood result without faults, because some envs use their arrays again."""
     observation, reward, terminated, truncated, info = result
-    if EXECUTED in info:
-        info = info | {EXECUTED: np.array(info[EXECUTED], np.float32)}
+    info = info | {name: np.array(info[name], np.float32) for name in (EXECUTED, SENT) if name in info}
     return owned_observation(observation, spaces), float(reward), bool(terminated), bool(truncated), info
 
 
@@ -219,11 +218,14 @@ def _info_findings(info: dict[str, Any], action_shape: tuple[int, ...]) -> Itera
     if "success" in info and not is_flag(info["success"]):
         yield Finding("success", f"info['success'] is {_shown(info['success'])}: return a bool.", "wrong_result")
     if EXECUTED in info:
-        yield from _intervention_findings(info, action_shape)
+        yield from _intervention_findings(info)
+        yield from _action_findings(info, EXECUTED, "an intervention", action_shape)
+    if SENT in info:
+        yield from _action_findings(info, SENT, "another action than the given one", action_shape)
 
 
-def _intervention_findings(info: dict[str, Any], action_shape: tuple[int, ...]) -> Iterator[Finding]:
-    """The findings about a step in which a person acted."""
+def _intervention_findings(info: dict[str, Any]) -> Iterator[Finding]:
+    """The findings about the person who acted in a step."""
     source, number = info.get(SOURCE), info.get(NUMBER)
     if source is not None and not (isinstance(source, str) and source.isprintable() and source not in ("", *NO_PERSON)):
         text = (
@@ -234,17 +236,20 @@ def _intervention_findings(info: dict[str, Any], action_shape: tuple[int, ...]) 
     if number is not None and (not isinstance(number, int | np.integer) or isinstance(number, bool)):
         text = f"info['{NUMBER}'] is {_shown(number)}: return the number of the intervention, or leave the key out."
         yield Finding(NUMBER, text, "wrong_result")
-    action = _as_array(info[EXECUTED])
+
+
+def _action_findings(info: dict[str, Any], name: str, reason: str, action_shape: tuple[int, ...]) -> Iterator[Finding]:
+    """The findings about an action that an env reports, and leaves out of steps without the reason for it."""
+    action = _as_array(info[name])
     is_valid = (
         action.shape == action_shape and action.dtype.kind in "biuf" and (np.abs(action) <= 1 + ACTION_TOLERANCE).all()
     )
     if not is_valid or action.dtype != np.float32:
         text = (
-            f"info['{EXECUTED}'] is {_one_line(str(action))} ({action.dtype} {action.shape}). Report the whole "
-            f"executed action, float32 {action_shape} in [-1, 1], and leave the key out of steps without an "
-            "intervention."
+            f"info['{name}'] is {_one_line(str(action))} ({action.dtype} {action.shape}). Report the whole "
+            f"executed action, float32 {action_shape} in [-1, 1], and leave the key out of steps without {reason}."
         )
-        yield Finding(EXECUTED, text, None if is_valid else "wrong_action")
+        yield Finding(name, text, None if is_valid else "wrong_action")
 
 
 def _kind_of_number(value: Any) -> FaultKind:

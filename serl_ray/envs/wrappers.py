@@ -13,7 +13,7 @@ import numpy as np
 from serl_ray.data.episodes import EpisodeRecorder, StepResult
 from serl_ray.data.formats.parquet import write_episode
 from serl_ray.data.observations import STATE, Observation, Selection, check_selection, default_state_keys
-from serl_ray.data.schema import EXECUTED, Segment
+from serl_ray.data.schema import EXECUTED, SENT, Segment
 from serl_ray.envs.expert import ScriptedExpert
 from serl_ray.envs.peers import SOURCE, understood
 from serl_ray.envs.steps import array_fault
@@ -267,7 +267,7 @@ class GripperPenalty(gymnasium.Wrapper):
         """Executes the action (A + G,) and computes the penalty of the executed one."""
         given = np.array(action)  # some envs scale their action in place
         observation, reward, terminated, truncated, info = understood(self.env.step(action))
-        executed = np.asarray(info.get(EXECUTED, given))[self._grippers]
+        executed = np.asarray(info.get(SENT, info.get(EXECUTED, given)))[self._grippers]
         commands = np.sign(executed) * (np.abs(executed) >= GRIPPER_THRESHOLD)  # (G,)
         useless = (commands != 0.0) & (commands == self._last_commands)
         self._last_commands = np.where(commands != 0.0, commands, self._last_commands)

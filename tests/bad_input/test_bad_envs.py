@@ -139,6 +139,11 @@ RETURNED = [
     recorded(
         "half an action", r"\['intervene_action'\] .*float64 \(6,\)\)\. Report the whole", intervene_action=np.zeros(6)
     ),
+    recorded(
+        "a sent action in metres",
+        r"\['executed_action'\] is \[30.* without another action than the given one",
+        executed_action=np.full(7, 30.0),
+    ),
     recorded("a word as action", r"\['intervene_action'\] is left", intervene_action="left"),
     recorded(
         "the policy as the person", r"\['intervene_source'\] is 'policy': return", **HELPED, intervene_source="policy"

@@ -102,6 +102,15 @@ def test_the_rest_at_the_end_of_an_intervention_is_no_demonstration(steps, cut, 
     check_segment("here", 0, segment, None, 2)
 
 
+def test_what_a_robot_made_of_an_action_is_stored_whoever_chose_it():
+    sent = {"executed_action": np.full(2, 0.5, np.float32)}
+    [segment] = played([{}, sent, person() | sent, HELD | sent])
+    np.testing.assert_allclose(segment.actions[:, 0], [0.0, 0.5, 0.5, 0.5])
+    np.testing.assert_allclose(segment.actors.policy_actions[:, 0], [0.0, 0.01, 0.02, 0.03])
+    assert segment.actors.sources.tolist() == ["policy", "policy", "env", "held"]
+    assert segment.intervened.tolist() == [False, False, True, False]
+
+
 def test_without_known_actors_interventions_are_those_of_persons():
     [segment] = played([person(), {}, person(tail=True)], has_policy=False)
     assert segment.by_person.tolist() == segment.intervened.tolist() == [True, False, False]
