@@ -9,7 +9,7 @@ from typing import Any, Callable, Mapping, NamedTuple
 import numpy as np
 
 from serl_robot.infos import UnsendableInfo, split_info
-from serl_robot.spaces import action_dim, observation_spaces
+from serl_robot.spaces import SIDES, UnservableEnv, action_dim, observation_spaces
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +17,17 @@ OPTIONAL_METHODS = ("hold", "stop", "live_frames", "twist_to_action")
 
 
 class EnvFault(Exception):
-    """An exception of the env, or a result that must not be sent."""
+    """An exception of the env, or a result that must not be sent.
+
+    Args:
+        message: a sentence.
+        kind: kind of the fault, by which the trainer counts it: error, not_finite, wrong_shape, wrong_action or
+            wrong_result.
+    """
+
+    def __init__(self, message: str, kind: str = "error") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class Outcome(NamedTuple):
@@ -71,7 +81,10 @@ class RobotEnv:
     def seen_from(self) -> str:
         """Side from which the cameras see the robot."""
         metadata = getattr(self._env, "metadata", None) or {}
-        return str(metadata.get("seen_from", "behind"))
+        side = metadata.get("seen_from", SIDES[0])
+        if side not in SIDES:
+            raise UnservableEnv(f"metadata['seen_from'] is {side!r}; it must be one of {', '.join(SIDES)}.")
+        return str(side)
 
     def reset(self, seed: int | None) -> Outcome:
         """Begins an episode.
@@ -83,7 +96,7 @@ class RobotEnv:
         if isinstance(result, Mapping):  # old gym
             result = result, {}
         if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Mapping)):
-            raise EnvFault(f"reset() returns {_shown(result)}: return observation, info.")
+            raise EnvFault(f"reset() returns {_shown(result)}: return observation, info.", "wrong_result")
         return self._outcome(result[0], 0.0, False, False, result[1])
 
     def step(self, action: np.ndarray) -> Outcome:
@@ -98,7 +111,8 @@ class RobotEnv:
             is_time_out = bool(info.get("TimeLimit.truncated", False))
             result = observation, reward, bool(done) and not is_time_out, bool(done) and is_time_out, info
         if not (isinstance(result, tuple) and len(result) == 5 and isinstance(result[4], Mapping)):
-            raise EnvFault(f"step() returns {_shown(result)}: return observation, reward, terminated, truncated, info.")
+            text = f"step() returns {_shown(result)}: return observation, reward, terminated, truncated, info."
+            raise EnvFault(text, "wrong_result")
         return self._outcome(*result)
 
     def rest(self) -> None:
@@ -138,15 +152,17 @@ class RobotEnv:
 
     def _outcome(self, observation: Any, reward: Any, terminated: Any, truncated: Any, info: Any) -> Outcome:
         number = _as_array(reward)
-        if number.size != 1 or number.dtype.kind not in "fiub" or not np.isfinite(number).all():
-            raise EnvFault(f"The reward is {_shown(reward)}: return one finite number.")
+        is_number = number.size == 1 and number.dtype.kind in "fiub"
+        if not is_number or not np.isfinite(number).all():
+            text = f"The reward is {_shown(reward)}: return one finite number."
+            raise EnvFault(text, "not_finite" if is_number else "wrong_result")
         for name, flag in (("terminated", terminated), ("truncated", truncated)):
             if not isinstance(flag, (bool, np.bool_)):
-                raise EnvFault(f"`{name}` is {_shown(flag)}: return a bool.")
+                raise EnvFault(f"`{name}` is {_shown(flag)}: return a bool.", "wrong_result")
         try:
             values, arrays, left_out = split_info(info)
         except UnsendableInfo as error:
-            raise EnvFault(str(error)) from error
+            raise EnvFault(str(error), "wrong_action" if error.is_action else "wrong_result") from error
         for name, reason in left_out.items():
             self._note(f"info/{name}", f"info[{name!r}] {reason}; it stays at the robot.")
         return Outcome(
@@ -155,10 +171,10 @@ class RobotEnv:
 
     def _observation(self, observation: Any) -> dict[str, np.ndarray]:
         if not isinstance(observation, Mapping):
-            raise EnvFault(f"An observation is a {type(observation).__name__}: return a dict of arrays.")
+            raise EnvFault(f"An observation is a {type(observation).__name__}: return a dict.", "wrong_shape")
         missing = [key for key in self.spaces if key not in observation]
         if missing:
-            raise EnvFault(f"An observation lacks {', '.join(missing)}, which its space has.")
+            raise EnvFault(f"An observation lacks {', '.join(missing)}, which its space has.", "wrong_shape")
         for key in observation:
             if key not in self.spaces:
                 self._note(f"key/{key}", f"An observation has {key!r}, which its space has not; it is not sent.")
@@ -169,14 +185,15 @@ class RobotEnv:
         array, space = _as_array(value), self.spaces[key]
         dtype = np.dtype(space.dtype)
         if array.shape != space.shape:
-            raise EnvFault(f"Observation {key!r} has the shape {array.shape}, its space {space.shape}.")
+            raise EnvFault(f"Observation {key!r} has the shape {array.shape}, its space {space.shape}.", "wrong_shape")
         if array.dtype != dtype:
             if array.ndim != 1 or dtype.kind != "f" or array.dtype.kind not in "biuf":
-                raise EnvFault(f"Observation {key!r} is {array.dtype}, its space {dtype}: make them the same.")
+                text = f"Observation {key!r} is {array.dtype}, its space {dtype}: make them the same."
+                raise EnvFault(text, "wrong_shape")
             self._note(f"dtype/{key}", f"Observation {key!r} is {array.dtype}, its space {dtype}; it is sent as that.")
         array = array.astype(dtype)
         if dtype.kind == "f" and not np.isfinite(array).all():
-            raise EnvFault(f"Observation {key!r} holds NaN or infinity: fix it, or end the episode.")
+            raise EnvFault(f"Observation {key!r} holds NaN or infinity: fix it, or end the episode.", "not_finite")
         return array
 
     def _note(self, about: str, text: str) -> None:

@@ -205,10 +205,10 @@ class Control:
         self._brake.act()
         self._hold_at = None if self._env.stop or self._env.hold else self._clock()
         logger.error("The robot is stopped until the next reset. %s", error)
-        self._fault(order, str(error))
+        self._fault(order, str(error), getattr(error, "kind", "wrong_result"))
 
-    def _fault(self, order: Order, text: str) -> None:
-        self._send(order, "fault", {"text": text})
+    def _fault(self, order: Order, text: str, kind: str = "error") -> None:
+        self._send(order, "fault", {"text": text, "kind": kind})
 
     def _send(self, order: Order, kind: str, fields: dict[str, Any]) -> None:
         assert order.message is not None and order.answer is not None

@@ -7,7 +7,7 @@ from typing import Any, Mapping
 
 import numpy as np
 
-from serl_robot.wire import DTYPES
+from serl_robot.wire import DTYPES, MAX_DEPTH
 
 READ_BY_TRAINER = {
     "intervene_action",
@@ -37,7 +37,16 @@ READ_BY_TRAINER = {
 
 
 class UnsendableInfo(ValueError):
-    """A value that the trainer would act on, and that cannot be sent."""
+    """A value that the trainer would act on, and that cannot be sent.
+
+    Args:
+        name: name of the value in `info`.
+        message: a sentence.
+    """
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.is_action = "action" in name
 
 
 def split_info(info: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, str]]:
@@ -58,7 +67,7 @@ def split_info(info: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[str, np.nd
                 values[name] = _json(value)
         except ValueError as error:
             if name in READ_BY_TRAINER:
-                raise UnsendableInfo(f"info[{name!r}] {error}.") from error
+                raise UnsendableInfo(name, f"info[{name!r}] {error}.") from error
             left_out[name] = str(error)
     return values, arrays, left_out
 
@@ -71,18 +80,20 @@ def _array(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _json(value: Any) -> Any:
-    """The value with numpy's numbers and arrays as Python's."""
+def _json(value: Any, levels: int = MAX_DEPTH - 3) -> Any:
+    """The value with numpy's numbers and arrays as Python's, of at most so many levels in one another."""
     if isinstance(value, (np.ndarray, np.generic)):
-        return _json(value.tolist())
+        return _json(value.tolist(), levels)
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"is {value}: return a finite number")
         return value
+    if isinstance(value, (list, tuple, Mapping)) and not levels:
+        raise ValueError("has too many levels in one another")
     if isinstance(value, (list, tuple)):
-        return [_json(each) for each in value]
+        return [_json(each, levels - 1) for each in value]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {key: _json(each) for key, each in value.items()}
+        return {key: _json(each, levels - 1) for key, each in value.items()}
     raise ValueError(f"is a {type(value).__name__}, which cannot be sent")

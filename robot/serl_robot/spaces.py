@@ -15,6 +15,10 @@ SETUP_MODES = (
     "dual-arm-fixed-gripper",
     "dual-arm-learned-gripper",
 )
+SIDES = ("behind", "left", "front", "right")
+"""Sides from which cameras may look at a robot."""
+NUMBERS = [name for name in DTYPES if name != "bool"]
+"""Dtypes of observations."""
 MAX_KEYS = 8
 """Greatest number of arrays in an observation; a message has room for 16, of which bounds or `info` take the rest."""
 
@@ -117,5 +121,5 @@ def _check_space(key: Any, space: Any) -> None:
         text = f"Observation {key!r} has the shape {shape}, not (H, W, 3) or (D,)."
         stacked = " Leave out wrappers that stack observations, such as HIL-SERL's ChunkingWrapper."
         raise UnservableEnv(text + (stacked if shape[:1] == (1,) else ""))
-    if dtype.name not in DTYPES:
-        raise UnservableEnv(f"Observation {key!r} is {dtype}; it must be one of {', '.join(DTYPES)}.")
+    if dtype.name not in NUMBERS:
+        raise UnservableEnv(f"Observation {key!r} is {dtype}; it must be one of {', '.join(NUMBERS)}.")

@@ -178,6 +178,17 @@ BROKEN = {
     "header of a message": lambda result: (*result[:4], {"log": "x" * 70_000}),
 }
 
+KINDS = {
+    "RuntimeError: the gripper is hot": "error",
+    "'state' holds NaN or infinity": "not_finite",
+    r"'state' has the shape \(2,\), its space \(3,\)": "wrong_shape",
+    "lacks front": "wrong_shape",
+    "'front' is float64": "wrong_shape",
+    "An observation is a list": "wrong_shape",
+    "The reward is nan": "not_finite",
+    r"info\['intervene_action'\] holds NaN": "wrong_action",
+}
+
 
 @pytest.mark.parametrize("text", BROKEN)
 def test_a_fault_of_the_env_stops_the_robot_and_is_told(trainer, arm, text):
@@ -185,8 +196,9 @@ def test_a_fault_of_the_env_stops_the_robot_and_is_told(trainer, arm, text):
     with served(arm, trainer.url):
         talk = taken(trainer)
         talk.reset()
-        fault = talk.step(answer="fault").fields["text"]
-        assert re.search(text, fault), fault
+        fault = talk.step(answer="fault").fields
+        assert re.search(text, fault["text"]), fault
+        assert fault["kind"] == KINDS.get(text, "wrong_result")
         assert arm.calls.count("stop") == 1
         talk.step(answer="fault")
         assert len(arm.actions) == 1

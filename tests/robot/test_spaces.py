@@ -34,6 +34,7 @@ UNSERVABLE = {
     "such as HIL-SERL's ChunkingWrapper": {"observation_space": Dict({"front": Box(0, 255, (1, 8, 8, 3), np.uint8)})},
     r"'grey' has the shape \(8, 8\), not": {"observation_space": Dict({"grey": Box(0, 255, (8, 8), np.uint8)})},
     "Observation 'z' is complex64": {"observation_space": Dict({"z": Box(0, 1, (2,), np.complex64)})},
+    "Observation 'on' is bool": {"observation_space": Dict({"on": Box(0, 1, (2,), bool)})},
     "is a Discrete; it must be a Box": {"observation_space": Dict({"n": gymnasium.spaces.Discrete(3)})},
     "keys must be strings": {"observation_space": Dict({1: Box(0, 1, (3,))})},
     "has 9 arrays": {"observation_space": Dict({str(n): Box(0, 1, (3,)) for n in range(9)})},
@@ -189,8 +190,8 @@ def test_any_info_is_sent_or_named(info):
     assert values.keys() | arrays.keys() | left_out.keys() == names
     assert not READ_BY_TRAINER & left_out.keys() and len(arrays) <= MAX_BLOBS
     if len(values) < 5:
-        read = unpack(pack(Message("result", values, arrays)))
-        assert read.fields == values
+        read = unpack(pack(Message("result", {"info": values}, arrays)))
+        assert read.fields["info"] == values
 
 
 def test_a_name_of_an_enumeration_is_its_value():
