@@ -34,7 +34,7 @@ def file_graph(root: Path = ROOT) -> networkx.DiGraph:
     graph = networkx.DiGraph()
     graph.add_nodes_from(files)
     for name, path in files.items():
-        for imported in _imported(ast.parse(path.read_text()), files):
+        for imported in _imported(ast.parse(path.read_text()), files, name):
             if imported != name:
                 graph.add_edge(name, imported)
     return graph
@@ -96,15 +96,21 @@ def _name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def _imported(tree: ast.AST, files: dict[str, Path]) -> set[str]:
+def _imported(tree: ast.AST, files: dict[str, Path], importer: str) -> set[str]:
     found = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == PACKAGE:
-            members = (f"{node.module}.{alias.name}" for alias in node.names)
-            found |= {member if member in files else node.module for member in members}
+        if isinstance(node, ast.ImportFrom) and (module := _source(node, importer)).split(".")[0] == PACKAGE:
+            members = (f"{module}.{alias.name}" for alias in node.names)
+            found |= {member if member in files else module for member in members}
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names if alias.name in files}
     return found
+
+
+def _source(node: ast.ImportFrom, importer: str) -> str:
+    """The module that names are imported from; files that serl_robot has as well import their neighbours by a dot."""
+    parts = importer.split(".")[: -node.level] if node.level else []
+    return ".".join([*parts, *([node.module] if node.module else [])])
 
 
 def main() -> int:

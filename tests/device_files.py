@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from serl_ray.teleop.devices.events import EVENT
-from serl_ray.teleop.devices.finding import MULTI_AXIS
 from serl_ray.teleop.devices.motion import AT_REST, Motion, Numbers
+from serl_ray.teleop.devices.plugged import MULTI_AXIS
 
 SPACE_NAVIGATOR, COMPACT, PRO, RECEIVER = (0x046D, 0xC626), (0x256F, 0xC635), (0x046D, 0xC62B), (0x256F, 0xC652)
 SEPARATE = {SPACE_NAVIGATOR, COMPACT, PRO}

@@ -9,6 +9,7 @@ from typing import Any, Callable, Mapping, NamedTuple
 import numpy as np
 
 from serl_robot.infos import UnsendableInfo, split_info
+from serl_robot.intervene import Intervene
 from serl_robot.spaces import SIDES, UnservableEnv, action_dim, observation_spaces
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class RobotEnv:
 
     def __init__(self, env: Any) -> None:
         self._env = env
+        self._held = env.env if isinstance(env, Intervene) else env  # nobody drives while the robot is to keep still
         self.spaces, self.action_dim = observation_spaces(env), action_dim(env)
         self.hold, self.stop, self.live_frames, self.twist_to_action = (_method(env, name) for name in OPTIONAL_METHODS)
         self._takes_seed = _takes_seed(env.reset)
@@ -124,7 +126,7 @@ class RobotEnv:
         if self.hold is not None:
             self._called("hold", self.hold)
         else:
-            self._called("step", lambda: self._env.step(np.zeros(self.action_dim, np.float32)))
+            self._called("step", lambda: self._held.step(np.zeros(self.action_dim, np.float32)))
 
     def close(self) -> None:
         """Closes the env, if it can be closed."""

@@ -9,9 +9,11 @@ import os
 import sys
 from typing import Any, Sequence
 
+from serl_robot.devices.local import UnusableDevice, local_devices
 from serl_robot.dialling import Refused
+from serl_robot.intervene import Intervene
 from serl_robot.serving import serve
-from serl_robot.spaces import SETUP_MODES, UnservableEnv
+from serl_robot.spaces import SETUP_MODES, UnservableEnv, action_dim
 from serl_robot.trainer import UnknownTrainer
 
 EXAMPLE = "serl-robot ws://gpu-box:8765 my_robot:make_env --hz 10 --setup_mode single-arm-learned-gripper"
@@ -23,8 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.path.insert(0, os.getcwd())  # as `python -m` does
     try:
         env = make_env(arguments.env, env_kwargs(arguments.env_kwargs))
+        env = driven_env(env, arguments)
         serve(env, arguments.url, hz=arguments.hz, setup_mode=arguments.setup_mode, name=arguments.name)
-    except (UnservableEnv, UnknownTrainer, Refused, UnknownEnv) as error:
+    except (UnservableEnv, UnknownTrainer, Refused, UnknownEnv, UnusableDevice) as error:
         print(f"serl-robot: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -62,6 +65,21 @@ def make_env(name: str, kwargs: dict[str, Any]) -> Any:
     return make(**kwargs)
 
 
+def driven_env(env: Any, arguments: argparse.Namespace) -> Any:
+    """The env, in which an operator's devices take over if some are asked for.
+
+    Raises:
+        UnusableDevice: there is no such device, or it cannot be used.
+    """
+    if arguments.devices is None:
+        if arguments.speed is not None:
+            raise UnusableDevice("--speed is that of a device: give --devices as well.")
+        return env
+    action_dim(env)  # which says what is wrong with the env before the devices do
+    speed = 0.5 if arguments.speed is None else arguments.speed
+    return Intervene(env, local_devices(env, arguments.setup_mode, arguments.devices, speed))
+
+
 def env_kwargs(words: Sequence[str]) -> dict[str, Any]:
     """The arguments of an env: names and values in turn; a value that is no JSON is text.
 
@@ -97,6 +115,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("NAME", "VALUE"),
         help="Arguments of the env, names and values in turn; values are JSON, anything else is text.",
     )
+    parser.add_argument(
+        "--devices",
+        nargs="*",
+        metavar="DEVICE",
+        help="Devices here that take over while they are moved or held: paths, spacemouse or gamepad (default without "
+        "a name: all SpaceMice, or else the first gamepad).",
+    )
+    parser.add_argument("--speed", type=float, help="Share of full scale of a device (default: 0.5).")
     parser.add_argument("--name", help="Name of the robot (default: that of this computer).")
     return parser
 

@@ -18,8 +18,8 @@ from serl_ray.options.operator import DeviceOptions
 from serl_ray.utils.options import Options, refuse_unused
 
 if TYPE_CHECKING:
-    from serl_ray.teleop.devices.finding import PluggedDevice
     from serl_ray.teleop.devices.motion import Device
+    from serl_ray.teleop.devices.plugged import PluggedDevice
 
 ADDRESS = "SERL_DEVICE_ADDRESS"
 """Environment variable with the address of a run's devices, which is a secret and so no argument."""

@@ -37,6 +37,9 @@ class Arm(RecordingArm):
         (["http://a", "robot_trainers:RecordingArm", *OPTIONS], "must look like ws://HOST:8765"),
         (["ws://a", "robot_trainers:RecordingArm", *OPTIONS, "--env_kwargs", "ip"], "give a value to each name"),
         (["ws://a", "robot_trainers:RecordingArm", *OPTIONS, "--hz", "0"], "from 1 to 1000"),
+        (["ws://a", "robot_trainers:RecordingArm", *OPTIONS, "--speed", "1"], "give --devices as well"),
+        (["ws://a", "robot_trainers:RecordingArm", *OPTIONS, "--devices", "--speed", "2"], "up to 1 for full scale"),
+        (["ws://a", "robot_trainers:RecordingArm", *OPTIONS, "--devices", "/dev/none"], "no device '/dev/none'"),
     ],
 )
 def test_a_mistake_is_one_line(words, text, capsys, monkeypatch):

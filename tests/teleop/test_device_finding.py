@@ -7,9 +7,10 @@ import os
 import pytest
 from device_files import COMPACT, RECEIVER, SPACE_NAVIGATOR, DeviceFile, add_input_device, add_space_mouse, axes_reports
 
-from serl_ray.teleop.devices.finding import chosen_devices, found_devices
+from serl_ray.teleop.devices.finding import found_devices
 from serl_ray.teleop.devices.gamepad import PAD_PRESSES
 from serl_ray.teleop.devices.keyboard import KEY_MOTION, KEY_PRESSES, SPACE
+from serl_ray.teleop.devices.plugged import chosen_devices
 
 KEYS = (SPACE, *KEY_MOTION, *KEY_PRESSES)
 

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 from device_files import COMPACT, RECEIVER, axes_reports, keys_report
 
-from serl_ray.teleop.devices.finding import chosen_devices, found_devices
+from serl_ray.teleop.devices.finding import found_devices
+from serl_ray.teleop.devices.plugged import chosen_devices
 from serl_ray.teleop.devices.ports import DeviceLost
 from serl_ray.utils.errors import SetupError
 

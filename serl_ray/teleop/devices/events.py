@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from serl_ray.teleop.devices.ports import Port
+from .ports import Port
 
 EVENT = struct.Struct("@llHHi")
 """The kernel's `struct input_event`: seconds, microseconds, type, code and value; 24 bytes, or 16 on 32 bits."""

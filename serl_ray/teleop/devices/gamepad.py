@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import ClassVar
 
-from serl_ray.teleop.devices.events import EV_ABS, EV_KEY, EventPort, is_gap
-from serl_ray.teleop.devices.motion import Motion, Numbers, clamped
+from .events import EV_ABS, EV_KEY, EventPort, is_gap
+from .motion import Motion, Numbers, clamped
 
 DEAD_ZONE = 0.12
 """Radius of a stick's deflection that counts as none."""

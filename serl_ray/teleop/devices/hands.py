@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from serl_ray.teleop.devices.motion import AT_REST, Device, Motion, Numbers, clamped
+from .motion import AT_REST, Device, Motion, Numbers, clamped
 
 SPEEDS = {"speed-25": 0.25, "speed-50": 0.5, "speed-100": 1.0}
 TURNS = {"behind": (1, 0), "left": (0, 1), "front": (-1, 0), "right": (0, -1)}

@@ -49,7 +49,7 @@ class HidReports:
 
 @dataclass(frozen=True)
 class HidMouse:
-    """A SpaceMouse that is plugged in, as `finding.FoundDevice` describes one on Linux.
+    """A SpaceMouse that is plugged in, as `plugged.FoundDevice` describes one on Linux.
 
     Attributes:
         path: name that hidapi has for it.

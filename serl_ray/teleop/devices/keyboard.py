@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 from typing import ClassVar
 
-from serl_ray.teleop.devices.events import EV_KEY, EventPort, is_gap
-from serl_ray.teleop.devices.motion import Motion, Numbers, clamped
+from .events import EV_KEY, EventPort, is_gap
+from .motion import Motion, Numbers, clamped
 
 SPACE, LETTER_C = 57, 46
 CONTROL_KEYS = {29, 97}

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from typing import ClassVar, Protocol
 
-from serl_ray.teleop.devices.motion import Clutchless, Motion, Numbers, clamped
+from .motion import Clutchless, Motion, Numbers, clamped
 
 VENDORS = (0x046D, 0x256F)
 """Vendors of SpaceMice: Logitech, for the older ones, and 3Dconnexion."""

@@ -1,0 +1,1 @@
+../../../serl_ray/teleop/devices/keyboard.py
