@@ -36,6 +36,7 @@ COMMANDS = all_commands()
 RUN = [command for command in COMMANDS if command.is_run]
 OTHERS = re.compile(
     r"(?m)^(RAY_AUTH_MODE=token )?(ray|kubectl|ssh|pip|tensorboard|export|scripts/quickstart|serl-robot) .*$"
+    r"|(?m:^(serl-robot-lerobot|lerobot-[a-z-]+) .*$)"
     r"|`(ray|mkdocs|pip|tensorboard|python scripts/|scripts/quickstart|train_rlpd)[^`]*`|with `--logdir [^`]*`"
 )
 """Commands of other programs, with flags of their own."""
