@@ -8,6 +8,7 @@ first axis of length 1.
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +120,8 @@ def write_buffers(folder: Path, episodes: int = 2, steps: int = 8) -> Path:
     return folder
 
 
-def write_trunk(path: Path) -> Path:
-    """`resnet10_params.pkl`: nested dicts of float32 arrays, with the head of ImageNet that no policy uses."""
+def trunk_params() -> dict[str, Any]:
+    """The ResNet-10 as nested dicts of float32 arrays."""
     rng = np.random.default_rng(3)
 
     def conv(size: int, inner: int, outer: int) -> dict[str, np.ndarray]:
@@ -139,14 +140,51 @@ def write_trunk(path: Path) -> Path:
         if inner != width:
             block |= {"conv_proj": conv(1, inner, width), "norm_proj": norm(width)}
         params[f"ResNetBlock_{index}"], inner = block, width
-    params["output_head"] = {"kernel": np.zeros((512, 1000), np.float32), "bias": np.zeros(1000, np.float32)}
-    return write(path, params)
+    return params
+
+
+def agent_params(cameras: Sequence[str], ensemble: int = 2, hidden: int = 256, latent: int = 256) -> dict[str, Any]:
+    """The parameters of the original's agent for one arm with a learned gripper, as nested dicts of float32 arrays."""
+    rng = np.random.default_rng(4)
+
+    def dense(*shape: int) -> dict[str, np.ndarray]:
+        return {"kernel": rng.normal(0, shape[-2] ** -0.5, shape), "bias": np.zeros((*shape[:-2], shape[-1]))}
+
+    def norm(*shape: int) -> dict[str, np.ndarray]:
+        return {"scale": np.ones(shape), "bias": np.zeros(shape)}
+
+    def mlp(inner: int, *lead: int) -> dict[str, Any]:
+        layers = {"Dense_0": dense(*lead, inner, hidden), "LayerNorm_0": norm(*lead, hidden)}
+        return layers | {"Dense_1": dense(*lead, hidden, hidden), "LayerNorm_1": norm(*lead, hidden)}
+
+    encoder: dict[str, Any] = {"Dense_0": dense(STATE_DIM, 64), "LayerNorm_0": norm(64)}
+    for camera in cameras:
+        head = {"SpatialLearnedEmbeddings_0": {"kernel": rng.normal(0, 0.01, (4, 4, 512, 8))}}
+        encoder[f"encoder_{camera}"] = head | {"Dense_0": dense(4096, latent), "LayerNorm_0": norm(latent)}
+    encoder[f"encoder_{cameras[0]}"]["pretrained_encoder"] = trunk_params()
+    size = latent * len(cameras) + 64
+    grasp = mlp(size)
+    del grasp["LayerNorm_1"]
+    actor = {"encoder": encoder, "network": mlp(size), "Dense_0": dense(hidden, 6), "Dense_1": dense(hidden, 6)}
+    critic = {"network": {"VmapMLP_0": mlp(size + 6, ensemble)}, "Dense_0": dense(hidden, 1)}
+    return {
+        "modules_actor": actor,
+        "modules_critic": critic,
+        "modules_grasp_critic": {"network": grasp, "Dense_0": dense(hidden, 3)},
+        "modules_temperature": {"lagrange": np.float32(-4.6)},
+    }
 
 
 def write_lab(folder: Path) -> Path:
-    """Everything that a lab has, under the names that the scripts give."""
+    """Everything that a lab has, under the names that the scripts give; its env is that of `hil_serl_envs`."""
     write_demos(folder / "demo_data" / "usb_3_demos_2026-11-27_09-00-00.pkl")
     write_classifier_data(folder / "classifier_data")
     write_buffers(folder / "checkpoint")
-    write_trunk(folder / "resnet10_params.pkl")
+    head = {"kernel": np.zeros((512, 1000), np.float32), "bias": np.zeros(1000, np.float32)}
+    write(folder / "resnet10_params.pkl", trunk_params() | {"output_head": head})  # of ImageNet, which no policy uses
+    params = agent_params(CAMERAS[:2])
+    write(folder / "usb_agent.pkl", {"params": params, "target_params": params})
+    task = folder / "experiments" / "usb_pickup_insertion"
+    task.mkdir(parents=True)
+    (task / "config.py").write_text("from hil_serl_envs import TrainConfig as TrainConfig\n")
     return folder

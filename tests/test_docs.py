@@ -9,9 +9,11 @@ import io
 import json
 import pkgutil
 import re
+import runpy
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from commands import start
 from documented import (
@@ -30,6 +32,7 @@ from documented import (
 )
 from hil_serl_files import write_lab
 
+from serl_ray import SACHybridAgent
 from serl_ray.rllib.metrics import METRICS
 
 COMMANDS = all_commands()
@@ -151,6 +154,20 @@ def test_the_python_of_a_page_works(desk, page, check):
     done = subprocess.run([sys.executable, "page.py"], cwd=desk.folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert not re.findall(r"INFO|WARNING|\(pid=", done.stderr), "Ray starts and works without a word"
+
+
+def test_an_agent_in_flax_is_taken_over(desk, monkeypatch):
+    monkeypatch.chdir(desk.folder)
+    monkeypatch.syspath_prepend(str(desk.folder))
+    taken = runpy.run_path("take_over.py")
+    loaded = SACHybridAgent.load("usb_agent", device="cpu")
+    observation, saved = taken["observation"], taken["saved"]
+    expected = taken["agent"].sample_actions(observation, argmax=True)
+    np.testing.assert_allclose(loaded.sample_actions(observation, argmax=True), expected, atol=1e-6)
+    for networks, params in ((loaded.networks, saved["params"]), (loaded.target, saved["target_params"])):
+        kernel = params["modules_actor"]["encoder"]["encoder_side_policy"]["pretrained_encoder"]["conv_init"]["kernel"]
+        trunk = networks.encoder.trunk.conv1.weight.detach().numpy()
+        np.testing.assert_array_equal(trunk, kernel.transpose(3, 2, 0, 1))
 
 
 def test_every_command_is_run_small_or_named_as_one_that_is_not():

@@ -17,6 +17,9 @@ from serl_ray.types import GRIPPER_COMMANDS
 
 LARGEST_VECTOR_VALUE = 10.0
 """Largest value of a vector without a warning, because vectors enter the network unscaled."""
+RARE = 10.0
+"""Factor by which a vector may exceed `LARGEST_VECTOR_VALUE` at times without a warning, because random actions may
+lead far away at times."""
 SMALLEST_VECTOR_VALUE = 0.05
 """Value that a vector must exceed somewhere, or there is a warning, because the network hardly tells it from 0."""
 
@@ -24,9 +27,15 @@ MOST_ALONE = 0.1
 """Share of segments of one transition, amid an episode, without a warning."""
 
 
-def large_scale(key: str, largest: float) -> str | None:
-    """Warning about a vector that is too large, if one with this largest absolute value is."""
-    if largest > LARGEST_VECTOR_VALUE:
+def large_scale(key: str, largest: float, usual: float | None = None) -> str | None:
+    """Warning about a vector that is too large, if one with this largest absolute value is.
+
+    Args:
+        key: key of the vector.
+        largest: largest absolute value.
+        usual: usual absolute value of its largest number; by default the largest.
+    """
+    if max(largest if usual is None else usual, largest / RARE) > LARGEST_VECTOR_VALUE:
         return f"`{key}` reaches {largest:.3g}: scale it to about 1, as the network does not scale it."
     return None
 
@@ -92,18 +101,32 @@ class Gripper:
 
 @dataclass
 class Range:
-    """The least and greatest value of each number of vectors (D,)."""
+    """The least and greatest value of each number of vectors (D,), and their size.
+
+    Attributes:
+        low, high: least and greatest values (D,).
+        size: sum of the absolute values (D,).
+        count: number of vectors.
+    """
 
     low: np.ndarray
     high: np.ndarray
+    size: np.ndarray
+    count: int
 
     @classmethod
     def of(cls, rows: np.ndarray) -> Range:
         """The range of rows (n, D)."""
-        return cls(rows.min(axis=0), rows.max(axis=0))
+        return cls(rows.min(axis=0), rows.max(axis=0), np.abs(rows).sum(axis=0), len(rows))
 
     def join(self, other: Range) -> Range:
-        return Range(np.minimum(self.low, other.low), np.maximum(self.high, other.high))
+        low, high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
+        return Range(low, high, self.size + other.size, self.count + other.count)
+
+    @property
+    def usual(self) -> float:
+        """The mean absolute value of the number that is largest on average."""
+        return float((self.size / self.count).max(initial=0.0))
 
     @property
     def largest(self) -> float:
@@ -211,7 +234,7 @@ class DemoChecks:
 
     def _observation_warnings(self) -> Iterator[str]:
         for key, found in self.vectors.items():
-            yield from filter(None, (large_scale(key, found.largest), small_scale(key, found.largest)))
+            yield from filter(None, (large_scale(key, found.largest, found.usual), small_scale(key, found.largest)))
             if found.is_constant and found.largest > 0:
                 yield (
                     f"`{key}` never changes: if the recorder keeps one array and writes into it, store copies, "

@@ -62,15 +62,23 @@ def write_images(folder: Path, name: str, labelled: Iterable[tuple[dict[str, np.
 
     Returns:
         The number of images by class.
+
+    Raises:
+        OSError: a file cannot be written; the episode then has none.
     """
     frames: dict[str, list[dict[str, Any]]] = {"success": [], "failure": []}
     for images, is_success in labelled:
         kept = {"observations": images, "labels": int(is_success), "episode": name}
         frames["success" if is_success else "failure"].append(kept)
-    for kind, kept_frames in frames.items():
-        if kept_frames:
-            (folder / kind).mkdir(parents=True, exist_ok=True)
-            write_file(folder / kind / f"{name}.pkl", pickle.dumps(kept_frames, protocol=5))
+    files = {folder / kind / f"{name}.pkl": kept_frames for kind, kept_frames in frames.items() if kept_frames}
+    try:
+        for file, kept_frames in files.items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_file(file, pickle.dumps(kept_frames, protocol=5))
+    except OSError:
+        for file in files:
+            file.unlink(missing_ok=True)  # half an episode would be taken for a whole one
+        raise
     return {kind: len(kept_frames) for kind, kept_frames in frames.items()}
 
 

@@ -184,7 +184,8 @@ def _call(factory: Callable[..., Any], name: str, kwargs: Mapping[str, Any]) -> 
     env = factory(**kwargs)
     if not isinstance(env, gymnasium.Env):
         raise ValueError(
-            f"{name!r} gives a {type(env).__name__}: derive it from gymnasium.Env, not from the old gym.Env."
+            f"{name!r} gives a {type(env).__name__}, which is no gymnasium.Env: name a class that is derived from it "
+            "(not from the old gym.Env), or a function that returns one."
         )
     for space in ("action_space", "observation_space"):
         if not isinstance(getattr(env, space, None), gymnasium.Space):

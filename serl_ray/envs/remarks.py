@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from serl_ray.data.checks import LARGEST_VECTOR_VALUE, large_scale, small_scale
+from serl_ray.data.checks import large_scale, small_scale
 from serl_ray.data.observations import STATE
 from serl_ray.data.schema import EXECUTED
 from serl_ray.envs.probe import STILL_STEPS, Recording
@@ -18,9 +18,6 @@ JUMP = 3.0
 
 RESTLESS = 0.5
 """Share of a usual step's change from which a robot under actions of zeros is said to move."""
-RARE = 10.0
-"""Factor by which a vector's largest value may exceed the limit of its usual ones without a warning: random actions
-lead far away at times."""
 
 
 def episode_problems(recording: Recording) -> list[str]:
@@ -128,9 +125,8 @@ def _scales(recording: Recording) -> Iterator[str]:
     for key, values in recording.vectors().items():
         sizes = np.abs(values)
         largest, usual = float(sizes.max(initial=0.0)), float(np.median(sizes, axis=0).max(initial=0.0))
-        is_large = max(usual, largest / RARE) > LARGEST_VECTOR_VALUE
         is_still = bool(recording.rewards) and bool(np.all(values == values[0]))
-        found = large_scale(key, largest) if is_large else None, None if is_still else small_scale(key, largest)
+        found = large_scale(key, largest, usual), None if is_still else small_scale(key, largest)
         yield from filter(None, found)
 
 
@@ -219,5 +215,6 @@ def _equal(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> bool:
     """True if two observations have the same vectors, or without vectors the same images."""
     if not isinstance(first, dict) or not isinstance(second, dict):
         return True
-    vectors = [key for key, value in first.items() if np.ndim(value) == 1] or list(first)
+    arrays = [key for key, value in first.items() if isinstance(value, np.ndarray)]
+    vectors = [key for key in arrays if first[key].ndim == 1] or arrays
     return all(key in second and np.array_equal(first[key], second[key]) for key in vectors)

@@ -141,6 +141,11 @@ def array_fault(shape: tuple[int, ...], dtype: np.dtype) -> str | None:
     """The fault of an observation's shape or dtype; None for a valid one."""
     if len(shape) == 1:
         return None if dtype == np.float32 else f"is a {dtype} vector: make it float32 (.astype(np.float32))."
+    if len(shape) in (2, 4) and shape[0] == 1:
+        return (
+            f"has shape {shape}, with a first axis of length 1: leave it out, array[0]. For envs with HIL-SERL's "
+            "ChunkingWrapper there is serl_ray.envs.hil_serl.HilSerlEnv."
+        )
     if not (fix := image_fix(shape, dtype)):
         return None
     if len(shape) == 3 and shape[-1] == 3:
@@ -247,7 +252,8 @@ def _action_findings(info: dict[str, Any], name: str, reason: str, action_shape:
     if not is_valid or action.dtype != np.float32:
         text = (
             f"info['{name}'] is {_one_line(str(action))} ({action.dtype} {action.shape}). Report the whole "
-            f"executed action, float32 {action_shape} in [-1, 1], and leave the key out of steps without {reason}."
+            f"executed action, float32 {action_shape} in [-1, 1] (clipped if the env clips it), and leave the key out "
+            f"of steps without {reason}."
         )
         yield Finding(name, text, None if is_valid else "wrong_action")
 

@@ -45,11 +45,6 @@ class LiveFrames:
         take = getattr(env.unwrapped, "live_frames", None)
         return cls(env, take, shown_cameras(env)) if callable(take) else None
 
-    @property
-    def is_running(self) -> bool:
-        """True while the env may be asked for images."""
-        return self._thread.is_alive()
-
     def close(self) -> None:
         """Ends the thread."""
         self._closing.set()

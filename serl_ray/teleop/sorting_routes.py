@@ -1,4 +1,4 @@
-"""The hub's requests for a sorter: whoever has a client's secret may look, and operators sort."""
+"""The hub's requests for a sorter: operators sort, viewers look, and devices have no part in it."""
 
 from __future__ import annotations
 
@@ -81,6 +81,9 @@ class SortingRoutes:
             self._refused["secret"] += 1
             await delay_refusal()
             return _refusal(401, "The secret is wrong.")
+        if roles == [ClientRole.DEVICE]:
+            self._refused["role"] += 1
+            return _refusal(403, "A device drives a robot, and may not look at what is sorted.")
         if request.method == hdrs.METH_POST and roles != [ClientRole.OPERATOR]:
             self._refused["role"] += 1
             return _refusal(403, "Operators alone may sort; you may look.")

@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from serl_ray.teleop.bounded import BoundedCall
 from serl_ray.types import ActionLayout
 
 TWIST_DIM = 6
 """Numbers of a twist: x forward, y left, z up, roll, pitch, yaw."""
+CONVERT_SECONDS = 1.0
+"""Seconds within which an env's `twist_to_action` must answer; the robot waits for it, and then does without."""
 AXES_OF_FOUR = (0, 1, 2, 5)
 """Numbers of a twist that an arm of four numbers takes: its fourth one is the yaw."""
 
@@ -70,7 +73,8 @@ class TwistMap:
     """
 
     def __init__(self, layout: ActionLayout, arms: int = 1, convert: TwistToAction | None = None) -> None:
-        self.layout, self.arms, self._convert = layout, arms, convert
+        self.layout, self.arms = layout, arms
+        self._convert = BoundedCall(convert, CONVERT_SECONDS) if convert else None
         self.references = tuple(Reference) if convert else (Reference.BASE,)
 
     @property
@@ -93,7 +97,7 @@ class TwistMap:
         """The action (A + G,) of a twist, float32 in [-1, 1]; an arm without one and the grippers hold.
 
         Raises:
-            TwistError: the env's `twist_to_action` has failed, or returned no numbers of an arm.
+            TwistError: the env's `twist_to_action` has failed, hangs, or returned no numbers of an arm.
         """
         action = np.zeros(self.layout.action_dim, np.float32)
         for arm, wanted in twist.by_arm().items():

@@ -275,6 +275,7 @@ class OperatedEnv(gymnasium.Wrapper):
             "cameras": shown_cameras(self.env),
             "arms": twist_map.arms,
             "references": [reference.value for reference in twist_map.references],
+            "converts": twist_map.converts,
             "control_hz": control_hz,
             "seen_from": side_of_cameras(self.env),
             "success_threshold": success_threshold(self.env),

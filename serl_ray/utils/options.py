@@ -15,26 +15,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
+from serl_ray.utils.elsewhere import ELSEWHERE
+
 T = TypeVar("T")
 
 LEAST_LIKENESS = 0.5
 """Likeness of two names, in [0, 1], from which one may have been meant by the other."""
-ELSEWHERE = {
-    "learning_rate": "lr",
-    "gamma": "discount",
-    "polyak": "tau",
-    "buffer_size": "capacity",
-    "replay_buffer_capacity": "capacity",
-    "train_batch_size": "batch_size",
-    "learning_starts": "training_starts",
-    "total_timesteps": "max_steps",
-    "num_envs": "envs_per_worker",
-    "env": "env_name",
-    "env_id": "env_name",
-    "output_dir": "save_dir",
-    "logdir": "save_dir",
-}
-"""Names that other libraries have for our options."""
 
 
 class OptionError(ValueError):

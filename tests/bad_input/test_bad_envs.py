@@ -37,7 +37,7 @@ NAMES = [
     ),
     made("no module", "cannot be imported .*install its package", env="no_such_module:Env"),
     made("no class", "fake_envs has no class 'Fake'; its envs: FakeEnv", env="fake_envs:Fake"),
-    made("no env", "gives a str: derive it from gymnasium.Env", env="fake_envs:not_an_env"),
+    made("no env", "gives a str, which is no gymnasium.Env", env="fake_envs:not_an_env"),
     made("unknown argument", "env_kwargs do not fit env 'tabletop'.*'sizes'", env_kwargs={"sizes": 3}),
     made("unknown set-up", "setup_mode is 'one-arm'; choose one of", setup_mode="one-arm"),
     made(

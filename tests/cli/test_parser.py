@@ -99,6 +99,8 @@ def test_a_classifier_has_no_presets():
 
 def test_names_of_other_libraries_are_understood_in_suggestions():
     pairs = (("--learning_rate", "--lr"), ("--learning-starts", "--training_starts"), ("--env", "--env_name"))
+    pairs += (("--exp_name", "--env_name"), ("--demo_path", "--demo_paths"), ("--learner", "--num_workers"))
+    pairs += (("--checkpoint_path", "--save_dir"),)
     for given, ours in pairs:
         with pytest.raises(OptionError, match=f"Did you mean '{ours}'"):
             given_options("serl train", [given, "1"], HybridRun)

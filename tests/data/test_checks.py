@@ -124,6 +124,16 @@ def test_oddities_of_some_episodes_are_those_of_none():
     )
 
 
+def test_a_vector_that_is_large_at_times_is_not_odd():
+    """The distance to an object, in steps, is large at the start alone; a state in degrees is large as a rule."""
+    far = np.zeros((5, 3), np.float32)
+    far[0] = 12.0
+    far[1:] = 1.0
+    assert warnings(observed(state=far), GOOD) == []
+    assert warnings(observed(state=far + 20.0), GOOD) == [large_scale("state", 32.0)]
+    assert warnings(observed(state=far * 10.0), GOOD) == [large_scale("state", 120.0)]
+
+
 def test_what_is_odd_is_a_warning_when_demonstrations_are_read(tmp_path, shared_ray, caplog):
     write_demos(tmp_path / "demos", [observed(state=STEPS * 45)])
     with caplog.at_level(logging.WARNING):

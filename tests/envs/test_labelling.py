@@ -186,6 +186,18 @@ def test_a_sorter_refuses_what_it_does_not_have(tmp_path):
     assert sorter.is_stored and sorter.close() == {"success": 1, "failure": 0}
 
 
+def test_an_episode_that_is_stored_by_half_is_not_stored(tmp_path):
+    sorter = EpisodeSorter(tmp_path)
+    sorter.present("e", frames_of(S, F))
+    (tmp_path / "failure").write_text("a file in place of the folder")
+    with pytest.raises(OSError):
+        sorter.finish()
+    assert not sorter.is_stored and list(tmp_path.rglob("*.pkl")) == []
+    (tmp_path / "failure").unlink()
+    sorter.finish()
+    assert len(list(tmp_path.rglob("e.pkl"))) == 2, "and it can be stored once there is room"
+
+
 def test_of_many_frames_of_a_label_some_are_shown_evenly_and_of_few_all():
     frames = frames_of(*(90 * [F] + 3 * [X] + 5 * [S]))
     shown = evenly(frames, most=10)

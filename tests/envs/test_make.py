@@ -48,7 +48,7 @@ def test_tabletop_draws_no_camera_unasked(mode):
             "unexpected keyword argument 'actions'.*FakeEnv.action_dim",
         ),
         ({"env": "fake_envs:Spaceless"}, "Spaceless of 'fake_envs:Spaceless' has no action_space: set it in"),
-        ({"env": "fake_envs:not_an_env"}, "gives a str: derive it from gymnasium.Env"),
+        ({"env": "fake_envs:not_an_env"}, "gives a str, which is no gymnasium.Env"),
         (
             {"env": "tabletop", "setup_mode": "one-arm"},
             "setup_mode is 'one-arm'; choose one of single-arm-fixed-gripper",

@@ -137,8 +137,8 @@ def test_a_failure_is_named_once_and_the_env_asked_no_more(robot, caplog, error)
         return {"front": LIVE[0]}
 
     watched(robot).witness.live_frames = fail
-    with closing(LiveFrames.of(robot.env)) as live:
-        until(lambda: not live.is_running)
+    with closing(LiveFrames.of(robot.env)):
+        until(lambda: "live frames" not in [thread.name for thread in threading.enumerate()])
     assert len(calls) == 1 and robot.env.live is None
     [record] = [record for record in caplog.records if "live_frames() has failed" in record.message]
     assert str(error or "uint8 of shape (32, 3)") in str(record.exc_info[1])

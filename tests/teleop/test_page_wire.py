@@ -104,6 +104,14 @@ def test_a_robot_seen_from_the_front_moves_away_from_its_viewer():
     assert run_module("layout.js", body, None) == [-1, -0.5, 0.25, -1, 0, 0.75]
 
 
+def test_numbers_of_an_action_are_axes_or_joints():
+    robot = {"action_dim": 14, "arms": 2, "grippers": [6, 13], "references": ["base"], "converts": False}
+    labels = run_module("layout.js", "return page.labelsOf(given);", robot)
+    assert labels[:8] == ["L x", "L y", "L z", "L roll", "L pitch", "L yaw", "L grip", "R x"]
+    labels = run_module("layout.js", "return page.labelsOf(given);", robot | {"converts": True})
+    assert labels[:8] == [*(f"L joint {n}" for n in range(1, 7)), "L grip", "R joint 1"]
+
+
 def test_the_tools_frame_is_a_choice_where_the_robot_understands_it():
     views = ["tool", "left", None, "above"]
     body = "return given.views.map((view) => page.viewFor({ references: given.references }, view));"

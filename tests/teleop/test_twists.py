@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from stage import LAYOUT, PUSH, TWO_ARMS, Stage
 
+from serl_ray.teleop import twists
 from serl_ray.teleop.events import StepActor
 from serl_ray.teleop.twists import Reference, Twist, TwistError, TwistMap
 from serl_ray.types import ActionLayout
@@ -92,3 +95,38 @@ def test_while_no_action_can_be_made_the_robot_holds_and_says_so_once():
     assert actors == [StepActor.HOLD, StepActor.HOLD, StepActor.PERSON]
     assert stage.session.counts["holds"] == 2 and stage.session.counts["refused"] == 1
     assert "motion is refused: twist_to_action returned" in stage.session.refusals[-1]
+
+
+def test_a_conversion_that_hangs_is_not_asked_again_and_the_robot_holds(monkeypatch):
+    monkeypatch.setattr(twists, "CONVERT_SECONDS", 0.05)
+    calls, ever = [], threading.Event()
+
+    def convert(arm, numbers, frame):
+        calls.append(arm)
+        ever.wait()
+
+    stage = Stage(twist_map=TwistMap(LAYOUT, 1, convert))
+    stage.begin()
+    stage.take_over()
+    for _ in range(3):
+        stage.command(True, action=twist())
+        assert stage.step().actor is StepActor.HOLD
+    ever.set()
+    assert calls == [0]
+    [refusal] = [text for text in stage.session.refusals if "motion is refused" in text]
+    assert (
+        "twist_to_action has failed (TimeoutError: it has not answered for 0.05 s, and is not called again)" in refusal
+    )
+
+
+def test_a_conversion_runs_in_one_thread():
+    threads = set()
+
+    def convert(arm, numbers, frame):
+        threads.add(threading.current_thread())
+        return numbers
+
+    twist_map = TwistMap(TWO_ARMS, 2, convert)
+    for _ in range(3):
+        twist_map.action(twist())
+    assert len(threads) == 1 and threading.main_thread() not in threads

@@ -36,14 +36,14 @@ export function turned(twist, view) {
   return [...turn(x, y), z, ...turn(roll, pitch), yaw];
 }
 
-/** The name of every number of an action. */
+/** The name of every number of an action: an axis, or a joint where the robot makes the action of a twist itself. */
 export function labelsOf(robot) {
   const labels = new Array(robot.action_dim).fill("");
   for (let arm = 0; arm < robot.arms; arm++) {
     const prefix = robot.arms > 1 ? `${ARMS[arm][0].toUpperCase()} ` : "";
     const indices = armIndices(robot, arm);
     indices.forEach((index, i) => {
-      labels[index] = prefix + (AXES[axesOf(indices.length)[i]] ?? `${i}`);
+      labels[index] = prefix + (robot.converts ? `joint ${i + 1}` : AXES[axesOf(indices.length)[i]] ?? `${i}`);
     });
   }
   robot.grippers.forEach((index, gripper) => {
