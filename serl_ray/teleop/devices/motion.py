@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, Tuple
 
-Numbers = tuple[float, ...]  # Python 3.8, in which serl_robot has this file, knows no tuple[float]
+Numbers = Tuple[float, ...]
 """Twist of a device: x forward, y left, z up, roll, pitch, yaw, each in [-1, 1]."""
 AT_REST: Numbers = (0.0,) * 6
 ON_ABOVE = 0.05
