@@ -19,7 +19,7 @@ from serl_ray.teleop.wire import MAX_BYTES, Message, pack, unpack
 
 DEADLINE = 30.0
 """Seconds after which something that a test waits for counts as missing."""
-TOKEN = "a-token"
+TOKEN = "a-token-of-the-tests"
 MODE = "single-arm-learned-gripper"
 
 

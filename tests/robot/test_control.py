@@ -29,7 +29,7 @@ def taken(trainer: ScriptedTrainer):
 def test_the_robot_introduces_itself(trainer, arm):
     with served(arm, trainer.url, hz=50):
         talk = taken(trainer)
-    assert talk.token == "Bearer a-token"
+    assert talk.token == "Bearer a-token-of-the-tests"
     fields = talk.hello.fields
     assert (talk.hello.kind, fields["protocol"], fields["name"], fields["hz"]) == ("hello", 1, "arm", 50)
     assert fields["setup_mode"] == "single-arm-learned-gripper" and fields["seen_from"] == "left"

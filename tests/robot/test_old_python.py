@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -14,7 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from robot_trainers import DEADLINE, TOKEN, scripted_trainer
+from robot_trainers import DEADLINE, MODE, TOKEN
+
+from serl_ray.envs.remote.env import RemoteEnv
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("robot", "serl_ray/teleop", "LICENSE")
@@ -115,32 +118,36 @@ print(*sys.version_info[:2], *[name for name in others if importlib.util.find_sp
 
 
 @pytest.mark.slow
-def test_a_robot_with_python_38_is_driven_from_here(owners_python, tmp_path):
+def test_a_robot_with_python_38_is_an_env_here(owners_python, tmp_path, monkeypatch):
     (tmp_path / "my_robot.py").write_text(MY_ROBOT)
+    monkeypatch.setenv("SERL_ROBOT_TOKEN", TOKEN)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     outside = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    with scripted_trainer() as trainer:
-        command = [owners_python.parent / "serl-robot", trainer.url, "my_robot:Arm", "--hz", "10"]
-        robot = subprocess.Popen(
-            [*map(str, command), "--setup_mode", "single-arm-learned-gripper"],
-            cwd=tmp_path,
-            env={**outside, "SERL_ROBOT_TOKEN": TOKEN},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            talk = trainer.accept().welcome()
-            talk.reset(seed=0)
-            for number in range(1, 5):
-                talk.send("hold")  # so that no step is late, on however slow a computer
-                result = talk.step(1, -1, 0, 0)
-                np.testing.assert_array_equal(result.arrays["obs/state"], [0.25 * number, -0.25 * number])
-                np.testing.assert_array_equal(result.arrays["info/intervene_action"], [1, -1, 0, 0])
-                assert result.arrays["obs/front"].tobytes() == b"\x07" * 64 * 64 * 3
-            robot.send_signal(signal.SIGTERM)
-            output, errors = robot.communicate(timeout=DEADLINE)
-        finally:
-            robot.kill()
+    command = [owners_python.parent / "serl-robot", f"ws://127.0.0.1:{port}", "my_robot:Arm", "--hz", "10"]
+    robot = subprocess.Popen(
+        [*map(str, command), "--setup_mode", MODE],
+        cwd=tmp_path,
+        env=outside,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        env = RemoteEnv(MODE, port=port, connect_seconds=DEADLINE)
+        assert env.observation_space["front"].shape == (64, 64, 3) and env.action_space.shape == (4,) and env.hz == 10
+        env.reset(seed=0)
+        for number in range(1, 5):
+            env.hold()  # so that no step is late, on however slow a computer
+            observation, reward, terminated, truncated, info = env.step(np.array([1, -1, 0, 0], np.float32))
+            np.testing.assert_array_equal(observation["state"], [0.25 * number, -0.25 * number])
+            np.testing.assert_array_equal(info["intervene_action"], [1, -1, 0, 0])
+            assert (observation["front"] == 7).all() and (reward, terminated, truncated) == (0.0, False, False)
+        env.close()
+        robot.send_signal(signal.SIGTERM)
+        output, errors = robot.communicate(timeout=DEADLINE)
+    finally:
+        robot.kill()
     assert robot.returncode == 0 and "stop" in output and "has taken the robot" in errors, errors
 
 
