@@ -1,122 +1,175 @@
-"""Learning curves of each set-up: whole runs, started by the commands that a user types."""
+"""Learning curves of methods on tasks: whole runs, started by the commands that a user types."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Ge
 from pydantic import Field
 from tqdm import tqdm
 
-from serl_ray.benchmarks.commands import cameras_of, run_serl, success_curve, trained_options, words
-from serl_ray.benchmarks.timing import append_outcome
+from serl_ray.benchmarks.commands import run_serl, success_curve, trained_options, words
+from serl_ray.benchmarks.report import write_report
+from serl_ray.benchmarks.tasks import STANDARD_TASKS
+from serl_ray.benchmarks.timing import machine
 from serl_ray.evaluation.rollouts import deterministic, evaluate
-from serl_ray.runs.plots import plot_success_curves
+from serl_ray.files.atomic import read_json, write_json
+from serl_ray.runs.log import LOGS, read_results
 from serl_ray.runs.policy import load_policy
-from serl_ray.types import SETUP_MODES, SetupMode
-from serl_ray.utils.options import Options
+from serl_ray.utils.options import OptionError, Options, check_names
 
-TABLE_COLUMNS = {
-    "env": "env",
-    "set-up": "setup_mode",
-    "input": "input",
-    "demonstrations": "demos",
-    "seed": "seed",
-    "env steps": "env_steps",
-    "minutes": "minutes",
-    "success": "success",
+METHODS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "hil-serl": {"preset": "hil-serl"},
+    "interventions": {"expert_interventions": 0.05},
+    "utd2": {"utd_ratio": 2},
+    "utd4": {"utd_ratio": 4},
+    "redq": {"critic_ensemble_size": 10, "critic_subsample_size": 2},
+    "awac": {"objective": "awac"},
 }
-"""Columns of the table, and their keys in results.jsonl."""
+"""Methods by name: options of `serl train`, beside the preset tabletop or their own."""
+STEPS_PER_RESULT = 250
+"""Greatest number of env steps between two results of a run."""
+FINAL_SEED = 20_000
+"""Seed of the episodes that are played at the end, which are others than those of the curve."""
+
+
+@dataclass(frozen=True)
+class LearningRun:
+    """One training.
+
+    Attributes:
+        task: name among `STANDARD_TASKS`.
+        method: name among `METHODS`.
+        seed: seed of everything.
+    """
+
+    task: str
+    method: str
+    seed: int
 
 
 class Learn(Options):
-    """Trains on 20 scripted demonstrations, or on none, and evaluates in 50 deterministic episodes."""
+    """Trains every method on every task, and evaluates deterministic episodes without interventions."""
 
     save_dir: Path = Path("runs/learn")
-    """Folder for demonstrations, runs and results.jsonl."""
-    env_name: str = "tabletop"
-    """Env to train in: tabletop or gym-hil."""
-    setup_modes: tuple[SetupMode, ...] = SETUP_MODES
-    """Set-ups to train."""
+    """Folder for demonstrations, runs, and a JSON file for each run that has ended. The same command goes on where it
+    was interrupted."""
+    tasks: tuple[str, ...] = ("peg", "pick-up", "pegs", "tray")
+    """Tasks to train, of those that `serl benchmark tasks` lists."""
+    methods: tuple[str, ...] = ("default",)
+    """Methods to compare: default (the preset tabletop), hil-serl (the original's hyper-parameters), interventions (of
+    the scripted expert), utd2 and utd4 (learner steps per env step), redq (10 critics, subsets of 2), awac."""
     pixels: bool = False
-    """Learn from two cameras and proprioception; by default from state, the object's included."""
+    """Learn from cameras and proprioception; by default from state, the objects' included."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds, with one run each."""
-    demos: int = 20
-    """Demonstrations of a run; 0 for what the agent reaches without."""
-    max_steps: int = 4000
+    demos: Annotated[int, Ge(0)] = 20
+    """Scripted demonstrations of a run; 0 for what the agent reaches without."""
+    max_steps: Annotated[int, Ge(1)] = 4000
     """Env steps of a run."""
-    curve_episodes: int = 50
-    """Episodes in each evaluation during training; the reported success is that of other episodes at the end."""
-    episodes: int = 50
-    """Episodes that are played at the end."""
-    num_workers: int = 0
+    evaluate_every: Annotated[int, Ge(1)] = 500
+    """Env steps between evaluations."""
+    episodes: Annotated[int, Ge(1)] = 50
+    """Episodes in each evaluation, and of others at the end."""
+    num_workers: Annotated[int, Ge(0)] = 0
     """Number of rollout workers; above 0 another process evaluates. They help where there are cameras and a spare
     core."""
     settings: dict[str, Any] = Field(default_factory=dict)
-    """Options of `serl train`, on top of the preset tabletop, and their values: batch_size 32 augment_crops 0."""
+    """Options of `serl train`, on top of every method's, and their values: batch_size 32 augment_crops 0."""
 
     def run(self) -> None:
-        """Every run is a line of results.jsonl when it ends, and at last of a table and of curves.png."""
+        """Prints a table over seeds at last, and leaves it with the curves in `save_dir`."""
+        write_report(self.outcomes(), self.save_dir)
+
+    def outcomes(self) -> list[dict[str, Any]]:
+        """The outcomes of all runs, of which those are made that are not in `save_dir`."""
+        check_names(self.tasks, STANDARD_TASKS, "task")
+        check_names(self.methods, METHODS, "method")
         self.save_dir.mkdir(parents=True, exist_ok=True)
-        total = len(self.setup_modes) * len(self.seeds)
-        outcomes = []
-        for outcome in tqdm(self._outcomes(), total=total, unit="run"):
-            outcomes.append(outcome)
-            append_outcome(outcome, self.flat(), self.save_dir)
-        plot_success_curves(outcomes, self.save_dir / "curves.png")
-        print(f"\n| {' | '.join(TABLE_COLUMNS)} |\n|{'---|' * len(TABLE_COLUMNS)}")
-        for outcome in outcomes:
-            print(f"| {' | '.join(str(outcome[key]) for key in TABLE_COLUMNS.values())} |")
+        runs = [LearningRun(*parts) for parts in product(self.tasks, self.methods, self.seeds)]
+        return [self._outcome(run) for run in tqdm(runs, unit="run")]
 
-    def _outcomes(self) -> Iterator[dict[str, object]]:
-        for mode in self.setup_modes:
-            for seed in self.seeds:
-                yield self._outcome(mode, seed)
+    def _outcome(self, run: LearningRun) -> dict[str, Any]:
+        path, asked = self.save_dir / f"{self._name(run)}.json", self._asked(run)
+        if not path.exists():
+            write_json(path, self._trained(run, asked))
+        outcome = read_json(path, "run")
+        if outcome["asked"] != asked:
+            raise OptionError(
+                f"{path} is the result of other options ({outcome['asked']}, not {asked}): choose another save_dir."
+            )
+        return outcome
 
-    def _outcome(self, mode: str, seed: int) -> dict[str, object]:
-        cameras = cameras_of(mode) if self.pixels else ()
-        name = f"{self.env_name}-{mode}-{'pixels' if self.pixels else 'state'}-demos{self.demos}-seed{seed}"
-        flags = ["--preset", "tabletop", "--env_name", self.env_name, "--setup_mode", mode]
-        flags += ["--image_keys", *cameras, "--seed", str(seed), "--max_steps", str(self.max_steps)]
-        flags += ["--evaluation_episodes", str(self.curve_episodes), "--num_workers", str(self.num_workers)]
-        if self.num_workers:
-            flags += ["--evaluation_workers", "1"]
-        flags += words(self.settings)
-        if self.demos:
-            flags += ["--demo_paths", str(self._demonstrations(name, mode, cameras, seed))]
-        started = time.monotonic()
-        run_serl("train", *flags, "--save_dir", str(self.save_dir / name))
-        minutes = (time.monotonic() - started) / 60
-        agent, env = load_policy(self.save_dir / name)
+    def _asked(self, run: LearningRun) -> dict[str, Any]:
+        """Options that a run's result depends on, as JSON has them."""
+        options = {name: str(value) for name, value in (METHODS[run.method] | self.settings).items()}
         return {
-            "env": self.env_name,
-            "setup_mode": mode,
-            "input": "pixels" if self.pixels else "state",
-            "demos": self.demos,
-            "options": trained_options(self.save_dir / name),
-            "seed": seed,
-            "label": f"seed {seed}",
-            "env_steps": self.max_steps,
-            "minutes": round(minutes, 1),
-            "success": evaluate(deterministic(agent), env, episodes=self.episodes, seed=20_000).success_rate,
-            "curve": success_curve(self.save_dir / name),
+            **{name: getattr(self, name) for name in ("pixels", "demos", "max_steps", "evaluate_every", "episodes")},
+            **{"num_workers": self.num_workers, "options": options},
         }
 
-    def _demonstrations(self, name: str, mode: str, cameras: tuple[str, ...], seed: int) -> Path:
-        path = self.save_dir / f"{name}.pkl"
+    def _trained(self, run: LearningRun, asked: dict[str, Any]) -> dict[str, Any]:
+        """The outcome of a run, which goes on from its checkpoint if there is one."""
+        folder, task = self.save_dir / self._name(run), STANDARD_TASKS[run.task]
+        resume = ["--resume"] if folder.exists() else []
+        started = time.monotonic()
+        run_serl("train", *self._flags(run), *resume, "--save_dir", str(folder))
+        minutes = (time.monotonic() - started) / 60
+        agent, env = load_policy(folder)
+        success = evaluate(deterministic(agent), env, episodes=self.episodes, seed=FINAL_SEED).success_rate
+        last = list(read_results(folder / LOGS))[-1]
+        return {
+            **vars(run),
+            "input": "pixels" if self.pixels else "state",
+            "demos": self.demos,
+            "control_hz": task.control_hz,
+            "success": success,
+            "curve": success_curve(folder),
+            "intervened_steps": last.get("buffer/interventions", 0),
+            "minutes": None if resume else round(minutes, 1),  # of a whole run
+            "asked": asked,
+            "options": trained_options(folder),
+            "machine": machine(),
+        }
+
+    def _flags(self, run: LearningRun) -> list[str]:
+        options: dict[str, Any] = {
+            "preset": "tabletop",
+            "image_keys": list(STANDARD_TASKS[run.task].cameras) if self.pixels else [],
+            "seed": run.seed,
+            "max_steps": self.max_steps,
+            "steps_per_iteration": min(self.evaluate_every, STEPS_PER_RESULT),
+            "evaluate_every": self.evaluate_every,
+            "evaluation_episodes": self.episodes,
+            "evaluation_workers": min(self.num_workers, 1),
+            "num_workers": self.num_workers,
+            "demo_paths": [str(self._demonstrations(run))] if self.demos else [],
+        }
+        return [*_env_flags(run.task), *words(options | METHODS[run.method] | self.settings)]
+
+    def _demonstrations(self, run: LearningRun) -> Path:
+        """The demonstrations of a seed, which all methods share."""
+        path = self.save_dir / f"{run.task}-{self._input}-demos{self.demos}-seed{run.seed}.pkl"
         if not path.exists():
-            flags = [
-                "--env_name",
-                self.env_name,
-                "--setup_mode",
-                mode,
-                "--episodes",
-                str(self.demos),
-                "--seed",
-                str(1000 * seed),
-            ]
+            cameras = STANDARD_TASKS[run.task].cameras if self.pixels else ()
+            flags = [*_env_flags(run.task), "--episodes", str(self.demos), "--seed", str(1000 * run.seed)]
             run_serl("record", *flags, "--output", str(path), "--image_keys", *cameras)
         return path
+
+    def _name(self, run: LearningRun) -> str:
+        return f"{run.task}-{self._input}-{run.method}-demos{self.demos}-seed{run.seed}"
+
+    @property
+    def _input(self) -> str:
+        return "pixels" if self.pixels else "state"
+
+
+def _env_flags(name: str) -> list[str]:
+    task = STANDARD_TASKS[name]
+    kwargs = [str(word) for pair in task.env_kwargs.items() for word in pair]
+    return ["--env_name", task.env_name, "--setup_mode", task.setup_mode, "--env_kwargs", *kwargs]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from scipy.stats import sem, t
-
 from serl_ray.benchmarks.learn import Learn
-from serl_ray.runs.plots import Band, plot_success_bands
+from serl_ray.benchmarks.report import band
+from serl_ray.runs.plots import Band, plot_success_panels
 from serl_ray.utils.options import Options
 
 CROPS = {"stored maps": "2", "raw pixels": "0"}
@@ -39,7 +36,7 @@ class Maps(Options):
     def run(self) -> None:
         """Prints success over env steps with 95 % intervals, and draws it."""
         outcomes = {name: self._outcomes(name) for name in CROPS}
-        bands = {name: self._band(outcomes[name]) for name in CROPS}
+        bands = {name: band([outcome["curve"] for outcome in outcomes[name]]) for name in CROPS}
         print(f"\n| env steps | {' | '.join(CROPS)} | intervals meet |\n|---|{'---|' * len(CROPS)}---|")
         for step, (first, *others) in _by_step(bands).items():
             meet = all(low <= first[2] and high >= first[1] for _, low, high in others)
@@ -48,36 +45,20 @@ class Maps(Options):
             print(
                 f"{name}, each seed in {self.episodes} fresh episodes at last: {[o['success'] for o in outcomes[name]]}"
             )
-        plot_success_bands(bands, self.save_dir / "maps.png")
+        plot_success_panels({"peg, one camera": bands}, self.save_dir / "maps.png")
 
     def _outcomes(self, name: str) -> list[dict[str, Any]]:
-        folder = self.save_dir / name.replace(" ", "_")
-        if not (folder / "curves.png").exists():
-            every = dict.fromkeys(("steps_per_iteration", "evaluate_every"), str(self.evaluate_every))
-            options = SETTINGS | every | {"augment_crops": CROPS[name]}
-            sizes = {"seeds": self.seeds, "demos": self.demos, "max_steps": self.max_steps}
-            episodes = {"curve_episodes": self.episodes, "episodes": self.episodes}
-            Learn(
-                save_dir=folder,
-                setup_modes=("single-arm-fixed-gripper",),
-                pixels=True,
-                settings=options,
-                **sizes,
-                **episodes,
-            ).run()
-        return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
-
-    def _band(self, outcomes: list[dict[str, Any]]) -> Band:
-        """The mean over seeds, with its 95 % interval (Student): runs differ more than the episodes of one do."""
-        rates = {int(step): [outcome["curve"][step] for outcome in outcomes] for step in outcomes[0]["curve"]}
-        return {step: (float(np.mean(of_seeds)), *_interval(of_seeds)) for step, of_seeds in rates.items()}
-
-
-def _interval(rates: list[float]) -> tuple[float, float]:
-    if np.ptp(rates) == 0.0:
-        return rates[0], rates[0]
-    low, high = t.interval(0.95, len(rates) - 1, np.mean(rates), sem(rates))
-    return max(float(low), 0.0), min(float(high), 1.0)
+        sizes = {"seeds": self.seeds, "demos": self.demos, "max_steps": self.max_steps}
+        learn = Learn(
+            save_dir=self.save_dir / name.replace(" ", "_"),
+            tasks=("peg",),
+            pixels=True,
+            evaluate_every=self.evaluate_every,
+            episodes=self.episodes,
+            settings=SETTINGS | {"augment_crops": CROPS[name]},
+            **sizes,
+        )
+        return learn.outcomes()
 
 
 def _by_step(bands: dict[str, Band]) -> dict[int, list[tuple[float, float, float]]]:

@@ -127,18 +127,23 @@ def plot_success_curves(outcomes: Sequence[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def plot_success_bands(bands: Mapping[str, Band], path: Path) -> None:
-    """Success over env steps with its interval, a line for each label, as a PNG."""
-    figure = Figure(figsize=(6, 3.6), layout="constrained")
-    axes = figure.subplots()
-    for label, band in bands.items():
-        steps = sorted(band)
-        rates, lows, highs = zip(*(band[step] for step in steps), strict=True)
-        axes.plot(steps, rates, marker="o", label=label)
-        axes.fill_between(steps, lows, highs, alpha=0.2)
-    axes.set(xlabel="env steps", ylabel="success", xlim=(0, None), ylim=(-0.03, 1.03))
-    axes.grid(alpha=0.3)
-    axes.legend()
+def plot_success_panels(panels: Mapping[str, Mapping[str, Band]], path: Path) -> None:
+    """Success over env steps with its interval, a panel for each title, a line for each label, as a PNG."""
+    columns = min(len(panels), 4)
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(max(3.4 * columns, 6), 3.4 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False).flat
+    for axes, (title, bands) in zip(grid, panels.items(), strict=False):
+        for label, of_label in bands.items():
+            steps = sorted(of_label)
+            rates, lows, highs = zip(*(of_label[step] for step in steps), strict=True)
+            axes.plot(steps, rates, marker="o", label=label)
+            axes.fill_between(steps, lows, highs, alpha=0.2)
+        axes.set(title=title, xlabel="env steps", ylabel="success", xlim=(0, None), ylim=(-0.03, 1.03))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    for axes in list(figure.axes)[len(panels) :]:
+        axes.set_visible(False)
     figure.savefig(path, dpi=110)
 
 
