@@ -26,7 +26,7 @@ SMALL = {
     "tune": {"smoke": ""},
 }
 """Flags that make a command small. They take the place of what the documentation has, whatever its numbers are."""
-ALREADY_SMALL = ("check-env", "inspect", "convert")
+ALREADY_SMALL = ("check-env", "check-robot", "inspect", "convert")
 SLOW = ("train", "train-offline", "train-classifier", "tune")
 ONE_CROP = {"augment_crops": "1"}
 """For what trains from images, in addition."""
@@ -68,11 +68,12 @@ NOT_RUN = {
     "pip install": "changes what is installed; .ci/run installs",
     "scripts/setup": "changes what is installed; .ci/run runs it",
     "scripts/test": "is this test",
+    "serl check-robot --env_name franka": "needs a Franka arm; tests/envs/test_checked_franka.py checks a fake",
     "python -m pytest tests/": "are tests",
     "tensorboard ": "serves until it is stopped, and is not a dependency",
 }
 """Commands that are not run, by how they begin, and why. Their `serl` flags are checked all the same."""
-OUTPUTS = ("save_dir", "output_dir", "output", "classifier_data", "video")
+OUTPUTS = ("save_dir", "output_dir", "output", "classifier_data", "video", "report")
 STORES = {"success_dir": "/success", "failure_dir": "/failure"}
 
 

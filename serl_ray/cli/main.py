@@ -14,6 +14,7 @@ from serl_ray.utils.errors import SetupError
 COMMANDS = {
     "record": "Record demonstrations, or images for a reward classifier.",
     "check-env": "Check an env against the contract.",
+    "check-robot": "Move a robot a little, and compare it with its demonstrations.",
     "inspect": "Print and draw what demonstrations hold.",
     "convert": "Convert demonstrations to another format.",
     "train-classifier": "Train a reward classifier.",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from serl_ray.data.observations import image_fix
+from serl_ray.data.scales import uneven_scales
 from serl_ray.data.schema import ArraySpec, Segment
 from serl_ray.types import GRIPPER_COMMANDS
 
@@ -138,6 +139,14 @@ class Range:
         return bool(np.array_equal(self.low, self.high))
 
 
+def _scale_warnings(key: str, found: Range) -> Iterator[str]:
+    """The warnings about the scale of a vector, by the range of each of its numbers."""
+    if uneven := uneven_scales(key, found.low, found.high):
+        yield uneven
+    else:
+        yield from filter(None, (large_scale(key, found.largest, found.usual), small_scale(key, found.largest)))
+
+
 @dataclass
 class Camera:
     """Properties of the images (H, W, C) of a camera."""
@@ -158,11 +167,13 @@ class DemoChecks:
 
     Attributes:
         grippers: dimensions of the actions that are learned grippers'.
+        has_scale: whether the agent scales the state itself.
         vectors: ranges by key of the observations that are vectors.
         actions: range of the actions.
     """
 
     grippers: Sequence[int] = ()
+    has_scale: bool = False
     vectors: dict[str, Range] = field(default_factory=dict)
     actions: Range | None = None
     _cameras: dict[str, Camera] = field(default_factory=dict)
@@ -234,7 +245,7 @@ class DemoChecks:
 
     def _observation_warnings(self) -> Iterator[str]:
         for key, found in self.vectors.items():
-            yield from filter(None, (large_scale(key, found.largest, found.usual), small_scale(key, found.largest)))
+            yield from () if self.has_scale else _scale_warnings(key, found)
             if found.is_constant and found.largest > 0:
                 yield (
                     f"`{key}` never changes: if the recorder keeps one array and writes into it, store copies, "

@@ -8,6 +8,7 @@ import numpy as np
 
 from serl_ray.data.checks import large_scale, small_scale
 from serl_ray.data.observations import STATE
+from serl_ray.data.scales import uneven_scales
 from serl_ray.data.schema import EXECUTED
 from serl_ray.envs.probe import STILL_STEPS, Recording
 from serl_ray.envs.steps import is_number
@@ -126,8 +127,11 @@ def _scales(recording: Recording) -> Iterator[str]:
         sizes = np.abs(values)
         largest, usual = float(sizes.max(initial=0.0)), float(np.median(sizes, axis=0).max(initial=0.0))
         is_still = bool(recording.rewards) and bool(np.all(values == values[0]))
-        found = large_scale(key, largest, usual), None if is_still else small_scale(key, largest)
-        yield from filter(None, found)
+        if uneven := uneven_scales(key, values.min(axis=0), values.max(axis=0)):
+            yield uneven
+        else:
+            found = large_scale(key, largest, usual), None if is_still else small_scale(key, largest)
+            yield from filter(None, found)
 
 
 def _missing_penalties(recording: Recording, layout: ActionLayout) -> Iterator[str]:

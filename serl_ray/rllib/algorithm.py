@@ -22,6 +22,7 @@ from serl_ray.rllib import checkpoint
 from serl_ray.rllib.base import TrainingAlgorithm
 from serl_ray.rllib.buffers import add_in_pieces, demo_buffer, online_buffer, trunk_of_maps
 from serl_ray.rllib.config import SERLConfig
+from serl_ray.rllib.demo_shapes import reference_of_run
 from serl_ray.rllib.normalising import fit_normaliser
 from serl_ray.rllib.operator_log import OperatorLog
 from serl_ray.rllib.operators import HubOfRun, start_hub
@@ -46,6 +47,12 @@ class SERL(TrainingAlgorithm):
     @override(Algorithm)
     def get_default_config(cls) -> SERLConfig:
         return SERLConfig()
+
+    @override(TrainingAlgorithm)
+    def setup(self, config: SERLConfig) -> None:
+        reference = reference_of_run(options_in(config), config.shared_demos is not None)
+        config.env_config["watch"]["reference"] = reference
+        super().setup(config)
 
     def _prepare(self) -> None:
         """The replay buffers and their logs, the workers' requests, and the policy to start from."""

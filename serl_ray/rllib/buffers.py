@@ -124,7 +124,8 @@ def read_dataset(options: TrainingOptions, space: gymnasium.spaces.Dict, action_
 
 
 def _checks(options: TrainingOptions, action_dim: int) -> DemoChecks:
-    return DemoChecks(ActionLayout.from_setup(options.env.setup_mode, action_dim).gripper_indices)
+    grippers = ActionLayout.from_setup(options.env.setup_mode, action_dim).gripper_indices
+    return DemoChecks(grippers, options.agent.networks.encoder.normalise_state)
 
 
 def trunk_of_maps(options: TrainingOptions) -> str | None:

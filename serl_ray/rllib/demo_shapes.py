@@ -10,6 +10,7 @@ import gymnasium
 from serl_ray.data.demos import find_files, first_segment
 from serl_ray.data.errors import DemoError
 from serl_ray.data.observations import default_state_keys, joined_name
+from serl_ray.data.reference import DemoReference, read_reference
 from serl_ray.options.sets import TrainingOptions
 
 Shape = tuple[int, ...]
@@ -51,6 +52,20 @@ def check_first_demonstration(options: TrainingOptions, space: gymnasium.spaces.
     """Raises DemoError where the first transition is not one of an env with these spaces, as the agent sees them."""
     if (first := first_shapes(options)) and options.env.env_name:
         check_same(*first, Shapes(action_dim, {key: part.shape for key, part in space.items()}, True), options)
+
+
+def reference_of_run(options: TrainingOptions, demos_are_shared: bool) -> DemoReference | None:
+    """The demonstrations to which a run's first episodes are compared.
+
+    None without any, for those that a sweep's trials share, whose files may be elsewhere, and for those that cannot be
+    read, of which the run says why when it reads them all.
+    """
+    if not options.demos.demo_paths or demos_are_shared:
+        return None
+    try:
+        return read_reference(options.demos.demo_paths, options.env.selection(), options.demos.skip_bad)
+    except (DemoError, FileNotFoundError):
+        return None
 
 
 def first_shapes(options: TrainingOptions) -> tuple[str, Shapes] | None:
