@@ -80,7 +80,7 @@ def parsed(arguments: Sequence[str]) -> Parts:
     try:
         config: Any = draccus.parse(_config_class(robots, teleoperators), args=list(arguments), exit_on_error=False)
     except (argparse.ArgumentError, draccus.utils.DraccusException) as error:
-        raise UnservableEnv(f"{error}{_hint(failed)}") from error
+        raise UnservableEnv(f"{error}{_hint(failed) if 'choice' in str(error) else ''}") from error
     settings = LeRobotSettings(**{each.name: getattr(config, each.name) for each in SETTINGS})
     try:
         robot = robots.make_robot_from_config(config.robot)
