@@ -56,7 +56,7 @@ def serve(
         UnknownTrainer: the address or the token is wrong.
         Refused: the trainer does not take this robot.
     """
-    with _logged(), _terminable():
+    with logged(), terminable():
         Serving(env, url, token, hz=hz, setup_mode=setup_mode, name=name).run()
 
 
@@ -109,7 +109,7 @@ class Serving:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """Makes SIGTERM end the block, in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -126,7 +126,7 @@ def _terminable() -> Iterator[None]:
 
 
 @contextmanager
-def _logged() -> Iterator[None]:
+def logged() -> Iterator[None]:
     """Prints the log, where the program has not said what becomes of it."""
     package = logging.getLogger("serl_robot")
     if package.hasHandlers():

@@ -1,0 +1,65 @@
+"""The `serl-robot-act` command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Sequence
+
+from serl_robot.acting import run
+from serl_robot.adapter import EnvFault
+from serl_robot.cli import UnknownEnv, env_kwargs, make_env
+from serl_robot.policy import Policy, PolicyError
+from serl_robot.spaces import UnservableEnv
+
+EXAMPLE = "serl-robot-act policy my_robot:make_env --hz 10"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit code: 0, 1 where the env failed, 2 for a mistake, 130 for an interrupt."""
+    arguments = _parser().parse_args(argv)
+    sys.path.insert(0, os.getcwd())  # as `python -m` does
+    try:
+        policy = Policy(arguments.policy)
+        env = make_env(arguments.env, env_kwargs(arguments.env_kwargs))
+        run(env, policy, _rate(arguments.hz, policy), arguments.episodes)
+    except (PolicyError, UnservableEnv, UnknownEnv, ImportError) as error:
+        print(f"serl-robot-act: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except EnvFault as error:
+        print(f"serl-robot-act: the robot is stopped. {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("serl-robot-act: interrupted; the robot is stopped.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _rate(asked: float | None, policy: Policy) -> float:
+    rate = policy.control_hz if asked is None else asked
+    if rate is None:
+        raise PolicyError("The policy does not know the rate that it was trained at: give --hz.")
+    return rate
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="serl-robot-act", description="Act with an exported policy on a robot.", epilog=f"Example: {EXAMPLE}."
+    )
+    parser.add_argument("policy", help="Folder that serl export has written.")
+    parser.add_argument("env", help="Class or function that makes the env, such as my_robot:make_env.")
+    parser.add_argument("--hz", type=float, help="Steps a second (default: those of the training, where known).")
+    parser.add_argument("--episodes", type=int, help="Number of episodes (default: until Ctrl-C).")
+    parser.add_argument(
+        "--env_kwargs",
+        nargs="*",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="Arguments of the env, names and values in turn; values are JSON, anything else is text.",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

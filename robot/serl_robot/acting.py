@@ -1,0 +1,94 @@
+"""Acts with an exported policy on a robot, at a rate of its own."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any, Callable, NamedTuple
+
+from serl_robot.adapter import RobotEnv
+from serl_robot.policy import Policy, PolicyError
+from serl_robot.serving import HZ_LIMITS, Terminated, logged, terminable
+
+logger = logging.getLogger(__name__)
+
+
+class Played(NamedTuple):
+    """An episode that a policy has played.
+
+    Attributes:
+        steps: number of steps.
+        reward: sum of the rewards.
+        late: number of steps that began later than their tick.
+    """
+
+    steps: int
+    reward: float
+    late: int
+
+
+def run(
+    env: Any, policy: Policy, hz: float, episodes: int | None = None, clock: Callable[[], float] = time.monotonic
+) -> list[Played]:
+    """Plays episodes at a rate, and then stops the robot and closes the env.
+
+    The first step of an episode begins at once, each other one a period after the last; one that comes too late begins
+    at once, and shifts those that follow.
+
+    Args:
+        env: env of gymnasium's API, as for `serve`; `stop` or `hold`, where it has them, are called at the end.
+        policy: exported policy.
+        hz: steps a second, which should be those of the training.
+        episodes: number of episodes; None to play until Ctrl-C.
+        clock: monotonic clock in seconds.
+
+    Raises:
+        PolicyError: the env is not the policy's, or one of its observations; nothing was moved by the former.
+        EnvFault: the env has failed.
+        UnservableEnv: the env's spaces cannot be those of a policy.
+    """
+    if not HZ_LIMITS[0] <= hz <= HZ_LIMITS[1]:
+        raise PolicyError(f"The rate is {hz} Hz; it must be from {HZ_LIMITS[0]:g} to {HZ_LIMITS[1]:g}.")
+    if episodes is not None and episodes < 1:
+        raise PolicyError(f"The number of episodes is {episodes}; it must be at least 1.")
+    robot = RobotEnv(env)
+    policy.check(robot.spaces, robot.action_dim)
+    played: list[Played] = []
+    with logged(), terminable():
+        try:
+            while episodes is None or len(played) < episodes:
+                played.append(_play(robot, policy, 1.0 / hz, clock))
+                steps, reward, late = played[-1]
+                logger.info("Episode %d: %d steps, reward %g, %d late.", len(played), steps, reward, late)
+        except Terminated:
+            logger.warning("The process ends; the robot is stopped.")
+        finally:
+            _stop(robot)
+            robot.close()
+    return played
+
+
+def _play(robot: RobotEnv, policy: Policy, period: float, clock: Callable[[], float]) -> Played:
+    policy.reset()
+    outcome = robot.reset(None)
+    steps, rewards, late, tick = 0, 0.0, 0, clock()
+    while not (outcome.terminated or outcome.truncated):
+        action = policy.act(outcome.observation)
+        now = clock()
+        late += bool(steps) and now > tick
+        time.sleep(max(0.0, tick - now))
+        tick = max(tick, now) + period
+        outcome = robot.step(action)
+        steps, rewards = steps + 1, rewards + outcome.reward
+    return Played(steps, rewards, late)
+
+
+def _stop(robot: RobotEnv) -> None:
+    """Stops the robot: by `stop`, or by `hold`, or by an action of zeros."""
+    try:
+        if robot.stop is not None:
+            robot.stop()
+        else:
+            robot.rest()
+    except Exception as error:  # the owner's code, in whose place another exception may be on its way
+        logger.error("The robot could not be stopped (%s: %s): stop it by hand.", type(error).__name__, error)

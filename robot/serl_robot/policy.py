@@ -1,0 +1,176 @@
+"""An exported policy (`serl export`), acting by numpy and onnxruntime alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import deque
+from pathlib import Path
+from typing import Any, Mapping
+
+import numpy as np
+
+POLICY_FORMAT = 1
+GRAPH_FILE, POLICY_FILE = "policy.onnx", "policy.json"
+FIELDS: dict[str, Any] = {
+    "images": dict,
+    "state_dim": int,
+    "state_keys": list,
+    "frame_stack": int,
+    "action_dim": int,
+    "in_robot_units": bool,
+    "control_hz": (int, float, type(None)),
+    "weights": str,
+    "sha256": str,
+}
+"""What policy.json must have, with its type."""
+STATE = "state"
+OBJECT_STATE = "object_state"
+
+
+class PolicyError(ValueError):
+    """A folder that holds no policy, or an observation that is not the policy's."""
+
+
+class Policy:
+    """A policy of `serl export`.
+
+    Args:
+        folder: folder with policy.onnx and policy.json.
+
+    Attributes:
+        contract: content of policy.json.
+        fingerprint: short hash of the weights.
+        action_dim: number of an action's numbers.
+        control_hz: steps a second of its training; None where it is not known.
+
+    Raises:
+        PolicyError: the folder holds no policy, one of another release, or a changed one.
+        ImportError: onnxruntime is missing.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.contract = _read_contract(Path(folder))
+        self.fingerprint: str = self.contract["weights"]
+        self.action_dim: int = self.contract["action_dim"]
+        self.control_hz: float | None = self.contract["control_hz"]
+        self._images: dict[str, tuple[int, ...]] = {key: tuple(shape) for key, shape in self.contract["images"].items()}
+        self._frames: deque[dict[str, np.ndarray]] = deque(maxlen=self.contract["frame_stack"])
+        self._session = _session(Path(folder) / GRAPH_FILE)
+
+    def reset(self) -> None:
+        """Forgets the observations of the last episode; call it where an episode begins."""
+        self._frames.clear()
+
+    def act(self, observation: Mapping[str, Any]) -> np.ndarray:
+        """The action (n,), float32, for the newest observation of the running episode.
+
+        Args:
+            observation: the env's observation: images (H, W, 3) uint8 by camera, and vectors (D,); others are ignored.
+
+        Raises:
+            PolicyError: something is missing, or has another dtype or shape, or is NaN.
+        """
+        newest = self._checked(observation)
+        if not self._frames:
+            self._frames.extend([newest] * (self._frames.maxlen or 1))
+        else:
+            self._frames.append(newest)
+        stacks = {key: np.stack([frame[key] for frame in self._frames])[None] for key in newest}
+        action: np.ndarray = self._session.run(None, stacks)[0][0]
+        if not np.isfinite(action).all():
+            raise PolicyError("The policy's action is NaN or infinite: export another checkpoint.")
+        return action
+
+    def check(self, spaces: Mapping[str, Any], action_dim: int) -> None:
+        """Raises PolicyError where an env is not the policy's.
+
+        Args:
+            spaces: space of each part of the env's observation.
+            action_dim: number of an action's numbers.
+        """
+        if self.contract["in_robot_units"]:
+            text = "This policy's actions are in the units of its demonstrations, and not in [-1, 1]"
+            raise PolicyError(f"{text}: call Policy.act in a loop of your own.")
+        if action_dim != self.action_dim:
+            raise PolicyError(f"The env's actions have {action_dim} numbers, those of the policy {self.action_dim}.")
+        for key, shape in self._images.items():
+            if key in spaces and (tuple(spaces[key].shape) != shape or np.dtype(spaces[key].dtype) != np.uint8):
+                found = f"{np.dtype(spaces[key].dtype)} of shape {tuple(spaces[key].shape)}"
+                raise PolicyError(f"Camera {key!r} is {found} in the env, and uint8 of shape {shape} in the policy.")
+        self._checked({key: np.zeros(space.shape, space.dtype) for key, space in spaces.items()})
+
+    def _checked(self, observation: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """The images and the joined state that the policy reads."""
+        read = {key: self._image(key, observation) for key in self._images}
+        if self.contract["state_dim"]:
+            read[STATE] = self._state(observation)
+        return read
+
+    def _image(self, key: str, observation: Mapping[str, Any]) -> np.ndarray:
+        image = np.asarray(_value(key, observation, "camera"))
+        if image.dtype != np.uint8 or image.shape != self._images[key]:
+            raise PolicyError(
+                f"Camera {key!r} gives {image.dtype} of shape {image.shape}; the policy was trained on uint8 of shape "
+                f"{self._images[key]}. Give images of that size."
+            )
+        return image.copy()  # an env may write into its own image again
+
+    def _state(self, observation: Mapping[str, Any]) -> np.ndarray:
+        keys = [key for key in self.contract["state_keys"] if key in observation or key != OBJECT_STATE]
+        parts = [_vector(key, observation) for key in keys]
+        shapes = {key: part.shape for key, part in zip(keys, parts)}
+        if any(part.ndim != 1 for part in parts) or sum(map(len, parts)) != self.contract["state_dim"]:
+            raise PolicyError(
+                f"The state is joined from {shapes}; the policy reads {self.contract['state_dim']} numbers, joined "
+                f"from {' + '.join(self.contract['state_keys'])}."
+            )
+        state = np.concatenate(parts)
+        if not np.isfinite(state).all():
+            raise PolicyError(f"The state holds NaN or infinity: {shapes}. Check the sensors.")
+        return state
+
+
+def _read_contract(folder: Path) -> dict[str, Any]:
+    """The content of policy.json, whose graph is the one that was exported."""
+    file, graph = folder / POLICY_FILE, folder / GRAPH_FILE
+    if not file.is_file() or not graph.is_file():
+        raise PolicyError(f"{folder} holds no policy: {POLICY_FILE} and {GRAPH_FILE} of serl export must be in it.")
+    try:
+        contract: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        number = contract["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise PolicyError(f"{file} is damaged ({error!r}). Copy the folder again.") from error
+    if number != POLICY_FORMAT:
+        text = f"{file} has format {number!r}; this release reads {POLICY_FORMAT}"
+        raise PolicyError(f"{text}. Install the release that it was exported with.")
+    wrong = [name for name, kinds in FIELDS.items() if not isinstance(contract.get(name), kinds)]
+    if wrong or contract["frame_stack"] < 1:
+        raise PolicyError(f"{file} is damaged ({', '.join(wrong) or 'frame_stack'}). Copy the folder again.")
+    if hashlib.sha256(graph.read_bytes()).hexdigest() != contract["sha256"]:
+        raise PolicyError(f"{graph} is not the file that was exported with {file.name}. Copy the folder again.")
+    return contract
+
+
+def _session(path: Path) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ImportError(f"Acting needs onnxruntime ({error}): pip install 'serl-robot[onnx]'.") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # a robot's computer has other things to do, and one image gains little by more
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _value(key: str, observation: Mapping[str, Any], kind: str) -> Any:
+    if key not in observation:
+        there = ", ".join(sorted(observation)) or "nothing"
+        raise PolicyError(f"The observation has no {kind} {key!r}, which the policy reads; it has {there}.")
+    return observation[key]
+
+
+def _vector(key: str, observation: Mapping[str, Any]) -> np.ndarray:
+    value = np.asarray(_value(key, observation, "vector"))
+    if value.dtype.kind not in "biuf":
+        raise PolicyError(f"Vector {key!r} is {value.dtype}; it must be of numbers.")
+    return value.astype(np.float32)
