@@ -10,8 +10,10 @@ from typing import Sequence
 from serl_robot.acting import run
 from serl_robot.adapter import EnvFault
 from serl_robot.cli import UnknownEnv, env_kwargs, make_env
-from serl_robot.policy import Policy, PolicyError
+from serl_robot.policy import ContractPolicy, Policy, PolicyError
+from serl_robot.remote_policy import RemotePolicy
 from serl_robot.spaces import UnservableEnv
+from serl_robot.trainer import UnknownTrainer
 
 EXAMPLE = "serl-robot-act policy my_robot:make_env --hz 10"
 
@@ -21,10 +23,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     sys.path.insert(0, os.getcwd())  # as `python -m` does
     try:
-        policy = Policy(arguments.policy)
+        is_served = arguments.policy.startswith(("ws://", "wss://"))
+        policy: ContractPolicy = (RemotePolicy if is_served else Policy)(arguments.policy)
         env = make_env(arguments.env, env_kwargs(arguments.env_kwargs))
         run(env, policy, _rate(arguments.hz, policy), arguments.episodes)
-    except (PolicyError, UnservableEnv, UnknownEnv, ImportError) as error:
+    except (PolicyError, UnservableEnv, UnknownEnv, UnknownTrainer, ImportError) as error:
         print(f"serl-robot-act: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except EnvFault as error:
@@ -36,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _rate(asked: float | None, policy: Policy) -> float:
+def _rate(asked: float | None, policy: ContractPolicy) -> float:
     rate = policy.control_hz if asked is None else asked
     if rate is None:
         raise PolicyError("The policy does not know the rate that it was trained at: give --hz.")
@@ -47,7 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="serl-robot-act", description="Act with an exported policy on a robot.", epilog=f"Example: {EXAMPLE}."
     )
-    parser.add_argument("policy", help="Folder that serl export has written.")
+    parser.add_argument(
+        "policy", help="Folder that serl export has written, or the address of serl serve, such as ws://gpu-box:8775."
+    )
     parser.add_argument("env", help="Class or function that makes the env, such as my_robot:make_env.")
     parser.add_argument("--hz", type=float, help="Steps a second (default: those of the training, where known).")
     parser.add_argument("--episodes", type=int, help="Number of episodes (default: until Ctrl-C).")

@@ -7,7 +7,7 @@ import time
 from typing import Any, Callable, NamedTuple
 
 from serl_robot.adapter import RobotEnv
-from serl_robot.policy import Policy, PolicyError
+from serl_robot.policy import ContractPolicy, PolicyError
 from serl_robot.serving import HZ_LIMITS, Terminated, logged, terminable
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,11 @@ class Played(NamedTuple):
 
 
 def run(
-    env: Any, policy: Policy, hz: float, episodes: int | None = None, clock: Callable[[], float] = time.monotonic
+    env: Any,
+    policy: ContractPolicy,
+    hz: float,
+    episodes: int | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> list[Played]:
     """Plays episodes at a rate, and then stops the robot and closes the env.
 
@@ -37,7 +41,7 @@ def run(
 
     Args:
         env: env of gymnasium's API, as for `serve`; `stop` or `hold`, where it has them, are called at the end.
-        policy: exported policy.
+        policy: exported policy, or that of a server.
         hz: steps a second, which should be those of the training.
         episodes: number of episodes; None to play until Ctrl-C.
         clock: monotonic clock in seconds.
@@ -68,7 +72,7 @@ def run(
     return played
 
 
-def _play(robot: RobotEnv, policy: Policy, period: float, clock: Callable[[], float]) -> Played:
+def _play(robot: RobotEnv, policy: ContractPolicy, period: float, clock: Callable[[], float]) -> Played:
     policy.reset()
     outcome = robot.reset(None)
     steps, rewards, late, tick = 0, 0.0, 0, clock()

@@ -1,4 +1,4 @@
-"""An exported policy (`serl export`), acting by numpy and onnxruntime alone."""
+"""Policies on a robot's computer: their contract, and exported ones (`serl export`), by numpy and onnxruntime."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ FIELDS: dict[str, Any] = {
     "in_robot_units": bool,
     "control_hz": (int, float, type(None)),
     "weights": str,
-    "sha256": str,
 }
 """What policy.json must have, with its type."""
 STATE = "state"
@@ -32,31 +31,26 @@ class PolicyError(ValueError):
     """A folder that holds no policy, or an observation that is not the policy's."""
 
 
-class Policy:
-    """A policy of `serl export`.
+class ContractPolicy:
+    """A policy with a contract, which observations must keep.
 
     Args:
-        folder: folder with policy.onnx and policy.json.
+        contract: content of policy.json.
 
     Attributes:
-        contract: content of policy.json.
+        contract: the same.
         fingerprint: short hash of the weights.
         action_dim: number of an action's numbers.
         control_hz: steps a second of its training; None where it is not known.
-
-    Raises:
-        PolicyError: the folder holds no policy, one of another release, or a changed one.
-        ImportError: onnxruntime is missing.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.contract = _read_contract(Path(folder))
+    def __init__(self, contract: dict[str, Any]) -> None:
+        self.contract = contract
         self.fingerprint: str = self.contract["weights"]
         self.action_dim: int = self.contract["action_dim"]
         self.control_hz: float | None = self.contract["control_hz"]
         self._images: dict[str, tuple[int, ...]] = {key: tuple(shape) for key, shape in self.contract["images"].items()}
         self._frames: deque[dict[str, np.ndarray]] = deque(maxlen=self.contract["frame_stack"])
-        self._session = _session(Path(folder) / GRAPH_FILE)
 
     def reset(self) -> None:
         """Forgets the observations of the last episode; call it where an episode begins."""
@@ -77,10 +71,14 @@ class Policy:
         else:
             self._frames.append(newest)
         stacks = {key: np.stack([frame[key] for frame in self._frames])[None] for key in newest}
-        action: np.ndarray = self._session.run(None, stacks)[0][0]
+        action = self._infer(stacks)
         if not np.isfinite(action).all():
             raise PolicyError("The policy's action is NaN or infinite: export another checkpoint.")
         return action
+
+    def _infer(self, stacks: dict[str, np.ndarray]) -> np.ndarray:
+        """The action (n,) for stacks (1, T, ...) of each part of an observation."""
+        raise NotImplementedError
 
     def check(self, spaces: Mapping[str, Any], action_dim: int) -> None:
         """Raises PolicyError where an env is not the policy's.
@@ -131,6 +129,26 @@ class Policy:
         return state
 
 
+class Policy(ContractPolicy):
+    """A policy of `serl export`.
+
+    Args:
+        folder: folder with policy.onnx and policy.json.
+
+    Raises:
+        PolicyError: the folder holds no policy, one of another release, or a changed one.
+        ImportError: onnxruntime is missing.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        super().__init__(_read_contract(Path(folder)))
+        self._session = _session(Path(folder) / GRAPH_FILE)
+
+    def _infer(self, stacks: dict[str, np.ndarray]) -> np.ndarray:
+        action: np.ndarray = self._session.run(None, stacks)[0][0]
+        return action
+
+
 def _read_contract(folder: Path) -> dict[str, Any]:
     """The content of policy.json, whose graph is the one that was exported."""
     file, graph = folder / POLICY_FILE, folder / GRAPH_FILE
@@ -144,12 +162,17 @@ def _read_contract(folder: Path) -> dict[str, Any]:
     if number != POLICY_FORMAT:
         text = f"{file} has format {number!r}; this release reads {POLICY_FORMAT}"
         raise PolicyError(f"{text}. Install the release that it was exported with.")
-    wrong = [name for name, kinds in FIELDS.items() if not isinstance(contract.get(name), kinds)]
-    if wrong or contract["frame_stack"] < 1:
-        raise PolicyError(f"{file} is damaged ({', '.join(wrong) or 'frame_stack'}). Copy the folder again.")
-    if hashlib.sha256(graph.read_bytes()).hexdigest() != contract["sha256"]:
+    if wrong := damage_of(contract):
+        raise PolicyError(f"{file} is damaged ({wrong}). Copy the folder again.")
+    if hashlib.sha256(graph.read_bytes()).hexdigest() != contract.get("sha256"):
         raise PolicyError(f"{graph} is not the file that was exported with {file.name}. Copy the folder again.")
     return contract
+
+
+def damage_of(contract: dict[str, Any]) -> str:
+    """The names of a contract's fields that are missing or of another type; nothing for a sound one."""
+    wrong = [name for name, kinds in FIELDS.items() if not isinstance(contract.get(name), kinds)]
+    return ", ".join(wrong or (["frame_stack"] if contract["frame_stack"] < 1 else []))
 
 
 def _session(path: Path) -> Any:

@@ -23,6 +23,7 @@ COMMANDS = {
     "train": "Train a policy on demonstrations and online experience.",
     "evaluate": "Play a trained policy and report its success.",
     "export": "Write a trained policy for robots without PyTorch and Ray.",
+    "serve": "Act for robots that ask over the network.",
     "tune": "Run a sweep over options of training.",
     "submit": "Run a command on a Ray cluster.",
     "devices": "List SpaceMice, gamepads and keyboards here, and drive a robot with them.",

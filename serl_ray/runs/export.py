@@ -52,13 +52,20 @@ def export_policy(checkpoint: Path, folder: Path, observations: int) -> dict[str
         FileExistsError: the folder holds something else.
         ValueError: the checkpoint does not say how large its images are, or the exported actions differ.
     """
+    agent, shapes, about = read_policy(checkpoint, "cpu")
+    return write_policy(agent, shapes, about, folder, observations)
+
+
+def read_policy(
+    checkpoint: Path, device: torch.device | str
+) -> tuple[Agent, dict[str, tuple[int, int]], dict[str, Any]]:
+    """The agent of a checkpoint, and of its env what `write_policy` needs."""
     state = read_run(checkpoint)
-    agent = load_agent(checkpoint / AGENT_DIR, "cpu")
+    agent = load_agent(checkpoint / AGENT_DIR, device)
     agent.action_scale = saved_scale(checkpoint)  # the agents of older checkpoints do not hold it
     shapes = _image_shapes(checkpoint, agent, state["contract"])
     about = {"setup_mode": state["options"]["setup_mode"], "env_steps": state["counters"].get("env_steps", 0)}
-    about |= {name: state["options"].get(name) for name in ("state_keys", "control_hz")}
-    return write_policy(agent, shapes, about, folder, observations)
+    return agent, shapes, about | {name: state["options"].get(name) for name in ("state_keys", "control_hz")}
 
 
 def write_policy(
@@ -78,7 +85,7 @@ def write_policy(
     graph = ActingGraph(agent, image_shapes).eval()
     with new_folder(folder) as part:
         _write_graph(graph, agent, part / GRAPH_FILE)
-        description = _description(agent, graph, about) | {"sha256": sha256_of(part / GRAPH_FILE)}
+        description = policy_contract(agent, image_shapes, about) | {"sha256": sha256_of(part / GRAPH_FILE)}
         description["difference"] = _greatest_difference(agent, graph, part / GRAPH_FILE, observations)
         write_json(part / POLICY_FILE, description)
     return description
@@ -128,8 +135,10 @@ def _write_graph(graph: ActingGraph, agent: Agent, path: Path) -> None:
     program.save(str(path), external_data=False)
 
 
-def _description(agent: Agent, graph: ActingGraph, about: Mapping[str, Any]) -> dict[str, Any]:
-    """Contract of the policy, as JSON."""
+def policy_contract(
+    agent: Agent, image_shapes: Mapping[str, tuple[int, int]], about: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The contract of a policy, as JSON; for the arguments see `write_policy`."""
     keys = agent.spec.image_keys
     default = (STATE,) if keys else (STATE, OBJECT_STATE)
     return {
@@ -137,7 +146,7 @@ def _description(agent: Agent, graph: ActingGraph, about: Mapping[str, Any]) -> 
         "serl_ray": version("serl-ray"),
         **about,
         "state_keys": list(about["state_keys"] or default),
-        "images": {key: [*shape, 3] for key, shape in zip(keys, graph.image_shapes, strict=True)},
+        "images": {key: [*image_shapes[key], 3] for key in keys},
         "state_dim": agent.spec.state_dim,
         "frame_stack": agent.spec.frame_stack,
         "action_dim": agent.layout.action_dim,
