@@ -31,7 +31,7 @@ class Serve(Options):
     wait_ms: Annotated[FiniteFloat, Interval(ge=0.0, le=1000.0)] = 2.0
     """Milliseconds that an observation waits for those of other robots."""
     device: str = "auto"
-    """Device on which the policy acts: auto for the best one, cpu, cuda, cuda:1 or mps."""
+    """Device that computes the actions: auto for the best one, cpu, cuda, cuda:1 or mps."""
 
 
 def main(argv: Sequence[str]) -> int:

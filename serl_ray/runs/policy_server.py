@@ -21,7 +21,7 @@ Inputs = dict[str, np.ndarray]
 """Stacks (T, ...) of each part of an observation."""
 POLICY_PATH = "/policy"
 MAX_CLIENTS = 64
-HEARTBEAT_SECONDS = 5.0
+PING_SECONDS = 5.0
 """Seconds between two pings, so that a robot that is gone is noticed."""
 
 
@@ -126,7 +126,7 @@ class PolicyServer:
             raise web.HTTPUnauthorized(text="The token is wrong.")
         if self._num_clients >= MAX_CLIENTS:
             raise web.HTTPServiceUnavailable(text=f"{MAX_CLIENTS} robots are served already.")
-        socket = web.WebSocketResponse(heartbeat=HEARTBEAT_SECONDS, max_msg_size=MAX_BYTES)
+        socket = web.WebSocketResponse(heartbeat=PING_SECONDS, max_msg_size=MAX_BYTES)
         self._num_clients += 1
         try:
             await socket.prepare(request)
