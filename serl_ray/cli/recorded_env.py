@@ -24,7 +24,7 @@ def recorded_env(options: PacedEnv, reward: RewardOptions, image_keys: tuple[str
     from serl_ray.envs.guard import Guard
     from serl_ray.envs.learned_reward import LearnedReward
     from serl_ray.envs.make import BUNDLED_ENVS, all_cameras, build_env
-    from serl_ray.envs.wrappers import ControlRate
+    from serl_ray.envs.time_limit import keep_time
 
     learned: dict[str, Any] = {
         "classifier": reward.classifier,
@@ -45,7 +45,7 @@ def recorded_env(options: PacedEnv, reward: RewardOptions, image_keys: tuple[str
         env = LearnedReward(env, **learned)
     if wanted is not None:
         env = _without(env, [key for key in there if key not in cameras])
-    return Guard(ControlRate(env, options.control_hz) if options.control_hz else env, None, None)
+    return Guard(keep_time(env, options.control_hz, options.max_episode_seconds), None, None)
 
 
 def recorded_cameras(env: gymnasium.Env) -> tuple[str, ...]:

@@ -16,7 +16,8 @@ from serl_ray.envs.border import Border, spaces_of
 from serl_ray.envs.contract import action_space_problems
 from serl_ray.envs.learned_reward import LearnedReward
 from serl_ray.envs.robot_units import in_policy_units
-from serl_ray.envs.wrappers import ControlRate, SelectObservations, stack_frames
+from serl_ray.envs.time_limit import keep_time
+from serl_ray.envs.wrappers import SelectObservations, stack_frames
 from serl_ray.files.uris import local_copy
 from serl_ray.networks.classifier import RewardClassifier
 from serl_ray.types import REMOTE, SETUP_MODES, ActionScale
@@ -38,6 +39,7 @@ def make_env(
     env_kwargs: Mapping[str, Any] | None = None,
     frame_stack: int = 1,
     control_hz: float | None = None,
+    max_episode_seconds: float | None = None,
     learned_reward: Mapping[str, Any] | None = None,
     action_scale: ActionScale | None = None,
 ) -> gymnasium.Env:
@@ -53,6 +55,7 @@ def make_env(
         env_kwargs: arguments of the env's constructor; your own env gets no others.
         frame_stack: number of stacked observations.
         control_hz: steps per second; None for no limit.
+        max_episode_seconds: seconds after which an episode is truncated; None for the env's own limit alone.
         learned_reward: arguments of `LearnedReward`, for a classifier's reward; None for the env's own reward.
         action_scale: scale of the actions in the policy's demonstrations, which decides on `in_policy_units`.
 
@@ -67,7 +70,7 @@ def make_env(
     if learned_reward:
         built = LearnedReward(built, **learned_reward)
     selected = SelectObservations(built, image_keys, state_keys)
-    return stack_frames(ControlRate(selected, control_hz) if control_hz else selected, frame_stack)
+    return stack_frames(keep_time(selected, control_hz, max_episode_seconds), frame_stack)
 
 
 def _with_policy_actions(

@@ -47,6 +47,9 @@ class PacedEnv(EnvSource):
 
     control_hz: Positive | None = None
     """Steps per second to which the env is held; None for no limit, or for an env that keeps time itself."""
+    max_episode_seconds: Positive | None = None
+    """Seconds after which an episode is truncated; waiting for an operator does not count. None for the env's own limit
+    alone."""
 
 
 class EnvOptions(PacedEnv):
@@ -223,8 +226,8 @@ class CollectingOptions(Options):
     fragment_length: Annotated[int, Ge(1)] = 10
     """Steps of each of its envs that a remote rollout worker hands over at once."""
     max_lead: Annotated[int, Ge(0)] | None = 100
-    """Env steps by which rollout workers may be ahead of the learner before they wait for it; None, and with control_hz
-    or the env remote, for no limit, since a robot must not wait."""
+    """Env steps by which rollout workers may be ahead of the learner before they wait for it; None, and with
+    control_hz, max_episode_seconds or the env remote, for no limit, since a robot must not wait."""
     max_faults: Annotated[int, Ge(0)] = 5
     """Consecutive episodes that an env may spoil (an exception, a missed deadline, NaN, a wrong shape) before the run
     ends."""

@@ -74,6 +74,7 @@ class TrainingOptions(Options):
             "env_kwargs": self.env.env_kwargs,
             "frame_stack": self.env.frame_stack,
             "control_hz": self.env.control_hz,
+            "max_episode_seconds": self.env.max_episode_seconds,
             "learned_reward": self._learned_reward(),
         }
 
@@ -121,10 +122,15 @@ class HybridOptions(TrainingOptions):
         )
 
     @property
+    def keeps_time(self) -> bool:
+        """True if the seconds between env steps matter."""
+        env = self.env
+        return env.control_hz is not None or env.max_episode_seconds is not None or env.env_name == REMOTE
+
+    @property
     def may_wait(self) -> bool:
         """True if envs may wait for the learner."""
-        keeps_time = self.env.control_hz is not None or self.env.env_name == REMOTE
-        return self.collecting.max_lead is not None and not keeps_time
+        return self.collecting.max_lead is not None and not self.keeps_time
 
 
 class OfflineOptions(TrainingOptions):

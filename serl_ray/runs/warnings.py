@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from serl_ray.data.rewards import invisible_success
 from serl_ray.options.sets import HybridOptions, HybridRun, OfflineRun, TrainingOptions
 from serl_ray.rllib.metrics import RECENT_EPISODES
-from serl_ray.types import REMOTE
 
 Result = Mapping[str, float]
 
@@ -35,7 +34,7 @@ def doubts(options: HybridRun | OfflineRun) -> Iterator[str]:
             f"Nothing will be learned: the run has {steps:,} env steps, and learning begins after {start:,}. Choose a "
             "greater --max_steps or a smaller --training_starts."
         )
-    if options.env.control_hz is None and options.env.env_name != REMOTE:
+    if not options.keeps_time:
         return
     rate = "The robot's rate" if options.env.control_hz is None else f"{options.env.control_hz:g} steps per second"
     rate = f"{rate} cannot be held"

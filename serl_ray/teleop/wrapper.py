@@ -94,7 +94,7 @@ class OperatedEnv(gymnasium.Wrapper):
                 if not self._movement.was_stopped:
                     self.session.begin(self.clock())
                     break
-        self._tell_reward("number_episode", self.episode)
+        self._tell_wrapper("number_episode", self.episode)
         self.numbers.begin()
         self._show()
         return self._observation, info
@@ -106,6 +106,7 @@ class OperatedEnv(gymnasium.Wrapper):
             self._wait_for_tick()  # before the decision, which is executed at once
         waited = self.clock() - waits_since
         decision = self._decision(action)
+        self._tell_wrapper("add_pause", self.clock() - waits_since - waited)
         if decision.verdict is not None:
             return self._observation, 0.0, False, True, {VERDICT: decision.verdict}
         assert decision.action is not None
@@ -167,7 +168,7 @@ class OperatedEnv(gymnasium.Wrapper):
         with self.changed:
             verdict = self.session.episodes.settle(episode)
         if verdict is not None:
-            self._tell_reward("label_episode", episode, verdict.steps, verdict.ending)
+            self._tell_wrapper("label_episode", episode, verdict.steps, verdict.ending)
         return verdict
 
     def ends_running(self) -> bool:
@@ -235,8 +236,8 @@ class OperatedEnv(gymnasium.Wrapper):
             was_told = True
             self._movement.tell("hold")  # which may take long, and operators are heard meanwhile
 
-    def _tell_reward(self, name: str, *values: Any) -> None:
-        """Calls a method of the learned reward, if the env has one, which keeps what operators label."""
+    def _tell_wrapper(self, name: str, *values: Any) -> None:
+        """Calls a method of a wrapper inside this one, such as the learned reward, if there is one that has it."""
         if self.env.has_wrapper_attr(name):
             self.env.get_wrapper_attr(name)(*values)
 
