@@ -46,9 +46,8 @@ def make_env(
     """The env named `env`, with the agent's selection of its observations.
 
     Args:
-        env: `tabletop`, `gym-hil`, `metaworld`, `franka`, `remote`, or your own env: `package.module:Class` (or a
-            function that returns one), or a gymnasium id, with its module if that registers it
-            (`package.module:Name-v0`).
+        env: `tabletop`, `gym-hil`, `metaworld`, `franka`, `remote`, or your own: `package.module:Class` (or a function
+            that returns one), or a gymnasium id, with its module if that registers it (`package.module:Name-v0`).
         setup_mode: one of `types.SETUP_MODES`, which give the number of arms and whether grippers are learned.
         image_keys: cameras that the agent sees.
         state_keys: vectors joined to the agent's `state`; None for `default_state_keys`.
