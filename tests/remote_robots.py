@@ -99,7 +99,7 @@ def dialled(port: int, **kwargs: Any) -> ScriptedRobot:
 
 
 class PausableEnv(LineEnv):
-    """Keeps what was asked of it; its steps last until they are let go, if a test holds them.
+    """Keeps what was asked of it, and never succeeds; its steps last until they are let go, if a test holds them.
 
     Attributes:
         calls: names of the calls in their order.
@@ -116,7 +116,9 @@ class PausableEnv(LineEnv):
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         self.calls.append("reset")
-        return super().reset(seed=seed, options=options)
+        super().reset(seed=seed, options=options)
+        self.goal = self.point + 15.0  # out of reach, so that no episode ends by chance
+        return self._observe(), {}
 
     def step(self, action: np.ndarray) -> Any:
         self.calls.append("step")

@@ -15,6 +15,7 @@ SECTIONS = {
     "acting": "Seconds of an action.",
     "rollout": "Env steps per second of rollout workers.",
     "operator": "Delay of the loop over an operator's page, and its cost for the robot.",
+    "remote": "Rate and latency of a robot on another computer, and training on it.",
     "overhead": "Seconds that the algorithm adds to a bare loop.",
     "tasks": "Tasks, their env steps per second, and what their experts reach.",
     "learn": "Success over env steps of methods on tasks.",

@@ -45,6 +45,7 @@ def main(argv: Sequence[str]) -> None:
 
     from tqdm import tqdm
 
+    from serl_ray.envs.recording import MAX_FAULTS
     from serl_ray.evaluation.rollouts import Evaluation, deterministic, record_video, run_episodes
     from serl_ray.rllib.action_scale import explanation, saved_scale
     from serl_ray.runs.folder import choose_checkpoint
@@ -62,9 +63,9 @@ def main(argv: Sequence[str]) -> None:
     act = agent.sample_actions if options.sampled else deterministic(agent)
     success_return = success_return_of(path)
     if options.video:
-        outcome = record_video(act, env, options.video, options.episodes, options.seed, success_return)
+        outcome = record_video(act, env, options.video, options.episodes, options.seed, success_return, MAX_FAULTS)
     else:
-        episodes = run_episodes(act, env, options.episodes, options.seed, success_return=success_return)
+        episodes = run_episodes(act, env, options.episodes, options.seed, None, success_return, MAX_FAULTS)
         outcome = Evaluation(list(tqdm(episodes, total=options.episodes, unit="episode")))
     env.close()
     print(outcome)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +12,11 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from serl_ray.data.episodes import EnvFault
 from serl_ray.data.rewards import SUCCESS_RETURN, succeeded
 from serl_ray.evaluation.video import VideoFile
+
+logger = logging.getLogger(__name__)
 
 Act = Callable[[dict[str, np.ndarray]], np.ndarray]
 
@@ -108,6 +112,7 @@ def run_episodes(
     seed: int,
     on_frame: Callable[[gymnasium.Env, bool], None] | None = None,
     success_return: float | None = SUCCESS_RETURN,
+    max_faults: int = 0,
 ) -> Iterator[Episode]:
     """Plays episodes one after the other.
 
@@ -119,26 +124,52 @@ def run_episodes(
         on_frame: function called after every reset and step, for videos, with the env and whether the step had an
             intervention.
         success_return: sum of rewards from which an episode is a success; None if `info["success"]` decides.
+        max_faults: number of times in a row that an episode is played again after a fault of the env.
+
+    Raises:
+        EnvFault: the env has failed more often.
     """
+    in_a_row = 0
     for index in range(episodes):
-        observation, _ = env.reset(seed=seed + index)
-        episode = Episode(success=False, steps=0, interventions=0)
-        done, intervened = False, False
-        while not done:
-            if on_frame:
-                on_frame(env, intervened)
-            observation, reward, terminated, truncated, info = env.step(act(observation))
-            episode.total_reward += float(reward)
-            intervened = info.get("intervene_action") is not None
-            episode.steps += 1
-            episode.interventions += intervened
-            done = terminated or truncated
+        while True:
+            try:
+                episode = _play_episode(act, env, seed + index, on_frame, success_return)
+            except EnvFault as fault:
+                in_a_row += 1
+                if in_a_row > max_faults:
+                    raise
+                logger.warning("Episode %d is played again. %s", index + 1, fault)
+            else:
+                break
+        in_a_row = 0
+        yield episode
+
+
+def _play_episode(
+    act: Act,
+    env: gymnasium.Env,
+    seed: int,
+    on_frame: Callable[[gymnasium.Env, bool], None] | None,
+    success_return: float | None,
+) -> Episode:
+    observation, _ = env.reset(seed=seed)
+    episode = Episode(success=False, steps=0, interventions=0)
+    done, intervened = False, False
+    while not done:
         if on_frame:
             on_frame(env, intervened)
-        reported = None if info.get("success") is None else bool(info["success"])
-        episode.success = succeeded(episode.total_reward, reported, success_return)
-        episode.true_success = episode.success if reported is None else reported
-        yield episode
+        observation, reward, terminated, truncated, info = env.step(act(observation))
+        episode.total_reward += float(reward)
+        intervened = info.get("intervene_action") is not None
+        episode.steps += 1
+        episode.interventions += intervened
+        done = terminated or truncated
+    if on_frame:
+        on_frame(env, intervened)
+    reported = None if info.get("success") is None else bool(info["success"])
+    episode.success = succeeded(episode.total_reward, reported, success_return)
+    episode.true_success = episode.success if reported is None else reported
+    return episode
 
 
 def rate(flags: Sequence[bool | None]) -> float:
@@ -166,6 +197,7 @@ def record_video(
     episodes: int,
     seed: int = 10_000,
     success_return: float | None = SUCCESS_RETURN,
+    max_faults: int = 0,
 ) -> Evaluation:
     """Plays episodes and writes a video of `env.render()`, with a border during interventions; see `run_episodes`.
 
@@ -173,4 +205,4 @@ def record_video(
         ValueError: the env's `render()` gives no array.
     """
     with VideoFile(path) as video:
-        return Evaluation(list(run_episodes(act, env, episodes, seed, video.take, success_return)))
+        return Evaluation(list(run_episodes(act, env, episodes, seed, video.take, success_return, max_faults)))
