@@ -57,13 +57,16 @@ def test_a_run_stores_what_the_robot_has_executed(build, tmp_path, monkeypatch):
             executed.append(np.array(action))
             return super().step(action)
 
+        def hold(self):
+            """Keeps the robot still at the end, in place of a step of zeros."""
+
     with served(Kept(), port, hz=200):
         algorithm = build(config(tmp_path, port, workers=0, steps_per_iteration=60))
-        result = algorithm.train()
+        result, made = algorithm.train(), list(executed)  # afterwards the robot holds by zeros
         algorithm.stop()
-    assert result["env/steps"] == len(executed) == 60 and result["learner/steps"] > 0
+    assert result["env/steps"] == len(made) == 60 and result["learner/steps"] > 0
     segments = list(read_shards(algorithm.logs["online"].shards))
-    np.testing.assert_array_equal(np.concatenate([segment.actions for segment in segments]), executed)
+    np.testing.assert_array_equal(np.concatenate([segment.actions for segment in segments]), made)
     assert not any(count for name, count in result.items() if name.startswith("faults/"))
 
 
