@@ -29,7 +29,7 @@ from serl_ray.utils.options import Options
 
 GRASPING = "single-arm-learned-gripper"
 PORT = 9765
-LATE_SHARE = 1.2
+LATE_EXTRA = 1.2
 """Periods after a result at which an action is sent so that it is executed at once: the tick has passed, and the
 watchdog waits for two."""
 
@@ -71,7 +71,7 @@ class Remote(Options):
         rate = (len(seconds)) / sum(seconds) / self.control_hz
         yield Row(f"{name}: rate / {self.control_hz:g} Hz", rate, "", ">= 0.95")
         yield Row(f"{name}: steps that came too late", late, "", "<= 0")
-        loops, _ = self._played(env, pause=LATE_SHARE / self.control_hz)
+        loops, _ = self._played(env, pause=LATE_EXTRA / self.control_hz)
         p50, p95 = np.percentile(loops, (50, 95))
         yield Row(f"{name}: action sent to observation received, p50", 1e3 * p50, "ms")
         yield Row(f"{name}: action sent to observation received, p95", 1e3 * p95, "ms")
