@@ -24,6 +24,7 @@ SMALL = {
     "train-classifier": {"num_epochs": "8", "lr": "0.001"},
     "evaluate": {"episodes": "2"},
     "tune": {"smoke": ""},
+    "export": {"observations": "20"},
 }
 """Flags that make a command small. They take the place of what the documentation has, whatever its numbers are."""
 ALREADY_SMALL = ("check-env", "check-robot", "inspect", "convert")
@@ -58,6 +59,8 @@ NOT_RUN = {
     "serl evaluate --checkpoint so101_ckpt": "waits for a robot; tests/remote has such runs",
     "serl-robot-lerobot ": "serves an arm to a run that waits for it; tests/robot/test_lerobot_served.py has such arms",
     "lerobot-": "a command of LeRobot, which needs an arm",
+    "serl-robot-act ": "moves a robot; tests/robot/test_acting.py plays on one",
+    "serl serve": "serves until it is stopped; tests/runs/test_policy_server.py asks one",
     "serl-robot ": "serves a robot to a run that waits for it; tests/remote has such runs",
     "serl check-env --env_name franka": "needs a Franka arm; tests/envs/test_franka.py checks a fake of its server",
     "serl train --preset hil-serl --operator": "needs a Franka arm, and a person",
@@ -122,7 +125,7 @@ class Command:
         """Paths that it writes."""
         given = self.given
         written = {value for flag in OUTPUTS for value in given.get(flag, ())}
-        return written | ({given[""][1]} if self.name == "convert" else set())
+        return written | ({given[""][1]} if self.name in ("convert", "export") else set())
 
     @property
     def inputs(self) -> set[str]:

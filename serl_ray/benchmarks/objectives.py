@@ -87,15 +87,8 @@ class Objectives(Options):
     def _offline(self, mode: str, objective: str, seed: int) -> dict[str, object]:
         folder, started = self._folder(mode, objective, seed), time.monotonic()
         if not folder.exists():
-            flags = [
-                "--objective",
-                objective,
-                "--max_steps",
-                str(self.max_steps),
-                "--evaluate_every",
-                str(self.max_steps),
-            ]
-            run_serl("train-offline", *self._common(mode, seed), *flags, "--save_dir", str(folder), threads=1)
+            options = {"objective": objective, "max_steps": self.max_steps, "evaluate_every": self.max_steps}
+            run_serl("train-offline", *self._flags(mode, seed, options), "--save_dir", str(folder), threads=1)
         minutes = (time.monotonic() - started) / 60
         agent, env = load_policy(folder)
         success = evaluate(deterministic(agent), env, episodes=self.episodes, seed=20_000).success_rate
@@ -108,27 +101,28 @@ class Objectives(Options):
     def _online(self, mode: str, objective: str, seed: int) -> dict[str, object]:
         folder = self._folder(mode, objective, seed)
         online = folder.with_name(f"{folder.name}-online")
-        flags = ["--init_from", str(folder), "--max_steps", str(self.online_steps), "--evaluate_every", "250"]
-        flags += ["--evaluation_episodes", str(self.episodes), "--save_dir", str(online)]
+        options = {
+            "init_from": folder,
+            "max_steps": self.online_steps,
+            "evaluate_every": 250,
+            "evaluation_episodes": self.episodes,
+        }
         if not online.exists():
-            run_serl("train", *self._common(mode, seed), *flags, threads=1)
+            run_serl("train", *self._flags(mode, seed, options), "--save_dir", str(online), threads=1)
         curve = success_curve(online)
         about = {"objective": f"{objective}, then online", "curve": curve, "success": curve[max(curve)]}
         return self._outcome(mode, seed, online) | about
 
-    def _common(self, mode: str, seed: int) -> list[str]:
-        flags = [
-            "--preset",
-            "tabletop",
-            "--env_name",
-            "tabletop",
-            "--setup_mode",
-            mode,
-            "--demo_paths",
-            str(self._demos(mode)),
-        ]
-        cameras = cameras_of(mode) if self.pixels else ()
-        return [*flags, "--image_keys", *cameras, "--seed", str(seed), *words(self.settings)]
+    def _flags(self, mode: str, seed: int, options: dict[str, Any]) -> list[str]:
+        about = {
+            "preset": "tabletop",
+            "env_name": "tabletop",
+            "setup_mode": mode,
+            "demo_paths": self._demos(mode),
+            "image_keys": list(cameras_of(mode)) if self.pixels else [],
+            "seed": seed,
+        }
+        return words(about | options | self.settings)
 
     def _outcome(self, mode: str, seed: int, folder: Path) -> dict[str, object]:
         described = {"env": "tabletop", "input": "pixels" if self.pixels else "state", "demos": self.demos}
