@@ -38,7 +38,7 @@ from serl_ray.rllib.metrics import METRICS
 COMMANDS = all_commands()
 RUN = [command for command in COMMANDS if command.is_run]
 OTHERS = re.compile(
-    r"(?m)^(RAY_AUTH_MODE=token )?(ray|kubectl|ssh|pip|tensorboard|export|scripts/quickstart|serl-robot|serl-robot-act) .*$"
+    r"(?m)^(RAY_AUTH_MODE=token )?(ray|kubectl|ssh|pip|tensorboard|export|scripts/quickstart|serl-robot(-act)?) .*$"
     r"|(?m:^(serl-robot-lerobot|lerobot-[a-z-]+) .*$)"
     r"|`(ray|mkdocs|pip|tensorboard|python scripts/|scripts/quickstart|train_rlpd)[^`]*`|with `--logdir [^`]*`"
 )
