@@ -71,7 +71,7 @@ OBSERVATION_FAULTS = {
     ),
     "time axis": (
         with_array("front", lambda image: image[None]),
-        "`front` has shape (1, 6, 8, 3), .*Give one image",
+        "`front` has shape (1, 6, 8, 3), with a first axis of length 1: leave it out",
     ),
     "wrong size": (
         with_array("front", lambda image: image[:5]),
