@@ -20,6 +20,7 @@ USED_BY_OTHERS = {
     "mkdocstrings": "mkdocs.yml names it",
     "mypy": "scripts/test runs it",
     "pre-commit": "CONTRIBUTING.md names it",
+    "pytest-timeout": "pyproject.toml says how long one test may take",
     "pytest-xdist": "scripts/test runs the tests by it",
     "ruff": "scripts/test runs it",
     "websockets": "serl_robot needs it",
