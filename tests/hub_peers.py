@@ -16,7 +16,7 @@ import numpy as np
 from serl_ray.teleop.hub import CLIENTS
 from serl_ray.teleop.wire import MAX_BYTES, Message, pack, unpack
 
-SECONDS = 30.0
+SECONDS = 120.0
 """Seconds after which a test that still waits has failed."""
 ROBOT = {"action_dim": 7, "arms": 1, "references": ["base"]}
 """Description of a robot of one arm and one gripper."""

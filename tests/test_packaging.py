@@ -19,6 +19,8 @@ USED_BY_OTHERS = {
     "mkdocs-material": "mkdocs.yml names it",
     "mkdocstrings": "mkdocs.yml names it",
     "mypy": "scripts/test runs it",
+    "onnx": "torch.onnx needs it",
+    "onnxscript": "torch.onnx needs it",
     "pre-commit": "CONTRIBUTING.md names it",
     "pytest-timeout": "pyproject.toml says how long one test may take",
     "pytest-xdist": "scripts/test runs the tests by it",
@@ -26,6 +28,8 @@ USED_BY_OTHERS = {
     "websockets": "serl_robot needs it",
 }
 """Declared packages that no file imports, and what uses them."""
+OF_OTHER_ENVIRONMENTS = {"lerobot"}
+"""Packages of tests that are skipped here: LeRobot's run in its own environment."""
 
 
 def normalized(name):
@@ -46,7 +50,11 @@ def top_levels(folder):
             if isinstance(node, ast.ImportFrom) and not node.level:
                 names = [node.module]
             found |= {name.split(".")[0]: path.relative_to(ROOT) for name in names}
-    return {name: path for name, path in found.items() if name not in sys.stdlib_module_names and name not in own}
+    return {
+        name: path
+        for name, path in found.items()
+        if name not in sys.stdlib_module_names and name not in own | OF_OTHER_ENVIRONMENTS
+    }
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ def folder(tmp_path_factory):
 
 
 def settings(folder, address, name="franka.yaml", **changes):
-    return write_settings(folder / name, [arm_settings(address, **OWN | changes)], frame="base")
+    return write_settings(folder / name, [arm_settings(address, **OWN | changes)], frame="base", fixed_gripper="leave")
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from serl_ray.utils.errors import SetupError
 from serl_ray.utils.options import OptionError
 
 MODE = "single-arm-fixed-gripper"
-SECONDS = 30.0
+SECONDS = 120.0
 NAN = float("nan")
 
 

@@ -41,7 +41,7 @@ class ReviewPage(OperatorsPage):
 
     @property
     def progress(self):
-        return self.run("return TAB.querySelector('.sorting-progress')?.textContent ?? ''")
+        return self.run("return TAB.querySelector('[data-tab=review] .sorting-progress')?.textContent ?? ''")
 
     @property
     def caption(self):
@@ -169,6 +169,11 @@ def test_keys_of_the_review_do_not_reach_a_robot():
         page.press("KeyS")
         page.until(lambda: robot.env.session.take_counts()[0]["successes"] == 1)
         page.run("document.getElementById('tab-review').click()")
+        page.until(
+            lambda: page.run(
+                "return document.querySelector('[data-tab=review] .sorting-progress')?.textContent.includes('sorted')"
+            )
+        )
         for key in ("KeyS", "Space", "KeyF", "Enter"):
             page.press(key)
         page.until(lambda: sorter.is_finished)
