@@ -48,8 +48,8 @@ class PacedEnv(EnvSource):
     control_hz: Positive | None = None
     """Steps per second to which the env is held; None for no limit, or for an env that keeps time itself."""
     max_episode_seconds: Positive | None = None
-    """Seconds after which an episode is truncated; waiting for an operator does not count. None for the env's own limit
-    alone."""
+    """Seconds after which an episode is truncated; a pause between two steps, for a learner or an operator, counts as
+    one control period at most. None for the env's own limit alone."""
 
 
 class EnvOptions(PacedEnv):

@@ -106,7 +106,6 @@ class OperatedEnv(gymnasium.Wrapper):
             self._wait_for_tick()  # before the decision, which is executed at once
         waited = self.clock() - waits_since
         decision = self._decision(action)
-        self._tell_wrapper("add_pause", self.clock() - waits_since - waited)
         if decision.verdict is not None:
             return self._observation, 0.0, False, True, {VERDICT: decision.verdict}
         assert decision.action is not None

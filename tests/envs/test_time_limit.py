@@ -59,25 +59,37 @@ def test_it_is_no_longer_than_the_envs_own_limit_and_turns_no_success_into_a_tim
     assert env.step(STILL)[2:4] == (True, False)
 
 
+@pytest.mark.parametrize(("period", "length"), [(None, 3), (0.5, 2)])
+def test_a_pause_between_two_steps_counts_as_one_period_at_most(clock, period, length):
+    env = SecondsLimit(SlowEnv(clock), 0.625, period)
+    env.reset(seed=1)
+    steps = 1
+    while not env.step(STILL)[3]:
+        steps += 1
+        clock.now += 100.0  # of a learner
+    assert steps == length
+
+
 def test_seconds_in_which_the_robot_waits_for_an_operator_do_not_count(clock):
     def waits(is_true):
         clock.now += 100.0
         assert is_true()
 
-    env = OperatedEnv(Guard(SecondsLimit(SlowEnv(clock), 0.5), None, None), Session(LAYOUT), clock)
+    env = OperatedEnv(Guard(SecondsLimit(SlowEnv(clock), 0.875), None, None), Session(LAYOUT), clock)
     env.reset(seed=1)
     env.step(POLICY)
     env.wait_until = waits
     assert [env.step(POLICY)[3] for _ in range(3)] == [False, False, True]
 
 
-def test_runs_and_recordings_have_the_limit(clock, tmp_path):
+def test_runs_and_recordings_have_the_limit(clock, tmp_path, monkeypatch):
     options = HybridOptions.of(env_name="line_envs:LineEnv", max_episode_seconds=0.5)
     env = make_env(**options.env_config())
     recorded = Record.of(output=tmp_path, env_name="line_envs:LineEnv", max_episode_seconds=0.5)
     for limited in (env, recorded_env(recorded.env, recorded.reward, None)):
+        slow = SlowEnv(clock)
+        monkeypatch.setattr(limited.unwrapped, "step", slow.step)
         limited.reset(seed=1)
-        assert not limited.step(STILL)[3]
-        clock.now += 1.0
-        assert limited.step(STILL)[3]
+        slow.reset(seed=1)
+        assert [limited.step(STILL)[3] for _ in range(4)] == [False, False, False, True]
     assert not options.may_wait and HybridOptions.of().may_wait
