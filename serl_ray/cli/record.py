@@ -16,6 +16,7 @@ from serl_ray.cli.recorded_env import cameras_for_images, recorded_cameras, reco
 from serl_ray.options.groups import PacedEnv, RecordOptions, RewardOptions
 from serl_ray.options.operator import DeviceOptions, HubOptions
 from serl_ray.options.presets import with_reward_defaults
+from serl_ray.types import REMOTE
 from serl_ray.utils.options import Options, each_once, names_of, refuse_unused
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
     from serl_ray.envs.recording import Drive
     from serl_ray.teleop.episodes import SessionEpisodes
     from serl_ray.teleop.sorting import Sorter
+
+NO_REMOTE_EXPERT = (
+    "driver is expert, and the expert_action() of a robot on another computer is not asked for over the network: take "
+    "--driver operator, or --driver person where devices at the robot drive it."
+)
 
 
 class Record(Options):
@@ -77,6 +83,8 @@ class Record(Options):
         how = ("operator_arm", "operator_speed", "seen_from")
         refuse_unused(self.devices, how, self.devices.operator_devices, "--operator_devices")
         refuse_unused(self.recording, ("noise",), self.driver == "expert", "--driver expert")
+        if self.driver == "expert" and self.env.env_name == REMOTE:
+            raise ValueError(NO_REMOTE_EXPERT)
         return self
 
 

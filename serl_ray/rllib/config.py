@@ -244,6 +244,11 @@ class SERLConfig(AlgorithmConfig):
                 "the same robot: take --evaluate_every 0, and serl evaluate afterwards. With a second robot take "
                 "--evaluation_workers 1."
             )
+        if options.collecting.expert_interventions:
+            raise OptionError(
+                f"expert_interventions is {options.collecting.expert_interventions:g}, and the expert_action() of a "
+                "robot on another computer is not asked for over the network: take --operator in its place."
+            )
         if self.num_envs_per_env_runner > 1:
             raise OptionError(
                 f"envs_per_worker is {self.num_envs_per_env_runner}, and a worker steps its envs in turn, so that each "

@@ -95,6 +95,8 @@ def test_a_run_never_waits_for_a_robot_that_it_cannot_have(tmp_path):
     vectorised = config(tmp_path, 8765, workers=1).env_runners(num_envs_per_env_runner=2)
     with pytest.raises(OptionError, match="envs_per_worker is 2, .*--num_workers for several robots"):
         vectorised.validate()
+    with pytest.raises(OptionError, match="expert_interventions is 0.1, .* not asked for over the network"):
+        config(tmp_path, 8765, workers=1, expert_interventions=0.1).validate()
     config(tmp_path, 8765, workers=1, evaluate_every=50).evaluation(evaluation_num_env_runners=1).validate()
 
 
