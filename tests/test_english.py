@@ -27,8 +27,17 @@ SYNONYMS = {r"film(s|ed|ing)?": "video", r"pictures?": "image, or plot", "human"
 """Words for which DESIGN has another one, and that one; names are read by their parts."""
 TITLES = re.compile(r"title *= .*")
 """Titles of papers, which have their own words."""
-PAGES = sorted([FOLDER.parent / "README.md", *(FOLDER.parent / "docs").glob("*.md"), *FOLDER.rglob("*.py")])
+ROOT = FOLDER.parent
+ROBOT = [path for path in (ROOT / "robot" / "serl_robot").rglob("*.py") if not path.is_symlink()]
+"""Modules of serl_robot; links lead to modules of serl_ray."""
+SOURCES = sorted([*FOLDER.rglob("*.py"), *ROBOT])
+PAGES = sorted([ROOT / "README.md", ROOT / "robot" / "README.md", *(ROOT / "docs").glob("*.md"), *SOURCES])
 MODULES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    """The path within the repository."""
+    return path.relative_to(ROOT).as_posix()
 
 
 def docstrings(tree: ast.Module) -> list[str]:
@@ -74,9 +83,9 @@ def test_a_good_docstring_is_not_a_fault():
     assert faults_in(good) == []
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_docstrings_open_with_a_noun_or_a_verb(module):
-    assert faults_in((FOLDER / module).read_text(encoding="utf-8")) == []
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_docstrings_open_with_a_noun_or_a_verb(path):
+    assert faults_in(path.read_text(encoding="utf-8")) == []
 
 
 def synonyms_in(text: str) -> list[str]:
@@ -94,7 +103,7 @@ def test_a_synonym_is_found():
     ]
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(FOLDER.parent).as_posix())
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
 def test_there_is_one_word_for_one_thing(path):
     assert synonyms_in(path.read_text(encoding="utf-8")) == [], SYNONYMS
 

@@ -20,6 +20,7 @@ import import_graph  # noqa: E402
 
 sys.path.remove(str(ROOT / "scripts"))
 PACKAGE = sorted((ROOT / "serl_ray").rglob("*.py"))
+ROBOT = sorted(path for path in (ROOT / "robot" / "serl_robot").rglob("*.py") if not path.is_symlink())
 FILES = import_graph.file_graph()
 ROOMS = import_graph.room_graph(FILES)
 CORE = ("serl_ray.agents.sac", "serl_ray.networks.classifier", "serl_ray.networks.original")
@@ -85,7 +86,7 @@ def test_a_public_name_means_one_thing_in_the_whole_package():
     assert shared.keys() == SHARED.keys()
 
 
-@pytest.mark.parametrize("path", PACKAGE, ids=lambda path: path.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("path", [*PACKAGE, *ROBOT], ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_functions_and_files_are_short(path):
     source = path.read_text(encoding="utf-8")
     assert not {name: lines for name, lines in lengths_in(source).items() if lines > 40}

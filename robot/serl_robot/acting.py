@@ -51,10 +51,7 @@ def run(
         EnvFault: the env has failed.
         UnservableEnv: the env's spaces cannot be those of a policy.
     """
-    if not HZ_LIMITS[0] <= hz <= HZ_LIMITS[1]:
-        raise PolicyError(f"The rate is {hz} Hz; it must be from {HZ_LIMITS[0]:g} to {HZ_LIMITS[1]:g}.")
-    if episodes is not None and episodes < 1:
-        raise PolicyError(f"The number of episodes is {episodes}; it must be at least 1.")
+    _check(hz, episodes)
     robot = RobotEnv(env)
     policy.check(robot.spaces, robot.action_dim)
     played: list[Played] = []
@@ -70,6 +67,13 @@ def run(
             _stop(robot)
             robot.close()
     return played
+
+
+def _check(hz: float, episodes: int | None) -> None:
+    if not HZ_LIMITS[0] <= hz <= HZ_LIMITS[1]:
+        raise PolicyError(f"The rate is {hz} Hz; it must be from {HZ_LIMITS[0]:g} to {HZ_LIMITS[1]:g}.")
+    if episodes is not None and episodes < 1:
+        raise PolicyError(f"The number of episodes is {episodes}; it must be at least 1.")
 
 
 def _play(robot: RobotEnv, policy: ContractPolicy, period: float, clock: Callable[[], float]) -> Played:

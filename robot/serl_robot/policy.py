@@ -22,7 +22,7 @@ FIELDS: dict[str, Any] = {
     "control_hz": (int, float, type(None)),
     "weights": str,
 }
-"""What policy.json must have, with its type."""
+"""Fields that policy.json must have, with their types."""
 STATE = "state"
 OBJECT_STATE = "object_state"
 
