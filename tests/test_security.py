@@ -127,11 +127,8 @@ def test_exploits_name_the_file_and_what_they_ask_for(tmp_path, name):
 
 
 def doubled(depth: int) -> bytes:
-    return (
-        b"\x80\x04]"
-        + b"".join(b"q" + bytes([i]) + b"0]h" + bytes([i]) + b"ah" + bytes([i]) + b"a" for i in range(depth))
-        + b"."
-    )
+    places = (bytes([number]) for number in range(depth))
+    return b"\x80\x04]" + b"".join(b"q" + i + b"0]h" + i + b"ah" + i + b"a" for i in places) + b"."
 
 
 BOMBS = {

@@ -214,13 +214,8 @@ def test_the_replay_holds_maps_where_the_trunk_is_frozen_and_else_frames(build, 
     write_two_steps(
         tmp_path / "demos.pkl", front=np.zeros((3, 32, 32, 3), np.uint8), state=np.zeros((3, 4), np.float32)
     )
-    run = {
-        "training_starts": 4,
-        "batch_size": 4,
-        "steps_per_iteration": 8,
-        "evaluate_every": 8,
-        "evaluation_episodes": 1,
-    }
+    run = {"training_starts": 4, "batch_size": 4, "steps_per_iteration": 8}
+    run |= {"evaluate_every": 8, "evaluation_episodes": 1}
     cameras = {
         "image_keys": ("front",),
         "env_kwargs": {"cameras": ("front",)},
