@@ -2,32 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 
-SO101 = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+from serl_ray.benchmarks.lerobot_arm import SO101, CalibratedDevice, ObedientArm
 
 
-class Device:
-    """A device that is calibrated and can be connected."""
-
-    name = "fake"
-    id = "black"
-    is_calibrated = True
-
-    def __init__(self):
-        self.is_connected = False
-
-    def connect(self, calibrate=True):
-        assert not calibrate, "LeRobot would ask a person to move the joints"
-        self.is_connected = True
-
-    def disconnect(self):
-        self.is_connected = False
-
-
-class FakeArm(Device):
+class FakeArm(ObedientArm):
     """An arm whose joints go to their goals, less a sag, as far as nothing blocks them.
 
     Args:
@@ -38,42 +18,32 @@ class FakeArm(Device):
     """
 
     def __init__(self, joints=SO101, cameras=None, sag=0.0, most=np.inf):
-        super().__init__()
-        self.config = SimpleNamespace(use_degrees=True)
-        self.joints, self.cameras, self.sag, self.most = joints, cameras or {}, sag, most
-        self.goals = {f"{name}.pos": 90.0 if name.endswith("gripper") else 0.0 for name in joints}
-        self.places = dict(self.goals)
+        super().__init__(joints, cameras)
+        self.sag, self.most = sag, most
         self.blocked = {}  # greatest place by joint
         self.faults = []  # exceptions of the next observations, in turn
         self.sent = []
 
-    @property
-    def action_features(self):
-        return {name: float for name in self.goals}
-
-    @property
-    def observation_features(self):
-        return self.action_features | {name: (*shape, 3) for name, shape in self.cameras.items()}
-
     def get_observation(self):
-        assert self.is_connected
         if self.faults and (fault := self.faults.pop(0)):
             raise fault
+        return super().get_observation()
+
+    def move(self):
         for name, goal in self.goals.items():
             self.places[name] = min(goal - self.sag, self.blocked.get(name, np.inf))
-        images = {name: np.full((*shape, 3), 7, np.uint8) for name, shape in self.cameras.items()}
-        return self.places | images
 
     def send_action(self, action):
-        assert self.is_connected and action.keys() == self.goals.keys()
         assert np.isfinite([*action.values()]).all()
-        for name, place in self.places.items():
-            self.goals[name] = float(np.clip(action[name], place - self.most, place + self.most))
-        self.sent.append(dict(self.goals))
+        limited = {
+            name: float(np.clip(goal, self.places[name] - self.most, self.places[name] + self.most))
+            for name, goal in action.items()
+        }
+        self.sent.append(super().send_action(limited))
         return dict(self.goals)
 
 
-class FakeLeader(Device):
+class FakeLeader(CalibratedDevice):
     """A leader arm, with torque off."""
 
     name = "so_leader"
@@ -90,7 +60,7 @@ class FakeLeader(Device):
         return dict(self.places)
 
 
-class FakeGamepad(Device):
+class FakeGamepad(CalibratedDevice):
     """LeRobot's gamepad, whose features are of another form, and which takes no `calibrate`."""
 
     name = "gamepad"
@@ -117,7 +87,7 @@ class FakeGamepad(Device):
         return self.events
 
 
-class FakePhone(Device):
+class FakePhone(CalibratedDevice):
     """LeRobot's phone."""
 
     name = "phone"

@@ -64,9 +64,21 @@ def _processor() -> str:
 
 def print_report(section: str, configuration: Mapping[str, Any], rows: Sequence[Row], output: Path) -> None:
     """Prints the table, and writes it with machine, versions and configuration to `output`/SECTION.json."""
-    print(f"\n| {section} | measured | should be |\n|---|---|---|")
-    for row in rows:
-        print(f"| {row.name} | {row.value:.4g} {row.unit} | {row.limit} |")
+    print_table(
+        [section, "measured", "should be"], [(row.name, f"{row.value:.4g} {row.unit}", row.limit) for row in rows]
+    )
+    write_report_file(section, configuration, rows, output)
+
+
+def print_table(columns: Sequence[str], lines: Sequence[Sequence[float | str]]) -> None:
+    """Prints a table as Markdown, its numbers with four digits."""
+    print("\n| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
+    for line in lines:
+        print("| " + " | ".join(value if isinstance(value, str) else f"{value:.4g}" for value in line) + " |")
+
+
+def write_report_file(section: str, configuration: Mapping[str, Any], rows: Sequence[Row], output: Path) -> None:
+    """Writes rows with machine, versions and configuration to `output`/SECTION.json."""
     output.mkdir(parents=True, exist_ok=True)
     content = {"machine": machine(), "configuration": dict(configuration), "rows": [vars(row) for row in rows]}
     (output / f"{section}.json").write_text(json.dumps(content, indent=2, default=str))

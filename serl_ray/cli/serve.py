@@ -45,17 +45,13 @@ def main(argv: Sequence[str]) -> int:
     from serl_ray.runs.export import policy_contract, read_policy
     from serl_ray.runs.folder import choose_checkpoint
     from serl_ray.runs.mirror import local_run
-    from serl_ray.runs.policy_server import Batcher, PolicyServer
+    from serl_ray.runs.policy_server import PolicyServer, agent_batcher
     from serl_ray.utils.device import device_named
 
     path, sentence = choose_checkpoint(local_run(options.checkpoint, options.newest), options.newest)
     print(sentence.replace("Playing", "Serving"))
     agent, shapes, about = read_policy(path, device_named(options.device))
-    batcher = Batcher(
-        lambda inputs: agent.in_robot_units(agent.sample_actions(inputs, argmax=True)),
-        options.max_batch,
-        options.wait_ms / 1000,
-    )
+    batcher = agent_batcher(agent, options.max_batch, options.wait_ms / 1000)
     server = PolicyServer(policy_contract(agent, shapes, about), batcher, robot_token())
 
     def say(port: int) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from aiohttp import WSMsgType, hdrs, web
 
+from serl_ray.agents.agent import Agent
 from serl_ray.teleop.wire import MAX_BYTES, Message, WireError, pack, unpack
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,13 @@ class Batcher:
             except TimeoutError:
                 break
         return batch
+
+
+def agent_batcher(agent: Agent, max_batch: int, wait_seconds: float) -> Batcher:
+    """The batcher of an agent's best actions, in the units of its robot; for the arguments see `Batcher`."""
+    return Batcher(
+        lambda inputs: agent.in_robot_units(agent.sample_actions(inputs, argmax=True)), max_batch, wait_seconds
+    )
 
 
 class PolicyServer:

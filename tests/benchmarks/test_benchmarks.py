@@ -8,12 +8,14 @@ import pytest
 
 from serl_ray.benchmarks import objectives, offline, operator, rollout, scaling, soak, timing
 from serl_ray.benchmarks.acting import Acting
+from serl_ray.benchmarks.deploy import Deploy
 from serl_ray.benchmarks.kernels import Kernels
 from serl_ray.benchmarks.learn import Learn
 from serl_ray.benchmarks.learner import Learner
 from serl_ray.benchmarks.maps import Maps
 from serl_ray.benchmarks.objectives import Objectives
 from serl_ray.benchmarks.overhead import Overhead
+from serl_ray.benchmarks.remote import Remote
 from serl_ray.benchmarks.replay import Replay
 from serl_ray.data.replay.log import num_transitions
 from serl_ray.options.presets import PRESETS
@@ -86,6 +88,29 @@ def test_the_loop_over_an_operator_is_measured_with_delays(output, monkeypatch):
     assert rows["watched / alone"] > 0
     assert [name for name in rows if name.startswith("threads after")]
     assert len(limits_of(output, "operator")) == 8
+
+
+@pytest.mark.slow  # each path starts a robot in another process
+def test_every_path_to_a_robot_is_measured(output, capsys):
+    Remote(save_dir=output, steps=10, delays=(15,)).run()
+    rows = rows_of(output, "remote")
+    paths = ("in this process", "remote, 30 ms of round trip added", "Franka's server", "LeRobot's adapter, remote")
+    assert [name for name in rows if name.endswith("p50")] == [f"{path}: action to observation, p50" for path in paths]
+    assert rows["remote, 30 ms of round trip added: action to observation, p50"] > 30
+    assert rows["Franka's server: action to observation, p50"] > 80, "it observes 0.08 s after its command"
+    table = capsys.readouterr().out.split("| path")[1]
+    assert all(f"| {path} |" in table for path in paths)
+
+
+@pytest.mark.slow  # a policy is exported, and served by another process
+def test_every_way_to_ask_a_policy_is_measured(output, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr("serl_ray.benchmarks.deploy.FRESH_CAMERAS", {"state": ()})
+    Deploy(save_dir=output, steps=5, clients=(2,), control_hz=20.0).run()
+    rows = rows_of(output, "deploy")
+    ways = ("PyTorch, in this process", "exported, onnxruntime", "served to 2 robots")
+    assert list(rows) == [f"state, {way}: {share}" for way in ways for share in ("p50", "p95")]
+    assert rows["state, served to 2 robots: p50"] > 2, "the server waits for other robots"
 
 
 def test_a_replay_row_costs_little_beside_its_frames(output):

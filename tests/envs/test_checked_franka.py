@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pytest
 from franka_envs import ReachingFranka
-from franka_server import RESET_POSE, arm_settings, served, write_settings
+from franka_server import served, write_settings
 
+from serl_ray.benchmarks.franka_arm import RESET_POSE, arm_settings
 from serl_ray.cli.main import main
 from serl_ray.data.demos import write_demos
 from serl_ray.data.reference import DemoReference

@@ -7,8 +7,9 @@ import time
 
 import numpy as np
 import pytest
-from franka_server import RESET_POSE, arm_settings, refuse, served, write_settings
+from franka_server import refuse, served, write_settings
 
+from serl_ray.benchmarks.franka_arm import RESET_POSE, arm_settings
 from serl_ray.cli.main import main
 from serl_ray.data.demos import read_file
 from serl_ray.data.episodes import EnvFault

@@ -9,8 +9,9 @@ import threading
 import numpy as np
 import pytest
 from documented import files_of_pages
-from franka_server import JOINTS, answer_with, arm_settings, drop, refuse, served, stall, write_settings
+from franka_server import answer_with, drop, refuse, served, stall, write_settings
 
+from serl_ray.benchmarks.franka_arm import START_JOINTS, arm_settings
 from serl_ray.data.episodes import EnvFault
 from serl_ray.envs.franka import FrankaServerEnv, cameras
 from serl_ray.envs.franka.cameras import RobotCamera, resized
@@ -106,7 +107,7 @@ def test_a_wrong_sensor_ends_the_episode(env, arm, wrong, kind, message):
 
 
 def test_joints_are_those_of_the_robot_that_is_named(arm, tmp_path):
-    arm.overrides = {"q": [*JOINTS[:5], 0.3, 0.0]}  # which a Panda can reach
+    arm.overrides = {"q": [*START_JOINTS[:5], 0.3, 0.0]}  # which a Panda can reach
     env = made(arm, tmp_path)
     env.reset(seed=0)
     env.close()

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from franka_server import arm_settings, served, write_settings
+from franka_server import served, write_settings
 
+from serl_ray.benchmarks.franka_arm import arm_settings
 from serl_ray.envs.franka import FrankaServerEnv
 from serl_ray.envs.franka.box import SafetyBox
 from serl_ray.envs.franka.frames import RelativeFrame, tool_to_base, with_euler, with_quaternion

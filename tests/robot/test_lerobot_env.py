@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lerobot_fakes import SO101, FakeArm, FakeKeys, Gantry
+from lerobot_fakes import FakeArm, FakeKeys, Gantry
 from serl_robot.lerobot import LeRobotEnv, LeRobotSettings
 from serl_robot.lerobot.body import RobotFault, Stopped
 from serl_robot.spaces import UnservableEnv
 
+from serl_ray.benchmarks.lerobot_arm import SO101
 from serl_ray.envs.contract import check_env
 
 QUICK = {"hz": 1000.0, "rest_speed": 5000.0}

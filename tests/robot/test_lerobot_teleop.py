@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lerobot_fakes import SO101, FakeArm, FakeGamepad, FakeKeys, FakeLeader, FakePhone, Gantry
+from lerobot_fakes import FakeArm, FakeGamepad, FakeKeys, FakeLeader, FakePhone, Gantry
 from serl_robot.lerobot import LeRobotEnv, LeRobotSettings
 from serl_robot.spaces import UnservableEnv
 
+from serl_ray.benchmarks.lerobot_arm import SO101
 from serl_ray.envs.peers import ambiguities, understood
 
 ZEROS = np.zeros(6, np.float32)
