@@ -9,11 +9,9 @@ from typing import Sequence
 
 from serl_robot.acting import run
 from serl_robot.adapter import EnvFault
-from serl_robot.cli import UnknownEnv, env_kwargs, make_env
+from serl_robot.cli import MISTAKES, UnknownEnv, add_env_kwargs, env_kwargs, exit_code, make_env
 from serl_robot.policy import ContractPolicy, Policy, PolicyError
 from serl_robot.remote_policy import RemotePolicy
-from serl_robot.spaces import UnservableEnv
-from serl_robot.trainer import UnknownTrainer
 
 EXAMPLE = "serl-robot-act policy my_robot:make_env --hz 10"
 
@@ -22,21 +20,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code: 0, 1 where the env failed, 2 for a mistake, 130 for an interrupt."""
     arguments = _parser().parse_args(argv)
     sys.path.insert(0, os.getcwd())  # as `python -m` does
-    try:
+
+    def act() -> None:
         is_served = arguments.policy.startswith(("ws://", "wss://"))
         policy: ContractPolicy = (RemotePolicy if is_served else Policy)(arguments.policy)
         env = make_env(arguments.env, env_kwargs(arguments.env_kwargs))
         run(env, policy, _rate(arguments.hz, policy), arguments.episodes)
-    except (PolicyError, UnservableEnv, UnknownEnv, UnknownTrainer, ImportError) as error:
-        print(f"serl-robot-act: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+
+    try:
+        return exit_code("serl-robot-act", act, (*MISTAKES, PolicyError, UnknownEnv, ImportError))
     except EnvFault as error:
         print(f"serl-robot-act: the robot is stopped. {' '.join(str(error).split())}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("serl-robot-act: interrupted; the robot is stopped.", file=sys.stderr)
-        return 130
-    return 0
 
 
 def _rate(asked: float | None, policy: ContractPolicy) -> float:
@@ -56,13 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("env", help="Class or function that makes the env, such as my_robot:make_env.")
     parser.add_argument("--hz", type=float, help="Steps a second (default: those of the training, where known).")
     parser.add_argument("--episodes", type=int, help="Number of episodes (default: until Ctrl-C).")
-    parser.add_argument(
-        "--env_kwargs",
-        nargs="*",
-        default=[],
-        metavar=("NAME", "VALUE"),
-        help="Arguments of the env, names and values in turn; values are JSON, anything else is text.",
-    )
+    add_env_kwargs(parser)
     return parser
 
 

@@ -7,7 +7,7 @@ import importlib
 import json
 import os
 import sys
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
 from serl_robot.devices.local import UnusableDevice, local_devices
 from serl_robot.dialling import Refused
@@ -16,6 +16,8 @@ from serl_robot.serving import serve
 from serl_robot.spaces import SETUP_MODES, UnservableEnv, action_dim
 from serl_robot.trainer import UnknownTrainer
 
+MISTAKES = (UnservableEnv, UnknownTrainer)
+"""Mistakes that every program may report."""
 EXAMPLE = "serl-robot ws://gpu-box:8765 my_robot:make_env --hz 10 --setup_mode single-arm-learned-gripper"
 
 
@@ -23,15 +25,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code: 0, 2 for a mistake, 130 for an interrupt."""
     arguments = _parser().parse_args(argv)
     sys.path.insert(0, os.getcwd())  # as `python -m` does
-    try:
-        env = make_env(arguments.env, env_kwargs(arguments.env_kwargs))
-        env = driven_env(env, arguments)
+
+    def serve_env() -> None:
+        env = driven_env(make_env(arguments.env, env_kwargs(arguments.env_kwargs)), arguments)
         serve(env, arguments.url, hz=arguments.hz, setup_mode=arguments.setup_mode, name=arguments.name)
-    except (UnservableEnv, UnknownTrainer, Refused, UnknownEnv, UnusableDevice) as error:
-        print(f"serl-robot: error: {' '.join(str(error).split())}", file=sys.stderr)
+
+    return exit_code("serl-robot", serve_env, (*MISTAKES, Refused, UnknownEnv, UnusableDevice))
+
+
+def exit_code(program: str, act: Callable[[], None], mistakes: tuple[type[Exception], ...]) -> int:
+    """Acts for a program; 0 at the end, 2 after one of the mistakes, which is printed, and 130 after an interrupt."""
+    try:
+        act()
+    except mistakes as error:
+        print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("serl-robot: interrupted; the robot is stopped.", file=sys.stderr)
+        print(f"{program}: interrupted; the robot is stopped.", file=sys.stderr)
         return 130
     return 0
 
@@ -98,6 +108,17 @@ def _value(text: str) -> Any:
         return text
 
 
+def add_env_kwargs(parser: argparse.ArgumentParser) -> None:
+    """Adds the argument `--env_kwargs`, which `env_kwargs` reads."""
+    parser.add_argument(
+        "--env_kwargs",
+        nargs="*",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="Arguments of the env, names and values in turn; values are JSON, anything else is text.",
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="serl-robot",
@@ -108,13 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("env", help="Class or function that makes the env, such as my_robot:make_env.")
     parser.add_argument("--hz", type=float, required=True, help="Greatest number of steps a second.")
     parser.add_argument("--setup_mode", choices=SETUP_MODES, required=True, help="Layout of the action.")
-    parser.add_argument(
-        "--env_kwargs",
-        nargs="*",
-        default=[],
-        metavar=("NAME", "VALUE"),
-        help="Arguments of the env, names and values in turn; values are JSON, anything else is text.",
-    )
+    add_env_kwargs(parser)
     parser.add_argument(
         "--devices",
         nargs="*",

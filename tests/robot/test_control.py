@@ -8,18 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from robot_trainers import NoBrakes, RecordingArm, ScriptedTrainer, scripted_trainer, served, wait_until
-
-
-@pytest.fixture
-def trainer():
-    with scripted_trainer() as trainer:
-        yield trainer
-
-
-@pytest.fixture
-def arm():
-    return RecordingArm()
+from robot_trainers import NoBrakes, ScriptedTrainer, served, wait_until
 
 
 def taken(trainer: ScriptedTrainer):

@@ -7,22 +7,11 @@ import pytest
 from fuzzing import EDITS, edited, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
-from robot_trainers import RecordingArm, ScriptedTrainer, scripted_trainer, served, wait_until
+from robot_trainers import ScriptedTrainer, scripted_trainer, served, wait_until
 from serl_robot.dialling import Refused
 from serl_robot.orders import FIELDS, check_order
 from serl_robot.trainer import UnknownTrainer, robot_token, trainer_urls
 from serl_robot.wire import Message, WireError, pack, unpack
-
-
-@pytest.fixture
-def trainer():
-    with scripted_trainer() as trainer:
-        yield trainer
-
-
-@pytest.fixture
-def arm():
-    return RecordingArm()
 
 
 def two_ports() -> tuple[ScriptedTrainer, ScriptedTrainer]:

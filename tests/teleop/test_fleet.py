@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 import numpy as np
 import pytest
 from hub_peers import JPEG, FakeRobot, HubClient, until
-from operated_robots import POLICY, Clock, Robot
+from operated_robots import POLICY, Clock
 
 from serl_ray.teleop import fleet
 from serl_ray.teleop.events import ClientRole
@@ -16,12 +16,6 @@ from serl_ray.teleop.fleet import CURVES, MOST_ROWS, THUMBNAIL_SECONDS, Thumbnai
 from serl_ray.teleop.link import Link
 from serl_ray.teleop.server import HubServer
 from serl_ray.teleop.wire import Message, unpack
-
-
-@pytest.fixture
-def server():
-    with closing(HubServer()) as server:
-        yield server
 
 
 @pytest.fixture
@@ -35,13 +29,6 @@ def join(server):
             return peers.enter_context(closing(FakeRobot(server.robots(), who)))
 
         yield join
-
-
-@pytest.fixture
-def robot():
-    robot = Robot()
-    robot.env.reset(seed=0)
-    return robot
 
 
 def knowing(client, *robots):

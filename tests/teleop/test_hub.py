@@ -11,17 +11,10 @@ from hub_peers import ROBOT, FakeRobot, HubClient, Peer, until
 from serl_ray.teleop import hub
 from serl_ray.teleop.events import ClientRole
 from serl_ray.teleop.messages import MAX_TEXT
-from serl_ray.teleop.server import HubServer
 from serl_ray.teleop.throttle import RATE_SECONDS
 from serl_ray.teleop.wire import LENGTH, MAX_BYTES, Message, pack
 
 ACTION = np.zeros(7, np.float32)
-
-
-@pytest.fixture
-def server():
-    with closing(HubServer()) as server:
-        yield server
 
 
 @pytest.fixture

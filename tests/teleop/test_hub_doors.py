@@ -25,12 +25,6 @@ def quick_refusals(monkeypatch):
     monkeypatch.setattr(throttle, "WRONG_SECONDS", 0.01)
 
 
-@pytest.fixture
-def server():
-    with closing(HubServer()) as server:
-        yield server
-
-
 def secret_of(server, role):
     return server.page(role).partition("secret=")[2]
 

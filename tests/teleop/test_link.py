@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 import numpy as np
 import pytest
 from hub_peers import ROBOT, SECONDS, HubClient, until
-from operated_robots import POLICY, PUSHED, Background, Robot
+from operated_robots import POLICY, PUSHED, Background
 from PIL import Image
 
 from serl_ray.data.episodes import HELD_ACTION
@@ -19,19 +19,6 @@ from serl_ray.teleop.link import Link
 from serl_ray.teleop.server import HubServer
 from serl_ray.teleop.session import LOST_SECONDS
 from serl_ray.teleop.wrapper import VERDICT
-
-
-@pytest.fixture
-def server():
-    with closing(HubServer()) as server:
-        yield server
-
-
-@pytest.fixture
-def robot():
-    robot = Robot()
-    robot.env.reset(seed=0)
-    return robot
 
 
 @pytest.fixture

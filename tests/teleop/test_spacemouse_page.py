@@ -6,8 +6,6 @@ from contextlib import closing
 
 import pytest
 
-from serl_ray.teleop.server import HubServer
-
 pytest.importorskip("selenium")
 
 from browsers import CHROMIUM, DRIVER, OperatorsPage, chromium
@@ -45,12 +43,6 @@ window.unplug = () => {
 };
 """
 """A browser's `navigator.hid` with a SpaceMouse Pro, which a test deflects, as raw numbers of its axes."""
-
-
-@pytest.fixture
-def server():
-    with closing(HubServer()) as server:
-        yield server
 
 
 @pytest.fixture

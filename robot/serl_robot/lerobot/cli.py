@@ -6,30 +6,25 @@ import logging
 import sys
 from typing import Sequence
 
+from serl_robot.cli import MISTAKES, exit_code
 from serl_robot.dialling import Refused
 from serl_robot.lerobot.body import RobotFault
 from serl_robot.lerobot.by_name import parsed
 from serl_robot.lerobot.env import LeRobotEnv
 from serl_robot.serving import serve
-from serl_robot.spaces import UnservableEnv
-from serl_robot.trainer import UnknownTrainer
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serves a robot of LeRobot to a trainer; returns the exit code: 0, 2 for a mistake, 130 for an interrupt."""
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    try:
+
+    def serve_robot() -> None:
         parts = parsed(sys.argv[1:] if argv is None else argv)
         env = LeRobotEnv(parts.robot, parts.teleop, parts.settings)
         hz, setup_mode = parts.settings.hz, parts.settings.setup_mode
         serve(env, parts.url, hz=hz, setup_mode=setup_mode, name=parts.name or None)
-    except (UnservableEnv, UnknownTrainer, Refused, RobotFault, ConnectionError) as error:
-        print(f"serl-robot-lerobot: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("serl-robot-lerobot: interrupted; the robot is stopped.", file=sys.stderr)
-        return 130
-    return 0
+
+    return exit_code("serl-robot-lerobot", serve_robot, (*MISTAKES, Refused, RobotFault, ConnectionError))
 
 
 if __name__ == "__main__":
