@@ -51,6 +51,15 @@ def _is_free(port: int) -> bool:
     return True
 
 
+def _listens(port: int) -> bool:
+    """True if somebody listens, who is not asked by taking the port for a moment, which would send them to another."""
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
 class ScriptedRobot(Peer):
     """A robot that says what the test lets it say."""
 
@@ -92,7 +101,7 @@ def connected(**kwargs: Any) -> tuple[RemoteEnv, ScriptedRobot]:
 
 def dialled(port: int, **kwargs: Any) -> ScriptedRobot:
     """A scripted robot, as soon as somebody listens."""
-    until(lambda: not _is_free(port))
+    until(lambda: _listens(port))
     robot = ScriptedRobot(port, **kwargs)
     robot.next("welcome")
     return robot

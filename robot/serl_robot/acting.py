@@ -8,7 +8,8 @@ from typing import Any, Callable, NamedTuple
 
 from serl_robot.adapter import RobotEnv
 from serl_robot.policy import ContractPolicy, PolicyError
-from serl_robot.serving import HZ_LIMITS, Terminated, logged, terminable
+from serl_robot.serving import HZ_LIMITS, logged
+from serl_robot.signals import Terminated, terminable, unhurried
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +65,9 @@ def run(
         except Terminated:
             logger.warning("The process ends; the robot is stopped.")
         finally:
-            _stop(robot)
-            robot.close()
+            with unhurried():
+                _stop(robot)
+                robot.close()
     return played
 
 

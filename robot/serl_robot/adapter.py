@@ -107,11 +107,7 @@ class RobotEnv:
         Raises:
             EnvFault: the env has failed.
         """
-        result = self._called("step", lambda: self._env.step(action))
-        if isinstance(result, tuple) and len(result) == 4 and isinstance(result[3], Mapping):  # old gym
-            observation, reward, done, info = result
-            is_time_out = bool(info.get("TimeLimit.truncated", False))
-            result = observation, reward, bool(done) and not is_time_out, bool(done) and is_time_out, info
+        result = self._called("step", lambda: _of_today(self._env.step(action)))
         if not (isinstance(result, tuple) and len(result) == 5 and isinstance(result[4], Mapping)):
             text = f"step() returns {_shown(result)}: return observation, reward, terminated, truncated, info."
             raise EnvFault(text, "wrong_result")
@@ -148,11 +144,14 @@ class RobotEnv:
     def _called(self, name: str, call: Callable[[], Any]) -> Any:
         try:
             return call()
+        except EnvFault:
+            raise
         except (Exception, SystemExit) as error:
             logger.exception("The env's %s() has failed.", name)
             raise EnvFault(f"The env's {name}() raised {type(error).__name__}: {error}"[:500]) from error
 
     def _outcome(self, observation: Any, reward: Any, terminated: Any, truncated: Any, info: Any) -> Outcome:
+        seen = self._observation(observation)  # a sensor's NaN is named before what is computed from it
         number = _as_array(reward)
         is_number = number.size == 1 and number.dtype.kind in "fiub"
         if not is_number or not np.isfinite(number).all():
@@ -167,9 +166,7 @@ class RobotEnv:
             raise EnvFault(str(error), "wrong_action" if error.is_action else "wrong_result") from error
         for name, reason in left_out.items():
             self._note(f"info/{name}", f"info[{name!r}] {reason}; it stays at the robot.")
-        return Outcome(
-            self._observation(observation), float(number.item()), bool(terminated), bool(truncated), values, arrays
-        )
+        return Outcome(seen, float(number.item()), bool(terminated), bool(truncated), values, arrays)
 
     def _observation(self, observation: Any) -> dict[str, np.ndarray]:
         if not isinstance(observation, Mapping):
@@ -195,7 +192,8 @@ class RobotEnv:
             self._note(f"dtype/{key}", f"Observation {key!r} is {array.dtype}, its space {dtype}; it is sent as that.")
         array = array.astype(dtype)
         if dtype.kind == "f" and not np.isfinite(array).all():
-            raise EnvFault(f"Observation {key!r} holds NaN or infinity: fix it, or end the episode.", "not_finite")
+            at = f" (number {np.flatnonzero(~np.isfinite(array))[0] + 1} of {array.size})" if array.ndim == 1 else ""
+            raise EnvFault(f"Observation {key!r} holds NaN or infinity{at}: fix it, or end the episode.", "not_finite")
         return array
 
     def _note(self, about: str, text: str) -> None:
@@ -203,6 +201,15 @@ class RobotEnv:
         if about not in self._noted:
             self._noted.add(about)
             logger.warning("%s", text)
+
+
+def _of_today(result: Any) -> Any:
+    """The result of a step in gymnasium's form, where it is in old gym's."""
+    if not (isinstance(result, tuple) and len(result) == 4 and isinstance(result[3], Mapping)):
+        return result
+    observation, reward, done, info = result
+    is_time_out = bool(info.get("TimeLimit.truncated", False))
+    return observation, reward, bool(done) and not is_time_out, bool(done) and is_time_out, info
 
 
 def _method(env: Any, name: str) -> Callable[..., Any] | None:

@@ -13,6 +13,18 @@ AGAIN_SECONDS = 0.2
 """Seconds after which an env whose step or reset goes on is stopped again: it may have cleared an earlier stop."""
 
 
+class Braked(Exception):
+    """The robot is stopped.
+
+    Args:
+        has_moved: whether the stop came during a step or a reset, and not before it.
+    """
+
+    def __init__(self, has_moved: bool) -> None:
+        super().__init__(f"A stop came {'during' if has_moved else 'before'} a step or a reset.")
+        self.has_moved = has_moved
+
+
 class Brake:
     """The stop of a robot; it stays on until a reset that was ordered later releases it.
 
@@ -47,14 +59,17 @@ class Brake:
             self._pulled_at = max(self._pulled_at, index)
             self.is_on.set()
 
-    def release(self, index: int) -> bool:
-        """Lets the robot move again; false where a stop has come after this order."""
+    def release(self, index: int) -> None:
+        """Lets the robot move again.
+
+        Raises:
+            Braked: a stop has come after this order.
+        """
         with self._changed:
             if self._pulled_at > index:
-                return False
+                raise Braked(has_moved=False)
             self.is_on.clear()
             self._changed.notify_all()
-            return True
 
     def end(self) -> None:
         """Calls the env no more, which is about to be closed."""
@@ -68,14 +83,36 @@ class Brake:
             if method is not None:
                 try:
                     method()
-                except Exception:  # the owner's code
+                except (Exception, SystemExit):  # the owner's code
                     logger.exception("The env's %s() has failed. The robot takes no step all the same.", _name(method))
 
     @contextmanager
     def moving(self) -> Iterator[None]:
-        """Surrounds a call of the env; a stop that comes meanwhile acts once more at its end."""
+        """Surrounds a step or a reset of the env.
+
+        Raises:
+            Braked: the robot is stopped, so that the block does not begin; or a stop came during it.
+        """
+        with self._acting, self._changed:
+            if self.is_on.is_set():
+                raise Braked(has_moved=False)
+            self._is_moving = True
+        with self._until_rest():
+            yield
+        if self.is_on.is_set():
+            raise Braked(has_moved=True)
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Surrounds a call that keeps the robot still, which a stop need not prevent."""
         with self._acting, self._changed:
             self._is_moving = True
+        with self._until_rest():
+            yield
+
+    @contextmanager
+    def _until_rest(self) -> Iterator[None]:
+        """Surrounds a call of the env; a stop that comes meanwhile acts once more at its end."""
         try:
             yield
         finally:

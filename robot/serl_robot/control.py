@@ -10,7 +10,7 @@ from typing import Any, Callable, NoReturn
 import numpy as np
 
 from serl_robot.adapter import EnvFault, Outcome, RobotEnv
-from serl_robot.brake import Brake
+from serl_robot.brake import Brake, Braked
 from serl_robot.orders import Order
 from serl_robot.wire import Message, WireError, pack
 
@@ -46,7 +46,8 @@ class Control:
         self._answer: Callable[[bytes], None] | None = None
         self._tick = self._alive_at = self._answered_at = clock()
         self._hold_at: float | None = None
-        self._is_running = self._is_held = self._is_excused = False
+        self._is_running = self._is_excused = False
+        self._is_held = True
 
     def run(self) -> NoReturn:
         """Executes orders until an exception ends it, such as the end of the link."""
@@ -66,9 +67,13 @@ class Control:
     def rest(self) -> None:
         """Stops the robot for good, in the thread of the loop."""
         self._brake.act()
-        may_move = self._is_running or self._hold_at is not None
-        if self._env.stop is None and self._env.hold is None and may_move and not self._is_held:
+        if self._needs_zeros:
             self._hold()
+
+    @property
+    def _needs_zeros(self) -> bool:
+        """True for a robot that may move, and which neither `stop` nor `hold` keeps still."""
+        return self._env.stop is None and self._env.hold is None and not self._is_held
 
     def _next(self) -> Order:
         """The next order; meanwhile the robot is held when a step is due, and shows that it is alive."""
@@ -97,30 +102,28 @@ class Control:
 
     def _reset(self, order: Order) -> None:
         assert order.message is not None
-        if not self._brake.release(order.index):
-            self._fault(order, "A stop came before the reset began, which was not made.")
-            return
-        self._is_running, self._hold_at = False, None
         try:
+            self._brake.release(order.index)
             with self._brake.moving():
+                self._is_running, self._is_held, self._hold_at = False, False, None
                 outcome = self._env.reset(order.message.fields["seed"])
             packed = _packed("started", order, outcome)
+        except Braked as braked:
+            self._cut_short(order, braked)
         except (EnvFault, WireError) as error:
             self._stop_after(order, error)
-            return
-        self._is_running, self._is_excused = True, True
-        self._tick = self._clock()
-        self._answered(order, packed)
+        else:
+            self._is_running, self._is_excused = True, True
+            self._tick = self._clock()
+            self._answered(order, packed)
 
     def _step(self, order: Order) -> None:
         assert order.message is not None
-        if (refusal := self._refusal()) is None and not self._is_late(order):
-            self._wait_for_tick()
-            refusal = self._refusal()
-            if refusal is None:
-                self._execute(order, order.message.arrays["action"])
-        if refusal is not None:
+        if (refusal := self._refusal()) is not None:
             self._fault(order, refusal)
+        elif not self._is_late(order):
+            self._wait_for_tick()
+            self._execute(order, order.message.arrays["action"])
 
     def _refusal(self) -> str | None:
         if self._brake.is_on.is_set():
@@ -136,7 +139,6 @@ class Control:
         return True
 
     def _wait_for_tick(self) -> None:
-        self._hold_at = None
         while (seconds := self._tick - self._clock()) > 0:
             if self._brake.is_on.wait(seconds):
                 return
@@ -146,14 +148,17 @@ class Control:
         self._tick = began + self._period
         try:
             with self._brake.moving():
+                self._is_held, self._hold_at = False, None
                 outcome = self._env.step(action)
             packed = _packed("result", order, outcome, {"step_seconds": self._clock() - began})
+        except Braked as braked:
+            self._cut_short(order, braked)
         except (EnvFault, WireError) as error:
             self._stop_after(order, error)
-            return
-        self._is_running = not (outcome.terminated or outcome.truncated)
-        self._is_excused = False
-        self._answered(order, packed)
+        else:
+            self._is_running = not (outcome.terminated or outcome.truncated)
+            self._is_excused = False
+            self._answered(order, packed)
 
     def _answered(self, order: Order, packed: bytes) -> None:
         """Sends an answer, after which the next step has its time."""
@@ -170,16 +175,17 @@ class Control:
 
     def _hold(self) -> None:
         """Keeps the robot still, unless it is stopped already."""
-        self._hold_at, self._is_held = None, True
-        if self._brake.is_on.is_set() and (self._env.stop or self._env.hold):
-            return
-        try:
-            with self._brake.moving():
-                self._env.rest()
-        except EnvFault as error:
-            logger.error("The robot could not be held: %s", error)
-            self._brake.mark(0)
-            self._brake.act()
+        self._hold_at = None
+        if not self._brake.is_on.is_set() or self._needs_zeros:
+            try:
+                with self._brake.resting():
+                    self._env.rest()
+            except EnvFault as error:
+                logger.error("The robot could not be held: %s", error)
+                self._brake.mark(0)
+                self._brake.act()
+                return
+        self._is_held = True
 
     def _twist(self, order: Order) -> None:
         assert order.message is not None
@@ -203,9 +209,17 @@ class Control:
         self._is_running = False
         self._brake.mark(order.index)
         self._brake.act()
-        self._hold_at = None if self._env.stop or self._env.hold else self._clock()
+        self._hold_at = self._clock() if self._needs_zeros else None
         logger.error("The robot is stopped until the next reset. %s", error)
         self._fault(order, str(error), getattr(error, "kind", "wrong_result"))
+
+    def _cut_short(self, order: Order, braked: Braked) -> None:
+        """Tells the trainer that a step or a reset was not executed, or not to its end."""
+        self._is_running = False
+        self._hold_at = self._clock() if self._needs_zeros else None
+        when, what = ("during", "does not count") if braked.has_moved else ("before", "was not executed")
+        text = f"A stop came {when} the {order.kind}, which {what}. The robot takes no step until the next reset."
+        self._fault(order, text)
 
     def _fault(self, order: Order, text: str, kind: str = "error") -> None:
         self._send(order, "fault", {"text": text, "kind": kind})

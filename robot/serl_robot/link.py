@@ -7,6 +7,7 @@ import logging
 import queue
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Callable, Mapping
 
 import numpy as np
@@ -26,8 +27,8 @@ LASTING_SECONDS = 5.0
 """Seconds of a connection after which its loss is dialled again at once."""
 CLOSE_SECONDS = 4.0
 """Seconds for a connection to close when the robot's process ends."""
-AT_ONCE = ("stop", "look", "close")
-"""Orders that do not wait for the control loop."""
+MOVES = ("reset", "step")
+"""Orders that move the robot."""
 
 
 class Link:
@@ -52,9 +53,10 @@ class Link:
         self._dialler, self._orders, self._brake, self._action_dim = dialler, orders, brake, action_dim
         self._live_frames = live_frames
         self._cameras = ThreadPoolExecutor(1, "live frames")
-        self._index = 0
+        self._index, self._newest_move = 0, -1
         self._loop = asyncio.new_event_loop()
         self._task: asyncio.Task[None] | None = None
+        self._is_closing = False
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
 
     def start(self) -> None:
@@ -64,11 +66,13 @@ class Link:
     def close(self) -> None:
         """Ends the connection."""
         if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._cancel)
+            with suppress(RuntimeError):  # the link has just ended by itself
+                self._loop.call_soon_threadsafe(self._cancel)
             self._thread.join(CLOSE_SECONDS)
         self._cameras.shutdown(wait=False)
 
     def _cancel(self) -> None:
+        self._is_closing = True  # because `asyncio.wait_for` may swallow a cancellation before Python 3.12
         if self._task is not None:
             self._task.cancel()
 
@@ -88,6 +92,8 @@ class Link:
         pause = REDIAL_SECONDS[0]
         while True:
             socket = await self._dialler.call_all()
+            if self._is_closing:
+                return await socket.close() if socket is not None else None
             if socket is None:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, REDIAL_SECONDS[1])
@@ -103,7 +109,8 @@ class Link:
         outbox: asyncio.Queue[bytes] = asyncio.Queue()
         sending = self._loop.create_task(_send_all(socket, outbox))
         self._put("joined", answer=self._answering(outbox))
-        cause = "the trainer has closed it"
+        self._newest_move = -1
+        cause, code = "the trainer has closed it", 1000
         is_over = False
         try:
             async for raw in socket:
@@ -111,15 +118,14 @@ class Link:
                 if is_over:
                     break
         except WireError as error:
-            cause = str(error)
-            await socket.close(1002, cause.encode()[:120].decode(errors="ignore"))
+            cause, code = str(error), 1002
         except ConnectionClosed as error:
             cause = str(error)
         finally:
             self._put("lost")
-            self._brake.pull(self._index)
+            self._brake.pull(self._index)  # before anything that waits for the trainer
             sending.cancel()
-            await socket.close()
+            await socket.close(code, cause.encode()[:120].decode(errors="ignore") if code == 1002 else "")
         if is_over:
             logger.warning("The run has ended. The robot is stopped, and waits for the next run.")
         else:
@@ -141,8 +147,18 @@ class Link:
         elif message.kind == "look":
             self._loop.create_task(self._look(message.fields["number"], outbox))
         elif message.kind != "close":
+            self._check_turn(message)
             self._put(message.kind, message, self._answering(outbox))
         return message.kind == "close"
+
+    def _check_turn(self, message: Message) -> None:
+        """Raises WireError for a step or a reset that is not newer than the last one of this connection."""
+        if message.kind in MOVES:
+            number = message.fields["number"]
+            if number <= self._newest_move:
+                text = f"The trainer sent {message.kind} {number} after {self._newest_move}; numbers must rise"
+                raise WireError(f"{text}, so that none is executed twice.")
+            self._newest_move = number
 
     def _put(self, kind: str, message: Message | None = None, answer: Any = None, error: Any = None) -> None:
         self._index += 1

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
-import signal
 import socket
-import threading
 from contextlib import contextmanager
 from typing import Any, Iterator
 
@@ -17,6 +15,7 @@ from serl_robot.control import Control
 from serl_robot.dialling import Dialler
 from serl_robot.link import Link
 from serl_robot.orders import PROTOCOL, Order
+from serl_robot.signals import Terminated, terminable, unhurried
 from serl_robot.spaces import SETUP_MODES, UnservableEnv, description
 from serl_robot.trainer import robot_token, trainer_urls
 from serl_robot.wire import Message, pack
@@ -25,10 +24,6 @@ logger = logging.getLogger(__name__)
 
 HZ_LIMITS = (1.0, 1000.0)
 """Least and greatest number of steps a second."""
-
-
-class Terminated(BaseException):
-    """A signal that ends the process."""
 
 
 def serve(
@@ -40,7 +35,7 @@ def serve(
     setup_mode: str,
     name: str | None = None,
 ) -> None:
-    """Serves an env until Ctrl-C or SIGTERM, and then stops the robot and closes the env.
+    """Serves an env until Ctrl-C, SIGTERM or SIGHUP, and then stops the robot and closes the env.
 
     Args:
         env: env of gymnasium's API with a flat observation_space, actions in [-1, 1], and perhaps `hold`, `stop`,
@@ -96,33 +91,17 @@ class Serving:
         except Terminated:
             logger.warning("The process ends; the robot is stopped.")
         finally:
-            self._brake.mark(2**62)
-            self._control.rest()
-            self._link.close()
-            self._brake.end()
-            self._env.close()
+            with unhurried():
+                self._brake.mark(2**62)
+                self._control.rest()
+                self._link.close()
+                self._brake.end()
+                self._env.close()
 
     def end(self) -> None:
         """Ends `run`, from another thread."""
         self._brake.pull(2**62)
         self._orders.put(Order(2**62, "ended", error=Terminated()))
-
-
-@contextmanager
-def terminable() -> Iterator[None]:
-    """Makes SIGTERM end the block, in the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(signum: int, frame: Any) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -15,16 +15,23 @@ from serl_robot.cli import UnknownEnv, env_kwargs, main, make_env
 ROOT = Path(__file__).parents[2]
 OPTIONS = ["--hz", "20", "--setup_mode", "single-arm-learned-gripper"]
 FILE = """
+import os, signal
 from robot_trainers import RecordingArm
 
-def make_env(**kwargs):
-    print(kwargs, flush=True)
-    return Arm()
+def make_env(ip, arm="Arm"):
+    print({"ip": ip}, flush=True)
+    return globals()[arm]()
 
 class Arm(RecordingArm):
     def _note(self, call):
         super()._note(call)
         print(call, flush=True)
+
+class Hasty(Arm):
+    def stop(self):
+        os.kill(os.getpid(), signal.SIGINT)  # somebody who sees no effect yet presses Ctrl-C again
+        os.kill(os.getpid(), signal.SIGTERM)
+        super().stop()
 """
 
 
@@ -65,13 +72,16 @@ def test_values_are_json_or_text():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-def test_a_signal_stops_the_robot_and_ends_the_process(tmp_path, number, code):
+@pytest.mark.parametrize(
+    ("number", "code", "arm"),
+    [(signal.SIGTERM, 0, "Arm"), (signal.SIGHUP, 0, "Arm"), (signal.SIGINT, 130, "Arm"), (signal.SIGINT, 130, "Hasty")],
+)
+def test_a_signal_stops_the_robot_and_ends_the_process(tmp_path, number, code, arm):
     (tmp_path / "my_robot.py").write_text(FILE)
     path = os.pathsep.join(map(str, (ROOT, ROOT / "tests", ROOT / "robot")))
     environment = {**os.environ, "PYTHONPATH": path, "SERL_ROBOT_TOKEN": TOKEN}
     with scripted_trainer() as trainer:
-        words = [trainer.url, "my_robot:make_env", *OPTIONS, "--env_kwargs", "ip", "10.0.0.2"]
+        words = [trainer.url, "my_robot:make_env", *OPTIONS, "--env_kwargs", "ip", "10.0.0.2", "arm", arm]
         process = subprocess.Popen(
             [sys.executable, "-m", "serl_robot.cli", *words],
             cwd=tmp_path,

@@ -104,7 +104,8 @@ def test_a_stop_reaches_a_step_that_is_under_way_again_and_again(trainer, arm):
         talk.send("stop")
         arm.has_been("stop", times=3)
         arm.blocked.set()
-        assert talk.receive("result").fields["number"] == number
+        fault = talk.receive("fault").fields
+        assert fault["number"] == number and "A stop came during the step" in fault["text"]
         assert "stopped" in talk.step(answer="fault").fields["text"] and len(arm.actions) == 1
         talk.reset()
         talk.step()
@@ -122,8 +123,8 @@ def test_a_stop_is_not_undone_by_a_reset_that_was_ordered_before_it(trainer, arm
         talk.send("stop")
         arm.has_been("stop")
         arm.blocked.set()
-        talk.receive("result")
-        assert "before the reset began" in talk.receive("fault").fields["text"] and arm.calls.count("reset") == 1
+        talk.receive("fault")
+        assert "A stop came before the reset" in talk.receive("fault").fields["text"] and arm.calls.count("reset") == 1
 
 
 def test_without_stop_the_robot_is_held_at_the_end_of_its_step(trainer, arm):
@@ -140,7 +141,7 @@ def test_without_stop_the_robot_is_held_at_the_end_of_its_step(trainer, arm):
         assert arm.calls.count("hold") == holds
         arm.blocked.set()
         arm.has_been("hold", times=holds + 1)
-        talk.receive("result")
+        talk.receive("fault")
         talk.step(answer="fault")
 
 
@@ -155,6 +156,12 @@ def with_state(value):
 BROKEN = {
     "RuntimeError: the gripper is hot": raising,
     "'state' holds NaN or infinity": with_state(np.array([0, np.nan, 0], np.float32)),
+    r"'state' holds NaN or infinity \(number 3 of 3\)": lambda result: (  # of which the reward was computed
+        {**result[0], "state": np.array([0, 0, np.inf], np.float32)},
+        np.nan,
+        *result[2:],
+    ),
+    "truth value of an array": lambda result: (*result[:2], np.array([True, False]), {}),
     r"'state' has the shape \(2,\), its space \(3,\)": with_state(np.zeros(2, np.float32)),
     "lacks front": lambda result: ({"state": result[0]["state"]}, *result[1:]),
     "'front' is float64": lambda result: ({**result[0], "front": result[0]["front"] / 255}, *result[1:]),
@@ -170,6 +177,8 @@ BROKEN = {
 KINDS = {
     "RuntimeError: the gripper is hot": "error",
     "'state' holds NaN or infinity": "not_finite",
+    r"'state' holds NaN or infinity \(number 3 of 3\)": "not_finite",
+    "truth value of an array": "error",
     r"'state' has the shape \(2,\), its space \(3,\)": "wrong_shape",
     "lacks front": "wrong_shape",
     "'front' is float64": "wrong_shape",
