@@ -65,9 +65,7 @@ def run(
         except Terminated:
             logger.warning("The process ends; the robot is stopped.")
         finally:
-            with unhurried():
-                _stop(robot)
-                robot.close()
+            _end(robot)
     return played
 
 
@@ -93,12 +91,14 @@ def _play(robot: RobotEnv, policy: ContractPolicy, period: float, clock: Callabl
     return Played(steps, rewards, late)
 
 
-def _stop(robot: RobotEnv) -> None:
-    """Stops the robot: by `stop`, or by `hold`, or by an action of zeros."""
-    try:
-        if robot.stop is not None:
-            robot.stop()
-        else:
-            robot.rest()
-    except Exception as error:  # the owner's code, in whose place another exception may be on its way
-        logger.error("The robot could not be stopped (%s: %s): stop it by hand.", type(error).__name__, error)
+def _end(robot: RobotEnv) -> None:
+    """Stops the robot, by `stop`, or by `hold`, or by an action of zeros; and closes the env."""
+    with unhurried():
+        try:
+            if robot.stop is not None:
+                robot.stop()
+            else:
+                robot.rest()
+        except Exception as error:  # the owner's code, in whose place another exception may be on its way
+            logger.error("The robot could not be stopped (%s: %s): stop it by hand.", type(error).__name__, error)
+        robot.close()
