@@ -30,6 +30,8 @@ from serl_ray.utils.errors import SetupError
 POLICY_FORMAT = 1
 GRAPH_FILE, POLICY_FILE = "policy.onnx", "policy.json"
 NEEDED_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+EXPORTERS = ("torch.onnx", "onnxscript", "onnx_ir")
+"""Loggers of packages that tell of every optimisation of a graph."""
 LARGEST_DIFFERENCE = 1e-5
 """Greatest difference between an exported action and the agent's."""
 BATCH_SIZE = 20
@@ -119,7 +121,8 @@ def _write_graph(graph: ActingGraph, agent: Agent, path: Path) -> None:
     """Writes the graph as ONNX, with a batch axis of any length."""
     batch = torch.export.Dim("batch")
     example = [torch.as_tensor(array) for array in next(_random_inputs(graph, agent, 2, np.random.default_rng(0)))]
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    for name in EXPORTERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of PyTorch, about its own exporter
         program = torch.onnx.export(

@@ -11,22 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from line_demos import record_line_demos
 from pyarrow.fs import LocalFileSystem, copy_files
 from ray import tune
 from small_runs import SMALL
 from stores import s3_store
 
 from serl_ray.agents.checkpoint import load_agent
-from serl_ray.data.demos import read_file, write_demos
+from serl_ray.data.demos import read_file
 from serl_ray.data.errors import DemoError
-from serl_ray.envs.expert import ScriptedExpert
-from serl_ray.envs.make import build_env
-from serl_ray.envs.recording import record_successes
 from serl_ray.files.uris import locate
 from serl_ray.rllib import SERL, SERLConfig
 from serl_ray.rllib.checkpoint import read_run
 from serl_ray.runs.folder import RunFolder
-from serl_ray.types import ActionLayout
 
 MODE = "single-arm-learned-gripper"
 
@@ -36,11 +33,7 @@ pytestmark = pytest.mark.usefixtures("shared_ray")
 
 @pytest.fixture(scope="module")
 def demos(tmp_path_factory):
-    path = tmp_path_factory.mktemp("demos") / "demos.pkl"
-    env = build_env("line_envs:LineEnv", setup_mode=MODE)
-    expert = ScriptedExpert(env, ActionLayout.from_setup(MODE, 7), noise=0.2)
-    write_demos(path, record_successes(env, expert.act, episodes=3, seed=0))
-    return str(path)
+    return record_line_demos(tmp_path_factory.mktemp("demos") / "demos.pkl")
 
 
 def config(tmp_path, env="LineEnv", **options):

@@ -9,16 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from line_demos import record_line_demos
 
 from serl_ray.data.demos import find_files, read_file, write_demos
 from serl_ray.data.errors import DemoError
 from serl_ray.data.schema import Segment
-from serl_ray.envs.expert import ScriptedExpert
 from serl_ray.envs.make import build_env
-from serl_ray.envs.recording import record_successes
 from serl_ray.evaluation.rollouts import deterministic, evaluate
 from serl_ray.rllib import OfflineConfig, SERLConfig
-from serl_ray.types import ActionLayout
 
 MODE, ENV = "single-arm-learned-gripper", "line_envs:LineEnv"
 SMALL = {"setup_mode": MODE, "batch_size": 32, "hidden_dims": (32, 32), "lr": 1e-3}
@@ -30,11 +28,7 @@ pytestmark = pytest.mark.usefixtures("shared_ray")
 @pytest.fixture(scope="module")
 def demos(tmp_path_factory):
     """A folder with 24 demonstrations of the expert."""
-    path = tmp_path_factory.mktemp("offline") / "demos"
-    env = build_env(ENV, setup_mode=MODE, env_kwargs={"cameras": ("front",)})
-    expert = ScriptedExpert(env, ActionLayout.from_setup(MODE, 7), noise=0.2)
-    write_demos(path, record_successes(env, expert.act, episodes=24, seed=0))
-    return str(path)
+    return record_line_demos(tmp_path_factory.mktemp("offline") / "demos", 24, cameras=("front",))
 
 
 def test_images_that_no_policy_sees_are_refused(tmp_path):
@@ -125,11 +119,8 @@ def test_what_cannot_be_learned_from_is_refused(demos, tmp_path):
         OfflineConfig().training(objectiv="bc")
     with pytest.raises(ValueError, match="objective is 'cql'"):
         offline(demos, objective="cql").build_algo()
-    env = build_env(ENV, setup_mode=MODE)
-    expert = ScriptedExpert(env, ActionLayout.from_setup(MODE, 7))
-    write_demos(tmp_path / "one.pkl", record_successes(env, expert.act, episodes=1, seed=0))
     with pytest.raises(DemoError, match="1 episode.*all held out"):
-        offline(str(tmp_path / "one.pkl")).build_algo()
+        offline(record_line_demos(tmp_path / "one.pkl", 1)).build_algo()
 
 
 @pytest.mark.slow

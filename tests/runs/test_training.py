@@ -6,16 +6,12 @@ import time
 
 import pytest
 from commands import start
+from line_demos import record_line_demos
 
-from serl_ray.data.demos import write_demos
-from serl_ray.envs.expert import ScriptedExpert
-from serl_ray.envs.make import build_env
-from serl_ray.envs.recording import record_successes
 from serl_ray.options.sets import HybridRun
 from serl_ray.rllib.checkpoint import checkpoint_of, read_run
 from serl_ray.runs.policy import load_policy
 from serl_ray.runs.train import train
-from serl_ray.types import ActionLayout
 
 MODE = "single-arm-learned-gripper"
 SMALL = {
@@ -30,13 +26,11 @@ SMALL = {
 
 @pytest.mark.slow
 def test_a_run_learns_from_demonstrations_and_experience(shared_ray, tmp_path):
-    env = build_env("line_envs:LineEnv", setup_mode=MODE)
-    expert = ScriptedExpert(env, ActionLayout.from_setup(MODE, 7), noise=0.2)
-    write_demos(tmp_path / "demos.pkl", record_successes(env, expert.act, episodes=10, seed=0))
+    demos = record_line_demos(tmp_path / "demos.pkl", 10)
     options = HybridRun.of(
         env_name="line_envs:LineEnv",
         setup_mode=MODE,
-        demo_paths=(str(tmp_path / "demos.pkl"),),
+        demo_paths=(demos,),
         max_steps=1500,
         evaluate_every=500,
         evaluation_episodes=30,

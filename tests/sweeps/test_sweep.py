@@ -13,20 +13,17 @@ import pytest
 import ray
 import yaml
 from commands import start
+from line_demos import record_line_demos
 from small_runs import SWEPT
 from tracked import mlflow_runs
 
-from serl_ray.data.demos import read_file, write_demos
-from serl_ray.envs.expert import ScriptedExpert
-from serl_ray.envs.make import build_env
-from serl_ray.envs.recording import record_successes
+from serl_ray.data.demos import read_file
 from serl_ray.rllib.checkpoint import read_run
 from serl_ray.sweeps import run
 from serl_ray.sweeps.checks import read_sweep
 from serl_ray.sweeps.outcome import Configuration, Trial
 from serl_ray.sweeps.report import default_configuration
 from serl_ray.sweeps.run import run_sweep
-from serl_ray.types import ActionLayout
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "tune_configs").glob("*.yaml"))
@@ -38,11 +35,7 @@ pytestmark = pytest.mark.usefixtures("shared_ray")
 
 @pytest.fixture(scope="module")
 def demos(tmp_path_factory):
-    path = tmp_path_factory.mktemp("demos") / "demos.pkl"
-    env = build_env("line_envs:LineEnv", setup_mode=MODE)
-    expert = ScriptedExpert(env, ActionLayout.from_setup(MODE, 7), noise=0.2)
-    write_demos(path, record_successes(env, expert.act, episodes=3, seed=0))
-    return str(path)
+    return record_line_demos(tmp_path_factory.mktemp("demos") / "demos.pkl")
 
 
 def write(folder, **keys):
