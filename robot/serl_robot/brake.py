@@ -34,29 +34,31 @@ class Brake:
 
     Attributes:
         is_on: event that is set while the robot is stopped.
+        how: words that say how it was stopped last, where that is known.
     """
 
     def __init__(self, stop: Callable[[], Any] | None, hold: Callable[[], Any] | None) -> None:
         self._stop, self._hold = stop, hold
-        self.is_on = threading.Event()
+        self.is_on, self.how = threading.Event(), ""
         self._pulled_at = 0
         self._is_moving = False
         self._changed = threading.Condition()
         self._acting = threading.Lock()
 
-    def pull(self, index: int) -> None:
+    def pull(self, index: int, how: str = "") -> None:
         """Stops the robot, without waiting for it.
 
         Args:
-            index: number of the order that stops it.
+            index: number of the order that stops it; 0 for a stop at the robot.
+            how: words that say how.
         """
-        self.mark(index)
+        self.mark(index, how)
         threading.Thread(target=self._act_until_rest, name="stop", daemon=True).start()
 
-    def mark(self, index: int) -> None:
+    def mark(self, index: int, how: str = "") -> None:
         """Lets no step begin any more."""
         with self._changed:
-            self._pulled_at = max(self._pulled_at, index)
+            self._pulled_at, self.how = max(self._pulled_at, index), how
             self.is_on.set()
 
     def release(self, index: int) -> None:

@@ -127,7 +127,8 @@ class Control:
 
     def _refusal(self) -> str | None:
         if self._brake.is_on.is_set():
-            return "The robot is stopped; the step was not executed. It takes none until the next reset."
+            how = self._brake.how and f" {self._brake.how}"
+            return f"The robot is stopped{how}; the step was not executed. It takes none until the next reset."
         return None if self._is_running else "No episode is running; the step was not executed."
 
     def _is_late(self, order: Order) -> bool:
@@ -218,7 +219,8 @@ class Control:
         self._is_running = False
         self._hold_at = self._clock() if self._needs_zeros else None
         when, what = ("during", "does not count") if braked.has_moved else ("before", "was not executed")
-        text = f"A stop came {when} the {order.kind}, which {what}. The robot takes no step until the next reset."
+        how = self._brake.how and f" {self._brake.how}"
+        text = f"A stop{how} came {when} the {order.kind}, which {what}. The robot takes no step until the next reset."
         self._fault(order, text)
 
     def _fault(self, order: Order, text: str, kind: str = "error") -> None:

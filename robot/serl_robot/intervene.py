@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Callable, Protocol
 
 import numpy as np
 
@@ -44,6 +44,12 @@ class Intervene:
     def unwrapped(self) -> Any:
         """The env without wrappers."""
         return getattr(self.env, "unwrapped", self.env)
+
+    def on_stop(self, call: Callable[[], None]) -> None:
+        """Has a function called when the operator presses the stop of a device, if it tells that by an `on_stop`."""
+        tell = getattr(self.device, "on_stop", None)
+        if callable(tell):
+            tell(call)
 
     def reset(self, **kwargs: Any) -> Any:
         """Starts an episode, unless the device is gone or stops the robot."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from device_files import COMPACT, DeviceFile, FakeDevice, add_space_mouse, axes_reports, keys_report
-from robot_trainers import MODE, NoBrakes, RecordingArm, scripted_trainer, served, wait_until
+from robot_trainers import DEADLINE, MODE, NoBrakes, RecordingArm, scripted_trainer, served, wait_until
 from serl_robot import Box, Intervene
 from serl_robot.devices import local
 from serl_robot.devices.local import LocalDevices, StopPressed, UnusableDevice, local_devices
@@ -113,41 +114,68 @@ def test_a_key_for_the_gripper_is_executed_once(devices, device):
     assert devices.read().tolist() == [0, 0, 0, 0]
 
 
+def raised(devices, kind):
+    """Whether reading the devices raises an exception of a kind."""
+    try:
+        devices.read()
+    except kind:
+        return True
+    return False
+
+
 def test_a_lost_device_is_named_and_opened_again(devices, device, caplog):
     device.move(1.0)
     wait_until(lambda: devices.read() is not None)
     device.lost = DeviceLost("The device at /dev/x is gone.")
-
-    def is_lost():
-        try:
-            devices.read()
-        except DeviceLost:
-            return True
-        return False
-
-    wait_until(is_lost)
+    wait_until(lambda: raised(devices, DeviceLost))
     device.lost = None
-    wait_until(lambda: not is_lost())
+    wait_until(lambda: not raised(devices, DeviceLost))
     assert device.is_closed and "back" in caplog.text
 
 
-def test_a_stop_by_a_key_stays_until_it_is_pressed_again(devices, device):
-    device.presses = ["stop"]
+def test_a_device_that_sends_what_none_does_is_not_followed_any_more(devices, device):
+    device.move(1.0)
+    wait_until(lambda: devices.read() is not None)
+    device.lost = IndexError("a report of no bytes")
+    wait_until(lambda: raised(devices, DeviceLost))
+    device.lost = None
+    wait_until(lambda: not raised(devices, DeviceLost))
 
-    def is_stopped():
-        try:
-            devices.read()
-        except StopPressed:
-            return True
-        return False
 
-    wait_until(is_stopped)
+def test_a_device_that_nobody_looks_at_any_more_does_not_drive(devices, device, monkeypatch):
+    monkeypatch.setattr(local, "STALE_SECONDS", 0.3)
+    looks = threading.Event()
+    monkeypatch.setattr(device, "poll", lambda now: looks.wait(DEADLINE) and (device.motion, []))
+    with pytest.raises(DeviceLost, match="nobody knows whether they are held"):
+        wait_until(lambda: devices.read() is not None)
+    looks.set()
+
+
+def test_a_stop_by_a_key_stays_until_it_is_pressed_again_a_while_later(devices, device, monkeypatch):
+    device.presses = ["stop", "stop"]  # in a fright
+    wait_until(lambda: raised(devices, StopPressed))
     arm = RecordingArm()
     with pytest.raises(StopPressed):
         Intervene(arm, devices).reset()
     assert not arm.calls
+    monkeypatch.setattr(local, "RELEASE_SECONDS", 0.0)
     device.presses = ["stop"]
-    wait_until(lambda: not is_stopped())
+    wait_until(lambda: not raised(devices, StopPressed))
+
+
+def test_a_stop_by_a_key_reaches_a_step_that_is_under_way(devices, device):
+    arm = RecordingArm()
+    with scripted_trainer() as trainer, served(Intervene(arm, devices), trainer.url):
+        talk = trainer.accept().welcome()
+        talk.reset()
+        arm.blocked.clear()
+        talk.begin_step()
+        arm.has_been("step")
+        device.presses = ["stop"]
+        arm.has_been("stop", times=2)
+        arm.blocked.set()
+        assert "by a key of a device at the robot" in talk.receive("fault").fields["text"]
+        assert "by a key of a device at the robot" in talk.step(answer="fault").fields["text"]
 
 
 def test_keys_of_the_page_are_said_to_do_nothing_here(devices, device, caplog):

@@ -257,12 +257,32 @@ def test_a_joint_that_reads_nan_moves_nothing():
     robot = FakeArm()
     env = started(robot)
     robot.sag = np.nan
-    with pytest.raises(RobotFault, match="The joint shoulder_pan reads nan"):
+    with pytest.raises(RobotFault, match=r"observation shoulder_pan\.pos is nan") as raised:
         env.step(action_of(1))
+    assert raised.value.kind == "not_finite"
     number = len(robot.sent)
     with pytest.raises(RobotFault):
         env.reset(seed=0)
     assert len(robot.sent) == number
+
+
+def test_a_stop_keeps_a_robot_that_cannot_be_read_where_it_was_last(caplog):
+    robot = FakeArm()
+    env = started(robot)
+    env.step(action_of(1))
+    places, robot.goals["shoulder_pan.pos"] = dict(robot.places), 40.0
+    robot.faults = [ConnectionError("There is no status packet!")] * 3
+    env.stop()
+    assert robot.sent[-1] == places and "stopped where it was last" in caplog.text
+
+
+def test_the_arm_is_disconnected_also_where_the_terminal_is_gone():
+    robot, keys = FakeArm(), FakeKeys()
+    keys.close = lambda: 1 / 0
+    env = started(robot, keys=keys)
+    with pytest.raises(ZeroDivisionError):
+        env.close()
+    assert not robot.is_connected
 
 
 def test_an_episode_ends_in_time():

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lerobot_fakes import FakeArm, FakeGamepad, FakeKeys, FakeLeader, FakePhone, Gantry
 from serl_robot.lerobot import LeRobotEnv, LeRobotSettings
+from serl_robot.lerobot.body import RobotFault
 from serl_robot.spaces import UnservableEnv
 
 from serl_ray.benchmarks.lerobot_arm import SO101
@@ -87,6 +88,28 @@ def test_no_leader_makes_the_arm_jump(leads, takeover):
         assert (np.abs(after - before)[:5] <= 4 + 1e-6).all() and (np.abs(after)[:5] <= 90).all()
         if "intervene_action" in info:
             np.testing.assert_allclose(info["intervene_action"][:5] * 4, (after - before)[:5], atol=1e-4)
+
+
+@pytest.mark.parametrize("takeover", ["match", "follow"])
+def test_a_leader_of_nan_moves_nothing(takeover):
+    stage = Stage(FakeLeader(), takeover=takeover)
+    stage.step(press=" ")
+    stage.lead(elbow_flex=np.nan)
+    number = len(stage.robot.sent)
+    with pytest.raises(RobotFault, match=r"elbow_flex\.pos would be NaN or infinite .*; nothing is sent") as raised:
+        stage.step()
+    assert len(stage.robot.sent) == number and raised.value.kind == "not_finite"
+
+
+def test_a_leader_that_is_unplugged_while_it_drives_is_named_and_no_reset_begins_without_it(monkeypatch):
+    stage = Stage(FakeLeader())
+    stage.step(press=" ")
+    monkeypatch.setattr(stage.teleop, "get_action", lambda: 1 / 0)
+    number = len(stage.robot.sent)
+    for call in (stage.step, lambda: stage.env.reset(seed=0)):
+        with pytest.raises(RobotFault, match="The teleoperator so_leader cannot be read .ZeroDivisionError"):
+            call()
+    assert len(stage.robot.sent) == number
 
 
 def test_a_reset_takes_control_back():

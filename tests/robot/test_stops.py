@@ -8,17 +8,11 @@ import time
 
 import numpy as np
 import pytest
-from robot_trainers import NoBrakes, RecordingArm, scripted_trainer, served, wait_until
+from robot_trainers import NoBrakes, RecordingArm, served, wait_until
 from serl_robot import signals
 from serl_robot.brake import Brake, Braked
 from serl_robot.signals import Terminated, unhurried
 from websockets.asyncio.client import ClientConnection
-
-
-@pytest.fixture
-def trainer():
-    with scripted_trainer() as trainer:
-        yield trainer
 
 
 def test_no_motion_begins_after_a_stop_and_one_that_was_stopped_is_void():

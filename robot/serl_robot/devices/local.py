@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from typing import Any, Callable, Sequence
 
 import numpy as np
@@ -21,6 +21,10 @@ POLL_SECONDS = 1 / 50
 """Seconds between two looks at the devices."""
 REOPEN_SECONDS = 1.0
 """Seconds between tries to open devices that were lost."""
+RELEASE_SECONDS = 1.0
+"""Seconds after a press of the stop key in which another one stops as well: nobody who needs it counts presses."""
+STALE_SECONDS = 1.0
+"""Age in seconds of the newest look at the devices from which on nobody knows whether they are held."""
 AXES_OF_FOUR = (0, 1, 2, 5)
 """Numbers of a twist that an arm of four numbers takes: x, y, z and yaw."""
 GRIPS = {"close": -1.0, "open": 1.0}
@@ -75,9 +79,11 @@ class LocalDevices:
         self.source = ""
         self._state: HandsState | None = None
         self._grips: dict[int, float] = {}
-        self._is_stopped = False
+        self._is_stopped, self._stop_pressed_at = False, -RELEASE_SECONDS
+        self._tell_stop: Callable[[], None] | None = None
         self._lost: DeviceLost | None = None
         self._noted: set[str] = set()
+        self._polled_at = clock()
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="devices", daemon=True)
@@ -87,7 +93,7 @@ class LocalDevices:
         """The action (n,) of whoever holds a device; None while nobody does.
 
         Raises:
-            DeviceLost: a device is gone; it is opened again when it comes back.
+            DeviceLost: a device is gone, or not read any more; it is opened again when it comes back.
             StopPressed: the operator has pressed the stop, which another press releases.
         """
         with self._lock:
@@ -95,6 +101,8 @@ class LocalDevices:
                 raise self._lost
             if self._is_stopped:
                 raise StopPressed("The operator has stopped the robot by a key at its computer; the same key releases.")
+            if (age := self._clock() - self._polled_at) > STALE_SECONDS:
+                raise DeviceLost(f"The devices were last read {age:.1f} s ago, so nobody knows whether they are held.")
             state, grips = self._state, self._grips
             self._grips = {}
         if state is None or not state.clutch:
@@ -106,6 +114,10 @@ class LocalDevices:
         for arm, direction in grips.items():
             action[arm, -1] = direction
         return action.reshape(-1)
+
+    def on_stop(self, call: Callable[[], None]) -> None:
+        """Has a function called, in the thread of the devices, whenever the operator presses the stop."""
+        self._tell_stop = call
 
     def close(self) -> None:
         """Closes the devices."""
@@ -131,15 +143,18 @@ class LocalDevices:
                 self._lose(error)
             except OSError as error:  # it cannot be opened yet
                 self._note(str(error))
+            except Exception as error:  # whatever it is, nobody must go on driving by the last look
+                self._lose(DeviceLost(f"The devices cannot be read ({type(error).__name__}: {error})."))
 
     def _poll(self) -> None:
         if self._hands is None:
             self._hands = self._opened()
+            self._noted.clear()
             logger.warning("The device is back.")
         assert self._hands is not None
         state = self._hands.poll(self._clock())
         with self._lock:
-            self._state, self._lost = state, None
+            self._state, self._lost, self._polled_at = state, None, self._clock()
             for name, arm in state.presses:
                 self._press(name, arm)
             if not state.clutch:
@@ -147,20 +162,28 @@ class LocalDevices:
 
     def _press(self, name: str, arm: int) -> None:
         if name == "stop":
-            self._is_stopped = not self._is_stopped
-            logger.warning("The robot is %s by a key of a device.", "stopped" if self._is_stopped else "released")
+            self._press_stop()
         elif name in GRIPS and self._has_grippers:
             self._grips[arm] = GRIPS[name]
         else:
             self._note(f"The key for {name!r} does nothing at the robot; it is for the operator's page.")
 
+    def _press_stop(self) -> None:
+        now = self._clock()
+        is_release = self._is_stopped and now - self._stop_pressed_at >= RELEASE_SECONDS
+        self._is_stopped, self._stop_pressed_at = not is_release, now
+        logger.warning("The robot is %s by a key of a device.", "released" if is_release else "stopped")
+        if self._is_stopped and self._tell_stop is not None:
+            self._tell_stop()
+
     def _lose(self, error: DeviceLost) -> None:
-        logger.warning("%s The robot takes no step until it is back.", error)
         hands, self._hands = self._hands, None
-        if hands is not None:
-            hands.close()
         with self._lock:
             self._lost, self._state, self._grips = error, None, {}
+        self._note(f"{error} The robot takes no step until it is back.")
+        if hands is not None:
+            with suppress(OSError):
+                hands.close()
 
     def _note(self, text: str) -> None:
         """Logs a remark once."""

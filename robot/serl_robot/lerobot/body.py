@@ -8,6 +8,7 @@ import math
 import threading
 from typing import Any, Mapping
 
+from serl_robot.adapter import EnvFault
 from serl_robot.spaces import UnservableEnv
 
 logger = logging.getLogger(__name__)
@@ -20,8 +21,8 @@ STOP_SECONDS = 0.5
 """Longest time that a stop waits for a command that is under way."""
 
 
-class RobotFault(RuntimeError):
-    """A failure of the robot, which ends the episode."""
+class RobotFault(EnvFault):
+    """A failure of the robot or of its teleoperator, which ends the episode."""
 
 
 class Stopped(RuntimeError):
@@ -81,7 +82,7 @@ class Body:
 
         Raises:
             Stopped: the robot is stopped.
-            RobotFault: the robot does not answer.
+            RobotFault: the robot does not answer, or a place is NaN or infinite.
         """
         with self._lock:
             if self._stopped.is_set():
@@ -89,13 +90,16 @@ class Body:
             return self._send(places)
 
     def stop(self) -> None:
-        """Keeps the robot where it is, under torque, from any thread."""
+        """Keeps the robot where it is, under torque, from any thread; where it was last, if it cannot be read."""
         self._stopped.set()
         if not self._lock.acquire(timeout=STOP_SECONDS):
             logger.error("A command to the robot hangs; no other one follows it.")
             return
         try:
-            self.last = self._read()
+            try:
+                self.last = self._read()
+            except RobotFault as error:
+                logger.error("%s It is stopped where it was last.", error)
             self._send(self.places())
         finally:
             self._lock.release()
@@ -133,11 +137,15 @@ class Body:
         for joint in self.joints:
             place = found.get(joint + PLACE)
             if place is None or not math.isfinite(place):
-                raise RobotFault(f"The joint {joint} reads {place}; nothing is sent to the robot.")
+                text = f"The robot's observation {joint}{PLACE} is {place}; nothing is sent to the robot."
+                raise RobotFault(text, "not_finite")
         return found
 
     def _send(self, places: Mapping[str, float]) -> dict[str, float]:
         wanted = {joint + PLACE: float(places[joint]) for joint in self.joints}
+        if odd := [name for name, place in wanted.items() if not math.isfinite(place)]:
+            text = f"{', '.join(odd)} would be NaN or infinite (of a teleoperator or the kinematics)"
+            raise RobotFault(f"{text}; nothing is sent to the robot.", "not_finite")
         try:
             sent = self._robot.send_action({**self._others, **wanted})
         except Exception as error:

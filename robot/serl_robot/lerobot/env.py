@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any, Callable, Sequence
 
 import gymnasium
@@ -181,10 +182,11 @@ class LeRobotEnv(gymnasium.Env):
 
     def close(self) -> None:
         """Disconnects the robot and the teleoperator, and gives the terminal back."""
-        self._pilot.close()
-        self._body.disconnect()
-        if self._teleop is not None and self._teleop.is_connected:
-            self._teleop.disconnect()
+        with ExitStack() as ends:  # each of them, whatever becomes of the others
+            if self._teleop is not None and self._teleop.is_connected:
+                ends.callback(self._teleop.disconnect)
+            ends.callback(self._body.disconnect)
+            ends.callback(self._pilot.close)
 
     def _measured(self) -> np.ndarray:
         places = self._body.places()

@@ -6,6 +6,7 @@ import atexit
 import os
 import select
 import sys
+from contextlib import suppress
 from typing import Any, TextIO
 
 HELP = "Keys: space takes over and hands back, s success, f failure, r record again, Enter begins an episode."
@@ -55,6 +56,7 @@ class Keys:
         import termios
 
         before: Any = self._before
-        termios.tcsetattr(self._file, termios.TCSADRAIN, before)
+        with suppress(termios.error):  # the terminal is gone, as after a closed ssh
+            termios.tcsetattr(self._file, termios.TCSADRAIN, before)
         self._file = None
         atexit.unregister(self.close)

@@ -7,6 +7,7 @@ from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
+from serl_robot.lerobot.body import RobotFault
 from serl_robot.lerobot.devices import Device, Wish
 from serl_robot.lerobot.keys import HELP, Keys
 from serl_robot.lerobot.settings import LeRobotSettings
@@ -79,9 +80,14 @@ class Pilot:
         return self._judges and (self._keys.is_there or self._events is not None)
 
     def reset(self) -> None:
-        """Takes control back, and forgets what was pressed."""
+        """Takes control back, and forgets what was pressed.
+
+        Raises:
+            RobotFault: the teleoperator cannot be read, so that nobody could take over.
+        """
         self._wants = self._is_driving = False
         self._keys.read()
+        self._polled()
 
     def has_begun(self) -> bool:
         """True once a person has pressed Enter."""
@@ -93,10 +99,11 @@ class Pilot:
         Args:
             targets: places (P,) that were sent last.
             measured: measured places (P,).
+
+        Raises:
+            RobotFault: the teleoperator cannot be read.
         """
-        if self._device is not None:
-            self._device.poll()
-        events = {getattr(name, "value", name): bool(value) for name, value in (self._called_events()).items()}
+        events = {getattr(name, "value", name): bool(value) for name, value in self._polled().items()}
         pressed = self._keys.read()
         if TAKE in pressed and self._device is not None:
             self._wants = not self._wants
@@ -109,8 +116,15 @@ class Pilot:
         """Gives the terminal back."""
         self._keys.close()
 
-    def _called_events(self) -> dict[Any, Any]:
-        return self._events() if self._events is not None else {}
+    def _polled(self) -> dict[Any, Any]:
+        """The events of the teleoperator, which is read."""
+        try:
+            if self._device is not None:
+                self._device.poll()
+            return self._events() if self._events is not None else {}
+        except Exception as error:
+            text = f"The teleoperator {self.source} cannot be read ({type(error).__name__}: {error})"
+            raise RobotFault(f"{text}; nothing is sent to the robot.") from error
 
     def _wish(self, wants: bool, targets: np.ndarray, measured: np.ndarray) -> Wish | None:
         if not wants or self._device is None:
