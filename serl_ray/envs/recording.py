@@ -214,7 +214,8 @@ class Recorder:
             if not self._has_person:
                 raise ValueError(
                     "A whole episode has passed without info['intervene_action']: the env must report the operator's "
-                    "actions in it. Use an env that does so, or --driver expert."
+                    "actions in it, as serl-robot --devices does. Use an env that does so, or drive it from a page by "
+                    "--driver operator."
                 )
             return True
         self._has_person = True
