@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from typing import Any, Callable, NamedTuple
+from concurrent.futures import Future, wait
+from typing import Any, Callable, Mapping, NamedTuple
+
+import numpy as np
 
 from serl_robot.adapter import RobotEnv
+from serl_robot.control import HOLD_PERIODS
 from serl_robot.policy import ContractPolicy, PolicyError
 from serl_robot.serving import HZ_LIMITS, logged
 from serl_robot.signals import Terminated, terminable, unhurried
@@ -38,10 +43,10 @@ def run(
     """Plays episodes at a rate, and then stops the robot and closes the env.
 
     The first step of an episode begins at once, each other one a period after the last; one that comes too late begins
-    at once, and shifts those that follow.
+    at once, and shifts those that follow. While an action is not there two periods after a step, the robot is held.
 
     Args:
-        env: env of gymnasium's API, as for `serve`; `stop` or `hold`, where it has them, are called at the end.
+        env: env of gymnasium's API, as for `serve`, perhaps with `stop` and `hold`.
         policy: exported policy, or that of a server.
         hz: steps a second, which should be those of the training.
         episodes: number of episodes; None to play until Ctrl-C.
@@ -81,7 +86,7 @@ def _play(robot: RobotEnv, policy: ContractPolicy, period: float, clock: Callabl
     outcome = robot.reset(None)
     steps, rewards, late, tick = 0, 0.0, 0, clock()
     while not (outcome.terminated or outcome.truncated):
-        action = policy.act(outcome.observation)
+        action = _decided(robot, policy, outcome.observation, HOLD_PERIODS * period)
         now = clock()
         late += bool(steps) and now > tick
         time.sleep(max(0.0, tick - now))
@@ -89,6 +94,25 @@ def _play(robot: RobotEnv, policy: ContractPolicy, period: float, clock: Callabl
         outcome = robot.step(action)
         steps, rewards = steps + 1, rewards + outcome.reward
     return Played(steps, rewards, late)
+
+
+def _decided(
+    robot: RobotEnv, policy: ContractPolicy, observation: Mapping[str, np.ndarray], seconds: float
+) -> np.ndarray:
+    """The policy's action (n,); a robot that waits for it for longer than some seconds is held meanwhile."""
+    decision: Future[np.ndarray] = Future()
+
+    def decide() -> None:
+        try:
+            decision.set_result(policy.act(observation))
+        except BaseException as error:
+            decision.set_exception(error)
+
+    threading.Thread(target=decide, name="policy", daemon=True).start()  # which Ctrl-C and the end do not wait for
+    wait([decision], seconds)
+    if not decision.done():
+        robot.rest()
+    return decision.result()
 
 
 def _end(robot: RobotEnv) -> None:

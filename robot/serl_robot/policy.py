@@ -6,11 +6,15 @@ import hashlib
 import json
 from collections import deque
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
 
 import numpy as np
 
+from serl_robot.orders import ACTION_TOLERANCE
+
 POLICY_FORMAT = 1
+MAX_FRAMES = 1000
+"""Greatest number of stacked observations."""
 GRAPH_FILE, POLICY_FILE = "policy.onnx", "policy.json"
 FIELDS: dict[str, Any] = {
     "images": dict,
@@ -23,6 +27,14 @@ FIELDS: dict[str, Any] = {
     "weights": str,
 }
 """Fields that policy.json must have, with their types."""
+SOUND: dict[str, Callable[[Any], bool]] = {
+    "images": lambda images: all(map(_is_image, images.values())),
+    "state_dim": lambda numbers: numbers >= 0,
+    "state_keys": lambda keys: all(isinstance(key, str) for key in keys),
+    "frame_stack": lambda frames: 1 <= frames <= MAX_FRAMES,
+    "action_dim": lambda numbers: numbers >= 1,
+}
+"""Checks of values of the right type."""
 STATE = "state"
 OBJECT_STATE = "object_state"
 
@@ -63,7 +75,7 @@ class ContractPolicy:
             observation: the env's observation: images (H, W, 3) uint8 by camera, and vectors (D,); others are ignored.
 
         Raises:
-            PolicyError: something is missing, or has another dtype or shape, or is NaN.
+            PolicyError: something is missing, or has another dtype or shape, or is NaN; or an action leaves [-1, 1].
         """
         newest = self._checked(observation)
         if not self._frames:
@@ -74,6 +86,10 @@ class ContractPolicy:
         action = self._infer(stacks)
         if not np.isfinite(action).all():
             raise PolicyError("The policy's action is NaN or infinite: export another checkpoint.")
+        if not self.contract["in_robot_units"] and np.abs(action).max() > 1 + ACTION_TOLERANCE:
+            raise PolicyError(
+                f"The policy's action leaves [-1, 1]: {action.tolist()!r:.200}. Export another checkpoint."
+            )
         return action
 
     def _infer(self, stacks: dict[str, np.ndarray]) -> np.ndarray:
@@ -152,6 +168,8 @@ class Policy(ContractPolicy):
 def _read_contract(folder: Path) -> dict[str, Any]:
     """The content of policy.json, whose graph is the one that was exported."""
     file, graph = folder / POLICY_FILE, folder / GRAPH_FILE
+    if not folder.is_dir():
+        raise PolicyError(f"There is no folder {folder}: serl export writes one, and ws://HOST:8775 is a server's.")
     if not file.is_file() or not graph.is_file():
         raise PolicyError(f"{folder} holds no policy: {POLICY_FILE} and {GRAPH_FILE} of serl export must be in it.")
     try:
@@ -172,7 +190,11 @@ def _read_contract(folder: Path) -> dict[str, Any]:
 def damage_of(contract: dict[str, Any]) -> str:
     """The names of a contract's fields that are missing or of another type; nothing for a sound one."""
     wrong = [name for name, kinds in FIELDS.items() if not isinstance(contract.get(name), kinds)]
-    return ", ".join(wrong or (["frame_stack"] if contract["frame_stack"] < 1 else []))
+    return ", ".join(wrong or [name for name, is_sound in SOUND.items() if not is_sound(contract[name])])
+
+
+def _is_image(shape: Any) -> bool:
+    return isinstance(shape, list) and len(shape) == 3 and all(type(size) is int and size > 0 for size in shape)
 
 
 def _session(path: Path) -> Any:

@@ -82,14 +82,17 @@ class RemotePolicy(ContractPolicy):
         if answer.kind != "action":
             raise PolicyError(f"{self._url} gives no action: {answer.fields.get('text', answer.kind)}")
         action = answer.arrays.get("action")
-        if answer.fields.get("weights") != self.fingerprint or action is None or action.shape != (self.action_dim,):
+        is_ours = answer.fields.get("weights") == self.fingerprint
+        if not is_ours or action is None or action.shape != (self.action_dim,) or action.dtype != np.float32:
             raise PolicyError(f"{self._url} acts with another policy than at the start. Start again.")
         return action
 
     def _received(self, deadline: float) -> Message:
         """The server's next message."""
         try:
-            raw = self._socket.recv(timeout=max(deadline - time.monotonic(), 0.0))
+            if (seconds := deadline - time.monotonic()) <= 0:  # a server may send old answers for ever
+                raise TimeoutError
+            raw = self._socket.recv(timeout=seconds)
             return unpack(raw if isinstance(raw, bytes) else b"")
         except TimeoutError as error:
             text = f"{self._url} has not answered in time ({self._seconds:g} s for an action)"

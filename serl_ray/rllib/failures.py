@@ -18,6 +18,8 @@ from ray.rllib.evaluation.rollout_worker import RolloutWorker
 from serl_ray.data.episodes import EnvFault, FaultKind
 from serl_ray.teleop.held import HeldBack
 
+ENV_FAULTS: dict[FaultKind, str] = {"timeout": "is late", "lost": "loses its robot"}
+"""Verbs of a `BrokenEnvError` for an env whose results are not wrong."""
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
@@ -27,7 +29,7 @@ class WorkerError(RuntimeError):
 
 
 class BrokenEnvError(WorkerError, ValueError):
-    """An env breaks the contract again and again; the message is one line for its author."""
+    """An env breaks the contract, or is late, again and again; the message is one line for its author."""
 
 
 class LearnerError(RuntimeError):
@@ -105,12 +107,12 @@ class Failure:
 
     Attributes:
         text: what is wrong with an env's result, or the exception's traceback.
-        breaks_contract: whether an env's result was wrong.
+        env_fault: words that say what an env does, whose author needs no traceback; empty where there is one.
     """
 
     worker: int
     text: str
-    breaks_contract: bool = False
+    env_fault: str = ""
 
 
 def reporting(task: Callable[..., T]) -> Callable[..., T | Failure]:
@@ -121,8 +123,9 @@ def reporting(task: Callable[..., T]) -> Callable[..., T | Failure]:
         try:
             return task(worker, *args, **kwargs)
         except EnvFault as fault:
-            has_raised = fault.kind == "error"  # its traceback tells where
-            return Failure(worker.worker_index, traceback.format_exc() if has_raised else str(fault), not has_raised)
+            if fault.kind == "error":  # its traceback tells where
+                return Failure(worker.worker_index, traceback.format_exc())
+            return Failure(worker.worker_index, str(fault), ENV_FAULTS.get(fault.kind, "breaks the contract"))
         except Exception:
             return Failure(worker.worker_index, traceback.format_exc())
 
@@ -133,12 +136,12 @@ def raise_failure(result: T | Failure) -> T:
     """The result of a `reporting` task.
 
     Raises:
-        BrokenEnvError: an env breaks the contract again and again.
+        BrokenEnvError: an env breaks the contract, is late or loses its robot again and again.
         WorkerError: the task has failed otherwise.
     """
-    if isinstance(result, Failure) and result.breaks_contract:
+    if isinstance(result, Failure) and result.env_fault:
         raise BrokenEnvError(
-            f"The env of rollout worker {result.worker} breaks the contract again and again. {result.text}"
+            f"The env of rollout worker {result.worker} {result.env_fault} again and again. {result.text}"
         )
     if isinstance(result, Failure):
         raise WorkerError(f"Rollout worker {result.worker} has failed:\n{result.text}")

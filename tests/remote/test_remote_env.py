@@ -64,7 +64,9 @@ def test_a_late_step_was_not_executed(pair):
     env, robot, *_ = begun(pair)
     step = stepping(env)
     robot.send("late", number=robot.next("step").fields["number"], seconds=0.7)
-    with pytest.raises(EnvFault, match="waited 0.70 s.*not executed.*--num_workers 1") as raised:
+    with pytest.raises(
+        EnvFault, match="waited 0.70 s.*not executed.*RAY_worker_niceness=0 .*--num_workers 1.*lower --hz"
+    ) as raised:
         step.result()
     assert raised.value.kind == "timeout"
 
@@ -113,6 +115,21 @@ def test_a_robot_that_comes_back_between_two_steps_has_no_episode(pair):
     back = dialled(env._listener.port)
     with pytest.raises(EnvFault, match="is lost"):
         env.step(ACTION)
+    resetting = Background(env.reset)
+    back.begin()
+    resetting.result()
+
+
+def test_a_stop_while_the_robot_is_waited_for_is_not_followed_by_its_reset(pair, caplog):
+    env, robot, *_ = begun(pair)
+    robot.close()
+    until(lambda: env._listener.connection is None)
+    resetting = Background(env.reset)
+    until(lambda: "Waiting for a robot" in caplog.text.split("is lost")[-1])
+    env.stop()
+    back = dialled(env._listener.port)
+    with pytest.raises(EnvFault, match="A stop came while the robot arm was waited for; it has not moved"):
+        resetting.result()
     resetting = Background(env.reset)
     back.begin()
     resetting.result()

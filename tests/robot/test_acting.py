@@ -1,11 +1,15 @@
 """An exported policy plays on a robot: at its rate, within its contract, and the robot is stopped at the end."""
 
+import os
+import signal
+import threading
+
 import numpy as np
 import pytest
 from serl_robot import Box, Dict, acting
 from serl_robot.acting import run
 from serl_robot.adapter import EnvFault
-from serl_robot.policy import PolicyError
+from serl_robot.policy import ContractPolicy, Policy, PolicyError, damage_of
 
 
 class Arm:
@@ -32,6 +36,24 @@ class Arm:
 
     def stop(self):
         self.calls.append("stop")
+
+
+class Holding(Arm):
+    """A robot that has a hold."""
+
+    def __init__(self):
+        super().__init__()
+        self.is_held = threading.Event()
+
+    def hold(self):
+        self.calls.append("hold")
+        self.is_held.set()
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """Robots that wait long for an action, as a busy machine needs where a test is not about waiting."""
+    monkeypatch.setattr(acting, "HOLD_PERIODS", 10**5)
 
 
 class Counting:
@@ -88,6 +110,73 @@ def test_each_step_begins_a_period_after_the_last_and_a_late_one_shifts_the_othe
     [played] = run(Arm(), policy, 10.0, 1, clock)
     assert played.late == 1
     np.testing.assert_allclose(clock.waits, [0.0, 0.08, 0.0, 0.08])
+
+
+def test_a_robot_is_held_while_its_policy_takes_long(monkeypatch):
+    arm, policy = Holding(), Counting()
+    think = policy.act
+
+    def slow(observation):
+        if observation["state"][0] == 2:
+            monkeypatch.setattr(acting, "HOLD_PERIODS", 10**5)
+            assert arm.is_held.wait(30)
+        elif observation["state"][0] == 1:
+            monkeypatch.setattr(acting, "HOLD_PERIODS", 2)
+        return think(observation)
+
+    policy.act = slow
+    run(arm, policy, 20.0, 1)
+    assert arm.calls.count("hold") >= 1 and arm.calls.count("step") == 4 and arm.calls[-1] == "stop"
+
+
+def test_ctrl_c_does_not_wait_for_the_policy():
+    arm, policy, goes_on = Holding(), Counting(), threading.Event()
+
+    def hang(observation):
+        os.kill(os.getpid(), signal.SIGINT)
+        assert goes_on.wait(30)
+
+    policy.act = hang
+    with pytest.raises(KeyboardInterrupt):
+        run(arm, policy, 20.0, 1)
+    assert arm.calls == ["reset", "stop"] and not goes_on.is_set()
+    goes_on.set()
+
+
+class Numbers(ContractPolicy):
+    """A policy that gives what a test says."""
+
+    def __init__(self, *numbers):
+        contract = {"images": {}, "state_dim": 1, "state_keys": ["state"], "frame_stack": 1, "action_dim": 2}
+        super().__init__({**contract, "in_robot_units": False, "control_hz": None, "weights": "w"})
+        self.numbers = np.array(numbers, np.float32)
+
+    def _infer(self, stacks):
+        return self.numbers
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"), [((0, np.nan), "NaN or infinite"), ((0, 1.5), "leaves .-1, 1.: .0.0, 1.5")]
+)
+def test_an_action_that_cannot_be_moves_nothing(numbers, text):
+    arm = Arm()
+    with pytest.raises(PolicyError, match=text):
+        run(arm, Numbers(*numbers), 1000.0, 1)
+    assert arm.calls == ["reset", "stop"]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(PolicyError, match="There is no folder .*none: serl export writes one"):
+        Policy(tmp_path / "none")
+    with pytest.raises(PolicyError, match="holds no policy"):
+        Policy(tmp_path)
+
+
+def test_a_contract_of_odd_values_is_damaged():
+    sound = {**Numbers().contract, "images": {"wrist": [8, 8, 3]}}
+    assert damage_of(sound) == ""
+    for odd in ({"images": {"wrist": 3}}, {"images": {"wrist": [8, 8]}}, {"frame_stack": 10**9}, {"state_keys": [3]}):
+        assert damage_of({**sound, **odd}) == next(iter(odd))
 
 
 def test_a_robot_that_fails_is_stopped():

@@ -126,6 +126,19 @@ def test_a_late_action_is_refused_and_never_taken_for_the_next(served):
     policy.close()
 
 
+@pytest.mark.parametrize("answers", ["old", "far", "float64"])
+def test_a_server_that_answers_with_something_else_is_refused(served, monkeypatch, answers):
+    policy = RemotePolicy(served.url, TOKEN, seconds=0.3)
+    numbers = np.full(7, 2.0 if answers == "far" else 0.5, np.float64 if answers == "float64" else np.float32)
+    number = 0 if answers == "old" else 1
+    answer = pack(Message("action", {"number": number, "weights": policy.fingerprint}, {"action": numbers}))
+    monkeypatch.setattr(policy._socket, "recv", lambda timeout: answer)
+    text = {"old": "not answered in time", "far": "leaves .-1, 1.", "float64": "acts with another policy"}[answers]
+    with pytest.raises(PolicyError, match=text):
+        policy.act(observation(0))
+    policy.close()
+
+
 def test_another_contract_is_refused_by_name_at_the_robot_and_at_the_server(served):
     policy = RemotePolicy(served.url, TOKEN, seconds=30.0)
     with pytest.raises(PolicyError, match="no camera 'wrist'"):

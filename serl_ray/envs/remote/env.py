@@ -70,6 +70,7 @@ class RemoteEnv(gymnasium.Env):
         if not 0 < port < 2**16:
             raise ValueError(f"port is {port!r}; it must be from 1 to {2**16 - 1}.")
         self._setup_mode, self._host, self._connect_seconds = setup_mode, host, connect_seconds
+        self._stops = 0
         self._listener = RobotListener(host, port, setup_mode, robot_token(), version("serl-ray"))
         try:
             self._connection = self._robot()
@@ -99,7 +100,10 @@ class RemoteEnv(gymnasium.Env):
         if options:
             raise ValueError(f"options is {options!r:.100}, and a reset sends none to a robot: leave it out.")
         super().reset(seed=seed)
+        stops = self._stops
         self._connection = self._robot()
+        if self._stops != stops:
+            raise EnvFault("error", f"A stop came while the robot {self._name} was waited for; it has not moved.")
         answer = self._asked("reset", seed=None if seed is None else int(seed))
         return _arrays(answer, "obs/"), _info(answer)
 
@@ -125,6 +129,7 @@ class RemoteEnv(gymnasium.Env):
 
     def stop(self) -> None:
         """Stops the robot at once; it takes no step until the next reset."""
+        self._stops += 1  # for a reset that waits for the robot, whom nobody can tell
         self._connection.tell("stop")
 
     def close(self) -> None:
@@ -143,8 +148,10 @@ class RemoteEnv(gymnasium.Env):
                 raise EnvFault(
                     "timeout",
                     f"The robot {self._name} waited {answer.fields['seconds']:.2f} s for its next step, more than two "
-                    f"periods at {self.hz:g} Hz, and held: the step was not executed. Check the network and the load "
-                    "of both computers, step it in a process of its own (--num_workers 1), or lower its hz.",
+                    f"periods at {self.hz:g} Hz, and held: the step was not executed. Likely causes: a loaded "
+                    "computer (put RAY_worker_niceness=0 in front of the command, so that Ray's workers get normal "
+                    "priority, and step it in a process of its own by --num_workers 1), a slow network, or a rate that "
+                    "they cannot hold (serve the robot at a lower --hz).",
                 )
             case "fault":
                 text = " ".join(answer.fields["text"].split())
