@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
+import socket
+import struct
 import time
 from contextlib import ExitStack
 from typing import Any
@@ -51,6 +54,9 @@ class RemotePolicy(ContractPolicy):
             )
             self._opened = ExitStack()
             self._socket = self._opened.enter_context(call)
+            if os.name == "posix":  # where the limit of a send is a `struct timeval`
+                limit = struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
+                self._socket.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         except InvalidStatus as error:
             if error.response.status_code in (401, 403):
                 text = f"{url} refuses the token. Copy {TOKEN_FILE} of the server's computer to {TOKEN_FILE} here"

@@ -19,12 +19,11 @@ class Terminated(BaseException):
 
 
 def terminable() -> Any:
-    """A block in the main thread that a signal of `ENDS` ends by `Terminated`, unless it is ignored as under nohup."""
+    """A block in the main thread that Ctrl-C ends by KeyboardInterrupt, and a signal of `ENDS` by `Terminated`.
 
-    def end(signum: int, frame: Any) -> None:
-        raise Terminated
-
-    return _handled(end, ENDS)
+    It does so also where the env has taken the signals, as rospy does, but not where they are ignored, as under nohup.
+    """
+    return _handled(_raise, [*ENDS, signal.SIGINT])
 
 
 def unhurried() -> Any:
@@ -33,9 +32,13 @@ def unhurried() -> Any:
 
     def wait(signum: int, frame: Any) -> None:
         if time.monotonic() >= deadline:
-            raise KeyboardInterrupt if signum == signal.SIGINT else Terminated
+            _raise(signum, frame)
 
     return _handled(wait, [*ENDS, signal.SIGINT])
+
+
+def _raise(signum: int, frame: Any) -> None:
+    raise KeyboardInterrupt if signum == signal.SIGINT else Terminated
 
 
 @contextmanager

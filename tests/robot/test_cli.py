@@ -27,6 +27,11 @@ class Arm(RecordingArm):
         super()._note(call)
         print(call, flush=True)
 
+class Deaf(Arm):
+    def __init__(self):
+        super().__init__()
+        signal.signal(signal.SIGINT, lambda *_: None)  # as rospy does
+
 class Hasty(Arm):
     def stop(self):
         os.kill(os.getpid(), signal.SIGINT)  # somebody who sees no effect yet presses Ctrl-C again
@@ -74,7 +79,13 @@ def test_values_are_json_or_text():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code", "arm"),
-    [(signal.SIGTERM, 0, "Arm"), (signal.SIGHUP, 0, "Arm"), (signal.SIGINT, 130, "Arm"), (signal.SIGINT, 130, "Hasty")],
+    [
+        (signal.SIGTERM, 0, "Arm"),
+        (signal.SIGHUP, 0, "Arm"),
+        (signal.SIGINT, 130, "Arm"),
+        (signal.SIGINT, 130, "Hasty"),
+        (signal.SIGINT, 130, "Deaf"),
+    ],
 )
 def test_a_signal_stops_the_robot_and_ends_the_process(tmp_path, number, code, arm):
     (tmp_path / "my_robot.py").write_text(FILE)

@@ -129,6 +129,19 @@ def test_the_gripper_of_a_leader_opens_and_closes():
     assert grips == [0, 0, -1, 0, 0, 1]
 
 
+def test_a_robot_drops_nothing_where_a_leader_with_an_open_gripper_takes_over():
+    stage = Stage(FakeLeader())
+    close = np.array([0, 0, 0, 0, 0, -1], np.float32)
+    for _ in range(5):
+        stage.step(close)
+    stage.lead(gripper=90)
+    grips = []
+    for place in (90, 90, 20, 90):
+        stage.lead(gripper=place)
+        grips.append(stage.step(press="" if grips else " ")[4]["intervene_action"][5])
+    assert grips == [0, 0, 0, 1]
+
+
 def test_a_gamepad_shifts_the_tip_while_it_intervenes():
     stage = Stage(FakeGamepad(), [Gantry()], **TIP)
     stage.teleop.deltas, stage.teleop.grip = (0.5, -1.0, 0.0), 0

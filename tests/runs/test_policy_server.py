@@ -11,6 +11,7 @@ from serl_robot.remote_policy import RemotePolicy
 from serl_robot.trainer import UnknownTrainer
 from small_agents import small_config
 from websockets.sync.client import connect
+from websockets.sync.server import serve
 
 from serl_ray.agents.make import make_agent
 from serl_ray.networks.inputs import ObservationSpec
@@ -124,6 +125,24 @@ def test_a_late_action_is_refused_and_never_taken_for_the_next(served):
     wanted = served.agent.sample_actions(observation(1), argmax=True)
     np.testing.assert_allclose(policy.act(observation(1)), wanted, atol=1e-6)
     policy.close()
+
+
+def test_a_server_that_reads_nothing_any_more_is_left():
+    large = {"images": {"wrist": [1500, 1500, 3]}, "state_dim": 0, "state_keys": [], "frame_stack": 1, "action_dim": 7}
+    contract = {**large, "in_robot_units": False, "control_hz": None, "weights": "w"}
+    may_end = threading.Event()
+
+    def handle(connection):
+        connection.send(pack(Message("contract", contract)))
+        with connection.protocol_mutex:
+            may_end.wait(30)
+
+    with serve(handle, "127.0.0.1", 0, compression=None) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        policy = RemotePolicy(f"ws://127.0.0.1:{server.socket.getsockname()[1]}", TOKEN, seconds=0.3)
+        with pytest.raises(PolicyError, match="is lost"):
+            policy.act({"wrist": np.zeros((1500, 1500, 3), np.uint8)})
+        may_end.set()
 
 
 @pytest.mark.parametrize("answers", ["old", "far", "float64"])

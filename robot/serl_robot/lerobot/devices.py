@@ -68,6 +68,7 @@ class Leader:
         names = [layout.names[index] for index in layout.moving]
         self._tolerance = np.array(settings.of_joints("tolerance", names))
         self._places: dict[str, float] = {}
+        self._before: list[int | None] = [None] * len(layout.arms)
 
     def poll(self) -> None:
         """Reads the leader's joints."""
@@ -90,14 +91,20 @@ class Leader:
         return f"The leader is not where the robot is: {'; '.join(far)}." if far else ""
 
     def begin(self, targets: np.ndarray) -> None:
-        """Begins an intervention; a leader needs nothing for it."""
+        """Begins an intervention: until a gripper of the leader is moved, the robot's keeps what it holds."""
+        self._before = list(self._grips())
 
     def wish(self, targets: np.ndarray) -> Wish:
         """The places of the leader's joints, and the commands of its grippers."""
         joints = targets.copy()
         for index in self._layout.moving:
             joints[index] = self._places[self._layout.names[index]]
-        return Wish(joints, [self._grip(arm.gripper) for arm in self._layout.arms])
+        grips = self._grips()
+        self._before = [was if was == grip else None for was, grip in zip(self._before, grips)]
+        return Wish(joints, [grip if was is None else 0 for was, grip in zip(self._before, grips)])
+
+    def _grips(self) -> list[int]:
+        return [self._grip(arm.gripper) for arm in self._layout.arms]
 
     def _grip(self, gripper: int | None) -> int:
         place = None if gripper is None else self._places.get(self._layout.names[gripper])
