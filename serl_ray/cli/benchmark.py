@@ -16,6 +16,7 @@ SECTIONS = {
     "rollout": "Env steps per second of rollout workers.",
     "operator": "Delay of the loop over an operator's page, and its cost for the robot.",
     "remote": "Rate and latency of robots on each path that a step takes, and training over the network.",
+    "franka": "Success of a hybrid run by the server of a Franka arm.",
     "deploy": "Answer time of a policy in PyTorch, exported, and served to robots.",
     "overhead": "Seconds that the algorithm adds to a bare loop.",
     "tasks": "Tasks, their env steps per second, and what their experts reach.",
