@@ -8,22 +8,22 @@ from pathlib import Path
 
 from serl_ray.benchmarks.commands import SETUP_MODE, run_serl
 from serl_ray.benchmarks.franka_arm import RESET_POSE, arm_settings, serving_arm
-from serl_ray.benchmarks.franka_grasping import CAMERA, GraspingArm
+from serl_ray.benchmarks.franka_grasping import FRONT_CAMERA, GraspingArm
 from serl_ray.benchmarks.timing import Row, print_report
 from serl_ray.evaluation.rollouts import deterministic, evaluate
 from serl_ray.runs.policy import load_policy
 from serl_ray.utils.options import Options
 
-ENV = "serl_ray.benchmarks.franka_grasping:GraspingFranka"
+GRASPING_ENV = "serl_ray.benchmarks.franka_grasping:GraspingFranka"
 EVALUATION_SEED = 20_000
-ARM = {
+ARM_SETTINGS = {
     "translation_scale": 0.03,
     "rotation_scale": 0.02,
     "box_low": [0.4, -0.1, 0.11, 2.9, -0.2, -0.2],
     "box_high": [0.6, 0.1, 0.3, 3.15, 0.2, 0.2],
     "reset_pose": [*RESET_POSE[:2], 0.2, *RESET_POSE[3:]],
 }
-SETTINGS = {
+FRANKA_SETTINGS = {
     "hz": 20,
     "lateness": 1.0,
     "max_episode_length": 40,
@@ -58,9 +58,11 @@ class Franka(Options):
         run = self.save_dir / f"{'pixels' if self.pixels else 'state'}-{self.seed}"
         with serving_arm(GraspingArm()) as url:
             settings = self.save_dir / "franka.yaml"
-            settings.write_text(json.dumps({"arms": [arm_settings(url, **ARM)], **SETTINGS}))  # which is YAML
+            settings.write_text(
+                json.dumps({"arms": [arm_settings(url, **ARM_SETTINGS)], **FRANKA_SETTINGS})
+            )  # which is YAML
             self._train(run, ["settings", str(settings), "pixels", str(self.pixels)])
-            agent, env = load_policy(run, env_name=ENV)
+            agent, env = load_policy(run, env_name=GRASPING_ENV)
             with closing(env):
                 outcome = evaluate(deterministic(agent), env, episodes=self.episodes, seed=EVALUATION_SEED)
         low, high = outcome.interval
@@ -78,8 +80,8 @@ class Franka(Options):
 
     def _train(self, run: Path, env_kwargs: list[str]) -> None:
         demos = run.with_suffix(".pkl")
-        env = ["--env_name", ENV, "--setup_mode", SETUP_MODE, "--env_kwargs", *env_kwargs]
-        env += ["--image_keys", *([CAMERA] if self.pixels else [])]
+        env = ["--env_name", GRASPING_ENV, "--setup_mode", SETUP_MODE, "--env_kwargs", *env_kwargs]
+        env += ["--image_keys", *([FRONT_CAMERA] if self.pixels else [])]
         run_serl("record", *env, "--episodes", "20", "--noise", "0.3", "--output", str(demos))
         flags = ["--preset", "tabletop", "--normalise_state", "--demo_paths", str(demos), "--seed", str(self.seed)]
         flags += ["--num_workers", "1", "--evaluate_every", "0", "--max_steps", str(self.max_steps)]

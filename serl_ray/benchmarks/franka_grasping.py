@@ -20,8 +20,8 @@ from serl_ray.envs.franka.frames import tool_to_base
 from serl_ray.envs.franka.gripper import OPEN_FROM
 from serl_ray.envs.franka.settings import CameraSettings, read_settings
 
-CAMERA = "front"
-TABLE = 0.12
+FRONT_CAMERA = "front"
+TABLE_HEIGHT = 0.12
 """Height of an object that lies on the table, metres."""
 LIFTED = 0.06
 """Height over the table at which the task is solved, metres."""
@@ -29,7 +29,7 @@ SPREAD = np.array([0.03, 0.05])
 """Metres by which the object's place varies along x and y, to both sides."""
 REACH = np.array([0.012, 0.012, 0.015])
 """Greatest distance of the tool from an object that it grasps, by axis, metres."""
-CLEARANCE = 0.03
+APPROACH_HEIGHT = 0.03
 """Height over the object at which the expert comes to it, metres."""
 WIDTH = 0.4
 """Opening of a gripper that holds the object."""
@@ -48,7 +48,7 @@ class GraspingArm(PointArm):
 
     def __init__(self) -> None:
         super().__init__()
-        self._object = np.array([*RESET_POSE[:2], TABLE])
+        self._object = np.array([*RESET_POSE[:2], TABLE_HEIGHT])
         self._is_held = False
         self._noise = np.random.default_rng(0)
 
@@ -56,7 +56,7 @@ class GraspingArm(PointArm):
         """The server's answer; KeyError for an unknown route."""
         with self.lock:
             if route == "place":
-                self._object, self._is_held = np.array([*body, TABLE]), False
+                self._object, self._is_held = np.array([*body, TABLE_HEIGHT]), False
                 return b"Done"
             if route == "object":
                 return json.dumps({"position": self._object.tolist(), "is_held": self._is_held}).encode()
@@ -75,7 +75,7 @@ class GraspingArm(PointArm):
         if self._is_held:
             self.gripper, self._object = WIDTH, self.pose[:3].copy()
         else:
-            self._object[2] = TABLE
+            self._object[2] = TABLE_HEIGHT
 
     def _view(self) -> np.ndarray:
         """An image (SIDE, SIDE, 3), uint8: the object red, the tool green, and brighter the wider it is open."""
@@ -83,7 +83,7 @@ class GraspingArm(PointArm):
         tool = (20, 90 + round(150 * self.gripper), 20)
         for position, colour, radius in ((self._object, (220, 40, 40), 4), (self.pose[:3], tool, 2)):
             x, y = np.rint((position[:2] - RESET_POSE[:2]) / METRES_PER_PIXEL).astype(int)
-            z = round((position[2] - TABLE) / METRES_PER_PIXEL)
+            z = round((position[2] - TABLE_HEIGHT) / METRES_PER_PIXEL)
             _draw(image[: SIDE // 2], SIDE // 4 + x, SIDE // 2 + y, radius, colour)
             _draw(image[SIDE // 2 :], SIDE // 2 - 5 - z, SIDE // 2 + y, radius, colour)
         return image
@@ -108,11 +108,11 @@ class GraspingFranka(FrankaServerEnv):
         self._scale = read_settings(settings).arms[0].translation_scale
         super().__init__(settings, "single-arm-learned-gripper")
         if pixels:
-            seen = CameraSettings(name=CAMERA, uvc=0)
+            seen = CameraSettings(name=FRONT_CAMERA, uvc=0)
             self._cameras.append(RobotCamera(seen, SIDE, lambda _: _Eye(self._url)))
             self._opened.callback(self._cameras[0].close)
             image = gymnasium.spaces.Box(0, 255, (SIDE, SIDE, 3), np.uint8)
-            self.observation_space = gymnasium.spaces.Dict({**self.observation_space.spaces, CAMERA: image})
+            self.observation_space = gymnasium.spaces.Dict({**self.observation_space.spaces, FRONT_CAMERA: image})
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -133,7 +133,7 @@ class GraspingFranka(FrankaServerEnv):
         elif state.gripper < OPEN_FROM:
             way, gripper = np.zeros(3), 1.0
         elif np.abs(way[:2]).max() > REACH[0]:
-            way[2] += CLEARANCE
+            way[2] += APPROACH_HEIGHT
         elif abs(way[2]) < REACH[2] / 2:
             way, gripper = np.zeros(3), -1.0
         motion = np.concatenate([np.clip(way / self._scale, -1.0, 1.0), np.zeros(3)])
@@ -154,7 +154,7 @@ class GraspingFranka(FrankaServerEnv):
     def _observe(self) -> tuple[Observation, dict[str, Any]]:
         observation, info = super()._observe()
         position, is_held = self._object()
-        return observation, info | {"success": is_held and bool(position[2] > TABLE + LIFTED)}
+        return observation, info | {"success": is_held and bool(position[2] > TABLE_HEIGHT + LIFTED)}
 
 
 class _Eye:

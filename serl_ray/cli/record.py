@@ -72,7 +72,9 @@ class Record(Options):
     def _check(self) -> Self:
         if (self.output is None) == (self.classifier_data is None):
             raise ValueError("Give either --output, for demonstrations, or --classifier_data, for images.")
-        refuse_unused(self.reward, ("success_frames", "success_gate"), self.reward.classifier, "--classifier")
+        refuse_unused(
+            self.reward, ("stage_classifiers", "success_frames", "success_gate"), self.reward.classifier, "--classifier"
+        )
         refuse_unused(self, ("linger", "failing_share"), self.classifier_data, "--classifier_data")
         refuse_unused(self.operator, names_of(HubOptions), self.driver == "operator", "--driver operator")
         if self.classifier_data:
@@ -133,6 +135,7 @@ def _drive(
     from serl_ray.teleop.held import operated
 
     recorder = Recorder(env, drive, options.driver != "expert", options.reward.success_return, interrupted)
+    recorder.says_rule = not options.reward.stage_classifiers
     missing = max(options.recording.episodes - before, 0)
     page = operated(env)
     if page:

@@ -30,6 +30,7 @@ def recorded_env(options: PacedEnv, reward: RewardOptions, image_keys: tuple[str
         "classifier": reward.classifier,
         "success_frames": reward.success_frames,
         "gate": reward.success_gate,
+        "stages": reward.stage_classifiers,
     }
     wanted = image_keys
     if wanted is None and options.env_name in BUNDLED_ENVS:

@@ -40,6 +40,18 @@ def discounted_returns(rewards: np.ndarray, discount: float) -> np.ndarray:
     return returns
 
 
+def stage_reward(reached: int, stages: int) -> float:
+    """The reward for reaching a stage of a task.
+
+    Those of all stages add up to 1, and those of all but the last one to less than `SUCCESS_RETURN`.
+
+    Args:
+        reached: number of stages that are reached with it, from 1.
+        stages: number of stages of the task.
+    """
+    return 1 / (2 * stages) if reached < stages else (stages + 1) / (2 * stages)
+
+
 def invisible_success(steps: float, discount: float) -> str | None:
     """A sentence if a success that is so many steps away is discounted to nothing; else None."""
     value = discount**steps

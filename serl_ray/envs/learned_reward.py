@@ -1,18 +1,19 @@
-"""Rewards from a reward classifier instead of the env."""
+"""Rewards from reward classifiers instead of the env."""
 
 from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
 
 import gymnasium
 import numpy as np
 
-from serl_ray.data.observations import Observation
+from serl_ray.data.observations import STATE, Observation
 from serl_ray.data.positives import OperatorLabel, PositivesWriter
+from serl_ray.data.rewards import stage_reward
 from serl_ray.files.uris import local_copy
 from serl_ray.networks.classifier import RewardClassifier
 
@@ -28,13 +29,23 @@ class LearnedReward(gymnasium.Wrapper):
     The env's own reward is ignored. If the env ends an episode by a success that the classifier has not seen, the
     episode counts as a time-out. `info` gets `success_probability`, and keeps the env's own `success`.
 
+    A task of several stages has a classifier for each. They are reached in order, at most one in a step, and each is
+    paid once, by `data.rewards.stage_reward`; the last one is the success. `state` gets one number more at its end, the
+    share of stages that are reached, without which the reward would not follow from what the policy sees; `info` gets
+    `stage`, their number.
+
     Args:
         env: env whose observations hold the classifier's cameras.
         classifier: folder or URI of a `RewardClassifier`.
-        success_frames: number of consecutive steps that must be classified as a success.
+        success_frames: number of consecutive steps that must be classified as a success, in each stage.
         gate: condition on the state that a success must meet as well, such as `state[6] > 0.04`; None for no condition.
         positives_dir: folder for the images of every step classified as a success, and of those that operators label,
             for review; see `data.positives`.
+        stages: folders or URIs of the classifiers of the stages before the last one, in their order.
+
+    Attributes:
+        classifiers: the classifiers of all stages.
+        classifier: the one of the last stage.
     """
 
     def __init__(
@@ -44,50 +55,66 @@ class LearnedReward(gymnasium.Wrapper):
         success_frames: int = 1,
         gate: str | None = None,
         positives_dir: str | None = None,
+        stages: Sequence[str] = (),
     ) -> None:
         super().__init__(env)
         if success_frames < 1:
             raise ValueError(f"success_frames is {success_frames}; it must be at least 1.")
-        self.classifier = RewardClassifier.load(local_copy(classifier), device="cpu")
         spaces = _dict_space(env.observation_space)
-        if missing := [key for key in self.classifier.image_keys if key not in spaces]:
-            raise ValueError(
-                f"The classifier {classifier} needs the cameras {', '.join(self.classifier.image_keys)}, but the env "
-                f"has no {', '.join(missing)}; it has {', '.join(spaces)}. Train one on cameras of the env."
-            )
+        self.classifiers = load_classifiers(classifier, stages)
+        self.classifier = self.classifiers[-1]
+        for name, network in zip((*stages, classifier), self.classifiers, strict=True):
+            _check_cameras(name, network, spaces)
+        if stages:
+            self.observation_space = gymnasium.spaces.Dict(spaces | {STATE: _with_stage(spaces.get(STATE))})
         self._gate = parse_gate(gate, spaces) if gate else None
         self._success_frames = success_frames
         self._positives = PositivesWriter(Path(positives_dir), self.classifier.image_keys) if positives_dir else None
-        self._step, self._in_a_row = 0, 0
+        self._step, self._in_a_row, self._reached = 0, 0, 0
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         """Starts an episode."""
-        self._step, self._in_a_row = 0, 0
+        self._step, self._in_a_row, self._reached = 0, 0, 0
         if self._positives:
             self._positives.begin()
-        return self.env.reset(seed=seed, options=options)
+        observation, info = self.env.reset(seed=seed, options=options)
+        return self._staged(observation), info
 
     def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Executes the action (A + G,) and classifies the new observation."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._step += 1
-        probability, is_positive = self.classifier.predict_success(observation)
-        is_positive = is_positive and (self._gate is None or self._gate(observation))
-        self._in_a_row = self._in_a_row + 1 if is_positive else 0
-        if self._positives:
-            self._positives.add(self._step, observation, float(probability), bool(is_positive))
-        succeeded = self._in_a_row >= self._success_frames
+        probability, earned = self._judge(observation)
+        info = info | {"success_probability": probability}
+        if len(self.classifiers) > 1:
+            info["stage"] = self._reached
+        succeeded = self._reached == len(self.classifiers)
         failed = terminated and float(reward) <= 0.0
         truncated = not succeeded and not failed and (truncated or terminated)
-        return (
-            observation,
-            float(succeeded),
-            succeeded or failed,
-            truncated,
-            info | {"success_probability": probability},
-        )
+        return self._staged(observation), earned, succeeded or failed, truncated, info
+
+    def _judge(self, observation: Observation) -> tuple[float, float]:
+        """The probability that the running stage is reached, and what is paid for it."""
+        stage = min(self._reached, len(self.classifiers) - 1)  # a recording may linger after the success
+        probability, is_positive = self.classifiers[stage].predict_success(observation)
+        if stage == len(self.classifiers) - 1:
+            is_positive = is_positive and (self._gate is None or self._gate(observation))
+            if self._positives:
+                self._positives.add(self._step, observation, float(probability), bool(is_positive))
+        self._in_a_row = self._in_a_row + 1 if is_positive else 0
+        if self._in_a_row < self._success_frames:
+            return probability, 0.0
+        self._reached, self._in_a_row = stage + 1, 0
+        return probability, stage_reward(self._reached, len(self.classifiers))
+
+    def _staged(self, observation: Observation) -> Observation:
+        """The observation with the share of stages that are reached, where there are several."""
+        if len(self.classifiers) == 1:
+            return observation
+        share = np.float32(self._reached / len(self.classifiers))
+        return {**observation, STATE: np.append(observation.get(STATE, ()), share).astype(np.float32)}
 
     def number_episode(self, episode: int) -> None:
         """The running episode has this number for operators; called by their wrapper."""
@@ -98,6 +125,37 @@ class LearnedReward(gymnasium.Wrapper):
         """An operator has labelled a step of an episode; called by their wrapper once the label is final."""
         if self._positives and label in get_args(OperatorLabel):
             self._positives.label(episode, step, cast(OperatorLabel, label))
+
+
+def load_classifiers(classifier: str, stages: Sequence[str]) -> list[RewardClassifier]:
+    """The classifiers of all stages, the last one last.
+
+    Raises:
+        FileNotFoundError: there is none in a folder.
+        ValueError: two stages have the same one.
+    """
+    folders = (*stages, classifier)
+    for folder in stages:
+        if folders.count(folder) > 1:
+            raise ValueError(
+                f"The classifier {folder} judges two stages of --stage_classifiers and --classifier, and both would be "
+                "reached at once: train one for each stage."
+            )
+    return [RewardClassifier.load(local_copy(folder), device="cpu") for folder in folders]
+
+
+def _with_stage(space: gymnasium.Space | None) -> gymnasium.spaces.Box:
+    """The space of a state (D,), or of none, with one number more in [0, 1]."""
+    low, high = (space.low, space.high) if isinstance(space, gymnasium.spaces.Box) else ((), ())
+    return gymnasium.spaces.Box(np.append(low, 0.0).astype(np.float32), np.append(high, 1.0).astype(np.float32))
+
+
+def _check_cameras(name: str, classifier: RewardClassifier, spaces: dict[str, gymnasium.Space]) -> None:
+    if missing := [key for key in classifier.image_keys if key not in spaces]:
+        raise ValueError(
+            f"The classifier {name} needs the cameras {', '.join(classifier.image_keys)}, but the env has no "
+            f"{', '.join(missing)}; it has {', '.join(spaces)}. Train one on cameras of the env."
+        )
 
 
 def _dict_space(space: gymnasium.Space) -> dict[str, gymnasium.Space]:

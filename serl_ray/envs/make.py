@@ -14,12 +14,10 @@ from gymnasium.envs.registration import load_env_creator
 from serl_ray.data.observations import default_state_keys
 from serl_ray.envs.border import Border, spaces_of
 from serl_ray.envs.contract import action_space_problems
-from serl_ray.envs.learned_reward import LearnedReward
+from serl_ray.envs.learned_reward import LearnedReward, load_classifiers
 from serl_ray.envs.robot_units import in_policy_units
 from serl_ray.envs.time_limit import keep_time
 from serl_ray.envs.wrappers import SelectObservations, stack_frames
-from serl_ray.files.uris import local_copy
-from serl_ray.networks.classifier import RewardClassifier
 from serl_ray.types import REMOTE, SETUP_MODES, ActionScale
 
 BUNDLED_ENVS = ("tabletop", "gym-hil", "metaworld")
@@ -86,19 +84,17 @@ def _with_policy_actions(
 
 
 def all_cameras(image_keys: Sequence[str], learned_reward: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """The cameras of the agent, and further ones of the classifier."""
-    seen = (
-        RewardClassifier.load(local_copy(learned_reward["classifier"]), device="cpu").image_keys
-        if learned_reward
-        else ()
-    )
-    return tuple(dict.fromkeys((*image_keys, *seen)))
+    """The cameras of the agent, and further ones of the classifiers."""
+    given = load_classifiers(learned_reward["classifier"], learned_reward.get("stages", ())) if learned_reward else ()
+    return tuple(dict.fromkeys((*image_keys, *(key for classifier in given for key in classifier.image_keys))))
 
 
 def used_keys(env: gymnasium.Env, has_learned_reward: bool) -> set[str]:
-    """The observations that the agent and the reward classifier, if any, of an env from `make_env` read."""
-    classifier = env.get_wrapper_attr("classifier").image_keys if has_learned_reward else ()
-    return {*env.get_wrapper_attr("image_keys"), *env.get_wrapper_attr("state_keys"), *classifier}
+    """The observations that the agent and the reward classifiers, if any, of an env from `make_env` read."""
+    judged = (
+        {key for each in env.get_wrapper_attr("classifiers") for key in each.image_keys} if has_learned_reward else ()
+    )
+    return {*env.get_wrapper_attr("image_keys"), *env.get_wrapper_attr("state_keys"), *judged}
 
 
 def build_env(

@@ -61,6 +61,8 @@ class Recorder:
         success_return: sum of rewards from which an episode is a success; None if `info["success"]` decides.
         interrupted: event that ends the recording after the current step, and drops its episode.
         dropped: number of dropped episodes by reason.
+        says_rule: whether a reward other than 0 and 1 will be named, with the rule of success; not where stages are
+            rewarded.
     """
 
     env: gymnasium.Env
@@ -69,10 +71,10 @@ class Recorder:
     success_return: float | None = SUCCESS_RETURN
     interrupted: Event = field(default_factory=Event)
     dropped: Counter[str] = field(default_factory=Counter)
+    says_rule: bool = True
     _faults_in_a_row: int = 0
     _failures_in_a_row: int = 0
     _has_person: bool = False
-    _has_said_rule: bool = False
     _undecided: tuple[int, Segment] | None = None
 
     def __post_init__(self) -> None:
@@ -197,9 +199,9 @@ class Recorder:
             raise SetupError(f"{MAX_FAILURES} consecutive episodes have failed. {fix}.")
 
     def _is_success(self, segment: Segment) -> bool:
-        if not self._has_said_rule and (unusual := unusual_reward(segment.rewards, self.success_return)):
+        if self.says_rule and (unusual := unusual_reward(segment.rewards, self.success_return)):
             logger.warning(unusual)
-            self._has_said_rule = True
+            self.says_rule = False
         success = succeeded(float(segment.rewards.sum()), segment.success, self.success_return)
         if success is None:
             raise ValueError(

@@ -135,6 +135,8 @@ class RewardOptions(RewardChoice):
     """Sum of rewards from which an episode counts as a success; None if the env's info["success"] decides."""
     classifier: Annotated[str | None, Role.PATH] = None
     """Folder or URI of a reward classifier that gives the reward; None for the env's own reward."""
+    stage_classifiers: Annotated[tuple[str, ...], Role.PATH] = ()
+    """Folders or URIs of reward classifiers of the stages before the last one, which --classifier judges, in order."""
     success_frames: Annotated[int, Ge(1)] = 1
     """Consecutive frames that the classifier must call a success."""
     success_gate: str | None = None

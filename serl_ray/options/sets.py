@@ -91,7 +91,7 @@ class TrainingOptions(Options):
 
     def unused(self) -> Iterator[str]:
         """A sentence for each option that nothing uses, because what would use it is not given."""
-        names = "success_frames", "success_gate", "positives_dir"
+        names = "stage_classifiers", "success_frames", "success_gate", "positives_dir"
         yield from unused(self.reward, names, self.reward.classifier, "--classifier")
 
     def _learned_reward(self) -> dict[str, Any] | None:
@@ -102,6 +102,7 @@ class TrainingOptions(Options):
             "classifier": absolute(reward.classifier),
             "success_frames": reward.success_frames,
             "gate": reward.success_gate,
+            "stages": tuple(absolute(folder) for folder in reward.stage_classifiers),
         }
 
 

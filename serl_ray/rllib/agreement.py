@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from serl_ray.agents.agent import Agent
 from serl_ray.data.replay.log import num_transitions
 from serl_ray.envs.make import BUNDLED_ENVS
 from serl_ray.files.uris import local_copy
+from serl_ray.options.groups import RewardOptions
 from serl_ray.options.sets import TrainingOptions
 from serl_ray.utils.options import Role, names_of
 
@@ -99,3 +101,16 @@ def classifier_id(folder: str | None) -> str | None:
         if file.suffix in (".json", ".safetensors"):
             digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def classifier_ids(reward: RewardOptions) -> dict[str, Any]:
+    """The identities of the reward classifiers of a run, by the options that name them."""
+    stages = [classifier_id(folder) for folder in reward.stage_classifiers]
+    return {"classifier": classifier_id(reward.classifier), "stage_classifiers": stages}
+
+
+def differing_classifiers(saved: Mapping[str, Any], reward: RewardOptions) -> bool:
+    """True if a checkpoint is of other reward classifiers than a run."""
+    identities = classifier_ids(reward)
+    older = {"classifier": None, "stage_classifiers": []}
+    return any(saved.get(name, older[name]) != identity for name, identity in identities.items())

@@ -114,7 +114,7 @@ class TrainingAlgorithm(EvaluatedRun, PublicMethods):
         self.agent = self.policy.agent
         self.rng, self.interrupted = np.random.default_rng(self.config.seed), Event()
         self.env_steps = self.learner_steps = self.interventions = self.demonstrations = 0
-        self.faults, self.episodes, self.fade = FaultLog(), EpisodeLog(self.options.reward.success_return), Fade()
+        self.faults, self.episodes, self.fade = FaultLog(), EpisodeLog(self.options.reward), Fade()
         self.entropy = EntropyWatch(self.agent.target_entropy, self.policy.layout.continuous_dim)
         self.logs: dict[str, ReplayLog] = {}
         self.buffers: dict[str, ReplayBuffer] = {}

@@ -36,7 +36,8 @@ from serl_ray.rllib.agreement import (
     check_match,
     check_shards,
     check_trunk,
-    classifier_id,
+    classifier_ids,
+    differing_classifiers,
 )
 from serl_ray.rllib.buffers import add_in_pieces
 from serl_ray.rllib.fade import FADE_COUNTERS
@@ -104,7 +105,7 @@ def save(state: RunState, directory: str) -> None:
         "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
         "options": state.options.flat(),
         "contract": state.contract,
-        "classifier": classifier_id(state.options.reward.classifier),
+        **classifier_ids(state.options.reward),
         "counters": state.counters,
         "episodes": state.episodes.to_json(),
         "faults": state.faults,
@@ -132,7 +133,7 @@ def load(state: RunState, directory: str) -> RunState:
     saved = read_run(path)
     check_match(path, saved["options"], state.options)
     check_contract(path, saved["contract"], state.contract)
-    if saved.get("classifier") != classifier_id(state.options.reward.classifier):
+    if differing_classifiers(saved, state.options.reward):
         logger.warning("The rewards in %s are of another classifier than those to come.", path)
     check_demonstration_count(path, saved["counters"]["demonstrations"], state.counters["demonstrations"])
     shards = _shards_of(path, saved, state)
@@ -143,7 +144,7 @@ def load(state: RunState, directory: str) -> RunState:
     check_trunk(path, tensors, state.agent, state.options.agent.networks.encoder.trunk)
     state.agent.state.check(tensors)
     try:
-        episodes = EpisodeLog.from_json(saved["episodes"], state.options.reward.success_return)
+        episodes = EpisodeLog.from_json(saved["episodes"], state.options.reward)
         options = _as_begun(state.options, saved["options"])
         for name, generator in state.generators.items():
             copy.deepcopy(generator).bit_generator.state = saved["random"][name]

@@ -89,10 +89,12 @@ def first_shapes(options: TrainingOptions) -> tuple[str, Shapes] | None:
 def check_same(path: str, demos: Shapes, env: Shapes, options: TrainingOptions) -> None:
     """Raises DemoError where demonstrations at a path differ from an env."""
     if found := differences(demos, env, options, "the env's"):
+        stages = "With --stage_classifiers the env's state ends with the stage: record with the same classifiers. "
         raise DemoError(
             f"{path}: these are not demonstrations of the env {options.env.env_name} with these options: "
-            f"{'; '.join(found)}. Name the env in which they were recorded, --env_name your_package.module:Class, with "
-            "its --setup_mode, --image_keys and --state_keys; or learn from them without an env: serl train-offline."
+            f"{'; '.join(found)}. {stages if options.reward.stage_classifiers else ''}Name the env in which they were "
+            "recorded, --env_name your_package.module:Class, with its --setup_mode, --image_keys and --state_keys; or "
+            "learn from them without an env: serl train-offline."
         )
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from serl_ray.data.rewards import MAX_RUNNING, SUCCESS_RETURN, succeeded, unusual_reward
+from serl_ray.data.rewards import MAX_RUNNING, succeeded, unusual_reward
 from serl_ray.data.schema import Segment
 from serl_ray.evaluation.rollouts import Episode, rate
+from serl_ray.options.groups import RewardOptions
 from serl_ray.rllib.failures import FaultLog
 from serl_ray.teleop.report import COUNTED
 
@@ -127,12 +128,13 @@ class EpisodeLog:
     """Puts episodes together from the segments of the rollout workers.
 
     Args:
-        success_return: sum of rewards from which an episode is a success; None if `info["success"]` decides.
+        reward: options of the reward, which say what a success is.
     """
 
-    def __init__(self, success_return: float | None = SUCCESS_RETURN) -> None:
-        self._success_return = success_return
-        self._has_said_rule = False
+    def __init__(self, reward: RewardOptions | None = None) -> None:
+        reward = reward or RewardOptions()
+        self._success_return = reward.success_return
+        self._says_rule = not reward.stage_classifiers  # whose rewards are parts of 1
         self.num_episodes = 0
         self._recent: deque[Episode] = deque(maxlen=RECENT_EPISODES)
         self._running: dict[str, tuple[float, int, int]] = {}
@@ -140,9 +142,9 @@ class EpisodeLog:
     def add(self, segment: Segment) -> Episode | None:
         """Adds a segment and returns the episode that ends with it; rewards other than 0 and 1 are named once, with the
         rule by which episodes count as a success."""
-        if not self._has_said_rule and (unusual := unusual_reward(segment.rewards, self._success_return)):
+        if self._says_rule and (unusual := unusual_reward(segment.rewards, self._success_return)):
             logger.warning(unusual)
-            self._has_said_rule = True
+            self._says_rule = False
         earned, steps, interventions = self._running.pop(segment.episode, (0.0, 0, 0))
         earned += float(segment.rewards.sum())
         steps += len(segment)
@@ -162,13 +164,13 @@ class EpisodeLog:
         return {"number": self.num_episodes, "recent": [vars(episode) for episode in self._recent]}
 
     @classmethod
-    def from_json(cls, described: dict[str, Any], success_return: float | None = SUCCESS_RETURN) -> EpisodeLog:
+    def from_json(cls, described: dict[str, Any], reward: RewardOptions | None = None) -> EpisodeLog:
         """The reverse of `to_json`; episodes that were under way are over.
 
         Raises:
             KeyError, TypeError, ValueError: it is not what was written.
         """
-        log = cls(success_return)
+        log = cls(reward)
         log.num_episodes = described["number"]
         if not is_count(log.num_episodes):
             raise ValueError(f"number of episodes is {log.num_episodes!r:.200}; it must be a whole number from 0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,7 @@ def load_policy(run: Path, device: torch.device | str = "cpu", **options: Any) -
     path = checkpoint_of(run)
     state = read_run(path)
     saved = state["options"]
-    if saved.get("classifier") and "classifier" not in options:
-        options["classifier"] = find_classifier(path, str(saved["classifier"]), state.get("classifier"))
+    options = options | _classifiers(path, state, options)
     options = options | {"env_name": checked_env(path, saved, options.get("env_name"))}
     described = _options_of(path, saved).replace(**options)
     if described.env.env_name is None:
@@ -46,6 +46,18 @@ def load_policy(run: Path, device: torch.device | str = "cpu", **options: Any) -
     agent, scale = load_agent(path / AGENT_DIR, device), saved_scale(path)
     agent.action_scale = scale  # the agents of older checkpoints do not hold it
     return agent, make_env(**described.env_config(), action_scale=scale)
+
+
+def _classifiers(path: Path, state: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The reward classifiers that a policy was trained with, as options, where no others are given."""
+    saved = state["options"]
+    found: dict[str, Any] = {}
+    if saved.get("classifier") and "classifier" not in given:
+        found["classifier"] = find_classifier(path, str(saved["classifier"]), state.get("classifier"))
+    if (stages := saved.get("stage_classifiers")) and "stage_classifiers" not in given:
+        pairs = zip(stages, state["stage_classifiers"], strict=True)
+        found["stage_classifiers"] = tuple(find_classifier(path, str(folder), identity) for folder, identity in pairs)
+    return found
 
 
 def find_classifier(checkpoint: Path, named: str, identity: str | None) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from serl_ray.data.errors import DemoError
-from serl_ray.data.observations import check_selection
+from serl_ray.data.observations import STATE, check_selection
 from serl_ray.envs.make import BUNDLED_ENVS, all_cameras, build_env
 from serl_ray.options.sets import HybridOptions, OfflineOptions, TrainingOptions
 from serl_ray.rllib.agreement import check_match
@@ -61,7 +61,10 @@ def _bundled(options: TrainingOptions) -> Shapes | None:
     try:
         observations: Any = env.observation_space
         actions: Any = env.action_space
-        return Shapes(actions.shape[0], {key: part.shape for key, part in observations.items()})
+        shapes = {key: part.shape for key, part in observations.items()}
+        if options.reward.stage_classifiers:  # `LearnedReward` adds the stage
+            shapes[STATE] = (shapes.get(STATE, (0,))[0] + 1,)
+        return Shapes(actions.shape[0], shapes)
     finally:
         env.close()
 

@@ -10,6 +10,7 @@ from dense_envs import Pendulum, Reach
 from serl_ray.data.episodes import EpisodeRecorder
 from serl_ray.data.rewards import MAX_RUNNING, ReturnBound, ReturnCheck
 from serl_ray.evaluation.rollouts import Episode, Evaluation, evaluate, run_episodes
+from serl_ray.options.groups import RewardOptions
 from serl_ray.rllib.metrics import EpisodeLog
 
 
@@ -26,7 +27,7 @@ def recorded(rewards, interventions=0, success=None):
 
 
 def logged(*segments, success_return=0.5):
-    log = EpisodeLog(success_return)
+    log = EpisodeLog(RewardOptions(success_return=success_return))
     for segment in segments:
         log.add(segment)
     return log
@@ -48,7 +49,7 @@ def test_success_of_dense_rewards_is_what_the_env_reports():
     assert logged(*segments, success_return=-5.0).metrics()["env/success_rate"] == 1.0
     unknown = logged(recorded([-3, -1]), success_return=None)
     assert math.isnan(unknown.metrics()["env/success_rate"]) and unknown.metrics()["env/mean_return"] == -4.0
-    again = EpisodeLog.from_json(unknown.to_json(), None)
+    again = EpisodeLog.from_json(unknown.to_json(), RewardOptions(success_return=None))
     assert again.to_json() == unknown.to_json()
     again.add(segments[0])
     assert again.metrics()["env/success_rate"] == 1.0, "the rule goes on, and what is unknown does not count"

@@ -106,3 +106,12 @@ def assert_equal(found: Segment, whole: Segment, steps: int, last: int | None = 
     for name in ("policy_actions", "interventions"):
         assert getattr(found.actors, name).tobytes() == getattr(whole.actors, name)[:steps].tobytes()
     assert (found.episode, found.first_step) == (whole.episode, whole.first_step)
+
+
+@pytest.mark.parametrize(("before", "rest"), [(0.0, 1.0), (0.25, 0.75), (1.0, 1.0), (37.0, 1.0), (-2.0, 1.0)])
+def test_a_success_pays_what_the_stages_before_have_left_of_one(before, rest):
+    whole = segment()
+    whole.rewards[:] = 0.0
+    assert judged(whole, Verdict(Ending.SUCCESS, 6), earned=before).rewards[-1] == rest
+    whole.rewards[2] = before
+    assert judged(whole, Verdict(Ending.SUCCESS, 6)).rewards[-1] == rest
