@@ -9,7 +9,7 @@ from typing import Any, Callable, Mapping, NamedTuple
 import numpy as np
 
 from serl_robot.infos import UnsendableInfo, split_info
-from serl_robot.intervene import Intervene
+from serl_robot.intervene import intervene_of
 from serl_robot.spaces import SIDES, UnservableEnv, action_dim, observation_spaces
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,8 @@ class RobotEnv:
 
     def __init__(self, env: Any) -> None:
         self._env = env
-        self._held = env.env if isinstance(env, Intervene) else env  # nobody drives while the robot is to keep still
+        self._intervene = intervene_of(env)
+        self._held = env if self._intervene is None else self._intervene.env  # nobody drives a robot that keeps still
         self.spaces, self.action_dim = observation_spaces(env), action_dim(env)
         self.hold, self.stop, self.live_frames, self.twist_to_action = (_method(env, name) for name in OPTIONAL_METHODS)
         self._takes_seed = _takes_seed(env.reset)
@@ -87,6 +88,10 @@ class RobotEnv:
         if side not in SIDES:
             raise UnservableEnv(f"metadata['seen_from'] is {side!r}; it must be one of {', '.join(SIDES)}.")
         return str(side)
+
+    def obstacle(self) -> str:
+        """The reason why no episode can begin until the operator at the robot does something; empty without one."""
+        return "" if self._intervene is None else self._intervene.obstacle()
 
     def reset(self, seed: int | None) -> Outcome:
         """Begins an episode.

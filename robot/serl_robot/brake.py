@@ -61,6 +61,11 @@ class Brake:
             self._pulled_at, self.how = max(self._pulled_at, index), how
             self.is_on.set()
 
+    def is_newer(self, index: int) -> bool:
+        """True where a stop has come after an order."""
+        with self._changed:
+            return self._pulled_at > index
+
     def release(self, index: int) -> None:
         """Lets the robot move again.
 

@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 ALIVE_SECONDS = 0.5
 """Seconds between two signs of life."""
+OBSTACLE_SECONDS = 0.1
+"""Seconds between two looks at what lets no episode begin."""
 HOLD_PERIODS = 2
 """Periods without a step after which the robot is held."""
 
@@ -48,6 +50,7 @@ class Control:
         self._hold_at: float | None = None
         self._is_running = self._is_excused = False
         self._is_held = True
+        self._obstacle = ""
 
     def run(self) -> NoReturn:
         """Executes orders until an exception ends it, such as the end of the link."""
@@ -102,6 +105,8 @@ class Control:
 
     def _reset(self, order: Order) -> None:
         assert order.message is not None
+        if self._waits(order):
+            return
         try:
             self._brake.release(order.index)
             with self._brake.moving():
@@ -116,6 +121,17 @@ class Control:
             self._is_running, self._is_excused = True, True
             self._tick = self._clock()
             self._answered(order, packed)
+
+    def _waits(self, order: Order) -> bool:
+        """True for a reset that an operator's device does not let begin, which is looked at again a moment later."""
+        obstacle = "" if self._brake.is_newer(order.index) else self._env.obstacle()
+        if obstacle and obstacle != self._obstacle:
+            logger.warning("%s The next episode waits for it.", obstacle)
+        self._obstacle = obstacle
+        if obstacle:
+            time.sleep(OBSTACLE_SECONDS)
+            self._orders.put(order)  # behind what has come meanwhile, such as the end of the link
+        return bool(obstacle)
 
     def _step(self, order: Order) -> None:
         assert order.message is not None

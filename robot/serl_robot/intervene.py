@@ -6,6 +6,9 @@ from typing import Any, Callable, Protocol
 
 import numpy as np
 
+MOST_WRAPPERS = 100
+"""Wrappers of an env among which an `Intervene` is looked for."""
+
 
 class OperatorDevice(Protocol):
     """A device by which an operator drives the robot."""
@@ -51,6 +54,12 @@ class Intervene:
         if callable(tell):
             tell(call)
 
+    def obstacle(self) -> str:
+        """The reason, of a device that tells it by an `obstacle`, why no episode can begin until the operator does
+        something; empty without one."""
+        tell = getattr(self.device, "obstacle", None)
+        return str(tell()) if callable(tell) else ""
+
     def reset(self, **kwargs: Any) -> Any:
         """Starts an episode, unless the device is gone or stops the robot."""
         self.device.read()
@@ -75,3 +84,12 @@ class Intervene:
             "intervention": self._interventions,
         }
         return (*result, {**info, **told})
+
+
+def intervene_of(env: Any) -> Intervene | None:
+    """The `Intervene` among an env and the wrappers around it; None without one."""
+    for _ in range(MOST_WRAPPERS):
+        if isinstance(env, Intervene):
+            return env
+        env = getattr(env, "env", None)
+    return None

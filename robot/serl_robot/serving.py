@@ -13,7 +13,7 @@ from serl_robot.adapter import RobotEnv
 from serl_robot.brake import Brake
 from serl_robot.control import Control
 from serl_robot.dialling import Dialler
-from serl_robot.intervene import Intervene
+from serl_robot.intervene import intervene_of
 from serl_robot.link import Link
 from serl_robot.orders import PROTOCOL, Order
 from serl_robot.signals import Terminated, terminable, unhurried
@@ -70,8 +70,8 @@ class Serving:
         self._env = RobotEnv(env)
         self._orders: queue.Queue[Order] = queue.Queue()
         self._brake = Brake(self._env.stop, self._env.hold)
-        if isinstance(env, Intervene):
-            env.on_stop(lambda: self._brake.pull(0, "by a key of a device at the robot"))
+        if (intervene := intervene_of(env)) is not None:
+            intervene.on_stop(lambda: self._brake.pull(0, "by a key of a device at the robot"))
         self._control = Control(self._env, self._brake, self._orders, hz)
         fields, bounds = description(env)
         fields.update(

@@ -70,9 +70,20 @@ class Stuck(Stick):
         return [1, 1, 1, 1]
 
 
-def test_nobody_drives_while_the_robot_is_held_by_zeros():
+class Wrapped:
+    """A wrapper around an env."""
+
+    def __init__(self, env):
+        self.env = env
+
+    def __getattr__(self, name):
+        return getattr(self.env, name)
+
+
+@pytest.mark.parametrize("wrapper", [lambda env: env, Wrapped])
+def test_nobody_drives_while_the_robot_is_held_by_zeros(wrapper):
     arm = NoBrakes()
-    with scripted_trainer() as trainer, served(Intervene(arm, Stuck()), trainer.url):
+    with scripted_trainer() as trainer, served(wrapper(Intervene(arm, Stuck())), trainer.url):
         talk = trainer.accept().welcome()
         talk.reset()
         talk.step()
@@ -176,6 +187,24 @@ def test_a_stop_by_a_key_reaches_a_step_that_is_under_way(devices, device):
         arm.blocked.set()
         assert "by a key of a device at the robot" in talk.receive("fault").fields["text"]
         assert "by a key of a device at the robot" in talk.step(answer="fault").fields["text"]
+
+
+def test_an_episode_waits_for_the_operator_who_has_stopped_the_robot(devices, device, monkeypatch, arm, trainer):
+    device.presses = ["stop"]
+    wait_until(lambda: raised(devices, StopPressed))
+    with served(Wrapped(Intervene(arm, devices)), trainer.url):
+        talk = trainer.accept().welcome()
+        talk.send("reset", number=1, seed=None)
+        for _ in range(2):
+            talk.receive("alive")
+        talk.send("stop")
+        assert "A stop came before the reset" in talk.receive("fault").fields["text"]
+        talk.send("reset", number=2, seed=None)
+        talk.receive("alive")
+        assert "reset" not in arm.calls
+        monkeypatch.setattr(local, "RELEASE_SECONDS", 0.0)
+        device.presses = ["stop"]
+        talk.receive("started")
 
 
 def test_keys_of_the_page_are_said_to_do_nothing_here(devices, device, caplog):

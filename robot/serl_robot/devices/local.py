@@ -97,12 +97,8 @@ class LocalDevices:
             StopPressed: the operator has pressed the stop, which another press releases.
         """
         with self._lock:
-            if self._lost is not None:
-                raise self._lost
-            if self._is_stopped:
-                raise StopPressed("The operator has stopped the robot by a key at its computer; the same key releases.")
-            if (age := self._clock() - self._polled_at) > STALE_SECONDS:
-                raise DeviceLost(f"The devices were last read {age:.1f} s ago, so nobody knows whether they are held.")
+            if (error := self._error()) is not None:
+                raise error
             state, grips = self._state, self._grips
             self._grips = {}
         if state is None or not state.clutch:
@@ -114,6 +110,11 @@ class LocalDevices:
         for arm, direction in grips.items():
             action[arm, -1] = direction
         return action.reshape(-1)
+
+    def obstacle(self) -> str:
+        """The reason why nobody may drive, and no episode begins; empty without one."""
+        with self._lock:
+            return str(self._error() or "")
 
     def on_stop(self, call: Callable[[], None]) -> None:
         """Has a function called, in the thread of the devices, whenever the operator presses the stop."""
@@ -131,6 +132,16 @@ class LocalDevices:
         if self._convert is not None:
             return np.clip(np.asarray(self._convert(arm, twist, "base"), np.float32), -1, 1)
         return twist[list(AXES_OF_FOUR)] if self._moving == len(AXES_OF_FOUR) else twist[: self._moving]
+
+    def _error(self) -> Exception | None:
+        """The exception that keeps the robot still; None without one."""
+        if self._lost is not None:
+            return self._lost
+        if self._is_stopped:
+            return StopPressed("The operator has stopped the robot by a key at its computer; the same key releases.")
+        if (age := self._clock() - self._polled_at) > STALE_SECONDS:
+            return DeviceLost(f"The devices were last read {age:.1f} s ago, so nobody knows whether they are held.")
+        return None
 
     def _opened(self) -> Hands | None:
         return Hands(self._reopen(), self._grasp, self._arms)
