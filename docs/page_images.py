@@ -4,7 +4,7 @@
 
 It needs Chromium and its driver, and takes a few minutes: a short training run, two recordings with the keyboard of the
 browser, and a review of images of the scripted expert, all in a temporary folder. Names after the folder choose images:
-`drive`, `phone`, `fleet`, `record`, `label`, `review`.
+`drive`, `phone`, `fleet`, `record`, `resets`, `label`, `review`.
 """
 
 from __future__ import annotations
@@ -193,6 +193,15 @@ def recording(folder: Path, target: Path, _: set[str]) -> None:
         page.save(target / "record.png")
 
 
+def resetting(folder: Path, target: Path, _: set[str]) -> None:
+    """Record, while the robot waits for its scene to be put in order."""
+    words = ("record", *ENV, *OPERATOR, "--driver", "operator", "--reset_by", "operator", "--output", "driven.pkl")
+    with page_of(folder, *words) as page:
+        page.until("document.getElementById('asks') && !document.getElementById('asks').hidden")
+        time.sleep(2)
+        page.save(target / "resets.png")
+
+
 def labelling(folder: Path, target: Path, _: set[str]) -> None:
     """Label, with an episode of which a part was held to be a success."""
     words = ("record", *ENV, *OPERATOR, "--driver", "operator", "--episodes", "20", "--classifier_data", "frames")
@@ -244,6 +253,7 @@ def write_positives(folder: Path) -> None:
 MAKERS = {
     training: {"drive", "phone", "fleet"},
     recording: {"record"},
+    resetting: {"resets"},
     labelling: {"label"},
     reviewing: {"review"},
 }

@@ -76,11 +76,12 @@ class Robot:
         limits: Limits | None = None,
         attended: bool = False,
         horizon: int = 1000,
+        asks: str = "",
     ) -> None:
         self.clock = Clock()
         self.witness = WitnessEnv(self.clock, horizon=horizon)
         self.session = Session(LAYOUT, limits, attended)
-        self.env = OperatedEnv(Guard(self.witness, None, None), self.session, self.clock)
+        self.env = OperatedEnv(Guard(self.witness, None, None), self.session, self.clock, asks)
 
     @property
     def view(self) -> View:

@@ -34,11 +34,12 @@ class LiveRobot:
         server: hub that it joins.
         name: name of the robot.
         attended: whether it waits while no operator is there.
+        asks: sentence that asks a person to put the scene in order before each episode.
     """
 
-    def __init__(self, server: HubServer, name: str, attended: bool = False) -> None:
+    def __init__(self, server: HubServer, name: str, attended: bool = False, asks: str = "") -> None:
         guarded = Guard(EndlessEnv(cameras=("front", "wrist"), horizon=1000), None, None)
-        self.env = OperatedEnv(guarded, Session(LAYOUT, attended=attended))
+        self.env = OperatedEnv(guarded, Session(LAYOUT, attended=attended), asks=asks)
         self._link = Link(self.env, name, server.robots, self.env.described(20.0))
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)

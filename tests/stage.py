@@ -116,9 +116,9 @@ class Stage:
         self.steps(1, done=True)
 
 
-def begun(layout: ActionLayout = LAYOUT, attended: bool = False) -> Stage:
+def begun(layout: ActionLayout = LAYOUT, attended: bool = False, hands_off: bool = False) -> Stage:
     """A session in its first episode."""
-    stage = Stage(layout, attended)
+    stage = Stage(layout, attended, hands_off=hands_off)
     stage.begin()
     return stage
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 from annotated_types import Ge
+from pydantic import Field, model_validator
 
 from serl_ray.cli.parser import given_options
-from serl_ray.utils.options import Options, Role
+from serl_ray.options.operator import ResetOptions
+from serl_ray.utils.options import Options, Role, refuse_unused
 
 
 class Evaluate(Options):
@@ -37,11 +39,17 @@ class Evaluate(Options):
     """Device on which the policy acts: auto for the best one, cpu, cuda, cuda:1 or mps."""
     seed: Annotated[int, Ge(0)] = 20_000
     """Seed of the first episode; the others follow from it."""
+    resets: ResetOptions = Field(default_factory=ResetOptions)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        refuse_unused(self.resets, ("reset_message",), self.resets.asks, "--reset_by operator")
+        return self
 
 
 def main(argv: Sequence[str]) -> None:
     """Plays, and prints the outcome."""
-    options = Evaluate(**given_options("serl evaluate", argv, Evaluate))
+    options = Evaluate.of(**given_options("serl evaluate", argv, Evaluate))
 
     from tqdm import tqdm
 
@@ -51,8 +59,11 @@ def main(argv: Sequence[str]) -> None:
     from serl_ray.runs.folder import choose_checkpoint
     from serl_ray.runs.mirror import local_run
     from serl_ray.runs.policy import load_policy, success_return_of
+    from serl_ray.teleop.terminal_resets import TerminalResets, check_terminal
     from serl_ray.utils.device import device_named
 
+    if options.resets.asks:
+        check_terminal("evaluate in a terminal")
     device = device_named(options.device)
     changed = {name: value for name in ("classifier", "env_name") if (value := getattr(options, name)) is not None}
     path, sentence = choose_checkpoint(local_run(options.checkpoint, options.newest), options.newest)
@@ -60,6 +71,8 @@ def main(argv: Sequence[str]) -> None:
     if scale := saved_scale(path):
         print(explanation(scale))
     agent, env = load_policy(path, device, **changed)
+    if options.resets.asks:
+        env = TerminalResets(env, options.resets.asks)
     act = agent.sample_actions if options.sampled else deterministic(agent)
     success_return = success_return_of(path)
     if options.video:

@@ -36,6 +36,7 @@ class DrivenEnv(OperatedEnv):
         devices: devices at this computer that drive as well.
         episodes: episodes of the session; None for demonstrations.
         sorter: images that the operator sorts on the page; None for none.
+        asks: sentence that asks the operator to put the scene in order before each episode; empty for none.
 
     Raises:
         OSError: a device cannot be opened, or the page cannot be served there.
@@ -51,6 +52,7 @@ class DrivenEnv(OperatedEnv):
         devices: DeviceOptions,
         episodes: SessionEpisodes | None = None,
         sorter: Sorter | None = None,
+        asks: str = "",
     ) -> None:
         opened = open_devices(devices.operator_devices) if devices.operator_devices else []
         actions = env.action_space.shape
@@ -58,7 +60,8 @@ class DrivenEnv(OperatedEnv):
         layout = ActionLayout.from_setup(setup_mode, actions[0])
         limits, twist_map = Limits(hub.motion_norm, hub.motion_slew), TwistMap.from_env(env, layout, setup_mode)
         episodes = episodes or SessionEpisodes(held_seconds=None)
-        super().__init__(env, Session(layout, limits, has_policy=False, twist_map=twist_map, episodes=episodes))
+        session = Session(layout, limits, has_policy=False, twist_map=twist_map, episodes=episodes)
+        super().__init__(env, session, asks=asks)
         tabs: tuple[Tab, ...] = ("record", "label") if sorter else ("record",)
         self._server = HubServer(hub.operator_host, hub.operator_port, tabs=tabs, sorter=sorter)
         self._link = Link(self, name, self._server.robots, self.described(control_hz))

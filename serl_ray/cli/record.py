@@ -12,9 +12,9 @@ from annotated_types import Ge, Interval
 from pydantic import AfterValidator, Field, FiniteFloat, model_validator
 
 from serl_ray.cli.parser import given_options
-from serl_ray.cli.recorded_env import cameras_for_images, recorded_cameras, recorded_env
+from serl_ray.cli.recorded_env import asked_env, cameras_for_images, check_asked, recorded_cameras, recorded_env
 from serl_ray.options.groups import PacedEnv, RecordOptions, RewardOptions
-from serl_ray.options.operator import DeviceOptions, HubOptions
+from serl_ray.options.operator import DeviceOptions, HubOptions, ResetOptions
 from serl_ray.options.presets import with_reward_defaults
 from serl_ray.types import REMOTE
 from serl_ray.utils.options import Options, each_once, names_of, refuse_unused
@@ -62,6 +62,7 @@ class Record(Options):
     """Share of the episodes of images in which the expert loses its way."""
     operator: HubOptions = Field(default_factory=HubOptions)
     devices: DeviceOptions = Field(default_factory=DeviceOptions)
+    resets: ResetOptions = Field(default_factory=ResetOptions)
 
     @classmethod
     def of(cls, **values: Any) -> Self:
@@ -87,6 +88,7 @@ class Record(Options):
         refuse_unused(self.recording, ("noise",), self.driver == "expert", "--driver expert")
         if self.driver == "expert" and self.env.env_name == REMOTE:
             raise ValueError(NO_REMOTE_EXPERT)
+        refuse_unused(self.resets, ("reset_message",), self.resets.asks, "--reset_by operator")
         return self
 
 
@@ -96,6 +98,7 @@ def main(argv: Sequence[str]) -> int:
 
     from serl_ray.cli.terminal import stop_on_signals
 
+    check_asked(options.resets, options.driver == "operator")
     with stop_on_signals() as interrupted:
         if options.classifier_data is None:
             return _record_demonstrations(options, interrupted)
@@ -111,8 +114,7 @@ def _record_demonstrations(options: Record, interrupted: Event) -> int:
     store = DemoStore(options.output, options.resume)
     before = len(store)
     env = recorded_env(options.env, options.reward, options.image_keys)
-    if options.driver == "operator":
-        env = _driven(options, env)
+    env = _driven(options, env) if options.driver == "operator" else asked_env(env, options.resets, interrupted)
     drive = _driver(options, env)
     _check_spaces(store, env)
     try:
@@ -192,10 +194,12 @@ def _record_images(options: Record, folder: Path, interrupted: Event) -> int:
 
     from serl_ray.data.episodes import EnvFault
     from serl_ray.envs.image_recording import record_frames
+    from serl_ray.teleop.wrapper import Interrupted
 
     names = _recorded_names(folder, options.resume)
     env = recorded_env(options.env, options.reward, options.image_keys)
     cameras, counts = cameras_for_images(env), Counter[str]()
+    env = asked_env(env, options.resets, interrupted)
     drive, seed, rule = _driver(options, env), options.recording.seed, options.reward.success_return
     for number in tqdm(range(options.recording.episodes), unit="episode"):
         name = f"episode-{seed}-{number:04d}"
@@ -210,6 +214,8 @@ def _record_images(options: Record, folder: Path, interrupted: Event) -> int:
             counts.update(found, single=int(found["success"] == 1))
         except EnvFault as fault:
             print(f"{name} is dropped. {fault}")
+        except Interrupted:
+            break
     env.close()
     _report_images(options, counts)
     return int(interrupted.is_set())
@@ -253,6 +259,7 @@ def _driven(
         options.devices,
         episodes,
         sorter,
+        options.resets.asks,
     )
 
 

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from serl_ray.options.groups import PacedEnv, RewardOptions
+from serl_ray.options.operator import ResetOptions
 from serl_ray.utils.options import OptionError
 
 if TYPE_CHECKING:
+    from threading import Event
+
     import gymnasium
 
 DEFAULT_CAMERAS = {"single": ("image", "wrist"), "dual": ("image", "left_wrist", "right_wrist")}
@@ -47,6 +50,21 @@ def recorded_env(options: PacedEnv, reward: RewardOptions, image_keys: tuple[str
     if wanted is not None:
         env = _without(env, [key for key in there if key not in cameras])
     return Guard(keep_time(env, options.control_hz, options.max_episode_seconds), None, None)
+
+
+def check_asked(resets: ResetOptions, has_page: bool) -> None:
+    """Raises OptionError where a person shall put the scene in order, and can say so nowhere."""
+    from serl_ray.teleop.terminal_resets import check_terminal
+
+    if resets.asks and not has_page:
+        check_terminal("take --driver operator, for a page in a browser, or record in a terminal")
+
+
+def asked_env(env: gymnasium.Env, resets: ResetOptions, interrupted: Event) -> gymnasium.Env:
+    """The env with a person at the terminal who puts the scene in order, where one is wanted."""
+    from serl_ray.teleop.terminal_resets import TerminalResets
+
+    return TerminalResets(env, resets.asks, interrupted) if resets.asks else env
 
 
 def recorded_cameras(env: gymnasium.Env) -> tuple[str, ...]:

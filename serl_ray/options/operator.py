@@ -40,6 +40,23 @@ class OperatorOptions(HubOptions):
     """Take env steps only while an operator is connected, for robots that must not act unwatched."""
 
 
+class ResetOptions(Options):
+    """The scene between two episodes."""
+
+    title: ClassVar[str] = "env"
+
+    reset_by: Literal["env", "operator"] = "env"
+    """Hand that puts the scene in order before each episode: the env's reset alone, or a person, for whom the robot
+    waits after its reset, on the operators' page or, where there is none, in the terminal."""
+    reset_message: str = "Put the object back"
+    """Words that tell the person what to do before each episode; ", then press Enter." follows them."""
+
+    @property
+    def asks(self) -> str:
+        """The sentence that asks a person to put the scene in order; empty where nobody has to."""
+        return f"{self.reset_message.rstrip('. ')}, then press Enter." if self.reset_by == "operator" else ""
+
+
 class DeviceOptions(Options):
     """Devices at this computer that drive a robot."""
 

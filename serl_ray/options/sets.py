@@ -28,7 +28,7 @@ from serl_ray.options.groups import (
     RunOptions,
     ScheduleOptions,
 )
-from serl_ray.options.operator import HubOptions, OperatorOptions
+from serl_ray.options.operator import HubOptions, OperatorOptions, ResetOptions
 from serl_ray.options.presets import REWARD_DEFAULTS, with_reward_defaults
 from serl_ray.types import REMOTE
 from serl_ray.utils.options import Options, names_of, unused
@@ -115,12 +115,14 @@ class HybridOptions(TrainingOptions):
     learning: HybridLearningOptions = Field(default_factory=HybridLearningOptions)
     collecting: CollectingOptions = Field(default_factory=CollectingOptions)
     operator: OperatorOptions = Field(default_factory=OperatorOptions)
+    resets: ResetOptions = Field(default_factory=ResetOptions)
 
     def unused(self) -> Iterator[str]:
         yield from super().unused()
         yield from unused(
             self.collecting, ("expert_noise",), self.collecting.expert_interventions, "--expert_interventions"
         )
+        yield from unused(self.resets, ("reset_message",), self.resets.asks, "--reset_by operator")
 
     @property
     def keeps_time(self) -> bool:

@@ -17,7 +17,7 @@ from serl_ray.data.episodes import StepResult
 from serl_ray.data.observations import Observation
 from serl_ray.data.schema import Segment
 from serl_ray.rllib.refusals import Refusal, RefusedError
-from serl_ray.teleop.held import operated
+from serl_ray.teleop.terminal_resets import waiting
 from serl_ray.teleop.wrapper import VERDICT
 
 if TYPE_CHECKING:
@@ -140,10 +140,10 @@ class HookedEnv(gymnasium.Wrapper):
     ) -> tuple[Observation, dict[str, Any]]:
         """Begins an episode.
 
-        RLlib resets an env before it joins a worker, for its seed alone. A robot with operators would wait for them
+        RLlib resets an env before it joins a worker, for its seed alone. A robot that waits for persons would do so
         there, before anybody is told where they are awaited: its first episode takes the seed.
         """
-        if self._worker is None and operated(self.env):
+        if self._worker is None and waiting(self.env):
             self._seed = seed
             return {}, {}
         if seed is None:

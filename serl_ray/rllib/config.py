@@ -25,6 +25,7 @@ from serl_ray.rllib.config_values import check_drawn, check_numbers, is_search_s
 from serl_ray.rllib.normalising import check_has_scale, with_scale_of
 from serl_ray.rllib.operators import hub_name, operator_settings
 from serl_ray.rllib.refusals import RefusedError
+from serl_ray.rllib.resets import terminal_question
 from serl_ray.rllib.rollout_env import RolloutEnv
 from serl_ray.rllib.sampling import MAX_IN_FLIGHT
 from serl_ray.rllib.user_env import env_options
@@ -257,8 +258,8 @@ class SERLConfig(AlgorithmConfig):
 
     def _hands_off(self) -> dict[str, Any]:
         """The part of an evaluation's `env_config` that is about the run's operators, who may stop it."""
-        operators = self.env_config.get("operators")
-        return {"operators": {**operators, "hands_off": True}} if operators else {}
+        operators, asks = self.env_config.get("operators"), self.env_config.get("asks_at_terminal")
+        return {"operators": operators and {**operators, "hands_off": True}, "asks_at_terminal": asks}
 
     def _operators(self, options: HybridOptions) -> dict[str, Any] | None:
         """The part of `env_config` that is about operators, with the name of the hub that the run will start."""
@@ -269,7 +270,7 @@ class SERLConfig(AlgorithmConfig):
                 f"expert_interventions is {options.collecting.expert_interventions:g}, and the expert would take over "
                 "from the operator: leave out one of --expert_interventions and --operator."
             )
-        return operator_settings(hub_name(), options.operator, options.env.setup_mode, options.env.control_hz)
+        return operator_settings(hub_name(), options)
 
     def _check_spaces(self, observation_space: gymnasium.Space | None, action_space: gymnasium.Space | None) -> None:
         """Raises RefusedError for spaces that are given and not these."""
@@ -294,5 +295,6 @@ class SERLConfig(AlgorithmConfig):
             "episodes_dir": episodes_dir and absolute(episodes_dir),
             "frame_stack": 1,  # the collector stacks what it has encoded
             "operators": self._operators(options),
+            "asks_at_terminal": terminal_question(options, self.num_env_runners + self.evaluation_num_env_runners),
             "watch": {"is_dense": options.agent.max_return is None, "has_scale": self.normalise_state},
         }

@@ -39,6 +39,7 @@ METRICS = (
     "operator/steps_to_takeover",
     "operator/success_after_hand_back",
     "operator/seconds_per_step",
+    "operator/reset_seconds",
     "operator/loop_age_p50",
     "operator/loop_age_p95",
     *(f"operator/{name}" for name in COUNTED),

@@ -81,6 +81,7 @@ class OperatorLog:
         if self._total.steps:
             metrics |= {f"operator/{name}": float(self._total.counts[name]) for name in COUNTED}
             metrics["operator/seconds_per_step"] = self._total.operator_seconds / self._total.steps
+            metrics["operator/reset_seconds"] = self._total.reset_seconds
         if self._ages:
             p50, p95 = np.percentile(self._ages, (50, 95))
             metrics |= {"operator/loop_age_p50": float(p50), "operator/loop_age_p95": float(p95)}

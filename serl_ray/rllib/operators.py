@@ -18,6 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from serl_ray.files.paths import absolute
 from serl_ray.options.operator import OperatorOptions
+from serl_ray.options.sets import HybridOptions
 from serl_ray.teleop.events import ClientRole
 from serl_ray.teleop.hands_off import HandsOffSession
 from serl_ray.teleop.keys import new_root
@@ -113,7 +114,8 @@ def operated_env(env: gymnasium.Env, layout: ActionLayout, settings: Mapping[str
     limits = Limits(settings["motion_norm"], settings["motion_slew"])
     twist_map = TwistMap.from_env(env, layout, settings["setup_mode"])
     session = HandsOffSession if settings["hands_off"] else Session
-    return OperatedEnv(env, session(layout, limits, settings["attended"], twist_map=twist_map))
+    robot = session(layout, limits, settings["attended"], twist_map=twist_map)
+    return OperatedEnv(env, robot, asks=settings["asks"])
 
 
 def link(operated: OperatedEnv, robot: str, settings: Mapping[str, Any]) -> Link:
@@ -131,16 +133,17 @@ def _address(hub: str) -> dict[str, str]:
     return address
 
 
-def operator_settings(hub: str, options: OperatorOptions, setup_mode: str, control_hz: float | None) -> dict[str, Any]:
+def operator_settings(hub: str, options: HybridOptions) -> dict[str, Any]:
     """The part of a worker's `env_config` that is about operators."""
     return {
         "hub": hub,
-        "setup_mode": setup_mode,
-        "control_hz": control_hz,
-        "attended": options.attended,
+        "asks": options.resets.asks,
+        "setup_mode": options.env.setup_mode,
+        "control_hz": options.env.control_hz,
+        "attended": options.operator.attended,
         "hands_off": False,
-        "motion_norm": options.motion_norm,
-        "motion_slew": options.motion_slew,
+        "motion_norm": options.operator.motion_norm,
+        "motion_slew": options.operator.motion_slew,
     }
 
 

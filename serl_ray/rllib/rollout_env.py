@@ -14,6 +14,7 @@ from serl_ray.rllib.callbacks import HookedEnv
 from serl_ray.rllib.collector import CountedEnv
 from serl_ray.rllib.operators import link, operated_env
 from serl_ray.teleop.link import Link
+from serl_ray.teleop.terminal_resets import TerminalResets
 from serl_ray.types import ActionLayout
 
 
@@ -26,6 +27,7 @@ class RolloutEnv(CountedEnv):
         config = dict(context)
         interventions, episodes_dir = config.pop("interventions", None), config.pop("episodes_dir", None)
         operators, watch = config.pop("operators", None), config.pop("watch", None)
+        asks = config.pop("asks_at_terminal", None)
         deadlines = {name: config.pop(name) for name in ("step_deadline", "reset_deadline")}
         seed = 1000 * context.worker_index + context.vector_index
         env = make_env(**config)
@@ -40,6 +42,8 @@ class RolloutEnv(CountedEnv):
         if operators:
             env = operated_env(env, layout, operators)
             self._link = link(env, name, operators)
+        if asks:
+            env = TerminalResets(env, asks)
         if episodes_dir:
             env = RecordEpisodes(env, episodes_dir, name, config.get("action_scale"))
         super().__init__(HookedEnv(env))

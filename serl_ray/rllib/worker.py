@@ -19,6 +19,7 @@ from serl_ray.rllib.failures import Fault, WorkerError
 from serl_ray.rllib.refusals import ONE_POLICY, Refusal, RefusedError, refuses
 from serl_ray.teleop.held import HeldBack, operated
 from serl_ray.teleop.report import OperatorReport
+from serl_ray.teleop.terminal_resets import waiting
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class SERLWorker(RolloutWorker):
         for index, env in enumerate(self._envs):
             env.get_wrapper_attr("join")(self, index)
         self._operated = [found for env in self._envs if (found := operated(env))]
+        self._waiting = [found for env in self._envs if (found := waiting(env))]
 
     @cached_property
     def _collector(self) -> Collector:
@@ -72,8 +74,8 @@ class SERLWorker(RolloutWorker):
         return self._collector.held_back()
 
     def interrupt_by(self, interrupted: Event) -> None:
-        """From now on, a robot that waits for an operator waits no longer once the event is set."""
-        for env in self._operated:
+        """From now on, a robot that waits for a person waits no longer once the event is set."""
+        for env in self._waiting:
             env.interrupted = interrupted
 
     def take_played(self) -> list[EpisodeMetrics]:

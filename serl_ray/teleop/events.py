@@ -44,6 +44,8 @@ class Press(StrEnum):
     RESUME = "resume"
     RESET = "reset"
     """End the episode where it is."""
+    READY = "ready"
+    """The scene is in order again, and the next episode may begin."""
     GRIPPER = "gripper"
     """Close or open a gripper."""
     STOP = "stop"

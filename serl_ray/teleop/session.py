@@ -56,6 +56,7 @@ class Session:
         episodes: episodes, and what operators say of them.
         is_stopped: whether a stop is latched.
         is_paused: whether steps wait for `Press.RESUME`.
+        asks: sentence that asks for `Press.READY`; empty where nothing waits for it.
         counts: numbers of takeovers, holds, stale commands and others, by name.
         refusals: sentences on the last presses that were refused.
         loop_ages: ages in seconds of the frames that a person has acted on, newest last, until they are taken.
@@ -76,7 +77,7 @@ class Session:
         self.attended, self.has_policy = attended, has_policy
         self.twist_map = twist_map or TwistMap(layout)
         self.lease, self.episodes = Lease(), episodes or SessionEpisodes()
-        self.is_stopped = self.is_paused = False
+        self.is_stopped, self.is_paused, self.asks = False, False, ""
         self.counts: Counter[str] = Counter()
         self._taken: Counter[str] = Counter()
         self.refusals: deque[str] = deque(maxlen=KEPT_REFUSALS)
@@ -159,6 +160,8 @@ class Session:
         elif press is Press.REQUEST:
             if not self.lease.request(client, now) and client != self.lease.holder:
                 self._refuse(press, "somebody else has control, or a viewer asks for it")
+        elif press is Press.READY:
+            self._take_ready(client, now)
         elif not self.lease.is_held_by(client, pressed.epoch, now):
             self._refuse(press, "it comes from somebody who does not have control")
         elif press is Press.GRIPPER:
@@ -195,6 +198,7 @@ class Session:
             "is_intervening": self._intervention is not None,
             "is_stopped": self.is_stopped,
             "is_paused": self.is_paused,
+            "asks": self.asks,
             "may_move": self.may_move(now),
             "has_policy": self.has_policy,
             "hands_off": self.hands_off,
@@ -264,6 +268,15 @@ class Session:
                 self.episodes.end(Ending.RESET)
             case Press.REARM:
                 self._rearm()
+
+    def _take_ready(self, client: Client, now: float) -> None:
+        """The scene is in order, says whoever has control, or any operator where nobody has it."""
+        if client.role is ClientRole.VIEWER or self.lease.holder not in (None, client):
+            self._refuse(Press.READY, "somebody else has control, or a viewer says it")
+        elif not (self.asks and self.may_move(now)):
+            self._refuse(Press.READY, "nothing waits for it, or the robot is stopped or paused")
+        else:
+            self.asks = ""
 
     def _stop(self) -> None:
         self.counts["stops"] += not self.is_stopped

@@ -13,15 +13,15 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from serl_ray.data.episodes import HELD_ACTION, TAIL, EnvFault, StepResult
+from serl_ray.data.episodes import EnvFault, StepResult
 from serl_ray.data.observations import Observation
-from serl_ray.data.schema import EXECUTED
+from serl_ray.teleop.described import described_robot
 from serl_ray.teleop.events import Decision, Pressed, StepActor, Verdict
 from serl_ray.teleop.movement import Movement
-from serl_ray.teleop.numbers import StepNumbers, success_threshold
-from serl_ray.teleop.report import OperatorReport
+from serl_ray.teleop.numbers import StepNumbers
+from serl_ray.teleop.report import OperatorReport, actor_in_info
 from serl_ray.teleop.session import Session
-from serl_ray.teleop.views import View, shown_cameras, shown_images, side_of_cameras
+from serl_ray.teleop.views import View, shown_images
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ class OperatedEnv(gymnasium.Wrapper):
         env: env to operate.
         session: session of the robot.
         clock: monotonic clock in seconds.
+        asks: sentence that asks a person to put the scene in order before each episode; empty where nobody has to.
 
     Attributes:
         changed: condition that guards the session, and wakes an env that waits for it.
@@ -61,9 +62,11 @@ class OperatedEnv(gymnasium.Wrapper):
         recording: progress of a recording as JSON, for the page; empty in a run.
     """
 
-    def __init__(self, env: gymnasium.Env, session: Session, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, env: gymnasium.Env, session: Session, clock: Callable[[], float] = time.monotonic, asks: str = ""
+    ) -> None:
         super().__init__(env)
-        self.session, self.clock = session, clock
+        self.session, self.clock, self._asks = session, clock, asks
         self.changed = threading.Condition()
         self.view: View | None = None
         self.live: View | None = None
@@ -79,21 +82,16 @@ class OperatedEnv(gymnasium.Wrapper):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Starts an episode, as soon as the robot may move; again where a stop comes during the env's reset."""
-        while True:
-            self.wait_until(lambda: self._movement.permit(self.session.may_move(self.clock())))
-            try:
-                reset = partial(self.env.reset, seed=seed, options=options)
-                self._observation, info = self._movement.made(reset)
-            except EnvFault as fault:
-                if not self._movement.was_stopped:
-                    raise
-                logger.warning("A reset was stopped by an operator, and is made again. %s", fault)
-                continue
-            with self.changed:
-                if not self._movement.was_stopped:
-                    self.session.begin(self.clock())
-                    break
+        """Starts an episode, as soon as the robot may move; again where a stop comes during the env's reset.
+
+        Where a person puts the scene in order, the env is reset once to move the robot out of the way, and once more
+        when the person is ready: the episode starts with what is seen then.
+        """
+        reset = partial(self.env.reset, seed=seed, options=options)
+        if self._asks:
+            self._observation, _ = self._moved(reset)
+            self._wait_for_person()
+        self._observation, info = self._moved(reset, lambda: self.session.begin(self.clock()))
         self._tell_wrapper("number_episode", self.episode)
         self.numbers.begin()
         self._show()
@@ -126,7 +124,7 @@ class OperatedEnv(gymnasium.Wrapper):
         seconds = self.clock() - started
         numbers = self.numbers.of_step(decision, info, loop_age, bool(self.watchers))
         self._show(decision, action, seconds, numbers)
-        return self._observation, reward, terminated, truncated, {**_report(decision), **info}
+        return self._observation, reward, terminated, truncated, {**actor_in_info(decision), **info}
 
     def pressed(self, pressed: Pressed) -> None:
         """A key was pressed; the env's `stop` is called at once, from this thread, also during a step or a reset."""
@@ -210,6 +208,35 @@ class OperatedEnv(gymnasium.Wrapper):
         self.wait_until(is_made)
         return decision
 
+    def _moved(self, reset: Callable[[], Any], then: Callable[[], None] = lambda: None) -> Any:
+        """The observation and info of an env's reset that no stop has come into, after which `then` is called."""
+        while True:
+            self.wait_until(lambda: self._movement.permit(self.session.may_move(self.clock())))
+            try:
+                outcome = self._movement.made(reset)
+            except EnvFault as fault:
+                if not self._movement.was_stopped:
+                    raise
+                logger.warning("A reset was stopped by an operator, and is made again. %s", fault)
+                continue
+            with self.changed:
+                if not self._movement.was_stopped:
+                    then()
+                    return outcome
+
+    def _wait_for_person(self) -> None:
+        """Waits until an operator has put the scene in order and says so."""
+        self._show()
+        since = self.clock()
+        with self.changed:
+            self.session.asks = self._asks
+        try:
+            self.wait_until(lambda: not self.session.asks)
+        finally:
+            with self.changed:
+                self.session.asks = ""
+                self._report.reset_seconds += self.clock() - since
+
     def _verdict_of_stop(self) -> Verdict | None:
         """The end of the episode by a stop during the step; None without one."""
         with self.changed:
@@ -267,29 +294,5 @@ class OperatedEnv(gymnasium.Wrapper):
                 self.changed.notify_all()
 
     def described(self, control_hz: float | None) -> dict[str, Any]:
-        """The robot in JSON, for clients: its action of `action_dim` numbers, its cameras and its rate in Hz."""
-        layout, twist_map = self.session.layout, self.session.twist_map
-        return {
-            "action_dim": layout.action_dim,
-            "grippers": list(layout.gripper_indices),
-            "cameras": shown_cameras(self.env),
-            "arms": twist_map.arms,
-            "references": [reference.value for reference in twist_map.references],
-            "converts": twist_map.converts,
-            "control_hz": control_hz,
-            "seen_from": side_of_cameras(self.env),
-            "success_threshold": success_threshold(self.env),
-            "hands_off": self.session.hands_off,
-        }
-
-
-def _report(decision: Decision) -> dict[str, Any]:
-    """The part of a step's `info` that says who acted."""
-    if decision.actor is StepActor.PERSON:
-        return {
-            EXECUTED: decision.action,
-            "intervene_source": decision.source,
-            "intervention": decision.intervention,
-            TAIL: decision.tail,
-        }
-    return {HELD_ACTION: decision.action} if decision.actor is StepActor.HOLD else {}
+        """The robot in JSON, for clients; see `described_robot`."""
+        return described_robot(self.env, self.session, control_hz)

@@ -6,7 +6,7 @@ import pytest
 from stage import ANNA, EVE, PEDALS, Stage
 
 from serl_ray.teleop.events import Ending, Press, StepActor, Verdict
-from serl_ray.teleop.hands_off import HANDS_OFF, OF_STOPS
+from serl_ray.teleop.hands_off import HANDS_OFF, OF_EVALUATIONS
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def stage():
     return stage
 
 
-@pytest.mark.parametrize("press", [press for press in Press if press not in OF_STOPS])
+@pytest.mark.parametrize("press", [press for press in Press if press not in OF_EVALUATIONS])
 def test_an_evaluation_takes_no_press_but_those_of_a_stop(stage, press):
     stage.steps(3)
     stage.press(press)

@@ -15,7 +15,7 @@ from stage import ANNA, BEN, EVE, MOUSE, STEP
 
 from serl_ray.teleop.episodes import HELD_SECONDS
 from serl_ray.teleop.events import LABELS, Client, Command, Decision, Ending, Press, StepActor
-from serl_ray.teleop.hands_off import OF_STOPS
+from serl_ray.teleop.hands_off import OF_EVALUATIONS
 from serl_ray.teleop.session import LOST_SECONDS
 from serl_ray.teleop.twists import TWIST_DIM, Reference, Twist
 
@@ -123,7 +123,7 @@ class Operated(Expected, RuleBasedStateMachine):
         is_accepted = self.session.counts["refused"] == refused
         if press not in (Press.STOP, Press.REQUEST):
             assert is_valid or not is_accepted
-        assert not (self.hands_off and is_accepted) or press in OF_STOPS
+        assert not (self.hands_off and is_accepted) or press in OF_EVALUATIONS
         self.expects(press, client, is_valid)
         if press is Press.GRIPPER and is_accepted:
             self.grips.append(Gripped(self.session.counts["takeovers"], gripper, direction, self.stage.now))

@@ -14,6 +14,7 @@ export class Control {
     this.actions = {
       stop: () => this.stop(),
       control: () => this.press(model.isMine ? "release" : "request"),
+      enter: () => this.act(model.mayBeReady ? "ready" : "control"),
       pause: () => this.press(model.state?.is_paused ? "resume" : "pause"),
       success: () => this.press(this.isMarked ? "mark" : "success"),
       close: () => this.#grip(-1),

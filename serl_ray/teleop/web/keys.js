@@ -12,7 +12,7 @@ export const MOTION = {
 // Names of actions, which main.js carries out.
 export const ACTIONS = {
   KeyS: "success", KeyF: "failure", KeyV: "veto", KeyP: "pause", KeyR: "reset", Backspace: "discard",
-  KeyG: "close", KeyH: "open", Enter: "control", KeyY: "rearm", KeyN: "keep", Tab: "arm",
+  KeyG: "close", KeyH: "open", Enter: "enter", KeyY: "rearm", KeyN: "keep", Tab: "arm",
   Digit1: "speed-25", Digit2: "speed-50", Digit3: "speed-100",
 };
 
@@ -36,6 +36,7 @@ export const HELP = [
     ["V", "Veto: the classifier's success was none."],
     ["R", "Reset: end the episode here, without a label."],
     ["Backspace", "Discard the episode."],
+    ["Enter", "Where the robot waits for the scene to be put in order: it is, and the next episode begins."],
     ["N", "In a recording: keep the episode that has ended, as driving on does."],
     ["P", "Pause, and resume."],
   ]],

@@ -34,6 +34,11 @@ export class Model {
     return this.client !== null && this.state !== null && this.state.holder === this.client;
   }
 
+  /** True where the robot waits for the scene to be put in order, and this page may say that it is. */
+  get mayBeReady() {
+    return Boolean(this.state?.asks) && this.role !== "viewer" && (this.isMine || this.state.holder === null);
+  }
+
   setState(state, now) {
     this.state = state;
     this.stateAt = now;

@@ -30,6 +30,9 @@ function actor(s) {
   if (!s.state.may_move) {
     return { label: "PAUSED", detail: "the robot waits for an operator", tone: "hold" };
   }
+  if (s.state.asks) {
+    return { label: "YOUR TURN", detail: s.state.asks, tone: "hold" };
+  }
   if (s.state.hands_off) {
     const detail = s.state.is_running ? "hands off; you may stop" : "between two episodes of an evaluation";
     return { label: "EVALUATION", detail, tone: "policy" };
@@ -106,6 +109,9 @@ function advice({ connection, state, role, isMine, clutch }) {
   }
   if (role === "viewer") {
     return "You may watch, and stop.";
+  }
+  if (state.asks && (isMine || state.holder === null)) {
+    return state.asks;
   }
   if (state.hands_off) {
     return clutch ? "An evaluation is played: hands off; you may stop." : "";

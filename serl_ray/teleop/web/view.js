@@ -131,6 +131,9 @@ export class View {
     const isLabelled = ["success", "failure", "veto", "discard"].includes(s.state?.held_verdict);
     const ended = isLabelled ? `Episode ended (${s.state.held_verdict}): change it,` : "Episode ended: label it,";
     show("countdown", held > 0 ? `${ended} ${held.toFixed(1)} s` : "");
+    find("asks").hidden = !(s.state?.asks && s.state.may_move);
+    write("asks-text", s.state?.asks ?? "");
+    find("asks-ready").disabled = !s.model.mayBeReady;
     const age = s.model.age(now);
     const loop = s.model.loopAge(now);
     const aged = loop === null ? "" : ` (loop ${Math.round(loop)})`;
