@@ -32,6 +32,9 @@ class Evaluate(Options):
     """File for a video of the episodes, such as out.mp4."""
     classifier: Annotated[str | None, Role.PATH] = None
     """Reward classifier that judges the episodes; by default the one that the policy was trained with."""
+    stage_classifiers: Annotated[tuple[str, ...] | None, Role.PATH] = None
+    """Reward classifiers of the stages before the last one, in order; by default those that the policy was trained
+    with."""
     env_name: str | None = None
     """Env to play in; by default the one that the policy was trained in. Name your own here, since making it runs its
     code."""
@@ -65,7 +68,8 @@ def main(argv: Sequence[str]) -> None:
     if options.resets.asks:
         check_terminal("evaluate in a terminal")
     device = device_named(options.device)
-    changed = {name: value for name in ("classifier", "env_name") if (value := getattr(options, name)) is not None}
+    names = "classifier", "stage_classifiers", "env_name"
+    changed = {name: value for name in names if (value := getattr(options, name)) is not None}
     path, sentence = choose_checkpoint(local_run(options.checkpoint, options.newest), options.newest)
     print(sentence)
     if scale := saved_scale(path):

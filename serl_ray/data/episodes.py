@@ -38,14 +38,10 @@ class EpisodeRecorder:
         observation: first observation, from the reset.
         has_policy: whether a policy chooses actions, so that segments tell their `Actors`; False for a recording of
             demonstrations.
-
-    Attributes:
-        earned: sum of the rewards of the steps before the last cut.
     """
 
     def __init__(self, episode: str, observation: Observation, has_policy: bool = True) -> None:
         self._episode = episode
-        self.earned = 0.0
         self._first_step = 0
         self._observations = [observation]
         self._steps: list[tuple[Any, ...]] = []
@@ -120,7 +116,6 @@ class EpisodeRecorder:
             success=self._successes[steps - 1],
             actors=self._actors(steps),
         )
-        self.earned += float(rewards.sum())
         self._first_step += steps
         self._observations = self._observations[steps:]
         self._steps, self._successes = self._steps[steps:], self._successes[steps:]

@@ -52,6 +52,16 @@ def stage_reward(reached: int, stages: int) -> float:
     return 1 / (2 * stages) if reached < stages else (stages + 1) / (2 * stages)
 
 
+def foreign_reward(rewards: np.ndarray, stages: int) -> float | None:
+    """The first of the rewards (n,) that a task of so many stages does not pay; None where it pays them all.
+
+    It pays for a stage, and for a success that an operator sees what is left of 1.
+    """
+    known = [0.0, stage_reward(1, stages), *(1.0 - reached / (2 * stages) for reached in range(stages))]
+    is_known = np.isclose(np.asarray(rewards)[:, None], known, atol=TOLERANCE).any(axis=1)
+    return None if is_known.all() else float(rewards[~is_known][0])
+
+
 def invisible_success(steps: float, discount: float) -> str | None:
     """A sentence if a success that is so many steps away is discounted to nothing; else None."""
     value = discount**steps

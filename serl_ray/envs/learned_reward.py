@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 
 from serl_ray.data.observations import STATE, Observation
-from serl_ray.data.positives import OperatorLabel, PositivesWriter
+from serl_ray.data.positives import LABELLABLE_EPISODES, OperatorLabel, PositivesWriter
 from serl_ray.data.rewards import stage_reward
 from serl_ray.files.uris import local_copy
 from serl_ray.networks.classifier import RewardClassifier
@@ -70,13 +70,14 @@ class LearnedReward(gymnasium.Wrapper):
         self._gate = parse_gate(gate, spaces) if gate else None
         self._success_frames = success_frames
         self._positives = PositivesWriter(Path(positives_dir), self.classifier.image_keys) if positives_dir else None
-        self._step, self._in_a_row, self._reached = 0, 0, 0
+        self._step, self._in_a_row, self._reached = 0, 0, list[int]()  # the steps that reached a stage
+        self._numbered: dict[int, list[int]] = {}
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         """Starts an episode."""
-        self._step, self._in_a_row, self._reached = 0, 0, 0
+        self._step, self._in_a_row, self._reached = 0, 0, []
         if self._positives:
             self._positives.begin()
         observation, info = self.env.reset(seed=seed, options=options)
@@ -89,37 +90,49 @@ class LearnedReward(gymnasium.Wrapper):
         probability, earned = self._judge(observation)
         info = info | {"success_probability": probability}
         if len(self.classifiers) > 1:
-            info["stage"] = self._reached
-        succeeded = self._reached == len(self.classifiers)
+            info["stage"] = len(self._reached)
+        succeeded = earned > 0.0 and len(self._reached) == len(self.classifiers)
         failed = terminated and float(reward) <= 0.0
         truncated = not succeeded and not failed and (truncated or terminated)
         return self._staged(observation), earned, succeeded or failed, truncated, info
 
     def _judge(self, observation: Observation) -> tuple[float, float]:
         """The probability that the running stage is reached, and what is paid for it."""
-        stage = min(self._reached, len(self.classifiers) - 1)  # a recording may linger after the success
+        last = len(self.classifiers) - 1
+        stage = min(len(self._reached), last)  # a recording may linger after the success
         probability, is_positive = self.classifiers[stage].predict_success(observation)
-        if stage == len(self.classifiers) - 1:
+        if stage == last:
             is_positive = is_positive and (self._gate is None or self._gate(observation))
             if self._positives:
                 self._positives.add(self._step, observation, float(probability), bool(is_positive))
         self._in_a_row = self._in_a_row + 1 if is_positive else 0
         if self._in_a_row < self._success_frames:
             return probability, 0.0
-        self._reached, self._in_a_row = stage + 1, 0
-        return probability, stage_reward(self._reached, len(self.classifiers))
+        if stage < last:
+            self._in_a_row = 0
+        if stage == len(self._reached):
+            self._reached.append(self._step)
+        return probability, stage_reward(stage + 1, len(self.classifiers))
 
     def _staged(self, observation: Observation) -> Observation:
         """The observation with the share of stages that are reached, where there are several."""
         if len(self.classifiers) == 1:
             return observation
-        share = np.float32(self._reached / len(self.classifiers))
+        share = np.float32(len(self._reached) / len(self.classifiers))
         return {**observation, STATE: np.append(observation.get(STATE, ()), share).astype(np.float32)}
 
     def number_episode(self, episode: int) -> None:
         """The running episode has this number for operators; called by their wrapper."""
+        oldest = episode - LABELLABLE_EPISODES
+        self._numbered = {number: kept for number, kept in self._numbered.items() if number > oldest}
+        self._numbered[episode] = self._reached
         if self._positives:
             self._positives.number(episode)
+
+    def paid_before(self, episode: int, step: int) -> float:
+        """The sum of the rewards of a numbered episode before one of its steps, which count from 1."""
+        reached = [earlier for earlier in self._numbered.get(episode, ()) if earlier < step]
+        return sum(stage_reward(number, len(self.classifiers)) for number, _ in enumerate(reached, 1))
 
     def label_episode(self, episode: int, step: int, label: str) -> None:
         """An operator has labelled a step of an episode; called by their wrapper once the label is final."""

@@ -9,6 +9,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from serl_ray.agents.config import SACConfig
+from serl_ray.data.observations import STATE
 from serl_ray.data.rewards import DEFAULT_BOUND, ReturnBound
 from serl_ray.files.paths import absolute
 from serl_ray.options.groups import (
@@ -44,6 +45,16 @@ class TrainingOptions(Options):
     learning: LearningOptions = Field(default_factory=LearningOptions)
     agent: SACConfig = Field(default_factory=lambda: SACConfig(max_return=DEFAULT_BOUND.max_return))
     evaluation: EvaluationOptions = Field(default_factory=EvaluationOptions)
+
+    @model_validator(mode="after")
+    def _check_stage(self) -> Self:
+        keys = self.env.state_keys
+        if self.reward.stage_classifiers and keys is not None and STATE not in keys:
+            raise ValueError(
+                f"state_keys is {' '.join(keys) or 'empty'}, and with --stage_classifiers the policy must see {STATE}, "
+                f"which ends with the stage: name {STATE} among them."
+            )
+        return self
 
     @classmethod
     def of(cls, **values: Any) -> Self:

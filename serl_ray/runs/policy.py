@@ -56,11 +56,17 @@ def _classifiers(path: Path, state: Mapping[str, Any], given: Mapping[str, Any])
         found["classifier"] = find_classifier(path, str(saved["classifier"]), state.get("classifier"))
     if (stages := saved.get("stage_classifiers")) and "stage_classifiers" not in given:
         pairs = zip(stages, state["stage_classifiers"], strict=True)
-        found["stage_classifiers"] = tuple(find_classifier(path, str(folder), identity) for folder, identity in pairs)
+        flag = "--stage_classifiers"
+        found["stage_classifiers"] = tuple(find_classifier(path, str(name), known, flag) for name, known in pairs)
+    if len(given.get("stage_classifiers", stages or ())) != len(stages or ()):
+        raise ValueError(
+            f"{path} was trained with {len(stages or ())} classifier(s) of earlier stages, and --stage_classifiers "
+            f"names {len(given['stage_classifiers'])}: name one for each stage."
+        )
     return found
 
 
-def find_classifier(checkpoint: Path, named: str, identity: str | None) -> str:
+def find_classifier(checkpoint: Path, named: str, identity: str | None, flag: str = "--classifier") -> str:
     """The classifier that a policy was trained with: where it was then, or where it is now if it was moved with the
     run.
 
@@ -68,6 +74,7 @@ def find_classifier(checkpoint: Path, named: str, identity: str | None) -> str:
         checkpoint: the policy's checkpoint.
         named: the classifier's folder or URI at that time.
         identity: its `classifier_id`.
+        flag: flag that names another one.
 
     Raises:
         FileNotFoundError: there is no such classifier.
@@ -81,7 +88,7 @@ def find_classifier(checkpoint: Path, named: str, identity: str | None) -> str:
     is_there = not is_uri(named) and (Path(named) / CLASSIFIER_FILE).is_file()
     where = "which has been trained anew since" if is_there else "which is neither there nor beside the run"
     raise FileNotFoundError(
-        f"{checkpoint} was trained with the classifier {named}, {where}. Name it, or another: --classifier FOLDER."
+        f"{checkpoint} was trained with the classifier {named}, {where}. Name it, or another: {flag} FOLDER."
     )
 
 

@@ -162,10 +162,12 @@ class Verdict:
     Attributes:
         ending: why.
         steps: number of its transitions, from the first one on, that count; none of a discarded episode is kept.
+        paid: rewards for the stages of the task that the transitions before the last of these have reached.
     """
 
     ending: Ending
     steps: int
+    paid: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

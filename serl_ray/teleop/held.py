@@ -103,8 +103,7 @@ class HeldEpisodes:
             if verdict is not None:
                 logger.warning("The %s of an episode came after its last step was handed over.", verdict.ending)
             return None
-        earned = episode.earned
-        segment = judged(episode.cut(), verdict, earned)
+        segment = judged(episode.cut(), verdict)
         if segment is None:
             logger.info("An episode is dropped by an operator (%s).", verdict.ending if verdict else "")
         return segment

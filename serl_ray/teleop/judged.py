@@ -9,13 +9,11 @@ import numpy as np
 from serl_ray.data.schema import Segment
 from serl_ray.teleop.events import Ending, Verdict
 
-UNREWARDED = (Ending.FAILURE, Ending.VETO)
-"""Labels without a reward for the transition that they make an episode's last one."""
 TERMINAL = (Ending.SUCCESS, Ending.FAILURE)
 """Endings after which nothing of value follows; after all others the values bootstrap, as at a time-out."""
 
 
-def judged(segment: Segment, verdict: Verdict | None, earned: float = 0.0) -> Segment | None:
+def judged(segment: Segment, verdict: Verdict | None) -> Segment | None:
     """The last segment of an episode with what operators said of it; None where nothing of it is left.
 
     A label belongs to the transition that led to the displayed frame: later ones are cut off. Where operators ended the
@@ -24,7 +22,6 @@ def judged(segment: Segment, verdict: Verdict | None, earned: float = 0.0) -> Se
     Args:
         segment: last segment of the episode.
         verdict: what operators said; None for an episode that ended by itself.
-        earned: rewards of the episode before the segment.
     """
     if verdict is None:
         return segment
@@ -33,23 +30,16 @@ def judged(segment: Segment, verdict: Verdict | None, earned: float = 0.0) -> Se
         return None
     kept = segment.slice(0, stop)
     is_terminal = verdict.ending in TERMINAL
-    last = 0.0 if verdict.ending in UNREWARDED else kept.rewards[-1]
-    if verdict.ending is Ending.SUCCESS:
-        last = _rest_of_success(earned + float(kept.rewards[:-1].sum()))
+    rewards = {Ending.SUCCESS: 1.0 - verdict.paid, Ending.FAILURE: 0.0, Ending.VETO: 0.0}
     success = {Ending.SUCCESS: True, Ending.FAILURE: False, Ending.VETO: False}.get(verdict.ending, kept.success)
     return replace(
         kept,
-        rewards=_with_last(kept.rewards, last),
+        rewards=_with_last(kept.rewards, rewards.get(verdict.ending, kept.rewards[-1])),
         masks=_with_last(kept.masks, 0.0 if is_terminal else 1.0),
         dones=_with_last(kept.dones, True),
         truncateds=_with_last(kept.truncateds, not is_terminal),
         success=success,
     )
-
-
-def _rest_of_success(earned: float) -> float:
-    """The reward of a success: 1, of which the stages that an episode has reached have earned a part already."""
-    return 1.0 - earned if 0.0 < earned < 1.0 else 1.0
 
 
 def _with_last(values: np.ndarray, last: float) -> np.ndarray:

@@ -166,6 +166,8 @@ class OperatedEnv(gymnasium.Wrapper):
             verdict = self.session.episodes.settle(episode)
         if verdict is not None:
             self._tell_wrapper("label_episode", episode, verdict.steps, verdict.ending)
+            paid = self._tell_wrapper("paid_before", episode, verdict.steps)
+            verdict = replace(verdict, paid=paid or 0.0)
         return verdict
 
     def ends_running(self) -> bool:
@@ -262,10 +264,9 @@ class OperatedEnv(gymnasium.Wrapper):
             was_told = True
             self._movement.tell("hold")  # which may take long, and operators are heard meanwhile
 
-    def _tell_wrapper(self, name: str, *values: Any) -> None:
-        """Calls a method of a wrapper inside this one, such as the learned reward, if there is one that has it."""
-        if self.env.has_wrapper_attr(name):
-            self.env.get_wrapper_attr(name)(*values)
+    def _tell_wrapper(self, name: str, *values: Any) -> Any:
+        """The result of a method of a wrapper inside this one, such as the learned reward; None where none has it."""
+        return self.env.get_wrapper_attr(name)(*values) if self.env.has_wrapper_attr(name) else None
 
     def _show(
         self,

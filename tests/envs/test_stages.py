@@ -8,11 +8,13 @@ from films import Film
 
 from serl_ray.cli.main import main
 from serl_ray.data.demos import read_file
-from serl_ray.data.rewards import SUCCESS_RETURN, stage_reward
+from serl_ray.data.rewards import SUCCESS_RETURN, foreign_reward, stage_reward
 from serl_ray.envs.learned_reward import LearnedReward
 from serl_ray.envs.make import make_env, used_keys
 from serl_ray.networks.classifier import RewardClassifier
+from serl_ray.options.sets import HybridOptions
 from serl_ray.runs.policy import load_policy
+from serl_ray.utils.options import OptionError
 
 THIRD, LAST = 1 / 6, 4 / 6
 """Rewards of three stages: the first two, and the last."""
@@ -70,6 +72,40 @@ def test_an_episode_begins_at_the_first_stage(folders):
     *stages, last = folders
     env = LearnedReward(Film((0, 100, 180, 0)), last, stages=stages)
     assert played(env) == played(env)
+
+
+def test_what_was_paid_before_a_step_is_known_of_the_episodes_that_operators_may_label(folders):
+    *stages, last = folders
+    env = LearnedReward(Film((0, 0, 100, 0, 180, 0)), last, stages=stages)
+    for episode in (1, 2):
+        env.reset(seed=0)
+        env.number_episode(episode)
+        for _ in range(4):
+            env.step(np.zeros(6, np.float32))
+    for episode in (1, 2):
+        paid = [env.paid_before(episode, step) for step in range(1, 6)]
+        assert paid == pytest.approx([0.0, 0.0, THIRD, THIRD, 2 * THIRD])
+
+
+def test_one_classifier_pays_every_further_step_that_lingers_in_the_success(folders):
+    env = LearnedReward(Film((0, 255, 255, 255, 0, 255)), folders[0], 2)
+    env.reset(seed=0)
+    results = [env.step(np.zeros(6, np.float32)) for _ in range(4)]
+    assert [(reward, terminated) for _, reward, terminated, *_ in results] == [
+        (0.0, False), (1.0, True), (1.0, True), (0.0, False),
+    ]  # fmt: skip
+
+
+def test_a_state_without_the_stage_is_refused():
+    with pytest.raises(OptionError, match="state_keys is force, and with --stage_classifiers .* name state among them"):
+        HybridOptions.of(classifier="in", stage_classifiers=("near",), state_keys=("force",))
+
+
+@pytest.mark.parametrize("stages", range(2, 8))
+def test_rewards_of_another_number_of_stages_are_told_apart(stages):
+    for number in range(2, 8):
+        paid = [stage_reward(reached, number) for reached in range(1, number + 1)]
+        assert (foreign_reward(np.array([0.0, *paid], np.float32), stages) is None) == (number == stages)
 
 
 @pytest.mark.parametrize("stages", range(1, 8))
@@ -134,6 +170,11 @@ def test_stages_go_from_a_recording_to_an_evaluation(tmp_path, sure, shared_ray)
     actions = [agent.sample_actions(env.reset(seed=0)[0], argmax=True), np.zeros(6, np.float32)]
     assert [env.step(action)[1] for action in actions] == [0.25, 0.75]
     env.close()
+    with pytest.raises(ValueError, match=r"1 classifier\(s\) of earlier stages, and --stage_classifiers names 0"):
+        load_policy(run, env_name="tabletop", stage_classifiers=())
+    (run / "near").rename(tmp_path / "gone")
+    with pytest.raises(FileNotFoundError, match="near, which is neither .* --stage_classifiers FOLDER"):
+        load_policy(run, env_name="tabletop")
 
 
 @pytest.mark.slow

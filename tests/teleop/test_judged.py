@@ -108,10 +108,8 @@ def assert_equal(found: Segment, whole: Segment, steps: int, last: int | None = 
     assert (found.episode, found.first_step) == (whole.episode, whole.first_step)
 
 
-@pytest.mark.parametrize(("before", "rest"), [(0.0, 1.0), (0.25, 0.75), (1.0, 1.0), (37.0, 1.0), (-2.0, 1.0)])
-def test_a_success_pays_what_the_stages_before_have_left_of_one(before, rest):
+def test_a_success_pays_what_the_stages_before_have_left_of_one_and_one_beside_other_rewards():
     whole = segment()
-    whole.rewards[:] = 0.0
-    assert judged(whole, Verdict(Ending.SUCCESS, 6), earned=before).rewards[-1] == rest
-    whole.rewards[2] = before
-    assert judged(whole, Verdict(Ending.SUCCESS, 6)).rewards[-1] == rest
+    whole.rewards[:] = 0.1
+    assert judged(whole, Verdict(Ending.SUCCESS, 6)).rewards[-1] == 1.0
+    assert judged(whole, Verdict(Ending.SUCCESS, 6, paid=0.25)).rewards[-1] == 0.75
