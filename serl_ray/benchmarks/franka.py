@@ -10,6 +10,7 @@ from serl_ray.benchmarks.commands import SETUP_MODE, run_serl
 from serl_ray.benchmarks.franka_arm import RESET_POSE, arm_settings, serving_arm
 from serl_ray.benchmarks.franka_grasping import FRONT_CAMERA, GraspingArm
 from serl_ray.benchmarks.timing import Row, print_report
+from serl_ray.envs.recording import MAX_FAULTS
 from serl_ray.evaluation.rollouts import deterministic, evaluate
 from serl_ray.runs.policy import load_policy
 from serl_ray.utils.options import Options
@@ -64,7 +65,7 @@ class Franka(Options):
             self._train(run, ["settings", str(settings), "pixels", str(self.pixels)])
             agent, env = load_policy(run, env_name=GRASPING_ENV)
             with closing(env):
-                outcome = evaluate(deterministic(agent), env, episodes=self.episodes, seed=EVALUATION_SEED)
+                outcome = evaluate(deterministic(agent), env, self.episodes, EVALUATION_SEED, max_faults=MAX_FAULTS)
         low, high = outcome.interval
         rows = [
             Row(

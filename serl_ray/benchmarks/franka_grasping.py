@@ -33,10 +33,10 @@ APPROACH_HEIGHT = 0.03
 """Height over the object at which the expert comes to it, metres."""
 WIDTH = 0.4
 """Opening of a gripper that holds the object."""
-SIDE = 64
+SIDE = 128
 """Side of an image in pixels: its upper half shows x and y from above, its lower half y and z from the front."""
 METRES_PER_PIXEL = 0.2 / SIDE
-FRAMES_PER_SECOND = 60
+FRAMES_PER_SECOND = 40
 
 
 class GraspingArm(PointArm):
@@ -81,11 +81,11 @@ class GraspingArm(PointArm):
         """An image (SIDE, SIDE, 3), uint8: the object red, the tool green, and brighter the wider it is open."""
         image = self._noise.integers(0, 8, (SIDE, SIDE, 3), np.uint8)
         tool = (20, 90 + round(150 * self.gripper), 20)
-        for position, colour, radius in ((self._object, (220, 40, 40), 4), (self.pose[:3], tool, 2)):
+        for position, colour, radius in ((self._object, (220, 40, 40), 8), (self.pose[:3], tool, 4)):
             x, y = np.rint((position[:2] - RESET_POSE[:2]) / METRES_PER_PIXEL).astype(int)
             z = round((position[2] - TABLE_HEIGHT) / METRES_PER_PIXEL)
             _draw(image[: SIDE // 2], SIDE // 4 + x, SIDE // 2 + y, radius, colour)
-            _draw(image[SIDE // 2 :], SIDE // 2 - 5 - z, SIDE // 2 + y, radius, colour)
+            _draw(image[SIDE // 2 :], SIDE // 2 - 9 - z, SIDE // 2 + y, radius, colour)
         return image
 
 

@@ -24,6 +24,7 @@ from serl_ray.benchmarks.paths import (
 )
 from serl_ray.benchmarks.timing import Row, print_table, write_report_file
 from serl_ray.data.episodes import EnvFault
+from serl_ray.envs.recording import MAX_FAULTS
 from serl_ray.evaluation.rollouts import deterministic, evaluate
 from serl_ray.runs.policy import load_policy
 from serl_ray.utils.errors import SetupError
@@ -155,4 +156,5 @@ class Remote(Options):
             run_serl("train", *flags, "--save_dir", str(run))
             agent, env = load_policy(run, env_name="remote")
             with closing(env):
-                return evaluate(deterministic(agent), env, episodes=self.episodes, seed=20_000).success_rate
+                act = deterministic(agent)
+                return evaluate(act, env, self.episodes, seed=20_000, max_faults=MAX_FAULTS).success_rate

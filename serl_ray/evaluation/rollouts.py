@@ -179,10 +179,15 @@ def rate(flags: Sequence[bool | None]) -> float:
 
 
 def evaluate(
-    act: Act, env: gymnasium.Env, episodes: int, seed: int = 10_000, success_return: float | None = SUCCESS_RETURN
+    act: Act,
+    env: gymnasium.Env,
+    episodes: int,
+    seed: int = 10_000,
+    success_return: float | None = SUCCESS_RETURN,
+    max_faults: int = 0,
 ) -> Evaluation:
     """Plays episodes and returns their outcomes; for the arguments see `run_episodes`."""
-    return Evaluation(list(run_episodes(act, env, episodes, seed, success_return=success_return)))
+    return Evaluation(list(run_episodes(act, env, episodes, seed, None, success_return, max_faults)))
 
 
 def deterministic(agent: Any) -> Act:

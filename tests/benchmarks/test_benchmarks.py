@@ -9,6 +9,7 @@ import pytest
 from serl_ray.benchmarks import objectives, offline, operator, rollout, scaling, soak, timing
 from serl_ray.benchmarks.acting import Acting
 from serl_ray.benchmarks.deploy import Deploy
+from serl_ray.benchmarks.franka import Franka
 from serl_ray.benchmarks.kernels import Kernels
 from serl_ray.benchmarks.learn import Learn
 from serl_ray.benchmarks.learner import Learner
@@ -17,6 +18,7 @@ from serl_ray.benchmarks.objectives import Objectives
 from serl_ray.benchmarks.overhead import Overhead
 from serl_ray.benchmarks.remote import Remote
 from serl_ray.benchmarks.replay import Replay
+from serl_ray.data.demos import read_file
 from serl_ray.data.replay.log import num_transitions
 from serl_ray.options.presets import PRESETS
 from serl_ray.options.sets import TrainingOptions
@@ -100,6 +102,16 @@ def test_every_path_to_a_robot_is_measured(output, capsys):
     assert rows["Franka's server: action to observation, p50"] > 80, "it observes 0.08 s after its command"
     table = capsys.readouterr().out.split("| path")[1]
     assert all(f"| {path} |" in table for path in paths)
+
+
+@pytest.mark.slow  # demonstrations are recorded, and a policy learns a little, by a server of its own
+@pytest.mark.parametrize("pixels", [False, True], ids=["state", "pixels"])
+def test_a_policy_learns_by_the_server_of_a_franka(output, pixels):
+    Franka(save_dir=output, pixels=pixels, max_steps=130, episodes=1).run()
+    rows = rows_of(output, "franka")
+    assert rows["success after 130 env steps, 1 episodes"] in (0.0, 1.0)
+    for demo in read_file(next(output.glob("*.pkl"))):
+        assert demo.rewards.sum() == 1.0 and demo.observations["state"][0, 0] > 0.85, "each begins with an open gripper"
 
 
 @pytest.mark.slow  # a policy is exported, and served by another process
