@@ -62,6 +62,8 @@ NOT_RUN = {
     "serl train-classifier --success_dir data/so101_images": "learns from what a person has recorded on a robot",
     "serl train --preset hil-serl --env_name remote": "waits for a robot, and a person",
     "serl inspect data/so101.pkl": "reads what a person has recorded on a robot",
+    "serl check-robot --env_name remote": "waits for a robot; tests/envs/test_robot_checks.py checks a simulated one",
+    "serl export so101_ckpt": "writes what a run on a robot has left; the export of docs/deploy.md is run",
     "serl evaluate --checkpoint so101_ckpt": "waits for a robot; tests/remote has such runs",
     "serl-robot-lerobot ": "serves an arm to a run that waits for it; tests/robot/test_lerobot_served.py has such arms",
     "lerobot-": "a command of LeRobot, which needs an arm",

@@ -15,7 +15,8 @@ from serl_ray.data.reference import DemoReference
 from serl_ray.data.schema import EXECUTED
 from serl_ray.envs.probe import Recording
 from serl_ray.envs.remarks import episode_problems, episode_remarks
-from serl_ray.envs.robot_checks.habits import gripper_checks, start_checks
+from serl_ray.envs.robot_checks.courses import course_checks
+from serl_ray.envs.robot_checks.habits import demo_rate_check, gripper_checks, start_checks
 from serl_ray.envs.robot_checks.result import RobotCheck
 from serl_ray.envs.robot_checks.trials import RobotTrial
 from serl_ray.envs.robot_checks.views import view_checks
@@ -43,6 +44,7 @@ class FirstEpisodes(gymnasium.Wrapper):
         is_dense: whether rewards at every step are meant.
         has_scale: whether the agent scales the state itself.
         reference: demonstrations of the agent's observations, to be compared with; None without any.
+        control_hz: steps per second that the env is kept to; None for no limit.
 
     Raises:
         EnvFault: a camera's red and blue are certainly swapped against the demonstrations, at each reset.
@@ -56,9 +58,10 @@ class FirstEpisodes(gymnasium.Wrapper):
         is_dense: bool,
         has_scale: bool,
         reference: DemoReference | None = None,
+        control_hz: float | None = None,
     ) -> None:
         super().__init__(env)
-        self._reference, self._swapped = reference, ""
+        self._reference, self._swapped, self._control_hz = reference, "", control_hz
         self._trials: list[RobotTrial] = []
         self._layout, self._keys, self._is_dense, self._has_scale = layout, keys, is_dense, has_scale
         self._recording: Recording | None = Recording()
@@ -110,7 +113,7 @@ class FirstEpisodes(gymnasium.Wrapper):
         """Compares the first reset with the demonstrations; EnvFault where nothing can be learned from both."""
         if not self._trials:
             found = [*view_checks(reference, [observation]), *start_checks(reference, [observation])]
-            self._say(found)
+            self._say([*found, *demo_rate_check(self._control_hz, reference.rate)])
             self._swapped = " ".join(check.text for check in found if check.is_certain)
         self._trials.append(RobotTrial("episode", observations=[_vectors(observation)]))
         if self._swapped:
@@ -126,6 +129,7 @@ class FirstEpisodes(gymnasium.Wrapper):
         self._recording = None
         if self._reference:
             courses = [trial.course() for trial in self._trials if trial.actions]
+            self._say(course_checks(self._reference, courses, self._layout))
             self._say(gripper_checks(self._reference, courses, self._layout))
         self._trials, self._reference = [], None
         remarks = episode_remarks(recording, self._layout, self._is_dense, self._has_scale)

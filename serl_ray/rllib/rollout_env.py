@@ -33,7 +33,8 @@ class RolloutEnv(CountedEnv):
         env = make_env(**config)
         layout = ActionLayout.from_setup(config["setup_mode"], env.action_space.shape[0])
         if watch:
-            env = FirstEpisodes(env, layout, used_keys(env, bool(config["learned_reward"])), **watch)
+            keys = used_keys(env, bool(config["learned_reward"]))
+            env = FirstEpisodes(env, layout, keys, **watch, control_hz=config.get("control_hz"))
         if interventions:
             env = ExpertIntervention(env, layout, seed=seed, **interventions)
         env = Guard(env, **deadlines)

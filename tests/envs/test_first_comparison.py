@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,7 @@ from ray.rllib.env.env_context import EnvContext
 from serl_ray.data.demos import write_demos
 from serl_ray.data.episodes import EnvFault
 from serl_ray.data.observations import Selection
-from serl_ray.data.reference import MOST_DEMOS, read_reference, small_image
+from serl_ray.data.reference import MOST_DEMOS, DemoReference, read_reference, small_image
 from serl_ray.envs import build_env
 from serl_ray.envs.border import Border
 from serl_ray.envs.expert import ScriptedExpert
@@ -23,7 +24,7 @@ from serl_ray.envs.wrappers import SelectObservations
 from serl_ray.options.sets import HybridOptions
 from serl_ray.rllib.demo_shapes import reference_of_run
 from serl_ray.rllib.rollout_env import RolloutEnv
-from serl_ray.types import ActionLayout
+from serl_ray.types import SETUP_MODES, ActionLayout
 
 MODE = "single-arm-learned-gripper"
 LAYOUT = ActionLayout.from_setup(MODE, 7)
@@ -33,6 +34,9 @@ NAMED = {
     "darker: set the exposure": faults.dark,
     "Reset to the pose of the demonstrations": faults.elsewhere,
     "the gripper's sign is reversed": partial(faults.reversed_action, number=6),
+    "Reverse the sign of action[0] in the env": partial(faults.reversed_action, number=0),
+    "Set its scale to 2": faults.scaled,
+    "or its rate to theirs": faults.Twice,
 }
 
 
@@ -55,14 +59,14 @@ def reference(path):
     return read_reference(path, Selection(CAMERAS))
 
 
-def play(env, reference, episodes=EPISODES + 1):
+def play(env, reference, episodes=EPISODES + 1, layout=LAYOUT, cameras=CAMERAS):
     """Episodes of random actions, as a run's first ones."""
-    env = FirstEpisodes(SelectObservations(Border(env), CAMERAS), LAYOUT, (*CAMERAS, "state"), False, False, reference)
+    env = FirstEpisodes(SelectObservations(Border(env), cameras), layout, (*cameras, "state"), False, False, reference)
     rng, is_over = np.random.default_rng(0), True
     while episodes:
         if is_over:
             env.reset(seed=1000 + episodes)
-        _, _, terminated, truncated, _ = env.step(LAYOUT.random(rng, 1)[0])
+        _, _, terminated, truncated, _ = env.step(layout.random(rng, 1)[0])
         is_over = terminated or truncated
         episodes -= is_over
     env.reset()
@@ -86,6 +90,27 @@ def test_what_differs_is_said_once(sentence, reference, caplog):
     play(NAMED[sentence](simulated()), reference)
     [line] = said(caplog)
     assert sentence in line
+
+
+def test_another_rate_than_the_demonstrations_is_said_at_the_first_reset(reference, caplog):
+    theirs = replace(reference, rate=30.0)
+    for rate, count in ((10.0, 1), (25.0, 0), (None, 0)):
+        caplog.clear()
+        watched = SelectObservations(Border(simulated()), CAMERAS)
+        env = FirstEpisodes(watched, LAYOUT, CAMERAS, False, False, theirs, control_hz=rate)
+        env.reset(seed=3)
+        assert len(said(caplog)) == count and all("--control_hz 30" in line for line in said(caplog))
+        env.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", SETUP_MODES)
+def test_a_sound_arm_of_each_set_up_gets_no_word_from_the_state_alone(mode, caplog):
+    env = Guard(build_env("tabletop", setup_mode=mode), None, None)
+    layout = ActionLayout.from_setup(mode, env.action_space.shape[0])
+    known = DemoReference.of_segments(list(record_successes(env, ScriptedExpert(env, layout, 0.2, 0).act, 8, 0)))
+    play(build_env("tabletop", setup_mode=mode), known, EPISODES, layout=layout, cameras=())
+    assert said(caplog) == []
 
 
 def test_cameras_that_certainly_have_other_colours_let_no_episode_begin(reference, caplog):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -76,9 +77,16 @@ def _jumping(known: np.ndarray, rows: np.ndarray) -> np.ndarray:
 def scale_check(ranges: Mapping[str, Range]) -> RobotCheck:
     """The check of the sizes of the state's numbers, by the ranges of each vector."""
     found = [text for key, each in ranges.items() if (text := uneven_scales(key, each.low, each.high))]
+    curves = [Curve(f"log10 of the range of {key}", _logarithms(each)) for key, each in ranges.items()]
     if found:
-        return RobotCheck("Scale of the state", "wrong", " ".join(found))
-    return RobotCheck("Scale of the state", "fine", "The numbers of each vector are of comparable size.")
+        return RobotCheck("Scale of the state", "wrong", " ".join(found), curves=curves)
+    return RobotCheck("Scale of the state", "fine", "The numbers of each vector are of comparable size.", curves=curves)
+
+
+def _logarithms(found: Range) -> np.ndarray:
+    """The decimal logarithms (D,) of ranges; NaN, which is not drawn, of what does not move."""
+    sizes = np.asarray(found.high - found.low, np.float64)
+    return np.log10(np.where(sizes > 0, sizes, np.nan))
 
 
 def saturation_check(reference: DemoReference, layout: ActionLayout) -> RobotCheck:
@@ -87,7 +95,10 @@ def saturation_check(reference: DemoReference, layout: ActionLayout) -> RobotChe
     arm = [one for one in layout.continuous_indices if one < actions.shape[1]]
     shares = (np.abs(actions[:, arm]) >= SATURATED).mean(axis=0)
     worst = int(shares.argmax())
-    number = f"action[{arm[worst]}] is at its limit in {shares[worst]:.0%} of the demonstrations' steps"
+    number = (
+        f"action[{arm[worst]}] is at its limit in {shares[worst]:.0%} of the demonstrations' steps, "
+        f"and up to {SATURATED_SHARE:.0%} is usual"
+    )
     curves = [Curve(f"action[{arm[worst]}]", reference.courses[0].actions[:, arm[worst]])]
     if shares[worst] > SATURATED_SHARE:
         text = (
@@ -112,12 +123,8 @@ def rate_check(seconds: Sequence[float], rate: float | None, demo_rate: float | 
     number = f"{measured:.3g} steps per second in the median; the slowest step took {periods.max():.3g} s"
     curves = [Curve("seconds of a step", periods)]
     expected = rate or (demo_rate if is_paced else None)
-    if demo_rate and is_paced and not 1 / RATE_FACTOR <= (rate or measured) / demo_rate <= RATE_FACTOR:
-        text = (
-            f"The demonstrations have {demo_rate:g} steps per second, and the env {rate or measured:.3g}: set "
-            f"--control_hz {demo_rate:g}, or record new ones at this rate."
-        )
-        return RobotCheck("Control rate", "wrong", text, curves=curves)
+    for check in demo_rate_check(rate or measured, demo_rate) if is_paced else ():
+        return replace(check, curves=curves)
     if expected and (late := float((periods > LATE_PERIODS / expected).mean())) > LATE_SHARE:
         text = (
             f"{late:.0%} of the steps took more than {LATE_PERIODS:g} periods of {1 / expected:.3g} s; {number}. Find "
@@ -125,6 +132,16 @@ def rate_check(seconds: Sequence[float], rate: float | None, demo_rate: float | 
         )
         return RobotCheck("Control rate", "wrong", text, curves=curves)
     return RobotCheck("Control rate", "fine", f"{number[0].upper()}{number[1:]}.", curves=curves)
+
+
+def demo_rate_check(rate: float | None, demo_rate: float | None) -> Iterator[RobotCheck]:
+    """The check of a rate against the demonstrations'; none where they are alike, or one is unknown."""
+    if rate and demo_rate and not 1 / RATE_FACTOR <= rate / demo_rate <= RATE_FACTOR:
+        text = (
+            f"The demonstrations have {demo_rate:g} steps per second, and the env {rate:.3g}, which is "
+            f"beyond a factor of {RATE_FACTOR:g}: set --control_hz {demo_rate:g}, or record new ones at this rate."
+        )
+        yield RobotCheck("Control rate", "wrong", text)
 
 
 def gripper_checks(reference: DemoReference, courses: Sequence[Course], layout: ActionLayout) -> Iterator[RobotCheck]:

@@ -11,7 +11,7 @@ from serl_ray.data.observations import STATE
 from serl_ray.data.reference import DemoReference
 from serl_ray.envs.franka.box import SafetyBox
 from serl_ray.envs.franka.settings import PROPRIO, ArmSettings, FrankaSettings
-from serl_ray.envs.robot_checks.result import RobotCheck
+from serl_ray.envs.robot_checks.result import Curve, RobotCheck
 
 MARGINS = np.array([0.02, 0.02, 0.02, 0.1, 0.1, 0.1])
 """Room around the demonstrations' poses in a proposed box, metres and radians."""
@@ -56,13 +56,19 @@ def _workspace(number: int, arm: ArmSettings, poses: np.ndarray) -> RobotCheck:
     beyond = SafetyBox(arm.box_low, arm.box_high)
     outside = np.max([beyond.overshoot(pose) for pose in poses], axis=0) - reach
     title = f"Workspace of arm {number}"
+    curves = [
+        Curve("least of the box", np.array(arm.box_low)),
+        Curve("greatest of the box", np.array(arm.box_high)),
+        Curve("least of the demonstrations", poses.min(axis=0)),
+        Curve("greatest of the demonstrations", poses.max(axis=0)),
+    ]
     if (outside > OUTSIDE * MARGINS).any():
         axis = int((outside / MARGINS).argmax())
         text = (
             f"The demonstrations leave the box of the settings by {outside[axis]:.3g} in number {axis} of the pose, so "
             f"that the policy cannot go where they went. A box around them is {proposal}."
         )
-        return RobotCheck(title, "wrong", text)
+        return RobotCheck(title, "wrong", text, curves=curves)
     ratios = (np.array(arm.box_high) - arm.box_low) / (high - low)
     if (ratios > WIDE).any():
         axis = int(ratios.argmax())
@@ -70,8 +76,8 @@ def _workspace(number: int, arm: ArmSettings, poses: np.ndarray) -> RobotCheck:
             f"The box is {ratios[axis]:.1f} times as wide as the demonstrations need in number {axis} of the pose. A "
             f"smaller one is explored sooner and hits less: {proposal}."
         )
-        return RobotCheck(title, "note", text)
-    return RobotCheck(title, "fine", "The box fits the poses of the demonstrations.")
+        return RobotCheck(title, "note", text, curves=curves)
+    return RobotCheck(title, "fine", "The box fits the poses of the demonstrations.", curves=curves)
 
 
 def _listed(pose: np.ndarray) -> str:
