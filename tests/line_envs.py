@@ -90,3 +90,17 @@ class RobotEnv(LineEnv):
     def step(self, action):
         self.executed.append(np.array(action))
         return super().step(np.array([action[0] / 0.05, action[1] - 1]))
+
+
+class CountingLineEnv(LineEnv):
+    """Counts its resets, and all of its steps."""
+
+    resets = total = 0
+
+    def reset(self, *, seed=None, options=None):
+        self.resets += 1
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action):
+        self.total += 1
+        return super().step(action)

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Interval
 
 from serl_ray.options.groups import Positive
-from serl_ray.utils.options import Alias, Options
+from serl_ray.utils.options import Alias, Options, Role
 
 
 class PageOptions(Options):
@@ -55,6 +55,15 @@ class ResetOptions(Options):
     def asks(self) -> str:
         """The sentence that asks a person to put the scene in order; empty where nobody has to."""
         return f"{self.reset_message.rstrip('. ')}, then press Enter." if self.reset_by == "operator" else ""
+
+
+class HybridResetOptions(ResetOptions):
+    """The scene between two episodes of a training run."""
+
+    reset_policy: Annotated[str | None, Role.PATH] = None
+    """Run folder or checkpoint of a policy that puts the scene in order before each episode; None for none."""
+    reset_steps: Annotated[int, Ge(1)] = 50
+    """Steps that the reset policy takes before each episode, which are stored and counted nowhere."""
 
 
 class DeviceOptions(Options):

@@ -29,7 +29,7 @@ from serl_ray.options.groups import (
     RunOptions,
     ScheduleOptions,
 )
-from serl_ray.options.operator import HubOptions, OperatorOptions, ResetOptions
+from serl_ray.options.operator import HubOptions, HybridResetOptions, OperatorOptions
 from serl_ray.options.presets import REWARD_DEFAULTS, with_reward_defaults
 from serl_ray.types import REMOTE
 from serl_ray.utils.options import Options, names_of, unused
@@ -126,7 +126,7 @@ class HybridOptions(TrainingOptions):
     learning: HybridLearningOptions = Field(default_factory=HybridLearningOptions)
     collecting: CollectingOptions = Field(default_factory=CollectingOptions)
     operator: OperatorOptions = Field(default_factory=OperatorOptions)
-    resets: ResetOptions = Field(default_factory=ResetOptions)
+    resets: HybridResetOptions = Field(default_factory=HybridResetOptions)
 
     def unused(self) -> Iterator[str]:
         yield from super().unused()
@@ -134,6 +134,7 @@ class HybridOptions(TrainingOptions):
             self.collecting, ("expert_noise",), self.collecting.expert_interventions, "--expert_interventions"
         )
         yield from unused(self.resets, ("reset_message",), self.resets.asks, "--reset_by operator")
+        yield from unused(self.resets, ("reset_steps",), self.resets.reset_policy, "--reset_policy")
 
     @property
     def keeps_time(self) -> bool:

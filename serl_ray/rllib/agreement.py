@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import torch
 
 from serl_ray.agents.agent import Agent
@@ -58,6 +59,11 @@ def checked_env(path: Path, saved: dict[str, Any], env_name: str | None) -> str 
             "code. If you trust it, name it with --env_name."
         )
     return env_name or saved.get("env_name")
+
+
+def described_observations(space: gymnasium.spaces.Dict) -> dict[str, str]:
+    """The agent's observations in the words of a contract, by key."""
+    return {key: f"{part.dtype} of shape {tuple(part.shape)}" for key, part in space.items() if part.shape is not None}
 
 
 def check_contract(path: Path, saved: dict[str, Any], ours: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from serl_ray.evaluation.held_out import ValueCurve
 from serl_ray.options.sets import options_in
 from serl_ray.rllib import checkpoint
 from serl_ray.rllib.action_scale import explanation, from_contract, to_contract
+from serl_ray.rllib.agreement import described_observations
 from serl_ray.rllib.callbacks import NO_LOGGER
 from serl_ray.rllib.checkpoint import COUNTERS, RunState
 from serl_ray.rllib.config import SERLConfig
@@ -226,9 +227,8 @@ class TrainingAlgorithm(EvaluatedRun, PublicMethods):
     def state(self) -> RunState:
         """Everything that makes the run what it is; the parts are the run's own."""
         space, layout = self.policy.observation_space, self.policy.layout
-        observations = {key: f"{part.dtype} of shape {tuple(part.shape)}" for key, part in space.items()}
         contract = {
-            "observations": observations,
+            "observations": described_observations(space),
             "action_dim": layout.action_dim,
             "control_hz": self.options.env.control_hz,
         }

@@ -25,7 +25,7 @@ from serl_ray.rllib.config_values import check_drawn, check_numbers, is_search_s
 from serl_ray.rllib.normalising import check_has_scale, with_scale_of
 from serl_ray.rllib.operators import hub_name, operator_settings
 from serl_ray.rllib.refusals import RefusedError
-from serl_ray.rllib.resets import terminal_question
+from serl_ray.rllib.resets import between_episodes
 from serl_ray.rllib.rollout_env import RolloutEnv
 from serl_ray.rllib.sampling import MAX_IN_FLIGHT
 from serl_ray.rllib.user_env import env_options
@@ -258,8 +258,8 @@ class SERLConfig(AlgorithmConfig):
 
     def _hands_off(self) -> dict[str, Any]:
         """The part of an evaluation's `env_config` that is about the run's operators, who may stop it."""
-        operators, asks = self.env_config.get("operators"), self.env_config.get("asks_at_terminal")
-        return {"operators": operators and {**operators, "hands_off": True}, "asks_at_terminal": asks}
+        kept = {name: self.env_config.get(name) for name in ("operators", "asks_at_terminal", "reset_policy")}
+        return kept | {"operators": kept["operators"] and {**kept["operators"], "hands_off": True}}
 
     def _operators(self, options: HybridOptions) -> dict[str, Any] | None:
         """The part of `env_config` that is about operators, with the name of the hub that the run will start."""
@@ -295,6 +295,6 @@ class SERLConfig(AlgorithmConfig):
             "episodes_dir": episodes_dir and absolute(episodes_dir),
             "frame_stack": 1,  # the collector stacks what it has encoded
             "operators": self._operators(options),
-            "asks_at_terminal": terminal_question(options, self.num_env_runners + self.evaluation_num_env_runners),
+            **between_episodes(options, self.num_env_runners + self.evaluation_num_env_runners),
             "watch": {"is_dense": options.agent.max_return is None, "has_scale": self.normalise_state},
         }

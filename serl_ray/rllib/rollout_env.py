@@ -13,6 +13,7 @@ from serl_ray.envs.wrappers import ExpertIntervention, RecordEpisodes
 from serl_ray.rllib.callbacks import HookedEnv
 from serl_ray.rllib.collector import CountedEnv
 from serl_ray.rllib.operators import link, operated_env
+from serl_ray.rllib.resets import with_reset_policy
 from serl_ray.teleop.link import Link
 from serl_ray.teleop.terminal_resets import TerminalResets
 from serl_ray.types import ActionLayout
@@ -27,10 +28,12 @@ class RolloutEnv(CountedEnv):
         config = dict(context)
         interventions, episodes_dir = config.pop("interventions", None), config.pop("episodes_dir", None)
         operators, watch = config.pop("operators", None), config.pop("watch", None)
-        asks = config.pop("asks_at_terminal", None)
+        asks, reset_policy = config.pop("asks_at_terminal", None), config.pop("reset_policy", None)
         deadlines = {name: config.pop(name) for name in ("step_deadline", "reset_deadline")}
         seed = 1000 * context.worker_index + context.vector_index
         env = make_env(**config)
+        if reset_policy:
+            env = with_reset_policy(env, **reset_policy, env_config=config)
         layout = ActionLayout.from_setup(config["setup_mode"], env.action_space.shape[0])
         if watch:
             keys = used_keys(env, bool(config["learned_reward"]))

@@ -25,13 +25,15 @@ def check_start(options: TrainingOptions) -> None:
     looks at it when its spaces are known.
 
     Raises:
-        FileNotFoundError: there are no demonstrations, no policy or no classifier where the options name them.
+        FileNotFoundError: there are no demonstrations, no policies or no classifier where the options name them.
         ValueError: they do not go together; the message says in what they differ.
     """
     if isinstance(options, OfflineOptions) and not options.demos.demo_paths:
         raise ValueError("demo_paths is empty: offline training learns from demonstrations alone. Name some.")
     if options.reward.classifier:
         all_cameras(options.env.image_keys, options.env_config()["learned_reward"])
+    if isinstance(options, HybridOptions) and options.resets.reset_policy:
+        read_run(checkpoint_of(Path(options.resets.reset_policy)))
     first = first_shapes(options)
     env = _bundled(options)
     if first and env:
