@@ -8,6 +8,7 @@ from typing import Any, Callable, Mapping, NamedTuple
 
 import numpy as np
 
+from serl_robot.frozen import ImageWatch
 from serl_robot.infos import UnsendableInfo, split_info
 from serl_robot.intervene import intervene_of
 from serl_robot.spaces import SIDES, UnservableEnv, action_dim, observation_spaces
@@ -56,6 +57,7 @@ class RobotEnv:
 
     Args:
         env: env with reset, step, observation_space and action_space, and perhaps `OPTIONAL_METHODS`.
+        frozen_after: seconds after which a camera whose image stays the same has frozen; 0 for never.
 
     Attributes:
         spaces: spaces of the observation by key.
@@ -66,8 +68,8 @@ class RobotEnv:
         UnservableEnv: the spaces cannot be served.
     """
 
-    def __init__(self, env: Any) -> None:
-        self._env = env
+    def __init__(self, env: Any, frozen_after: float = 0.0) -> None:
+        self._env, self._watch = env, ImageWatch(frozen_after)
         self._intervene = intervene_of(env)
         self._held = env if self._intervene is None else self._intervene.env  # nobody drives a robot that keeps still
         self.spaces, self.action_dim = observation_spaces(env), action_dim(env)
@@ -182,7 +184,10 @@ class RobotEnv:
         for key in observation:
             if key not in self.spaces:
                 self._note(f"key/{key}", f"An observation has {key!r}, which its space has not; it is not sent.")
-        return {key: self._value(key, observation[key]) for key in self.spaces}
+        seen = {key: self._value(key, observation[key]) for key in self.spaces}
+        if frozen := self._watch.fault(seen):
+            raise EnvFault(frozen)
+        return seen
 
     def _value(self, key: str, value: Any) -> np.ndarray:
         """The array of an observation's key; a vector of another dtype of numbers is made that of its space."""

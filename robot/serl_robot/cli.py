@@ -28,7 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def serve_env() -> None:
         env = driven_env(make_env(arguments.env, env_kwargs(arguments.env_kwargs)), arguments)
-        serve(env, arguments.url, hz=arguments.hz, setup_mode=arguments.setup_mode, name=arguments.name)
+        given = {name: getattr(arguments, name) for name in ("hz", "setup_mode", "name", "frozen_after")}
+        serve(env, arguments.url, **given)
 
     return exit_code("serl-robot", serve_env, (*MISTAKES, Refused, UnknownEnv, UnusableDevice))
 
@@ -138,6 +139,14 @@ def _parser() -> argparse.ArgumentParser:
         "a name: all SpaceMice, or else the first gamepad).",
     )
     parser.add_argument("--speed", type=float, help="Share of full scale of a device (default: 0.5).")
+    parser.add_argument(
+        "--frozen_after",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="Seconds after which a camera whose image stays the same to the last bit has frozen, which stops the "
+        "robot; 2 suits real cameras (default: 0, for never, since a simulator's images may stand still).",
+    )
     parser.add_argument("--name", help="Name of the robot (default: that of this computer).")
     return parser
 

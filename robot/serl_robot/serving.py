@@ -35,6 +35,7 @@ def serve(
     hz: float,
     setup_mode: str,
     name: str | None = None,
+    frozen_after: float = 0.0,
 ) -> None:
     """Serves an env until Ctrl-C, SIGTERM or SIGHUP, and then stops the robot and closes the env.
 
@@ -46,6 +47,8 @@ def serve(
         hz: greatest number of steps a second.
         setup_mode: layout of the action, such as `single-arm-learned-gripper`.
         name: name of the robot; None for that of this computer.
+        frozen_after: seconds after which a camera whose image stays the same has frozen, which stops the robot; 0 for
+            never.
 
     Raises:
         UnservableEnv: the env cannot be served; the message says what to change.
@@ -53,21 +56,29 @@ def serve(
         Refused: the trainer does not take this robot.
     """
     with logged(), terminable():
-        Serving(env, url, token, hz=hz, setup_mode=setup_mode, name=name).run()
+        Serving(env, url, token, hz=hz, setup_mode=setup_mode, name=name, frozen_after=frozen_after).run()
 
 
 class Serving:
     """An env that is served; see `serve`."""
 
     def __init__(
-        self, env: Any, url: str, token: str | None = None, *, hz: float, setup_mode: str, name: str | None = None
+        self,
+        env: Any,
+        url: str,
+        token: str | None = None,
+        *,
+        hz: float,
+        setup_mode: str,
+        name: str | None = None,
+        frozen_after: float = 0.0,
     ) -> None:
         if setup_mode not in SETUP_MODES:
             raise UnservableEnv(f"The setup_mode is {setup_mode!r}; it must be one of {', '.join(SETUP_MODES)}.")
         if not HZ_LIMITS[0] <= hz <= HZ_LIMITS[1]:
             raise UnservableEnv(f"The rate is {hz} Hz; it must be from {HZ_LIMITS[0]:g} to {HZ_LIMITS[1]:g}.")
         urls, secret = trainer_urls(url), robot_token(token)
-        self._env = RobotEnv(env)
+        self._env = RobotEnv(env, frozen_after)
         self._orders: queue.Queue[Order] = queue.Queue()
         self._brake = Brake(self._env.stop, self._env.hold)
         if (intervene := intervene_of(env)) is not None:

@@ -71,6 +71,19 @@ def test_a_late_step_was_not_executed(pair):
     assert raised.value.kind == "timeout"
 
 
+def test_a_robot_that_is_always_late_is_stopped_and_named(pair):
+    env, robot, *_ = begun(pair)
+    for number, seconds in enumerate([0.3] * 4 + [0.1] + [0.3] * 5):  # 4 in a row are let pass
+        step = stepping(env)
+        robot.answer(STATE + number, step_seconds=seconds)
+        if number < 9:
+            step.result()
+    with pytest.raises(EnvFault, match=r"arm is too slow for 10 Hz, and is stopped: 5 steps .* 0.30 s") as raised:
+        step.result()
+    assert raised.value.kind == "timeout"
+    robot.next("stop")
+
+
 @pytest.mark.parametrize(("kind", "expected"), [(None, "error"), ("not_finite", "not_finite")])
 def test_a_fault_of_the_robot_has_its_sentence_and_kind(pair, kind, expected):
     env, robot, *_ = begun(pair)

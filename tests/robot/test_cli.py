@@ -49,6 +49,10 @@ class Hasty(Arm):
         (["http://a", "robot_trainers:RecordingArm", *OPTIONS], "must look like ws://HOST:8765"),
         (["ws://a", "robot_trainers:RecordingArm", *OPTIONS, "--env_kwargs", "ip"], "give a value to each name"),
         (["ws://a", "robot_trainers:RecordingArm", *OPTIONS, "--hz", "0"], "from 1 to 1000"),
+        (
+            ["ws://a", "robot_trainers:RecordingArm", *OPTIONS, "--frozen_after", "-1"],
+            "frozen_after is -1.0; it must be 0",
+        ),
         (["ws://a", "robot_trainers:RecordingArm", *OPTIONS, "--speed", "1"], "give --devices as well"),
         (["ws://a", "robot_trainers:RecordingArm", *OPTIONS, "--devices", "--speed", "2"], "up to 1 for full scale"),
         (["ws://a", "robot_trainers:RecordingArm", *OPTIONS, "--devices", "/dev/none"], "no device '/dev/none'"),

@@ -306,6 +306,21 @@ def test_an_image_is_cut_out():
     np.testing.assert_allclose(observation["front"][0, :, 0], np.arange(16, 48), atol=1)
 
 
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (None, "camera front gave no image: check its cable"),
+        (np.zeros((8, 8), np.uint8), r"camera front gave uint8 \(8, 8\), not"),
+    ],
+)
+def test_a_camera_without_an_image_is_named(image, message):
+    env = started(robot := FakeArm(cameras={"front": (48, 64)}))
+    given = robot.get_observation()
+    robot.get_observation = lambda: given | {"front": image}
+    with pytest.raises(RobotFault, match=message):
+        env.step(action_of())
+
+
 UNFIT = {
     "a joint that is not there": (
         {"limits": {"elbow": [0, 1]}},

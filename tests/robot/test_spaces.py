@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as nps
 from robot_trainers import RecordingArm, scripted_trainer, served
 from serl_robot import Box, Dict, UnservableEnv
 from serl_robot.adapter import EnvFault, RobotEnv
+from serl_robot.frozen import ImageWatch
 from serl_robot.infos import READ_BY_TRAINER, UnsendableInfo, split_info
 from serl_robot.serving import Serving
 from serl_robot.spaces import description
@@ -140,6 +141,29 @@ def test_a_seed_that_nothing_takes_is_told_once(caplog):
     env = RobotEnv(arm)
     env.reset(1), env.reset(2)
     assert caplog.text.count("takes no seed") == 1
+
+
+def test_a_camera_that_has_frozen_is_named_and_one_that_goes_on_is_not():
+    arm, image = RecordingArm(), np.zeros((8, 6, 3), np.uint8)
+    env = RobotEnv(arm, frozen_after=1e-9)
+    arm.next_step = [lambda result: ({**result[0], "front": image}, *result[1:])] * 2
+    env.reset(None)
+    env.step(np.zeros(4, np.float32))
+    with pytest.raises(EnvFault, match="camera front has frozen: .* to the last bit .* Check its cable"):
+        env.step(np.zeros(4, np.float32))
+    env.reset(None)
+    env.step(np.zeros(4, np.float32))
+
+
+@pytest.mark.parametrize(("age", "is_frozen"), [(2.0, False), (2.1, True)])
+def test_images_may_be_the_same_for_a_while_and_vectors_for_ever(age, is_frozen):
+    now = [0.0]
+    watch = ImageWatch(2.0, clock=lambda: now[0])
+    observation = {"state": np.zeros(3, np.float32), "front": np.zeros((8, 6, 3), np.uint8)}
+    assert not watch.fault(observation)
+    now[0] = age
+    assert bool(watch.fault(observation)) == is_frozen
+    assert not watch.fault({"state": observation["state"], "front": observation["front"] + 1})
 
 
 def test_a_reset_of_another_form_is_a_fault():

@@ -21,8 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     def serve_robot() -> None:
         parts = parsed(sys.argv[1:] if argv is None else argv)
         env = LeRobotEnv(parts.robot, parts.teleop, parts.settings)
-        hz, setup_mode = parts.settings.hz, parts.settings.setup_mode
-        serve(env, parts.url, hz=hz, setup_mode=setup_mode, name=parts.name or None)
+        given = {name: getattr(parts.settings, name) for name in ("hz", "setup_mode", "frozen_after")}
+        serve(env, parts.url, name=parts.name or None, **given)
 
     return exit_code("serl-robot-lerobot", serve_robot, (*MISTAKES, Refused, RobotFault, ConnectionError))
 

@@ -49,6 +49,7 @@ class LeRobotSettings:
         cameras: cameras to send; empty for all of the robot's with colours.
         crop: rectangle by camera as top, left, height and width in pixels.
         image_size: height and width of the images that are sent, in pixels.
+        frozen_after: seconds after which a camera whose image stays the same to the last bit has frozen; 0 for never.
         extra_state: other numbers of the robot's observation that belong in the state, and what to divide them by.
         takeover: `match` to refuse a leader arm that is not where the robot is, `follow` to go to it at bounded speed.
         tolerance: greatest distance of a leader's joint from the robot's at which `match` takes over.
@@ -87,6 +88,7 @@ class LeRobotSettings:
     cameras: list[str] = field(default_factory=list)
     crop: dict[str, list[int]] = field(default_factory=dict)
     image_size: int = 128
+    frozen_after: float = 2.0
     extra_state: dict[str, float] = field(default_factory=dict)
     takeover: str = "match"
     tolerance: float | dict[str, float] = 10.0
@@ -161,7 +163,7 @@ ABOVE_ZERO = (
     *("image_size", "extra_state", "tolerance", "pose_gain"),
 )
 """Settings that are above 0."""
-ZERO_OR_MORE = ("lead", "gripper_penalty", "rest_noise", "episode_seconds", "observe_after")
+ZERO_OR_MORE = ("lead", "gripper_penalty", "rest_noise", "episode_seconds", "observe_after", "frozen_after")
 """Settings that are 0 or more."""
 
 

@@ -8,6 +8,7 @@ from typing import Any, Mapping
 import numpy as np
 from PIL import Image
 
+from serl_robot.lerobot.body import RobotFault
 from serl_robot.lerobot.settings import LeRobotSettings
 from serl_robot.spaces import UnservableEnv
 
@@ -50,13 +51,16 @@ class Views:
         """The images (S, S, 3) uint8, RGB, by camera.
 
         Raises:
-            ValueError: a camera gave something else than an image with colours.
+            RobotFault: a camera gave no image, or something else than one with colours.
         """
-        return {name: self._image(name, np.asarray(observation[name])) for name in self.names}
+        return {name: self._image(name, np.asarray(observation.get(name))) for name in self.names}
 
     def _image(self, name: str, image: np.ndarray) -> np.ndarray:
+        if image.dtype == object:
+            raise RobotFault(f"The camera {name} gave no image: check its cable, and start the robot's program again.")
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(f"The camera {name} gave {image.dtype} {image.shape}, not a uint8 image (H, W, 3).")
+            text = f"The camera {name} gave {image.dtype} {image.shape}, not a uint8 image (H, W, 3)."
+            raise RobotFault(text, "wrong_shape")
         if name in self._crop:
             top, left, height, width = self._crop[name]
             image = image[top : top + height, left : left + width]

@@ -30,6 +30,8 @@ NOTE_SECONDS = 10.0
 """Seconds between two notes that a robot is waited for."""
 TWIST_SECONDS = 0.5
 """Seconds that a robot may take to make an action of a twist, in which a stop of an operator waits."""
+SLOW_PERIODS, SLOW_STEPS = 2, 5
+"""Periods that a step may take at the robot, and longer steps in a row from which it is too slow for its rate."""
 LOOK_SECONDS = 5.0
 """Seconds that a robot may take for live frames."""
 
@@ -70,7 +72,7 @@ class RemoteEnv(gymnasium.Env):
         if not 0 < port < 2**16:
             raise ValueError(f"port is {port!r}; it must be from 1 to {2**16 - 1}.")
         self._setup_mode, self._host, self._connect_seconds = setup_mode, host, connect_seconds
-        self._stops = 0
+        self._stops = self._num_slow = 0
         self._listener = RobotListener(host, port, setup_mode, robot_token(), version("serl-ray"))
         try:
             self._connection = self._robot()
@@ -100,7 +102,7 @@ class RemoteEnv(gymnasium.Env):
         if options:
             raise ValueError(f"options is {options!r:.100}, and a reset sends none to a robot: leave it out.")
         super().reset(seed=seed)
-        stops = self._stops
+        stops, self._num_slow = self._stops, 0
         self._connection = self._robot()
         if self._stops != stops:
             raise EnvFault("error", f"A stop came while the robot {self._name} was waited for; it has not moved.")
@@ -115,6 +117,7 @@ class RemoteEnv(gymnasium.Env):
         answer = self._asked("step", {"action": action})
         fields = answer.fields
         self.step_seconds = float(fields["step_seconds"])
+        self._check_pace()
         return (
             _arrays(answer, "obs/"),
             float(fields["reward"]),
@@ -157,6 +160,18 @@ class RemoteEnv(gymnasium.Env):
                 text = " ".join(answer.fields["text"].split())
                 raise EnvFault(answer.fields.get("kind", "error"), f"The robot {self._name} has stopped. {text}")
         return answer
+
+    def _check_pace(self) -> None:
+        """Stops a robot that takes too long for several steps in a row, and raises EnvFault."""
+        self._num_slow = self._num_slow + 1 if self.step_seconds > SLOW_PERIODS / self.hz else 0
+        if self._num_slow >= SLOW_STEPS:
+            self.stop()
+            raise EnvFault(
+                "timeout",
+                f"The robot {self._name} is too slow for {self.hz:g} Hz, and is stopped: {SLOW_STEPS} steps in a row "
+                f"took more than two periods there, the last one {self.step_seconds:.2f} s. Make its step faster "
+                "(cameras, bus, load of its computer), or serve it at a lower --hz.",
+            )
 
     def _live_frames(self) -> dict[str, np.ndarray]:
         """The newest images (H, W, 3) by camera; ConnectionError while the robot is away."""
