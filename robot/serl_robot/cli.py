@@ -69,7 +69,7 @@ def make_env(name: str, kwargs: dict[str, Any]) -> Any:
     except ModuleNotFoundError as error:
         if error.name != module.split(".")[0] and error.name != module:
             raise
-        text = f"There is no module {module!r}. Run serl-robot in its folder, or add the folder to PYTHONPATH."
+        text = f"There is no module {module!r}. Run this command in its folder, or add the folder to PYTHONPATH."
         raise UnknownEnv(text) from error
     except AttributeError as error:
         raise UnknownEnv(f"The module {module!r} has no {function!r}.") from error

@@ -127,8 +127,11 @@ def logged() -> Iterator[None]:
         return
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    level = package.level
     package.addHandler(handler)
+    package.setLevel(logging.INFO)  # else Python's level, which leaves out that of an episode
     try:
         yield
     finally:
+        package.setLevel(level)
         package.removeHandler(handler)

@@ -41,25 +41,22 @@ def main(argv: Sequence[str]) -> int:
     import asyncio
 
     from serl_ray.cli.terminal import stop_on_signals
-    from serl_ray.envs.remote.token import TOKEN_FILE, TOKEN_VARIABLE, robot_token
+    from serl_ray.envs.remote.token import robot_token
     from serl_ray.runs.export import policy_contract, read_policy
     from serl_ray.runs.folder import choose_checkpoint
     from serl_ray.runs.mirror import local_run
-    from serl_ray.runs.policy_server import PolicyServer, agent_batcher
+    from serl_ray.runs.policy_server import PolicyServer, agent_batcher, how_to_ask
     from serl_ray.utils.device import device_named
 
     path, sentence = choose_checkpoint(local_run(options.checkpoint, options.newest), options.newest)
     print(sentence.replace("Playing", "Serving"))
     agent, shapes, about = read_policy(path, device_named(options.device))
     batcher = agent_batcher(agent, options.max_batch, options.wait_ms / 1000)
-    server = PolicyServer(policy_contract(agent, shapes, about), batcher, robot_token())
+    contract = policy_contract(agent, shapes, about)
+    server = PolicyServer(contract, batcher, robot_token())
 
     def say(port: int) -> None:
-        print(
-            f"Robots ask at ws://{options.host}:{port}, with the token of {TOKEN_FILE} or {TOKEN_VARIABLE} of this "
-            f"computer: serl-robot-act ws://{options.host}:{port} my_robot:make_env. Ctrl-C ends it.",
-            flush=True,
-        )
+        print(how_to_ask(options.host, port, contract["control_hz"]), flush=True)
 
     with stop_on_signals("Stopping.") as interrupted:
         asyncio.run(server.serve(options.host, options.port, interrupted, say))

@@ -14,6 +14,8 @@ import numpy as np
 from aiohttp import WSMsgType, hdrs, web
 
 from serl_ray.agents.agent import Agent
+from serl_ray.envs.remote.token import TOKEN_FILE, TOKEN_VARIABLE
+from serl_ray.teleop.server import THIS_MACHINE, reachable_host
 from serl_ray.teleop.wire import MAX_BYTES, Message, WireError, pack, unpack
 
 logger = logging.getLogger(__name__)
@@ -77,6 +79,23 @@ def agent_batcher(agent: Agent, max_batch: int, wait_seconds: float) -> Batcher:
     return Batcher(
         lambda inputs: agent.in_robot_units(agent.sample_actions(inputs, argmax=True)), max_batch, wait_seconds
     )
+
+
+def how_to_ask(host: str, port: int, control_hz: float | None) -> str:
+    """Sentences for the person at the robot's computer, with the command that asks a server of this computer.
+
+    Args:
+        host: address that the server listens on.
+        port: port that it listens on.
+        control_hz: steps a second of the policy's training; None where it is not known.
+    """
+    reached = reachable_host(host)
+    command = f"serl-robot-act ws://{reached}:{port} my_robot:make_env --hz {control_hz or 10:g}"
+    text = f"On the robot's computer run `{command}`, with the token of {TOKEN_FILE} or {TOKEN_VARIABLE} of this one."
+    if reached == THIS_MACHINE:
+        tunnel = f"ssh -N -L {port}:{THIS_MACHINE}:{port} HOST"
+        text += f" From another computer, first run `{tunnel}` there, or serve with --host 0.0.0.0."
+    return f"{text} Ctrl-C ends it."
 
 
 class PolicyServer:

@@ -1,5 +1,6 @@
 """An exported policy plays on a robot: at its rate, within its contract, and the robot is stopped at the end."""
 
+import logging
 import os
 import signal
 import threading
@@ -87,6 +88,14 @@ class Clock:
 
     def __call__(self):
         return self.now
+
+
+def test_episodes_are_told_where_the_program_has_no_log_of_its_own(monkeypatch, capsys):
+    package = logging.getLogger("serl_robot")
+    monkeypatch.setattr(package, "propagate", False)  # pytest's handlers are those of the root
+    run(Arm(), Counting(), hz=1000, episodes=1)
+    assert "Episode 1: 4 steps, reward 1" in capsys.readouterr().err
+    assert (package.level, package.handlers) == (logging.NOTSET, [])
 
 
 def test_episodes_are_played_and_the_robot_is_stopped():

@@ -43,7 +43,7 @@ class Hasty(Arm):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["ws://a", "my_robot:make", *OPTIONS], "There is no module 'my_robot'. Run serl-robot in its folder"),
+        (["ws://a", "my_robot:make", *OPTIONS], "There is no module 'my_robot'. Run this command in its folder"),
         (["ws://a", "json:make", *OPTIONS], "The module 'json' has no 'make'"),
         (["ws://a", "my_robot.py", *OPTIONS], "it must be module:function"),
         (["http://a", "robot_trainers:RecordingArm", *OPTIONS], "must look like ws://HOST:8765"),

@@ -16,7 +16,7 @@ from websockets.sync.server import serve
 from serl_ray.agents.make import make_agent
 from serl_ray.networks.inputs import ObservationSpec
 from serl_ray.runs.export import policy_contract
-from serl_ray.runs.policy_server import Batcher, PolicyServer
+from serl_ray.runs.policy_server import Batcher, PolicyServer, how_to_ask
 from serl_ray.teleop.wire import Message, pack, unpack
 from serl_ray.types import ActionLayout
 
@@ -77,6 +77,13 @@ def observation(seed):
         "state": rng.standard_normal(5).astype(np.float32),
         "unused": np.zeros(3),
     }
+
+
+def test_the_command_for_the_robots_computer_has_an_address_that_it_reaches_and_a_rate():
+    text = how_to_ask("0.0.0.0", 8775, None)
+    assert "0.0.0.0:" not in text and "my_robot:make_env --hz 10`" in text
+    assert "ws://10.0.0.2:8775 my_robot:make_env --hz 12.5`" in how_to_ask("10.0.0.2", 8775, 12.5)
+    assert "ssh -N -L 8775:127.0.0.1:8775" in how_to_ask("127.0.0.1", 8775, 10.0)
 
 
 def test_the_actions_are_those_of_the_agent(served):
