@@ -122,7 +122,7 @@ def test_a_robot_that_is_always_late_is_named(arm, tmp_path):
     with pytest.raises(EnvFault, match="5 steps in a row were late, .* check the network") as caught:
         for _ in range(20):
             env.step(np.zeros(6, np.float32))
-    assert caught.value.kind == "timeout"
+    assert caught.value.kind == "timeout" and arm.routes[-3:] == HELD
 
 
 def test_an_arm_that_does_not_move_is_named_at_the_reset(arm, tmp_path):

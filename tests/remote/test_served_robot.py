@@ -3,6 +3,7 @@
 import os
 import stat
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from serl_ray.envs.guard import Guard
 from serl_ray.envs.remote import RemoteEnv
 from serl_ray.envs.remote.hello import PROTOCOL, RobotHello
 from serl_ray.envs.remote.token import robot_token
+from serl_ray.envs.time_limit import SecondsLimit
 from serl_ray.teleop.link import Link
 from serl_ray.teleop.server import HubServer
 from serl_ray.teleop.session import Session
@@ -144,6 +146,17 @@ def test_a_deadline_stops_a_step_that_hangs_at_the_robot(patient, robot):
     until(lambda: "stop" in env.calls)  # which lets the step go on
     guard.reset(seed=1)
     guard.step(ACTION)
+
+
+@pytest.mark.usefixtures("patient")
+def test_clocks_that_jump_change_nothing_at_either_end(robot, monkeypatch):
+    env, remote, _ = robot
+    jumps = iter(np.random.default_rng(0).uniform(0, 2e9, 100_000))
+    monkeypatch.setattr(time, "time", lambda: float(next(jumps)))
+    guard = Guard(SecondsLimit(remote, 60.0), 60.0, 60.0)
+    guard.reset(seed=0)
+    results = [guard.step(ACTION) for _ in range(20)]
+    assert len(env.executed) == 20 and not any(terminated or truncated for _, _, terminated, truncated, _ in results)
 
 
 class BrokenEnv(PausableEnv):

@@ -17,6 +17,7 @@ FAMILIES = ("cameras", "robots", "teleoperators")
 SETTINGS = fields(LeRobotSettings)
 PLUGINS = ("register_third_party_plugins", "register_third_party_devices")
 """Names of LeRobot's function that finds plug-ins, newest first."""
+INSTALL = "install serl-robot into LeRobot's environment, lerobot >= 0.4."
 
 
 @dataclass
@@ -42,25 +43,31 @@ def register_all() -> dict[str, str]:
     """Imports all robots, teleoperators and cameras of LeRobot and of plug-ins; returns why some could not be, by name.
 
     Raises:
-        UnservableEnv: LeRobot is not installed.
+        UnservableEnv: LeRobot is not installed, or is another release.
     """
     failed = {}
     for family in FAMILIES:
         try:
             package = importlib.import_module(f"lerobot.{family}")
         except ImportError as error:
-            raise UnservableEnv(
-                f"LeRobot cannot be imported ({error}): install serl-robot into LeRobot's environment, lerobot >= 0.4."
-            ) from error
+            raise UnservableEnv(f"LeRobot cannot be imported ({error}): {INSTALL}") from error
         for found in pkgutil.iter_modules(package.__path__):
             if found.ispkg:
                 try:
                     importlib.import_module(f"lerobot.{family}.{found.name}")
                 except ImportError as error:  # of a library that only this device needs
                     failed[found.name] = str(error)
-    plugins = importlib.import_module("lerobot.utils.import_utils")
-    next(getattr(plugins, name) for name in PLUGINS if hasattr(plugins, name))()
+    _register_plugins()
     return failed
+
+
+def _register_plugins() -> None:
+    """Imports plug-ins of LeRobot."""
+    plugins = importlib.import_module("lerobot.utils.import_utils")
+    found = [name for name in PLUGINS if hasattr(plugins, name)]
+    if not found:
+        raise UnservableEnv(f"This LeRobot has none of {', '.join(PLUGINS)} in {plugins.__name__}: {INSTALL}")
+    getattr(plugins, found[0])()
 
 
 def parsed(arguments: Sequence[str]) -> Parts:
