@@ -59,6 +59,7 @@ NOT_RUN = {
     "serl train-classifier --success_dir data/lifted": "learns from what a person has recorded",
     "serl record --stage_classifiers": "needs what people label; tests/envs/test_stages.py records with two",
     "serl train --preset tabletop --stage_classifiers": "needs what people label, as above",
+    "serl train --preset tabletop --reset_policy": "needs a policy for the way back; tests/rllib/test_policy_resets.py",
     "serl train-classifier --success_dir data/so101_images": "learns from what a person has recorded on a robot",
     "serl train --preset hil-serl --env_name remote": "waits for a robot, and a person",
     "serl inspect data/so101.pkl": "reads what a person has recorded on a robot",

@@ -32,8 +32,8 @@ class RolloutEnv(CountedEnv):
         deadlines = {name: config.pop(name) for name in ("step_deadline", "reset_deadline")}
         seed = 1000 * context.worker_index + context.vector_index
         env = make_env(**config)
-        if reset_policy:
-            env = with_reset_policy(env, **reset_policy, env_config=config)
+        resets = with_reset_policy(env, **reset_policy, env_config=config) if reset_policy else None
+        env = resets or env
         layout = ActionLayout.from_setup(config["setup_mode"], env.action_space.shape[0])
         if watch:
             keys = used_keys(env, bool(config["learned_reward"]))
@@ -44,7 +44,9 @@ class RolloutEnv(CountedEnv):
         kind = "evaluation" if operators and operators["hands_off"] else "worker"
         name = f"{kind}-{context.worker_index}-{context.vector_index}"
         if operators:
-            env = operated_env(env, layout, operators)
+            env = operated = operated_env(env, layout, operators)
+            if resets:
+                resets.is_stopped = lambda: operated.session.is_stopped
             self._link = link(env, name, operators)
         if asks:
             env = TerminalResets(env, asks)

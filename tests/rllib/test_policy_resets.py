@@ -8,6 +8,7 @@ from small_runs import SMALL, train_until
 
 from serl_ray import SERLConfig
 from serl_ray.cli.main import main
+from serl_ray.data.episodes import EnvFault
 from serl_ray.envs.policy_resets import PolicyResets
 
 
@@ -44,6 +45,28 @@ def test_it_goes_on_after_what_counts_as_a_success_and_ends_with_the_env():
         course = Course(line)
         PolicyResets(course, act, steps=50).reset(seed=0)
         assert [kind for kind, _ in course.happened] == ["reset", *["step"] * steps, "reset"]
+
+
+def test_a_stop_ends_the_policys_steps_as_a_fault():
+    env = PolicyResets(course := Course(LineEnv()), still, steps=50)
+    env.is_stopped = lambda: len(course.happened) > 3
+    with pytest.raises(EnvFault, match="stopped while the reset policy acted"):
+        env.reset(seed=0)
+    assert len(course.happened) == 4
+
+
+@pytest.mark.slow
+def test_an_operator_stops_the_policy_of_the_resets(run, shared_ray):
+    config = SERLConfig().training(**SMALL, reset_policy=run, reset_steps=7).operator(operator_port=0)
+    algorithm = config.environment("line_envs:LineEnv").env_runners(num_env_runners=0).build()
+    try:
+        [[wrapped]] = algorithm.env_runner_group.foreach_env_runner(lambda w: w.foreach_env(lambda env: env))
+        resets, session = wrapped.get_wrapper_attr("is_stopped"), wrapped.get_wrapper_attr("session")
+        assert not resets()
+        session.is_stopped = True
+        assert resets()
+    finally:
+        algorithm.stop()
 
 
 @pytest.fixture(scope="module")
