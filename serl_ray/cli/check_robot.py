@@ -80,6 +80,8 @@ def _checks(options: CheckRobot, reference: DemoReference | None) -> list[RobotC
     layout = ActionLayout.from_setup(source.setup_mode, actions.shape[0])
     prober = Prober(env)
     try:
+        if reference:
+            _check_same_robot(reference, env.observation_space, layout.action_dim)
         with held_at_end(env):
             for phase in phases(layout, reference):
                 if _may_go(options, phase, prober, reference):
@@ -89,6 +91,23 @@ def _checks(options: CheckRobot, reference: DemoReference | None) -> list[RobotC
     finally:
         env.close()
     return [*checks, *_workspace(options, reference)]
+
+
+def _check_same_robot(reference: DemoReference, spaces: Any, action_dim: int) -> None:
+    """Raises OptionError, before anything moves, where demonstrations are of another robot."""
+    shapes = {key: space.shape for key, space in spaces.items()}
+    found = [f"their actions have {n} numbers, its {action_dim}" for n in reference.action_dims - {action_dim}]
+    vectors = {key: rows.shape[1:] for key, rows in reference.starts.items()}
+    for key in vectors.keys() & shapes.keys():
+        if vectors[key] != shapes[key]:
+            found.append(f"their `{key}` has {vectors[key][0]} numbers, its {shapes[key][0]}")
+    if vectors and not vectors.keys() & shapes.keys():
+        found.append(f"they have {', '.join(vectors)}, and it has {', '.join(shapes)}")
+    if found:
+        raise OptionError(
+            f"demo_paths are demonstrations of another robot: {'; '.join(found)}. Name this robot's, or its set-up; "
+            "nothing was moved."
+        )
 
 
 def _may_go(options: CheckRobot, phase: Phase, prober: Prober, reference: DemoReference | None) -> bool:

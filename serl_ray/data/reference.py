@@ -72,6 +72,11 @@ class DemoReference:
         }
         return cls(courses, starts, images, rate)
 
+    @property
+    def action_dims(self) -> set[int]:
+        """The lengths of the actions, one for demonstrations of one robot."""
+        return {course.actions.shape[1] for course in self.courses}
+
     def span(self, key: str) -> np.ndarray:
         """The ranges (D,) of the numbers of a vector over all courses."""
         rows = np.concatenate([course.vectors[key] for course in self.courses])

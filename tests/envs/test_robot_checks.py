@@ -185,3 +185,19 @@ def test_nothing_moves_without_a_terminal_unless_it_may(monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
     assert main(["check-robot"]) == 2
     assert "add --yes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("mode", "kwargs", "said"),
+    [
+        ("dual-arm-learned-gripper", [], "their actions have 7 numbers, its 14"),
+        ("single-arm-learned-gripper", ["--env_name", "line_envs:SplitEnv"], "numbers, its 4"),
+    ],
+)
+def test_nothing_moves_by_demonstrations_of_another_robot(segments, tmp_path, monkeypatch, capsys, mode, kwargs, said):
+    write_demos(tmp_path / "demos.pkl", segments)
+    monkeypatch.setattr(Prober, "run", lambda self, phase: pytest.fail("it has moved"))
+    command = ["check-robot", "--setup_mode", mode, *kwargs, "--yes", "--demo_paths", str(tmp_path / "demos.pkl")]
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert "demonstrations of another robot" in error and said in error and "nothing was moved" in error
