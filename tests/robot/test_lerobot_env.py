@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lerobot_fakes import FakeArm, FakeKeys, Gantry
-from serl_robot.lerobot import LeRobotEnv, LeRobotSettings
+from serl_robot.adapter import EnvFault, RobotEnv
+from serl_robot.lerobot import LeRobotEnv, LeRobotSettings, cli
 from serl_robot.lerobot.body import RobotFault, Stopped
+from serl_robot.lerobot.by_name import Parts
 from serl_robot.spaces import UnservableEnv
 
 from serl_ray.benchmarks.lerobot_arm import SO101
@@ -319,6 +321,21 @@ def test_a_camera_without_an_image_is_named(image, message):
     robot.get_observation = lambda: given | {"front": image}
     with pytest.raises(RobotFault, match=message):
         env.step(action_of())
+
+
+def test_the_command_serves_with_a_watch_for_cameras_that_freeze(monkeypatch):
+    calls = []
+    settings = LeRobotSettings(**QUICK, frozen_after=1e-9, person_judges=False)
+    parts = Parts(FakeArm(cameras={"front": (48, 64)}), None, "ws://gpu-box:8765", "", settings)
+    monkeypatch.setattr(cli, "parsed", lambda arguments: parts)
+    monkeypatch.setattr(cli, "serve", lambda env, url, **given: calls.append((env, given)))
+    assert cli.main([]) == 0
+    [(env, given)] = calls
+    served = RobotEnv(env, given["frozen_after"])
+    served.reset(None)
+    with pytest.raises(EnvFault, match="camera front has frozen"):
+        served.step(action_of())
+    assert LeRobotSettings().frozen_after == 2.0
 
 
 UNFIT = {
