@@ -137,12 +137,18 @@ class ContractPolicy:
         if any(part.ndim != 1 for part in parts) or sum(map(len, parts)) != self.contract["state_dim"]:
             raise PolicyError(
                 f"The state is joined from {shapes}; the policy reads {self.contract['state_dim']} numbers, joined "
-                f"from {' + '.join(self.contract['state_keys'])}."
+                f"from {' + '.join(self.contract['state_keys'])}.{self._stage_note()}"
             )
         state = np.concatenate(parts)
         if not np.isfinite(state).all():
             raise PolicyError(f"The state holds NaN or infinity: {shapes}. Check the sensors.")
         return state
+
+    def _stage_note(self) -> str:
+        """A sentence on the number that a policy of several stages reads; nothing for others."""
+        stages = self.contract.get("stages", 1)
+        text = f" The last number of {STATE!r} is the share of {stages} stages that are reached: append it, 0 at first."
+        return text if stages > 1 else ""
 
 
 class Policy(ContractPolicy):

@@ -110,6 +110,7 @@ class Deploy(Options):
             yield MeasuredPolicy(cameras, agent, shapes, {**about, "state_keys": [STATE]})  # as joined as in `frame`
             return
         about = {"setup_mode": POLICY_SETUP, "state_keys": [STATE], "control_hz": self.control_hz, "env_steps": 0}
+        about["stages"] = 1
         layout = ActionLayout.from_setup(POLICY_SETUP, POLICY_ACTION_DIM)
         for name, cameras in FRESH_CAMERAS.items():
             spec = ObservationSpec(cameras, state_dim=POLICY_STATE_DIM)

@@ -47,5 +47,7 @@ def main(argv: Sequence[str]) -> int:
         f"({' + '.join(found['state_keys'])}); actions of {found['action_dim']} numbers, which differ from the agent's "
         f"by {found['difference']:.1g} at most in {options.observations} observations."
     )
+    if found["stages"] > 1:
+        print(f"The last number of 'state' is the share of {found['stages']} stages that are reached: append it there.")
     print(f"Next: serl-robot-act {folder} my_robot:make_env --hz {found['control_hz'] or 10:g}")
     return 0

@@ -66,8 +66,10 @@ def read_policy(
     agent = load_agent(checkpoint / AGENT_DIR, device)
     agent.action_scale = saved_scale(checkpoint)  # the agents of older checkpoints do not hold it
     shapes = _image_shapes(checkpoint, agent, state["contract"])
-    about = {"setup_mode": state["options"]["setup_mode"], "env_steps": state["counters"].get("env_steps", 0)}
-    return agent, shapes, about | {name: state["options"].get(name) for name in ("state_keys", "control_hz")}
+    options = state["options"]
+    about = {"setup_mode": options["setup_mode"], "env_steps": state["counters"].get("env_steps", 0)}
+    about["stages"] = len(options.get("stage_classifiers") or ()) + 1
+    return agent, shapes, about | {name: options.get(name) for name in ("state_keys", "control_hz")}
 
 
 def write_policy(
@@ -78,7 +80,8 @@ def write_policy(
     Args:
         agent: agent on the CPU.
         image_shapes: height and width in pixels of each camera's images.
-        about: facts that the agent does not know: `setup_mode`, `state_keys` and `control_hz` (or None), `env_steps`.
+        about: facts that the agent does not know: `setup_mode`, `state_keys` and `control_hz` (or None), `env_steps`,
+            `stages`.
         folder: folder for policy.onnx and policy.json.
         observations: number of random observations on which the actions are compared.
     """

@@ -19,7 +19,13 @@ from serl_ray.runs.export import write_policy
 from serl_ray.types import ActionLayout, ActionScale
 
 ROOT = Path(__file__).parents[2]
-ABOUT = {"setup_mode": "single-arm-learned-gripper", "state_keys": None, "control_hz": 10.0, "env_steps": 0}
+ABOUT = {
+    "setup_mode": "single-arm-learned-gripper",
+    "state_keys": None,
+    "control_hz": 10.0,
+    "env_steps": 0,
+    "stages": 1,
+}
 LEARNED, TWO = "single-arm-learned-gripper", "dual-arm-learned-gripper"
 CASES = {
     "state": (("single-arm-fixed-gripper", 6), (), 1, 5, (32, 32), {}),
@@ -119,6 +125,13 @@ def test_an_observation_of_another_contract_is_refused_by_name(exported, changes
     observation = {key: array for key, array in (SOUND | changes).items() if array is not None}
     with pytest.raises(PolicyError, match=message):
         policy.act(observation)
+
+
+def test_a_policy_of_stages_says_which_number_its_state_lacks(tmp_path):
+    agent, shapes = agent_of("one camera")
+    write_policy(agent, shapes, ABOUT | {"stages": 2}, tmp_path / "policy", 20)
+    with pytest.raises(PolicyError, match="share of 2 stages that are reached: append it, 0 at first"):
+        Policy(tmp_path / "policy").act(SOUND | {"state": np.zeros(4, np.float32)})
 
 
 def test_frames_are_kept_though_the_env_writes_into_its_image_again(tmp_path):

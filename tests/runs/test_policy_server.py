@@ -21,7 +21,13 @@ from serl_ray.teleop.wire import Message, pack, unpack
 from serl_ray.types import ActionLayout
 
 TOKEN = "t" * 32
-ABOUT = {"setup_mode": "single-arm-learned-gripper", "state_keys": None, "control_hz": 10.0, "env_steps": 0}
+ABOUT = {
+    "setup_mode": "single-arm-learned-gripper",
+    "state_keys": None,
+    "control_hz": 10.0,
+    "env_steps": 0,
+    "stages": 1,
+}
 SHAPE = (40, 24)
 
 
