@@ -152,7 +152,7 @@ def _drive(
 
 def _report_dropped(dropped: Mapping[str, int]) -> None:
     if dropped:
-        print(", ".join(f"{count} episodes {reason}" for reason, count in dropped.items()) + " were not recorded.")
+        print(f"Episodes that were not recorded: {', '.join(f'{n} {reason}' for reason, n in dropped.items())}.")
 
 
 def _label_images(options: Record, folder: Path, interrupted: Event) -> int:

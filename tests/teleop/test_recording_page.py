@@ -124,7 +124,7 @@ def test_a_person_records_by_keys_and_drops_what_did_not_work(record, tmp_path, 
     segments = read_file(str(target))
     assert [segment.rewards[-1] for segment in segments] == [1.0, 1.0]
     assert all(segment.intervened.all() and 4 <= len(segment) < HORIZON for segment in segments)
-    assert "1 episodes discarded, 1 episodes failed were not recorded" in capsys.readouterr().out
+    assert "Episodes that were not recorded: 1 discarded, 1 failed." in capsys.readouterr().out
 
 
 def labeller(page: OperatorsPage, corrected: dict[str, str]) -> None:
