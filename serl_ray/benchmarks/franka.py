@@ -8,7 +8,7 @@ from pathlib import Path
 
 from serl_ray.benchmarks.commands import SETUP_MODE, run_serl
 from serl_ray.benchmarks.franka_arm import RESET_POSE, arm_settings, serving_arm
-from serl_ray.benchmarks.franka_grasping import FRONT_CAMERA, GraspingArm
+from serl_ray.benchmarks.franka_grasping import WRIST_CAMERA, GraspingArm
 from serl_ray.benchmarks.timing import Row, print_report
 from serl_ray.envs.recording import MAX_FAULTS
 from serl_ray.evaluation.rollouts import deterministic, evaluate
@@ -82,7 +82,7 @@ class Franka(Options):
     def _train(self, run: Path, env_kwargs: list[str]) -> None:
         demos = run.with_suffix(".pkl")
         env = ["--env_name", GRASPING_ENV, "--setup_mode", SETUP_MODE, "--env_kwargs", *env_kwargs]
-        env += ["--image_keys", *([FRONT_CAMERA] if self.pixels else [])]
+        env += ["--image_keys", *([WRIST_CAMERA] if self.pixels else [])]
         run_serl("record", *env, "--episodes", "20", "--noise", "0.3", "--output", str(demos))
         flags = ["--preset", "tabletop", "--normalise_state", "--demo_paths", str(demos), "--seed", str(self.seed)]
         flags += ["--num_workers", "1", "--evaluate_every", "0", "--max_steps", str(self.max_steps)]

@@ -20,21 +20,22 @@ from serl_ray.envs.franka.frames import tool_to_base
 from serl_ray.envs.franka.gripper import OPEN_FROM
 from serl_ray.envs.franka.settings import CameraSettings, read_settings
 
-FRONT_CAMERA = "front"
+WRIST_CAMERA = "wrist"
 TABLE_HEIGHT = 0.12
 """Height of an object that lies on the table, metres."""
 LIFTED = 0.06
 """Height over the table at which the task is solved, metres."""
 SPREAD = np.array([0.03, 0.05])
 """Metres by which the object's place varies along x and y, to both sides."""
-REACH = np.array([0.012, 0.012, 0.015])
+REACH = np.array([0.02, 0.02, 0.02])
 """Greatest distance of the tool from an object that it grasps, by axis, metres."""
 APPROACH_HEIGHT = 0.03
 """Height over the object at which the expert comes to it, metres."""
 WIDTH = 0.4
 """Opening of a gripper that holds the object."""
 SIDE = 128
-"""Side of an image in pixels: its upper half shows x and y from above, its lower half y and z from the front."""
+"""Side of an image in pixels: its upper half shows x and y from above, its lower half y and z from the front, both with
+the tool in their middle column."""
 METRES_PER_PIXEL = 0.2 / SIDE
 FRAMES_PER_SECOND = 40
 
@@ -78,14 +79,15 @@ class GraspingArm(PointArm):
             self._object[2] = TABLE_HEIGHT
 
     def _view(self) -> np.ndarray:
-        """An image (SIDE, SIDE, 3), uint8: the object red, the tool green, and brighter the wider it is open."""
+        """An image (SIDE, SIDE, 3), uint8, of a camera at the wrist: the object red, the tool green, and brighter the
+        wider it is open."""
         image = self._noise.integers(0, 8, (SIDE, SIDE, 3), np.uint8)
         tool = (20, 90 + round(150 * self.gripper), 20)
-        for position, colour, radius in ((self._object, (220, 40, 40), 8), (self.pose[:3], tool, 4)):
-            x, y = np.rint((position[:2] - RESET_POSE[:2]) / METRES_PER_PIXEL).astype(int)
-            z = round((position[2] - TABLE_HEIGHT) / METRES_PER_PIXEL)
+        away = self._object - self.pose[:3]
+        for offset, colour, radius in ((away, (220, 40, 40), 8), (np.zeros(3), tool, 4)):
+            x, y, z = np.rint(offset / METRES_PER_PIXEL).astype(int)
             _draw(image[: SIDE // 2], SIDE // 4 + x, SIDE // 2 + y, radius, colour)
-            _draw(image[SIDE // 2 :], SIDE // 2 - 9 - z, SIDE // 2 + y, radius, colour)
+            _draw(image[SIDE // 2 :], 8 - z, SIDE // 2 + y, radius, colour)
         return image
 
 
@@ -99,7 +101,7 @@ class GraspingFranka(FrankaServerEnv):
 
     Args:
         settings: path of the YAML file with the settings.
-        pixels: whether the camera `front` shows the object; else `state` ends with its offset (3,) from the tool in the
+        pixels: whether the camera `wrist` shows the object; else `state` ends with its offset (3,) from the tool in the
             tool's frame, metres, as a tracker at the wrist measures it.
     """
 
@@ -108,11 +110,11 @@ class GraspingFranka(FrankaServerEnv):
         self._scale = read_settings(settings).arms[0].translation_scale
         super().__init__(settings, "single-arm-learned-gripper")
         if pixels:
-            seen = CameraSettings(name=FRONT_CAMERA, uvc=0)
+            seen = CameraSettings(name=WRIST_CAMERA, uvc=0)
             self._cameras.append(RobotCamera(seen, SIDE, lambda _: _Eye(self._url)))
             self._opened.callback(self._cameras[0].close)
             image = gymnasium.spaces.Box(0, 255, (SIDE, SIDE, 3), np.uint8)
-            self.observation_space = gymnasium.spaces.Dict({**self.observation_space.spaces, FRONT_CAMERA: image})
+            self.observation_space = gymnasium.spaces.Dict({**self.observation_space.spaces, WRIST_CAMERA: image})
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -132,7 +134,7 @@ class GraspingFranka(FrankaServerEnv):
             way = np.array([0.0, 0.0, self._scale])
         elif state.gripper < OPEN_FROM:
             way, gripper = np.zeros(3), 1.0
-        elif np.abs(way[:2]).max() > REACH[0]:
+        elif np.abs(way[:2]).max() > REACH[0] / 2:
             way[2] += APPROACH_HEIGHT
         elif abs(way[2]) < REACH[2] / 2:
             way, gripper = np.zeros(3), -1.0
