@@ -40,7 +40,8 @@ RUN = [command for command in COMMANDS if command.is_run]
 OTHERS = re.compile(
     r"(?m)^(RAY_AUTH_MODE=token )?(ray|kubectl|ssh|pip|tensorboard|export|scripts/quickstart|serl-robot(-act)?) .*$"
     r"|(?m:^(serl-robot-lerobot|lerobot-[a-z-]+) .*$)"
-    r"|`(ray|mkdocs|pip|serl-robot|tensorboard|python scripts/|scripts/quickstart|train_rlpd)[^`]*`|with `--logdir [^`]*`"
+    r"|`(ray|mkdocs|pip|serl-robot|tensorboard|python scripts/|scripts/quickstart|train_rlpd)[^`]*`"
+    r"|with `--logdir [^`]*`"
 )
 """Commands of other programs, with flags of their own."""
 TEXT = {page.name: page.read_text() for page in PAGES}

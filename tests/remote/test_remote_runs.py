@@ -10,12 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hub_peers import until
 from line_envs import LineEnv
 from remote_robots import SETUP, TOKEN, free_port, served
 from small_runs import SMALL, train_until
 
-from serl_ray.benchmarks.remote import Remote
 from serl_ray.data.episodes import EnvFault
 from serl_ray.data.replay.log import read_shards
 from serl_ray.evaluation.rollouts import run_episodes
@@ -128,13 +126,3 @@ def test_an_evaluation_plays_an_episode_again_that_a_fault_has_spoilt(caplog):
     assert episode.steps == 20 and caplog.text.count("Episode 1 is played again. The link to the robot is lost.") == 2
     with pytest.raises(EnvFault, match="is lost"):
         list(run_episodes(act, FaultyTwice(), 1, seed=0, max_faults=1))
-
-
-@pytest.mark.slow
-def test_the_benchmark_measures_every_path(tmp_path, monkeypatch):
-    monkeypatch.setattr("serl_ray.benchmarks.remote.PORT", free_port())
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (ROOT / "robot", ROOT))))
-    Remote(save_dir=tmp_path, steps=4, delays=(5,), control_hz=2.0).run()
-    until(lambda: (tmp_path / "remote.json").exists())
-    text = (tmp_path / "remote.json").read_text()
-    assert "in this process: rate" in text and "remote, 10 ms of round trip added: action sent" in text

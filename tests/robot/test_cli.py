@@ -104,6 +104,7 @@ def test_a_signal_stops_the_robot_and_ends_the_process(tmp_path, number, code, a
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # tests under nohup ignore a hangup
         )
         try:
             talk = trainer.accept().welcome()
