@@ -22,6 +22,8 @@ from serl_ray.envs.remote.token import TOKEN_VARIABLE, robot_token
 
 GRASPING = "single-arm-learned-gripper"
 ROBOT_PORT = 9765
+ROBOT_SECONDS = 60.0
+"""Seconds within which the process of a robot must be there."""
 SEEN_CAMERAS = ("image", "wrist")
 OBSERVES_AFTER = 0.8
 """Share of a period after which a Franka is observed: the rest is the policy's."""
@@ -81,7 +83,8 @@ def tabletop_robot(port: int, control_hz: float, cameras: bool) -> Iterator[None
 
 @contextmanager
 def _remote(image_keys: Sequence[str]) -> Iterator[gymnasium.Env]:
-    kwargs: dict[str, Any] = {"setup_mode": GRASPING, "env_kwargs": {"port": ROBOT_PORT}}
+    there = {"port": ROBOT_PORT, "connect_seconds": ROBOT_SECONDS}
+    kwargs: dict[str, Any] = {"setup_mode": GRASPING, "env_kwargs": there}
     with closing(make_env("remote", image_keys=image_keys, **kwargs)) as env:
         yield env
 

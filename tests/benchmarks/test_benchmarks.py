@@ -1,7 +1,9 @@
 """The sections of the benchmark run, on little, and leave what they have measured with its configuration."""
 
 import json
+import os
 import platform
+from pathlib import Path
 
 import commands
 import pytest
@@ -23,6 +25,8 @@ from serl_ray.data.replay.log import num_transitions
 from serl_ray.options.presets import PRESETS
 from serl_ray.options.sets import TrainingOptions
 from serl_ray.utils.options import names_of
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +97,8 @@ def test_the_loop_over_an_operator_is_measured_with_delays(output, monkeypatch):
 
 
 @pytest.mark.slow  # each path starts a robot in another process
-def test_every_path_to_a_robot_is_measured(output, capsys):
+def test_every_path_to_a_robot_is_measured(output, capsys, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (ROOT, ROOT / "robot"))))
     Remote(save_dir=output, steps=10, delays=(15,)).run()
     rows = rows_of(output, "remote")
     paths = ("in this process", "remote, 30 ms of round trip added", "Franka's server", "LeRobot's adapter, remote")

@@ -25,7 +25,7 @@ from serl_ray.runs.train import train
 
 FIXED, LEARNED = "single-arm-fixed-gripper", "single-arm-learned-gripper"
 CLOSE, STAY, OPEN = (np.array([0, 0, 0, 0, 0, 0, number], np.float32) for number in (-1, 0, 1))
-SECONDS = 120.0
+SECONDS = 60.0
 """Time limit of waiting for another thread."""
 
 

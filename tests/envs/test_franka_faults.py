@@ -20,7 +20,7 @@ from serl_ray.utils.errors import SetupError
 from serl_ray.utils.options import OptionError
 
 MODE = "single-arm-fixed-gripper"
-SECONDS = 120.0
+SECONDS = 60.0
 NAN = float("nan")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -22,8 +23,9 @@ def test_another_release_of_lerobot_is_named_in_one_line(tmp_path, packages, say
     if packages:
         (tmp_path / "lerobot" / "utils" / "import_utils.py").touch()
     (tmp_path / "draccus.py").touch()
+    robot = str(Path(__file__).parents[2] / "robot")
     code = (
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from serl_robot.lerobot import cli; sys.exit(cli.main())"
+        f"import sys; sys.path[:0] = {[str(tmp_path), robot]}; from serl_robot.lerobot import cli; sys.exit(cli.main())"
     )
     ended = subprocess.run([sys.executable, "-c", code, "--url=ws://gpu-box:8765"], capture_output=True, text=True)
     assert ended.returncode == 2 and ended.stderr.count("\n") == 1
