@@ -87,11 +87,11 @@ class OperatedEnv(gymnasium.Wrapper):
         Where a person puts the scene in order, the env is reset once to move the robot out of the way, and once more
         when the person is ready: the episode starts with what is seen then.
         """
-        reset = partial(self.env.reset, seed=seed, options=options)
+        given = {"seed": seed, "options": options}
         if self._asks:
-            self._observation, _ = self._moved(reset)
+            self._observation, _ = self._moved(given)
             self._wait_for_person()
-        self._observation, info = self._moved(reset, lambda: self.session.begin(self.clock()))
+        self._observation, info = self._moved(given, lambda: self.session.begin(self.clock()))
         self._tell_wrapper("number_episode", self.episode)
         self.numbers.begin()
         self._show()
@@ -210,12 +210,12 @@ class OperatedEnv(gymnasium.Wrapper):
         self.wait_until(is_made)
         return decision
 
-    def _moved(self, reset: Callable[[], Any], then: Callable[[], None] = lambda: None) -> Any:
+    def _moved(self, given: dict[str, Any], then: Callable[[], None] = lambda: None) -> Any:
         """The observation and info of an env's reset that no stop has come into, after which `then` is called."""
         while True:
             self.wait_until(lambda: self._movement.permit(self.session.may_move(self.clock())))
             try:
-                outcome = self._movement.made(reset)
+                outcome = self._movement.made(lambda: self.env.reset(**given))
             except EnvFault as fault:
                 if not self._movement.was_stopped:
                     raise
