@@ -40,3 +40,13 @@ def with_maps(batch, cameras):
             with torch.inference_mode():
                 batch[role][key] = trunk(torch.as_tensor(batch[role][key])).half().unsqueeze(1).numpy()
     return batch
+
+
+ABOUT = {
+    "setup_mode": "single-arm-learned-gripper",
+    "state_keys": None,
+    "control_hz": 10.0,
+    "env_steps": 0,
+    "stages": 1,
+}
+"""What `write_policy` is told of a policy, besides its agent."""

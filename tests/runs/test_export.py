@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_agents import small_config
+from small_agents import ABOUT, small_config
 
 pytest.importorskip("onnxruntime")
 
@@ -19,13 +19,6 @@ from serl_ray.runs.export import write_policy
 from serl_ray.types import ActionLayout, ActionScale
 
 ROOT = Path(__file__).parents[2]
-ABOUT = {
-    "setup_mode": "single-arm-learned-gripper",
-    "state_keys": None,
-    "control_hz": 10.0,
-    "env_steps": 0,
-    "stages": 1,
-}
 LEARNED, TWO = "single-arm-learned-gripper", "dual-arm-learned-gripper"
 CASES = {
     "state": (("single-arm-fixed-gripper", 6), (), 1, 5, (32, 32), {}),

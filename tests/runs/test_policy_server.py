@@ -9,7 +9,7 @@ import pytest
 from serl_robot.policy import PolicyError
 from serl_robot.remote_policy import RemotePolicy
 from serl_robot.trainer import UnknownTrainer
-from small_agents import small_config
+from small_agents import ABOUT, small_config
 from websockets.sync.client import connect
 from websockets.sync.server import serve
 
@@ -21,13 +21,6 @@ from serl_ray.teleop.wire import Message, pack, unpack
 from serl_ray.types import ActionLayout
 
 TOKEN = "t" * 32
-ABOUT = {
-    "setup_mode": "single-arm-learned-gripper",
-    "state_keys": None,
-    "control_hz": 10.0,
-    "env_steps": 0,
-    "stages": 1,
-}
 SHAPE = (40, 24)
 
 
