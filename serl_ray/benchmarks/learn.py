@@ -22,16 +22,27 @@ from serl_ray.runs.log import LOGS, read_results
 from serl_ray.runs.policy import load_policy
 from serl_ray.utils.options import OptionError, Options, check_names
 
+DEPARTURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "bound": ({"max_return": 1.0}, {"max_return": None}),
+    "critics": ({"critic_ensemble_size": 4}, {"critic_ensemble_size": 2}),
+    "tau": ({"tau": 0.01}, {"tau": 0.005}),
+    "batch": ({"batch_size": 128}, {"batch_size": 256}),
+    "discount": ({"discount": 0.95}, {"discount": 0.97}),
+}
+"""What the preset tabletop does otherwise than the original, each with the original's value."""
 METHODS: dict[str, dict[str, Any]] = {
     "default": {},
     "hil-serl": {"preset": "hil-serl"},
+    **{f"hil-serl+{name}": {"preset": "hil-serl", **ours} for name, (ours, _) in DEPARTURES.items()},
+    **{f"default-{name}": theirs for name, (_, theirs) in DEPARTURES.items()},
     "interventions": {"expert_interventions": 0.05},
     "utd2": {"utd_ratio": 2},
     "utd4": {"utd_ratio": 4},
     "redq": {"critic_ensemble_size": 10, "critic_subsample_size": 2},
     "awac": {"objective": "awac"},
 }
-"""Methods by name: options of `serl train`, beside the preset tabletop or their own."""
+"""Methods by name: options of `serl train`, beside the preset tabletop or their own. `hil-serl+tau` is the original with
+one departure of the preset, `default-tau` the preset without it."""
 STEPS_PER_RESULT = 250
 """Greatest number of env steps between two results of a run."""
 FINAL_SEED = 20_000
@@ -62,8 +73,9 @@ class Learn(Options):
     tasks: tuple[str, ...] = ("peg", "pick-up", "pegs", "tray")
     """Tasks to train, of those that `serl benchmark tasks` lists."""
     methods: tuple[str, ...] = ("default",)
-    """Methods to compare: default (the preset tabletop), hil-serl (the original's hyper-parameters), interventions (of
-    the scripted expert), utd2 and utd4 (learner steps per env step), redq (10 critics, subsets of 2), awac."""
+    """Methods to compare: default (the preset tabletop), hil-serl (the original's hyper-parameters), hil-serl+X and
+    default-X (with and without a departure X: bound, critics, tau, batch or discount), interventions (of the scripted
+    expert), utd2 and utd4 (learner steps per env step), redq (10 critics, subsets of 2), awac."""
     pixels: bool = False
     """Learn from cameras and proprioception; by default from state, the objects' included."""
     seeds: tuple[int, ...] = (0, 1, 2)
