@@ -41,8 +41,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "redq": {"critic_ensemble_size": 10, "critic_subsample_size": 2},
     "awac": {"objective": "awac"},
 }
-"""Methods by name: options of `serl train`, beside the preset tabletop or their own. `hil-serl+tau` is the original with
-one departure of the preset, `default-tau` the preset without it."""
+"""Methods by name: options of `serl train`, beside the preset tabletop or their own. `hil-serl+tau` is the original
+with one departure of the preset, `default-tau` the preset without it."""
 STEPS_PER_RESULT = 250
 """Greatest number of env steps between two results of a run."""
 FINAL_SEED = 20_000
