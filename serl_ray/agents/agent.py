@@ -174,7 +174,7 @@ class Agent:
             cameras = self.spec.image_keys, self.config.networks.encoder.image_size
             observations = crop_images(observations, noise.crops[0], *cameras)
             next_observations = crop_images(next_observations, noise.crops[1], *cameras)
-        transitions = transition_tensors(batch, self.layout, self.config.reward_bias, self.device)
+        transitions = transition_tensors(batch, self.layout, self.config, self.device)
         self._compile_once()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16):
             loss_terms, metrics = self.losses(transitions, self.encode(observations, next_observations), noise)
@@ -224,9 +224,8 @@ class Agent:
             target_q = self.target.critic(encoded.next_target_latents, next_actions)  # (E, B)
             bonus = -self.networks.temperature() * next_log_prob if self.config.backup_entropy else None
             next_value = losses.soft_min_value(target_q, noise.critic_subset, bonus)
-            target = losses.td_target(
-                transitions["rewards"], transitions["masks"], next_value, self.config.discount, self.config.max_return
-            )
+            rewards, masks, discounts = (transitions[name] for name in ("rewards", "masks", "discounts"))
+            target = losses.td_target(rewards, masks, next_value, discounts, self.config.max_return)
         q = self.networks.critic(encoded.latents, self.layout.continuous(transitions["actions"]))  # (E, B)
         loss = losses.critic_loss(q, target)
         metrics = {

@@ -45,7 +45,7 @@ class HybridAgent(Agent):
             next_value = losses.double_dqn_value(next_q, next_target_q)
             rewards = transitions["rewards"] + transitions["grasp_penalty"]
             target = losses.td_target(
-                rewards, transitions["masks"], next_value, self.config.discount, self.config.max_return
+                rewards, transitions["masks"], next_value, transitions["discounts"], self.config.max_return
             )
         q = self.networks.grasp_q(encoded.latents, scales)  # (B, K)
         grasp_ids = self.layout.grasp_ids(transitions["actions"])  # (B,)

@@ -10,10 +10,13 @@ def td_target(
     rewards: torch.Tensor,
     masks: torch.Tensor,
     next_values: torch.Tensor,
-    discount: float,
+    discount: float | torch.Tensor,
     max_return: float | None = None,
 ) -> torch.Tensor:
     """y = r + discount * mask * V(s'), all (B,), and at most `max_return`. A time-out has mask 1 and bootstraps.
+
+    For n-step returns r is the discounted sum of n rewards, s' the state after them, and `discount` (B,) the discount
+    to the power of n.
 
     The original has no bound. With rewards of 0 and 1 a return above 1 is an extrapolation error, which bootstrapping
     would feed back.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from serl_ray.agents.config import SACConfig
 from serl_ray.networks.inputs import Tensors, float_tensor
 from serl_ray.types import ActionLayout, Batch
 
@@ -28,12 +29,12 @@ class Encoded:
     next_target_latents: torch.Tensor
 
 
-def transition_tensors(batch: Batch, layout: ActionLayout, reward_bias: float, device: torch.device) -> Tensors:
+def transition_tensors(batch: Batch, layout: ActionLayout, config: SACConfig, device: torch.device) -> Tensors:
     """The float32 fields of a batch without its observations.
 
     Returns:
-        `actions` (B, A + G), and `rewards`, `masks`, `is_demo` (by default 1) and, with grippers, `grasp_penalty`, each
-        (B,).
+        `actions` (B, A + G), and `rewards`, `masks`, `is_demo` (by default 1), `discounts` of the next values and, with
+        grippers, `grasp_penalty`, each (B,). A transition spans the batch's `steps`, by default one.
 
     Raises:
         ValueError: a field is missing, or the actions do not fit the layout.
@@ -48,7 +49,11 @@ def transition_tensors(batch: Batch, layout: ActionLayout, reward_bias: float, d
                 "The batch has no grasp_penalty, which learned grippers need. Use zeros if the env has none."
             )
     tensors = {key: float_tensor(batch[key], device) for key in keys}
-    tensors["rewards"] = tensors["rewards"] + reward_bias
+    steps = float_tensor(batch.get("steps", np.ones(len(tensors["rewards"]))), device)
+    discount = torch.tensor(config.discount, device=device)
+    tensors["discounts"] = discount**steps
+    biases = steps if config.discount == 1.0 else (1.0 - tensors["discounts"]) / (1.0 - discount)
+    tensors["rewards"] = tensors["rewards"] + config.reward_bias * biases
     is_demo = batch.get("is_demo", np.ones(len(tensors["rewards"]), np.float32))
     tensors["is_demo"] = float_tensor(is_demo, device)
     if tensors["actions"].shape[-1] != layout.action_dim:

@@ -36,9 +36,13 @@ METHODS: dict[str, dict[str, Any]] = {
     **{f"hil-serl+{name}": {"preset": "hil-serl", **ours} for name, (ours, _) in DEPARTURES.items()},
     **{f"default-{name}": theirs for name, (_, theirs) in DEPARTURES.items()},
     "interventions": {"expert_interventions": 0.05},
+    "3-step": {"n_step": 3},
     "utd2": {"utd_ratio": 2},
     "utd4": {"utd_ratio": 4},
     "redq": {"critic_ensemble_size": 10, "critic_subsample_size": 2},
+    "redq-utd4": {"critic_ensemble_size": 10, "critic_subsample_size": 2, "cta_ratio": 4},
+    "redq-utd8": {"critic_ensemble_size": 10, "critic_subsample_size": 2, "cta_ratio": 8},
+    "success-demos": {"success_demos": True},
     "awac": {"objective": "awac"},
 }
 """Methods by name: options of `serl train`, beside the preset tabletop or their own. `hil-serl+tau` is the original
@@ -75,7 +79,8 @@ class Learn(Options):
     methods: tuple[str, ...] = ("default",)
     """Methods to compare: default (the preset tabletop), hil-serl (the original's hyper-parameters), hil-serl+X and
     default-X (with and without a departure X: bound, critics, tau, batch or discount), interventions (of the scripted
-    expert), utd2 and utd4 (learner steps per env step), redq (10 critics, subsets of 2), awac."""
+    expert), 3-step (returns), utd2 and utd4 (learner steps per env step), redq (10 critics, subsets of 2), redq-utd4
+    and -utd8 (as many critic updates for each of the actor's), success-demos, awac."""
     pixels: bool = False
     """Learn from cameras and proprioception; by default from state, the objects' included."""
     seeds: tuple[int, ...] = (0, 1, 2)

@@ -101,8 +101,10 @@ class HybridDemoOptions(DemoOptions):
 
     demo_fraction: Share = 0.5
     """Share of demonstrations and interventions in every batch."""
+    success_demos: bool = False
+    """Count episodes that succeed without an intervention as demonstrations, too."""
     demo_capacity: Annotated[int, Ge(2), Role.FIXED] = 50_000
-    """Room for interventions in the demonstration replay, in observations beside the demonstrations."""
+    """Room for interventions and successes in the demonstration replay, in observations beside the demonstrations."""
 
 
 class OfflineDemoOptions(DemoOptions):
@@ -170,6 +172,9 @@ class LearningOptions(Options):
     """Transitions in each update."""
     cta_ratio: Annotated[int, Ge(1)] = 2
     """Critic updates per learner step; the last of them also updates actor and temperature."""
+    n_step: Annotated[int, Ge(1)] = 1
+    """Rewards that the critics' targets sum up before the value of the state after them, cut at ends of episodes; more
+    carry a success back faster, and trust the actions that were taken."""
     augment_crops: Annotated[int, Ge(0), Role.DATA] = 4
     """Random crops of each image that a frozen trunk encodes once and the replay stores; 1 for the whole image alone, 0
     to store images and to crop and encode them in every update."""

@@ -27,6 +27,7 @@ from serl_ray.rllib.normalising import fit_normaliser
 from serl_ray.rllib.operator_log import OperatorLog
 from serl_ray.rllib.operators import HubOfRun, start_hub
 from serl_ray.rllib.sampling import Fragment, Sampler
+from serl_ray.rllib.success_demos import SuccessDemos
 from serl_ray.types import Batch
 
 
@@ -66,7 +67,7 @@ class SERL(TrainingAlgorithm):
         self.demos = demo_buffer(self.options, space, action_dim, self.logs["demos"], shared, promised)
         self.demonstrations = len(self.demos)
         self.buffers = {"online": self.online, "demos": self.demos}
-        self.operators = OperatorLog()
+        self.operators, self.successes = OperatorLog(), SuccessDemos()
         self.sampler = Sampler(self.env_runner_group, self.faults, self.options.may_wait)
         self._prepares_ahead = self.sampler.is_remote
         if self.options.schedule.init_from:
@@ -137,14 +138,21 @@ class SERL(TrainingAlgorithm):
         """Adds a segment to replays, counters and checks; it is on disk already."""
         add_in_pieces(self.online, segment)
         for intervention in segment.runs(segment.intervened):
-            self.logs["demos"].append(intervention)
-            add_in_pieces(self.demos, intervention)
+            self._demonstrate(intervention)
             self.interventions += len(intervention)
         self.env_steps += len(segment)
         self.returns.add(segment)
         ended = self.episodes.add(segment)
+        if self.options.demos.success_demos:
+            for success in self.successes.add(segment, ended):
+                self._demonstrate(success)
         self.operators.add(segment, ended)
         self._wean(len(segment), ended)
+
+    def _demonstrate(self, segment: Segment) -> None:
+        """Counts a segment of the run's experience as a demonstration as well."""
+        self.logs["demos"].append(segment)
+        add_in_pieces(self.demos, segment)
 
     def _wean(self, steps: int, episode: Episode | None) -> None:
         """Moves the fade of imitation by env steps since training started, and by an episode that has ended."""
@@ -163,7 +171,7 @@ class SERL(TrainingAlgorithm):
                 log.shards += shards
                 for segment in read_shards(shards, log.state_name):
                     self._remember(segment)
-            else:  # its interventions are in the experience, too, and have just been found there
+            else:  # what it has is in the experience, too, and has just been found there
                 for shard in shards:
                     shard.unlink()
         self.policy.global_timestep = self.env_steps

@@ -47,7 +47,7 @@ def demo_buffer(
     shared: Shared | None = None,
     promised: int = 0,
 ) -> ReplayBuffer:
-    """A ring with the demonstrations, which are logged, and room for `demo_capacity` rows of interventions before one
+    """A ring with the demonstrations, which are logged, and room for `demo_capacity` more rows before one
     is overwritten; `promised` as for `ReplayBuffer`.
 
     The demonstrations are counted first, so that a lack of memory is found before they are read into the ring one by
@@ -151,7 +151,9 @@ def make_buffer(
 ) -> ReplayBuffer:
     """An empty ring for observations of this space; `promised` as for `ReplayBuffer`."""
     crop_keys, specs = options.env.image_keys if options.encoding() else (), observation_specs(options, space)
-    return ReplayBuffer(specs, action_dim, capacity, options.env.frame_stack, name, crop_keys, promised)
+    horizon = {"n_step": options.learning.n_step, "discount": options.agent.discount}
+    stack = options.env.frame_stack
+    return ReplayBuffer(specs, action_dim, capacity, stack, name, crop_keys, promised, **horizon)
 
 
 def observation_specs(options: TrainingOptions, space: gymnasium.spaces.Dict) -> dict[str, ArraySpec]:

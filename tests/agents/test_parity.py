@@ -51,7 +51,7 @@ def test_the_folder_has_recordings():
 def test_losses_and_gradients(recorded_step):
     recording, agent, step, _ = recorded_step
     batch, noise = recording.batch(step), recording.noise(step)
-    transitions = transition_tensors(batch, agent.layout, agent.config.reward_bias, agent.device)
+    transitions = transition_tensors(batch, agent.layout, agent.config, agent.device)
     encoded = agent.encode(
         *(to_tensors(batch[key], agent.spec, agent.device)[0] for key in ("observations", "next_observations"))
     )

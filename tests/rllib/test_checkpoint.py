@@ -76,6 +76,7 @@ INTERRUPTED = {
     "one": {},
     "two envs": {"envs": 2},
     "full ring": {"capacity": 40},
+    "three steps": {"n_step": 3, "success_demos": True, "expert_interventions": 0.0},
     "joined state": {"env": "SplitEnv", "state_keys": ("way", "point"), "demo_paths": ()},
     "maps": CAMERA,
     "stacked maps": CAMERA | {"frame_stack": 2},

@@ -15,6 +15,8 @@ NO_ROW = -1
 """Next row where no transition starts; previous row where nothing was recorded before."""
 LOST_ROW = -2
 """Previous row that was recorded but has been overwritten."""
+SUMMED_FIELDS = ("rewards", "grasp_penalty")
+"""Fields of a transition that an n-step transition sums up, discounted."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class ReplayBuffer:
         name: str = "replay",
         crop_keys: Collection[str] = (),
         promised: int = 0,
+        n_step: int = 1,
+        discount: float = 1.0,
     ) -> None:
         """Allocates the ring; its pages take physical memory only when they are written.
 
@@ -60,6 +64,9 @@ class ReplayBuffer:
             crop_keys: observation keys (N, ...) with N crops of an image. A sample has one of them, (1, ...), the same
                 for all keys; the next observation has another one.
             promised: bytes of free memory that other rings will take when they fill.
+            n_step: number of consecutive transitions that a sample spans, fewer where the episode or what is stored of
+                it ends before.
+            discount: discount factor per step of the rewards within a sample.
 
         Raises:
             MemoryError: the ring needs more than `rows.MAX_MEMORY_SHARE` of the free memory that is not promised.
@@ -68,6 +75,7 @@ class ReplayBuffer:
         self.observation_spec = dict(observation_spec)
         self.capacity = capacity
         self.frame_stack = frame_stack
+        self.n_step, self.discount = n_step, discount
         self.name = name
         self.crop_keys = frozenset(crop_keys)
         self._num_crops = max((observation_spec[key].shape[0] for key in crop_keys), default=1)
@@ -116,7 +124,9 @@ class ReplayBuffer:
 
         Returns:
             Fields (B, ...). Observations are (B, ...), or (B, T, ...), oldest first, for `frame_stack` T > 1. The first
-            recorded observation is repeated if there are fewer than T.
+            recorded observation is repeated if there are fewer than T. A sample spans `steps` (B,) int64 transitions:
+            `rewards` and `grasp_penalty` are their discounted sums, `next_observations` and `masks` those of the last
+            of them, and all else is of the first.
         """
         batch = self.empty_batch(batch_size)
         self.sample_into(batch, rng)
@@ -129,6 +139,7 @@ class ReplayBuffer:
             field: np.empty((batch_size, *self._rows[field].shape[1:]), self._rows[field].dtype)
             for field in TRANSITION_FIELDS
         }
+        batch["steps"] = np.empty(batch_size, np.int64)
         for role in ("observations", "next_observations"):
             specs = self.observation_spec.items()
             batch[role] = {
@@ -143,14 +154,27 @@ class ReplayBuffer:
     def sample_into(self, batch: Batch, rng: np.random.Generator) -> None:
         """Fills all rows of `batch`, whose arrays may be views, with transitions; see `sample`."""
         rows = self._draw(len(batch["rewards"]), rng)
-        frames = self._stacks(rows)
-        next_frames = np.concatenate([frames[:, 1:], self._next_row[rows][:, None]], axis=1)  # (B, T)
-        if self.frame_stack == 1:
-            frames, next_frames = frames[:, 0], next_frames[:, 0]
         for field in TRANSITION_FIELDS:
             _gather(self._rows[field], rows, batch[field])
+        frames, next_frames = self._stacks(rows), self._stacks(self._gather_returns(rows, batch))
+        if self.frame_stack == 1:
+            frames, next_frames = frames[:, 0], next_frames[:, 0]
         for role, role_frames in (("observations", frames), ("next_observations", next_frames)):
             self._gather_observations(role_frames, batch[role], rng)
+
+    def _gather_returns(self, rows: np.ndarray, batch: Batch) -> np.ndarray:
+        """Adds to the transitions in `rows` (B,) what follows them in up to `n_step` transitions; returns the rows (B,)
+        of the observations after the last of them (n-step returns, Sutton and Barto 2018, eq. 7.1)."""
+        next_rows: np.ndarray = self._next_row[rows]
+        batch["steps"][:] = 1
+        for step in range(1, self.n_step):
+            goes_on = self._next_row[next_rows] != NO_ROW
+            for field in SUMMED_FIELDS:
+                batch[field] += self.discount**step * goes_on * self._rows[field][next_rows]
+            batch["masks"][goes_on] = self._rows["masks"][next_rows[goes_on]]
+            batch["steps"] += goes_on
+            next_rows = np.where(goes_on, self._next_row[next_rows], next_rows)
+        return next_rows
 
     def _gather_observations(self, rows: np.ndarray, out: dict[str, np.ndarray], rng: np.random.Generator) -> None:
         """Copies the observations of `rows`, (B,) or (B, T), with one random crop of each, the same for all keys."""
