@@ -29,7 +29,7 @@ DEPARTURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "batch": ({"batch_size": 128}, {"batch_size": 256}),
     "discount": ({"discount": 0.95}, {"discount": 0.97}),
 }
-"""What the preset tabletop does otherwise than the original, each with the original's value."""
+"""Values by which the preset tabletop differs from the original, each with the original's."""
 METHODS: dict[str, dict[str, Any]] = {
     "default": {},
     "hil-serl": {"preset": "hil-serl"},
