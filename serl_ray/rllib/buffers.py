@@ -18,7 +18,7 @@ from serl_ray.data.formats.parquet import trunk_of
 from serl_ray.data.reading import keep_good, plain_errors
 from serl_ray.data.replay.log import LogWriter, ReplayLog
 from serl_ray.data.replay.maps import FrameEncoder, encode_demo, frozen_trunk
-from serl_ray.data.replay.ring import ReplayBuffer
+from serl_ray.data.replay.ring import Horizon, ReplayBuffer
 from serl_ray.data.schema import ArraySpec, Segment
 from serl_ray.files.uris import suffix
 from serl_ray.networks.pretrained import fingerprint
@@ -151,9 +151,8 @@ def make_buffer(
 ) -> ReplayBuffer:
     """An empty ring for observations of this space; `promised` as for `ReplayBuffer`."""
     crop_keys, specs = options.env.image_keys if options.encoding() else (), observation_specs(options, space)
-    horizon = {"n_step": options.learning.n_step, "discount": options.agent.discount}
-    stack = options.env.frame_stack
-    return ReplayBuffer(specs, action_dim, capacity, stack, name, crop_keys, promised, **horizon)
+    stack, horizon = options.env.frame_stack, Horizon(options.learning.n_step, options.agent.discount)
+    return ReplayBuffer(specs, action_dim, capacity, stack, name, crop_keys, promised, horizon)
 
 
 def observation_specs(options: TrainingOptions, space: gymnasium.spaces.Dict) -> dict[str, ArraySpec]:

@@ -12,7 +12,7 @@ from test_replay_buffer import Model, sampled_ids
 from serl_ray.agents.config import SACConfig
 from serl_ray.agents.losses import td_target
 from serl_ray.agents.transitions import transition_tensors
-from serl_ray.data.replay.ring import ReplayBuffer
+from serl_ray.data.replay.ring import Horizon, ReplayBuffer
 from serl_ray.types import ActionLayout
 
 
@@ -24,7 +24,7 @@ from serl_ray.types import ActionLayout
 )
 @settings(max_examples=80, deadline=None)
 def test_a_sample_spans_as_many_recorded_steps_as_there_are_in_a_row(fragments, capacity, frame_stack, n_step):
-    buffer = ReplayBuffer(SPEC, ACTION_DIM, capacity, frame_stack, n_step=n_step, discount=0.5)
+    buffer = ReplayBuffer(SPEC, ACTION_DIM, capacity, frame_stack, horizon=Horizon(n_step, 0.5))
     model, ends = Model(capacity, frame_stack), set()
     for segment in fragments:
         buffer.add(segment)
@@ -52,7 +52,7 @@ def test_a_sample_spans_as_many_recorded_steps_as_there_are_in_a_row(fragments, 
 @pytest.mark.parametrize("truncated", [True, False])
 def test_three_step_returns_by_hand(truncated):
     """Rewards 10, 11, 12, 13 of an episode's last steps, at a discount of 0.5."""
-    buffer = ReplayBuffer(SPEC, ACTION_DIM, 20, n_step=3, discount=0.5)
+    buffer = ReplayBuffer(SPEC, ACTION_DIM, 20, horizon=Horizon(3, 0.5))
     buffer.add(stamped_segment(0, 10, 4, done=True, truncated=truncated))
     batch = draw_many(buffer)
     first = {step: row for row, (_, step) in enumerate(sampled_ids(batch))}

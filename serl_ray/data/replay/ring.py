@@ -20,6 +20,22 @@ SUMMED_FIELDS = ("rewards", "grasp_penalty")
 
 
 @dataclass(frozen=True)
+class Horizon:
+    """Span of a sampled transition.
+
+    Attributes:
+        n_step: number of consecutive transitions that it sums up, fewer where the episode or what is stored of it ends.
+        discount: discount factor per step of the rewards within it.
+    """
+
+    n_step: int = 1
+    discount: float = 1.0
+
+
+ONE_STEP = Horizon()
+
+
+@dataclass(frozen=True)
 class _Tail:
     """The newest observation of an episode that may continue.
 
@@ -50,8 +66,7 @@ class ReplayBuffer:
         name: str = "replay",
         crop_keys: Collection[str] = (),
         promised: int = 0,
-        n_step: int = 1,
-        discount: float = 1.0,
+        horizon: Horizon = ONE_STEP,
     ) -> None:
         """Allocates the ring; its pages take physical memory only when they are written.
 
@@ -64,26 +79,21 @@ class ReplayBuffer:
             crop_keys: observation keys (N, ...) with N crops of an image. A sample has one of them, (1, ...), the same
                 for all keys; the next observation has another one.
             promised: bytes of free memory that other rings will take when they fill.
-            n_step: number of consecutive transitions that a sample spans, fewer where the episode or what is stored of
-                it ends before.
-            discount: discount factor per step of the rewards within a sample.
+            horizon: number of transitions that a sample spans.
 
         Raises:
             MemoryError: the ring needs more than `rows.MAX_MEMORY_SHARE` of the free memory that is not promised.
         """
         _check_sizes(name, capacity, frame_stack)
         self.observation_spec = dict(observation_spec)
-        self.capacity = capacity
-        self.frame_stack = frame_stack
-        self.n_step, self.discount = n_step, discount
+        self.capacity, self.frame_stack, self.horizon = capacity, frame_stack, horizon
         self.name = name
         self.crop_keys = frozenset(crop_keys)
         self._num_crops = max((observation_spec[key].shape[0] for key in crop_keys), default=1)
         self._rows = new_rows(self.observation_spec, action_dim, capacity, name, promised)
         self._observations = {key: self._rows[f"observations/{key}"] for key in self.observation_spec}
-        self._next_row, self._previous_row, self._valid = (
-            self._rows[link] for link in ("next_row", "previous_row", "valid")
-        )
+        links = "next_row", "previous_row", "valid"
+        self._next_row, self._previous_row, self._valid = (self._rows[link] for link in links)
         self._tails: dict[str, _Tail] = {}  # oldest first
         self._written = self._num_valid = 0
         self.clear()
@@ -163,14 +173,14 @@ class ReplayBuffer:
             self._gather_observations(role_frames, batch[role], rng)
 
     def _gather_returns(self, rows: np.ndarray, batch: Batch) -> np.ndarray:
-        """Adds to the transitions in `rows` (B,) what follows them in up to `n_step` transitions; returns the rows (B,)
+        """Adds to the transitions in `rows` (B,) what follows them within the horizon; returns the rows (B,)
         of the observations after the last of them (n-step returns, Sutton and Barto 2018, eq. 7.1)."""
         next_rows: np.ndarray = self._next_row[rows]
         batch["steps"][:] = 1
-        for step in range(1, self.n_step):
+        for step in range(1, self.horizon.n_step):
             goes_on = self._next_row[next_rows] != NO_ROW
             for field in SUMMED_FIELDS:
-                batch[field] += self.discount**step * goes_on * self._rows[field][next_rows]
+                batch[field] += self.horizon.discount**step * goes_on * self._rows[field][next_rows]
             batch["masks"][goes_on] = self._rows["masks"][next_rows[goes_on]]
             batch["steps"] += goes_on
             next_rows = np.where(goes_on, self._next_row[next_rows], next_rows)
