@@ -93,12 +93,26 @@ KEYS = {
     "KeyX": "x",
     "KeyZ": "z",
     "KeyP": "p",
+    "KeyY": "y",
     "Digit1": "1",
     "Digit3": "3",
     "Backspace": "Backspace",
     "Escape": "Escape",
 }
 """The meaning of the keys by their place."""
+GAMEPAD = """
+const button = () => ({pressed: false, touched: false, value: 0});
+window.pad = {id: "test", index: 0, connected: true, mapping: "standard", timestamp: 1, axes: [0, -1, 0, 0],
+              buttons: Array.from({length: 17}, button)};
+navigator.getGamepads = () => [window.pad];
+window.dispatchEvent(Object.assign(new Event("gamepadconnected"), {gamepad: window.pad}));
+window.clutch = (pressed) => { window.pad.buttons[5] = {pressed, touched: pressed, value: Number(pressed)}; };
+window.unplug = () => {
+  navigator.getGamepads = () => [null];
+  window.dispatchEvent(Object.assign(new Event("gamepaddisconnected"), {gamepad: window.pad}));
+};
+"""
+"""A gamepad whose left stick is pushed forward; the page must see its clutch released before it is pressed."""
 
 
 @contextmanager

@@ -7,7 +7,12 @@ pytest.importorskip("gym_hil")
 from serl_ray.envs import check_env, make_env
 from serl_ray.envs import gym_hil as adapter
 from serl_ray.envs.expert import ScriptedExpert
+from serl_ray.envs.guard import Guard
 from serl_ray.envs.gym_hil import PandaPickCube, make_pick_cube
+from serl_ray.teleop.events import Client, ClientRole, Command
+from serl_ray.teleop.session import Session
+from serl_ray.teleop.twists import Reference, Twist, TwistMap
+from serl_ray.teleop.wrapper import OperatedEnv
 from serl_ray.types import ActionLayout
 
 MODE = "single-arm-learned-gripper"
@@ -148,3 +153,21 @@ def test_the_cube_is_seen():
 def test_unknown_cameras_are_named():
     with pytest.raises(ValueError, match="side: the env gym-hil has front, image, wrist"):
         PandaPickCube(["front", "side"])
+
+
+def test_a_person_moves_the_tip_by_twists():
+    layout = ActionLayout.from_setup(MODE, 4)
+    env = PandaPickCube()
+    session = Session(layout, twist_map=TwistMap.from_env(env, layout, MODE))
+    operated = OperatedEnv(Guard(env, None, None), session, clock=lambda: 0.0)
+    operated.reset(seed=0)
+    anna, upwards = (
+        Client("anna", ClientRole.OPERATOR),
+        Twist(np.array([0, 0, 0.5, 0, 0, 1], np.float32), 0, Reference.BASE),
+    )
+    session.lease.request(anna, 0.0)
+    for clutch in (False, True):
+        session.command(Command(anna, 1, operated.view.frame, clutch, upwards, "keyboard"), 0.0)
+    heights = [operated.step(np.zeros(4, np.float32))[0]["state"][2] for _ in range(5)]
+    assert operated.view.actor == "person" and operated.view.executed.tolist() == [0, 0, 0.5, 0]
+    assert heights[-1] > heights[0] + 0.1, "decimetres"

@@ -15,7 +15,7 @@ from serl_ray.rllib.operators import CURVE_METRICS
 
 pytest.importorskip("selenium")
 
-from browsers import CHROMIUM, DRIVER, OperatorsPage, chromium
+from browsers import CHROMIUM, DRIVER, GAMEPAD, OperatorsPage, chromium
 
 pytestmark = [
     pytest.mark.slow,
@@ -118,9 +118,11 @@ def absent_minded_person(page, training):
     page.key("keyUp", "Space")
     page.run("window.dispatchEvent(new Event('focus'))")
     page.run(GAMEPAD)
+    page.steps(3)
+    page.run("window.clutch(true)")
     page.until(lambda: page.text("who-label") == "YOU DRIVE")
     page.steps(3)
-    page.run("window.pad.buttons[5] = {pressed: false, value: 0}")
+    page.run("window.clutch(false)")
     page.until(lambda: page.text("who-label") == "POLICY ACTS")
     page.press("KeyP")
     page.until(lambda: page.text("who-label") == "PAUSED")
@@ -129,14 +131,3 @@ def absent_minded_person(page, training):
 def test_a_page_that_loses_the_focus_lets_go_and_a_paused_run_can_be_saved(training):
     _, sources = driven(training.drive(absent_minded_person))
     assert sources == {"keyboard", "gamepad"}
-
-
-GAMEPAD = """
-const button = () => ({pressed: false, touched: false, value: 0});
-window.pad = {id: "test", index: 0, connected: true, mapping: "standard", timestamp: 1, axes: [0, -1, 0, 0],
-              buttons: Array.from({length: 17}, button)};
-navigator.getGamepads = () => [window.pad];
-window.dispatchEvent(Object.assign(new Event("gamepadconnected"), {gamepad: window.pad}));
-setTimeout(() => { window.pad.buttons[5] = {pressed: true, touched: true, value: 1}; }, 300);
-"""
-"""A gamepad whose left stick is pushed, and whose clutch is pressed a while after it was seen released."""

@@ -174,9 +174,11 @@ addEventListener("pointerdown", () => (hasFocus = document.hasFocus()), true);
 addEventListener("pagehide", letGo);
 addEventListener("visibilitychange", () => document.hidden && letGo());
 addEventListener("contextmenu", (event) => {
-  // While a menu is open, nobody tells this page that a key is released.
+  // While a menu is open, nobody tells this page that a key is released. A phone asks for one when a thumb rests.
   event.preventDefault();
-  letGo();
+  if (!event.target.closest(".touch")) {
+    letGo();
+  }
 });
 addEventListener("gamepadconnected", ({ gamepad }) => {
   const isStandard = gamepad.mapping === "standard";
