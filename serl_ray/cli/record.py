@@ -99,7 +99,7 @@ def main(argv: Sequence[str]) -> int:
     from serl_ray.cli.terminal import stop_on_signals
 
     check_asked(options.resets, options.driver == "operator")
-    with stop_on_signals() as interrupted:
+    with stop_on_signals("Stopping: saving the recording.") as interrupted:
         if options.classifier_data is None:
             return _record_demonstrations(options, interrupted)
         if options.driver == "operator":

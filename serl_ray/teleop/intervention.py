@@ -21,6 +21,7 @@ class Intervention:
         command: newest command of the person.
         received: when it came.
         sighted: when the newest command came that was about a frame not yet outdated.
+        began: when the takeover came.
         fault: the reason for which no action could be made of a twist, as it was told last.
     """
 
@@ -28,6 +29,7 @@ class Intervention:
     command: Command
     received: float
     sighted: float
+    began: float
     fault: str = ""
 
     def is_old(self, outdated: float, now: float) -> bool:

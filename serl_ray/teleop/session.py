@@ -59,7 +59,8 @@ class Session:
         asks: sentence that asks for `Press.READY`; empty where nothing waits for it.
         counts: numbers of takeovers, holds, stale commands and others, by name.
         refusals: sentences on the last presses that were refused.
-        loop_ages: ages in seconds of the frames that a person has acted on, newest last, until they are taken.
+        loop_ages: ages in seconds of the frames that a person has acted on, newest last, until they are taken; those of
+            before a takeover count from it, since the robot may have waited for the person for long.
     """
 
     hands_off = False  # nobody but the policy acts
@@ -121,7 +122,7 @@ class Session:
         if action is None:
             self.counts["holds"] += 1
             return self._decided(StepActor.HOLD, np.zeros(self.layout.action_dim, np.float32))
-        self.loop_ages.append(now - self.episodes.taken(command.frame))
+        self.loop_ages.append(now - max(self.episodes.taken(command.frame), self._intervention.began))
         return Decision(StepActor.PERSON, action, self._intervention.number, command.source, command.tail)
 
     def executed(self, done: bool, now: float) -> None:
@@ -214,7 +215,7 @@ class Session:
             self._refuse("clutch", f"the displayed frame has been outdated for more than {FRAME_SECONDS} s")
         else:
             self.counts["takeovers"] += 1
-            self._intervention = Intervention(self.episodes.next_intervention(), command, now, now)
+            self._intervention = Intervention(self.episodes.next_intervention(), command, now, now, now)
             self._motion.rest()
             self._motion.grips.clear()  # those of the intervention before it, which may be somebody else's
 

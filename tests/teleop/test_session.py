@@ -257,6 +257,17 @@ def test_the_age_of_the_loop_is_that_of_the_frame_acted_on():
     assert list(stage.session.loop_ages) == [0.0, STEP]
 
 
+def test_the_time_in_which_a_robot_has_waited_for_a_person_is_no_delay():
+    stage = begun()
+    stage.session.has_policy = False
+    stage.wait(64.0)
+    stage.take_over()
+    stage.wait(STEP)
+    stage.command(True)
+    stage.steps(1)
+    assert list(stage.session.loop_ages) == [STEP]
+
+
 def test_counts_are_taken_once():
     stage = driven()
     stage.steps(1)
