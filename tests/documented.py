@@ -66,6 +66,9 @@ NOT_RUN = {
     "serl check-robot --env_name remote": "waits for a robot; tests/envs/test_robot_checks.py checks a simulated one",
     "serl export so101_ckpt": "writes what a run on a robot has left; the export of docs/deploy.md is run",
     "serl evaluate --checkpoint so101_ckpt": "waits for a robot; tests/remote has such runs",
+    "serl train --preset tabletop --trunk efficientnet": (
+        "needs an extra; tests/networks/test_efficientnet.py learns with this trunk where it is installed"
+    ),
     "serl-robot-lerobot ": "serves an arm to a run that waits for it; tests/robot/test_lerobot_served.py has such arms",
     "lerobot-": "a command of LeRobot, which needs an arm",
     "serl-robot-act ": "moves a robot; tests/robot/test_acting.py plays on one",

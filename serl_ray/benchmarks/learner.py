@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -46,7 +46,8 @@ class Learner(Options):
         rng = np.random.default_rng(0)
         frames = [self._frames(rng) for _ in range(2)]
         maps = [{"image": np.float16(rng.normal(size=(self.batch_size, 1, 4, 4, 512)))} for _ in range(2)]
-        pixel_batch, map_batch, state_batch = (self._batch(rng, images) for images in (frames, maps, ({}, {})))
+        sizes = (self.batch_size, self.state_dim, self.action_dim)
+        pixel_batch, map_batch, state_batch = (random_batch(rng, images, *sizes) for images in (frames, maps, ({}, {})))
         pixel = self._agent(("image",))
         pixel.sample_actions(pixel_batch["observations"])
         trunk, images = pixel.networks.encoder.trunk, torch.as_tensor(frames[0]["image"], device=pixel.device)
@@ -65,9 +66,9 @@ class Learner(Options):
 
         seconds = medians(
             {
-                "learner step, raw pixels": partial(_learner_step, pixel, pixel_batch),
+                "learner step, raw pixels": partial(learner_step, pixel, pixel_batch),
                 "4 bare trunk passes over the batch": trunk_passes,
-                **{name: partial(_learner_step, agent, map_batch) for name, agent in steps.items()},
+                **{name: partial(learner_step, agent, map_batch) for name, agent in steps.items()},
             },
             self.repeats,
         ) | medians({name: partial(agent.update, state_batch) for name, agent in updates.items()}, 20 * self.repeats)
@@ -79,20 +80,23 @@ class Learner(Options):
     def _frames(self, rng: np.random.Generator) -> Observation:
         return {"image": rng.integers(0, 256, (self.batch_size, self.image_size, self.image_size, 3), np.uint8)}
 
-    def _state(self, rng: np.random.Generator) -> Observation:
-        return {"state": rng.normal(size=(self.batch_size, self.state_dim)).astype(np.float32)}
 
-    def _batch(self, rng: np.random.Generator, images: Any) -> Batch:
-        return {
-            "observations": images[0] | self._state(rng),
-            "next_observations": images[1] | self._state(rng),
-            "actions": rng.uniform(-1, 1, (self.batch_size, self.action_dim)).astype(np.float32),
-            "rewards": rng.integers(0, 2, self.batch_size).astype(np.float32),
-            "masks": rng.integers(0, 2, self.batch_size).astype(np.float32),
-        }
+def random_batch(
+    rng: np.random.Generator, images: Sequence[Observation], batch_size: int, state_dim: int, action_dim: int
+) -> Batch:
+    """A batch of random numbers around the images before and after a step."""
+    before, after = (each | {"state": rng.normal(size=(batch_size, state_dim)).astype(np.float32)} for each in images)
+    return {
+        "observations": before,
+        "next_observations": after,
+        "actions": rng.uniform(-1, 1, (batch_size, action_dim)).astype(np.float32),
+        "rewards": rng.integers(0, 2, batch_size).astype(np.float32),
+        "masks": rng.integers(0, 2, batch_size).astype(np.float32),
+    }
 
 
-def _learner_step(agent: SACAgent, batch: Batch) -> None:
+def learner_step(agent: SACAgent, batch: Batch) -> None:
+    """One update of the critics, and one full update."""
     agent.update(batch, critics_only=True)
     agent.update(batch)
 

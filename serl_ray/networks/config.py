@@ -9,7 +9,7 @@ from pydantic import Field
 
 from serl_ray.utils.options import Options, Role
 
-TRUNKS = ("random", "imagenet")
+TRUNKS = ("random", "efficientnet", "imagenet")
 """Image trunks that no file holds."""
 
 
@@ -19,7 +19,8 @@ class EncoderConfig(Options):
     title: ClassVar[str] = "networks"
 
     trunk: Annotated[str, Role.DATA] = "random"
-    """Image trunk: random, imagenet, or a file with weights (the original's resnet10_params.pkl, .safetensors, .pt)."""
+    """Image trunk: random, efficientnet, imagenet, or a file with weights (the original's resnet10_params.pkl,
+    .safetensors, .pt)."""
     frozen: Annotated[bool, Role.DATA] = True
     """Keep the weights of the image trunk; otherwise critics and imitation train it."""
     normalise_state: Annotated[bool, Role.MUST_MATCH] = False

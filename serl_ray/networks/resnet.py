@@ -12,8 +12,23 @@ from torch import nn
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-STRIDE = 32
-"""Pixels of an image per cell of its feature map, in height and width."""
+
+
+class Trunk(nn.Module):
+    """An image trunk: images (N, H, W, 3) uint8 -> feature maps (N, H/stride, W/stride, channels) float32.
+
+    Attributes:
+        stride: pixels of an image per cell of its feature map, in height and width.
+        channels: numbers of a cell.
+    """
+
+    stride: int
+    channels: int
+
+    def map_shape(self, image_size: tuple[int, int]) -> tuple[int, int, int]:
+        """Shape (h, w, C) of the map of an image of this height and width."""
+        height, width = (-(-size // self.stride) for size in image_size)
+        return height, width, self.channels
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
@@ -30,10 +45,18 @@ def pad_same(x: torch.Tensor, kernel: int, stride: int, value: float = 0.0) -> t
 
 
 class SameConv2d(nn.Conv2d):
-    """A square convolution without bias and with "SAME" padding."""
+    """A square convolution with "SAME" padding."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride, bias=False)
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int,
+        groups: int = 1,
+        bias: bool = False,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, groups=groups, bias=bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(pad_same(x, self.kernel_size[0], self.stride[0]))
@@ -112,11 +135,10 @@ class Block(nn.Module):
         return F.relu(x, inplace=True)
 
 
-class ResNet(nn.Module):
-    """A ResNet of Blocks in four stages, up to its last feature map.
+class ResNet(Trunk):
+    """A ResNet of Blocks in four stages, up to its last feature map: 4x4x512 for a 128x128 image."""
 
-    Images (N, H, W, 3) uint8 -> feature maps (N, H/32, W/32, 8 * width) float32: 4x4x512 for a 128x128 image.
-    """
+    stride = 32
 
     def __init__(
         self,
@@ -160,9 +182,6 @@ class ImageNetResNet18(ResNet):
     def train(self, mode: bool = True) -> ImageNetResNet18:
         super().train(False)
         return self
-
-
-Trunk = ResNet10 | ImageNetResNet18
 
 
 def _group_norm(num_groups: int, channels: int) -> nn.GroupNorm:

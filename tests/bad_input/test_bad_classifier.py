@@ -127,7 +127,7 @@ TRUNKS = [
         "no file",
         lambda _: build_trunk("resnet10"),
         FileNotFoundError,
-        "no trunk weights file resnet10. Give .* or 'random'",
+        "no trunk weights file resnet10. Give .* or random, efficientnet",
     ),
     Case("a folder", lambda folder: build_trunk(str(folder)), FileNotFoundError, "There is no trunk weights file"),
     weights("of numpy", "a.npz", lambda path: path.write_bytes(b""), r"trunk weights are \.pkl .*, not '\.npz'"),

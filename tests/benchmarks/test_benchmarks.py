@@ -20,6 +20,7 @@ from serl_ray.benchmarks.objectives import Objectives
 from serl_ray.benchmarks.overhead import Overhead
 from serl_ray.benchmarks.remote import Remote
 from serl_ray.benchmarks.replay import Replay
+from serl_ray.benchmarks.trunks import Trunks
 from serl_ray.data.demos import read_file
 from serl_ray.data.replay.log import num_transitions
 from serl_ray.options.presets import PRESETS
@@ -83,6 +84,12 @@ def test_a_section_leaves_its_rows(section, output, request):
     assert file.stem in request.node.name and content["machine"]["torch"] and content["configuration"]["repeats"] == 1
     assert all(row["value"] > 0 for row in content["rows"])
     assert any(row["limit"] for row in content["rows"])
+
+
+def test_each_trunk_is_measured(output):
+    Trunks(save_dir=output, trunks=("random",), batch_size=2, repeats=1).run()
+    rows = rows_of(output, "trunks")
+    assert rows.pop("random: a stored map") == 16 and len(rows) == 2 and min(rows.values()) > 0
 
 
 def test_the_loop_over_an_operator_is_measured_with_delays(output, monkeypatch):

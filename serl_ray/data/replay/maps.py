@@ -43,8 +43,7 @@ class FrameEncoder:
     @property
     def map_shape(self) -> tuple[int, int, int, int]:
         """Shape (N, h, w, C) of the maps of one image."""
-        height, width = (-(-size // 32) for size in self._image_size)
-        return (self._crops, height, width, frozen_trunk(self._trunk).channels)
+        return (self._crops, *frozen_trunk(self._trunk).map_shape(self._image_size))
 
     @torch.inference_mode()
     def __call__(self, observations: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
