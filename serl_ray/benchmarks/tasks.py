@@ -48,6 +48,10 @@ def _metaworld(task: str) -> Task:
     return Task("metaworld", "single-arm-fixed-gripper", 40.0, ("corner2",), {"task": task})
 
 
+def _robosuite(task: str, setup_mode: SetupMode) -> Task:
+    return Task("robosuite", setup_mode, 20.0, ("agentview", "robot0_eye_in_hand"), {"task": task})
+
+
 def _tabletop(setup_mode: SetupMode) -> Task:
     return Task("tabletop", setup_mode, 10.0, cameras_of(setup_mode))
 
@@ -58,6 +62,8 @@ STANDARD_TASKS = {
     "pegs": _tabletop("dual-arm-fixed-gripper"),
     "tray": _tabletop("dual-arm-learned-gripper"),
     "pick-cube": Task("gym-hil", "single-arm-learned-gripper", 10.0, ("front", "wrist")),
+    "lift": _robosuite("lift", "single-arm-learned-gripper"),
+    "two-arm-peg": _robosuite("two-arm-peg", "dual-arm-fixed-gripper"),
     **{f"metaworld-{task}": _metaworld(task) for task in ("assembly", "box-close", "coffee-push", "stick-pull")},
 }
 """Tasks by name; those of MetaWorld in IBRL's set-up (arXiv 2311.02198), the gripper's force a continuous number."""

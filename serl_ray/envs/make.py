@@ -20,7 +20,7 @@ from serl_ray.envs.time_limit import keep_time
 from serl_ray.envs.wrappers import SelectObservations, stack_frames
 from serl_ray.types import REMOTE, SETUP_MODES, ActionScale
 
-BUNDLED_ENVS = ("tabletop", "gym-hil", "metaworld")
+BUNDLED_ENVS = ("tabletop", "gym-hil", "metaworld", "robosuite")
 """Simulators that are named without a module; opening one more of them does no harm."""
 FRANKA = "franka"
 ROBOT_ENVS = (FRANKA, REMOTE)
@@ -44,8 +44,8 @@ def make_env(
     """The env named `env`, with the agent's selection of its observations.
 
     Args:
-        env: `tabletop`, `gym-hil`, `metaworld`, `franka`, `remote`, or your own: `package.module:Class` (or a function
-            that returns one), or a gymnasium id, with its module if that registers it (`package.module:Name-v0`).
+        env: one of `BUNDLED_ENVS` or `ROBOT_ENVS`, or your own: `package.module:Class` (or a function that returns
+            one), or a gymnasium id, with its module if that registers it (`package.module:Name-v0`).
         setup_mode: one of `types.SETUP_MODES`, which give the number of arms and whether grippers are learned.
         image_keys: cameras that the agent sees.
         state_keys: vectors joined to the agent's `state`; None for `default_state_keys`.
@@ -104,10 +104,8 @@ def build_env(
     if setup_mode not in SETUP_MODES:
         raise ValueError(f"setup_mode is {setup_mode!r}; choose one of {', '.join(SETUP_MODES)}.")
     kwargs = dict(env_kwargs or {})
-    if env == "tabletop":
-        from serl_ray.envs.tabletop import TabletopEnv
-
-        return _call(TabletopEnv, env, {"setup_mode": setup_mode, "cameras": tuple(image_keys)} | kwargs)
+    if simulator := _simulator(env):
+        return _call(simulator, env, {"setup_mode": setup_mode, "cameras": tuple(image_keys)} | kwargs)
     if env == "gym-hil":
         if setup_mode != GYM_HIL_MODE:
             raise ValueError(
@@ -116,10 +114,6 @@ def build_env(
         from serl_ray.envs.gym_hil import make_pick_cube
 
         return _call(make_pick_cube, env, {"cameras": tuple(image_keys)} | kwargs)
-    if env == "metaworld":
-        from serl_ray.envs.metaworld import MetaWorldEnv
-
-        return _call(MetaWorldEnv, env, {"setup_mode": setup_mode, "cameras": tuple(image_keys)} | kwargs)
     if env == FRANKA:
         from serl_ray.envs.franka import FrankaServerEnv
 
@@ -129,6 +123,23 @@ def build_env(
 
         return _call(RemoteEnv, env, {"setup_mode": setup_mode} | kwargs)
     return _call(_registered(env) or import_factory(env), env, kwargs)
+
+
+def _simulator(env: str) -> Callable[..., Any] | None:
+    """The class of a bundled simulator with several tasks; None for another env."""
+    if env == "tabletop":
+        from serl_ray.envs.tabletop import TabletopEnv
+
+        return TabletopEnv
+    if env == "metaworld":
+        from serl_ray.envs.metaworld import MetaWorldEnv
+
+        return MetaWorldEnv
+    if env == "robosuite":
+        from serl_ray.envs.robosuite import RobosuiteEnv
+
+        return RobosuiteEnv
+    return None
 
 
 def _registered(name: str) -> Callable[..., Any] | None:

@@ -25,7 +25,7 @@ class EnvSource(Options):
     title: ClassVar[str] = "env"
 
     env_name: Annotated[str | None, Role.DATA] = "tabletop"
-    """Env: tabletop, gym-hil, metaworld, franka, remote, or your own package.module:Class or gymnasium id."""
+    """Env: tabletop, gym-hil, metaworld, robosuite, franka, remote, or yours: package.module:Class or gymnasium id."""
     setup_mode: Annotated[SetupMode, Role.MUST_MATCH, Role.DATA] = "single-arm-learned-gripper"
     """Number of arms, and whether their grippers are learned."""
     env_kwargs: dict[str, Any] | None = None

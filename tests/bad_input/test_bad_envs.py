@@ -32,7 +32,7 @@ def spaced(name: str, says: str, image_keys: tuple[str, ...] = (), **spaces: gym
 NAMES = [
     made(
         "unknown env",
-        "Unknown env 'table': choose tabletop, gym-hil, metaworld, franka or remote, or name your own",
+        "Unknown env 'table': choose tabletop, gym-hil, metaworld, robosuite, franka or remote, or name your own",
         env="table",
     ),
     made("no module", "cannot be imported .*install its package", env="no_such_module:Env"),

@@ -39,7 +39,7 @@ def test_tabletop_draws_no_camera_unasked(mode):
     [
         (
             {"env": "table"},
-            "Unknown env 'table': choose tabletop, gym-hil, metaworld, franka or remote, or name your own as",
+            "Unknown env 'table': choose tabletop, gym-hil, metaworld, robosuite, franka or remote, or name your own",
         ),
         ({"env": "no_such_module:Env"}, "cannot be imported .No module named 'no_such_module'.: install its package"),
         ({"env": "fake_envs:Fake"}, "fake_envs has no class 'Fake'; its envs: FakeEnv"),
