@@ -17,6 +17,7 @@ from forked_workers import with_forks
 from ray._private.parameter import RayParams
 from ray.rllib.algorithms import Algorithm, AlgorithmConfig
 
+from serl_ray.agents import arithmetic
 from serl_ray.cluster.start import start_ray
 from serl_ray.sweeps.run import SLOT
 
@@ -46,6 +47,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(
         key=lambda item: ({"own_cluster", "desk"}.isdisjoint(getattr(item, "fixturenames", ())), -slow[item.path])
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def float32() -> Iterator[None]:
+    """Learners compute in float32 on every machine, unless a test asks for bfloat16."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arithmetic, "multiplies_bfloat16", lambda device: False)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -87,6 +87,7 @@ class AgentRecording(Recording):
             encoder=encoder, hidden_dims=tuple(c["hidden_dims"]), critic_ensemble_size=c["critic_ensemble_size"]
         )
         return SACConfig(
+            bfloat16="off",
             lr=c["lr"],
             discount=c["discount"],
             tau=c["soft_target_update_rate"],

@@ -13,7 +13,7 @@ SMALL = EncoderConfig(image_size=(32, 32), trunk_width=8, image_latent_dim=16, p
 
 
 def small_config(**encoder):
-    return SACConfig(networks=NetworkConfig(encoder=SMALL.replace(**encoder), hidden_dims=(16, 16)))
+    return SACConfig(bfloat16="off", networks=NetworkConfig(encoder=SMALL.replace(**encoder), hidden_dims=(16, 16)))
 
 
 def observations(rng, batch_size, cameras, stack=()):

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from serl_ray.agents import losses
+from serl_ray.agents.arithmetic import with_arithmetic
 from serl_ray.agents.config import SACConfig
 from serl_ray.agents.imitation import IMITATION_WEIGHT, actor_imitation_loss
 from serl_ray.agents.noise import NoiseSource, PolicyNoise, UpdateNoise
@@ -34,7 +35,7 @@ class Agent:
     Args:
         layout: continuous and gripper dimensions of an env action.
         spec: parts of an observation that the agent reads.
-        config: hyper-parameters.
+        config: hyper-parameters; `bfloat16` becomes on or off in the agent's own.
         device: device of acting and learning.
         seed: seed of the initial weights and of all noise.
         networks: networks of the agent; by default they are made from `seed`.
@@ -57,8 +58,8 @@ class Agent:
         seed: int = 0,
         networks: AgentNetworks | None = None,
     ) -> None:
-        self.layout, self.spec, self.config, self.seed = layout, spec, config, seed
-        self.device = torch.device(device)
+        self.layout, self.spec, self.seed, self.device = layout, spec, seed, torch.device(device)
+        self.config = config = with_arithmetic(config, self.device, bool(spec.image_keys))
         self.target_entropy = -layout.action_dim / 2 if config.target_entropy is None else config.target_entropy
         self._imitates = config.objective != "sac"
         self.imitation_share = float(self._imitates)
@@ -176,7 +177,7 @@ class Agent:
             next_observations = crop_images(next_observations, noise.crops[1], *cameras)
         transitions = transition_tensors(batch, self.layout, self.config, self.device)
         self._compile_once()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16 == "on"):
             loss_terms, metrics = self.losses(transitions, self.encode(observations, next_observations), noise)
         self.state.step(self.gradients(loss_terms))
         self.state.update_target(self.config.tau)

@@ -105,6 +105,15 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         ) from error
 
 
+def read_config(path: Path) -> SACConfig:
+    """The configuration of the agent in a folder.
+
+    Raises:
+        FileNotFoundError, ValueError, TypeError, KeyError: the folder holds none, or a damaged one.
+    """
+    return config_from_json(_describe(path)["config"])
+
+
 def config_from_json(config: dict[str, Any]) -> SACConfig:
     """The SACConfig from the JSON of its `model_dump`."""
     networks = dict(config["networks"])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from annotated_types import Ge, Interval
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
 from serl_ray.networks.config import NetworkConfig
 from serl_ray.utils.options import Options, Role
@@ -13,6 +13,11 @@ from serl_ray.utils.options import Options, Role
 Objective = Literal["sac", "bc", "awac"]
 """The actor's loss on demonstrations: values only (sac), cloning (bc), or advantage-weighted cloning (awac)."""
 OBJECTIVES: tuple[str, ...] = get_args(Objective)
+
+
+def _named_switch(value: Any) -> Any:
+    """A switch by its name: YAML reads on and off as booleans, and older checkpoints hold them."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
 class SACConfig(Options):
@@ -41,8 +46,8 @@ class SACConfig(Options):
     """Constant added to every reward."""
     compile: bool = False
     """Compile the learner's networks by torch.compile: faster on some machines, after minutes of compilation."""
-    bfloat16: bool = False
-    """Multiply matrices in bfloat16 in the learner, for hardware on which this is faster."""
+    bfloat16: Annotated[Literal["auto", "on", "off"], BeforeValidator(_named_switch)] = "auto"
+    """Multiply matrices in bfloat16 in the learner; auto does so with cameras, on hardware with instructions for it."""
     augment: Annotated[bool, Role.INTERNAL] = True
     """Crop images randomly in every update; stored maps are cropped already."""
     networks: NetworkConfig = Field(default_factory=NetworkConfig)

@@ -51,7 +51,7 @@ class Learner(Options):
         pixel = self._agent(("image",))
         pixel.sample_actions(pixel_batch["observations"])
         trunk, images = pixel.networks.encoder.trunk, torch.as_tensor(frames[0]["image"], device=pixel.device)
-        variants = {"": {}, ", bfloat16": {"bfloat16": True}} | (
+        variants = {"": {}, ", bfloat16": {"bfloat16": "on"}} | (
             {", compiled": {"compile": True}} if self.compile else {}
         )
         steps = {
@@ -74,8 +74,8 @@ class Learner(Options):
         ) | medians({name: partial(agent.update, state_batch) for name, agent in updates.items()}, 20 * self.repeats)
         print_report("learner", self.flat(), _rows(seconds), self.save_dir)
 
-    def _agent(self, image_keys: tuple[str, ...], **options: bool) -> SACAgent:
-        return SACAgent(image_keys, self.action_dim, config=SACConfig(**options))
+    def _agent(self, image_keys: tuple[str, ...], **options: bool | str) -> SACAgent:
+        return SACAgent(image_keys, self.action_dim, config=SACConfig(**{"bfloat16": "off", **options}))
 
     def _frames(self, rng: np.random.Generator) -> Observation:
         return {"image": rng.integers(0, 256, (self.batch_size, self.image_size, self.image_size, 3), np.uint8)}

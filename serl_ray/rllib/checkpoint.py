@@ -24,7 +24,8 @@ import numpy as np
 import torch
 
 from serl_ray.agents.agent import Agent
-from serl_ray.agents.checkpoint import AGENT_FILE, AGENT_TENSORS, read_tensors, save_agent
+from serl_ray.agents.arithmetic import with_arithmetic_of
+from serl_ray.agents.checkpoint import AGENT_FILE, AGENT_TENSORS, read_config, read_tensors, save_agent
 from serl_ray.data.replay.log import ReplayLog, read_shards
 from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.files.atomic import read_json, sync, write_json
@@ -146,11 +147,14 @@ def load(state: RunState, directory: str) -> RunState:
     try:
         episodes = EpisodeLog.from_json(saved["episodes"], state.options.reward)
         options = _as_begun(state.options, saved["options"])
+        begun = read_config(path / AGENT_DIR)
         for name, generator in state.generators.items():
             copy.deepcopy(generator).bit_generator.state = saved["random"][name]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path / RUN_FILE} is damaged ({error!r}). Take another copy of the checkpoint.") from error
     state.agent.state.load(tensors)
+    if options.agent.bfloat16 == "auto":
+        state.agent.config = with_arithmetic_of(state.agent.config, begun, state.agent.device)
     _load_replay(state, shards, saved["sha256"])
     for name, generator in state.generators.items():
         generator.bit_generator.state = saved["random"][name]

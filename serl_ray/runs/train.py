@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from serl_ray.agents.arithmetic import described_arithmetic
 from serl_ray.cluster.start import start_ray
 from serl_ray.data.rewards import RewardError
 from serl_ray.networks.pretrained import warn_if_random
@@ -171,7 +172,9 @@ def _begin(algorithm: TrainingAlgorithm, log: RunLog, folder: RunFolder, options
         algorithm.load_checkpoint(str(checkpoint_of(options.run.save_dir)))
         if recovered := algorithm.recover():
             say(f"{recovered} env steps after the last checkpoint were recovered: the learner makes up for them.")
+        say(described_arithmetic(algorithm.agent.config))
         return
+    say(described_arithmetic(algorithm.agent.config))
     folder.save(algorithm)
     if isinstance(options, HybridRun) and options.schedule.init_from and options.evaluation.evaluate_every:
         _append(log, algorithm, algorithm.evaluate_now())

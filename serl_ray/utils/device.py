@@ -39,4 +39,12 @@ def device_named(name: str) -> torch.device:
     return torch.device(name)
 
 
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """True where matrix products are faster in bfloat16: on a GPU of compute capability 8 or more, and on a processor
+    with AVX-512's instructions for them. Apple's GPUs gain nothing."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
 DEVICE = pick_device()

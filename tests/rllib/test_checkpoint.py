@@ -79,13 +79,14 @@ INTERRUPTED = {
     "three steps": {"n_step": 3, "success_demos": True, "expert_interventions": 0.0},
     "joined state": {"env": "SplitEnv", "state_keys": ("way", "point"), "demo_paths": ()},
     "maps": CAMERA,
+    "maps in bfloat16": CAMERA | {"bfloat16": "on"},
     "stacked maps": CAMERA | {"frame_stack": 2},
     "frames": CAMERA | {"augment_crops": 0, "steps_per_iteration": 22},
     "trained trunk": CAMERA | {"frozen": False, "steps_per_iteration": 22},
 }
 
 
-SLOW = ("maps", "stacked maps", "frames", "trained trunk")
+SLOW = ("maps", "maps in bfloat16", "stacked maps", "frames", "trained trunk")
 
 
 @pytest.mark.parametrize(
