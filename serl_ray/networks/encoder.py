@@ -10,7 +10,7 @@ from torch import nn
 
 from serl_ray.networks.config import EncoderConfig
 from serl_ray.networks.inputs import ObservationSpec, Tensors, is_stored_map
-from serl_ray.networks.kernels import batch_innermost, channels_last_, embed_maps
+from serl_ray.networks.kernels import batch_innermost, channels_last_, embed_maps, masked
 from serl_ray.networks.mlp import LAYER_NORM_EPS, lecun_normal_, linear
 from serl_ray.networks.normaliser import StateNormaliser
 from serl_ray.networks.resnet import Trunk, resize
@@ -45,9 +45,12 @@ class ImageHead(nn.Module):
             embedded: embeddings from `embed`.
             keep: dropout mask (B, C * F) bool; None for no dropout.
         """
-        if keep is not None:
-            embedded = embedded * keep / self.keep_probability
-        return torch.tanh(self.norm(self.dense(embedded)))
+        return torch.tanh(self.norm(self.dense(embedded) if keep is None else self._dropped(embedded, keep)))
+
+    def _dropped(self, embedded: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+        """The dense layer's output (B, image_latent_dim) with dropout, whose factor is applied after the product."""
+        kept = embedded * keep if torch.is_grad_enabled() else masked(embedded, keep)
+        return torch.addmm(self.dense.bias, kept, self.dense.weight.t(), alpha=1.0 / self.keep_probability)
 
 
 class ProprioHead(nn.Sequential):

@@ -17,13 +17,21 @@ INT64 = (-(2**63), 2**63 - 1)
 
 
 def batch_innermost(maps: torch.Tensor) -> torch.Tensor:
-    """Maps (B, h, w, C) as float32, with a memory layout of (C, h, w, B) for the product in `embed_maps`.
+    """Maps (B, h, w, C) in the type of matrix products, with a memory layout of (C, h, w, B) for `embed_maps`.
 
-    One matrix transposition before float16 becomes float32 replaces a permutation of four axes after it.
+    One matrix transposition before float16 becomes float32 replaces a permutation of four axes after it. Under autocast
+    the maps get its type once, and not in each product; float32 lies between, because from float16 itself takes five
+    times as long.
     """
     batch_size, height, width, channels = maps.shape
     rows = maps.permute(1, 2, 0, 3).reshape(-1, channels)  # (h * w * B, C)
-    return rows.t().contiguous().float().view(channels, height, width, batch_size).permute(3, 1, 2, 0)
+    by_channel = rows.t().contiguous().float().to(_product_dtype(maps.device.type))
+    return by_channel.view(channels, height, width, batch_size).permute(3, 1, 2, 0)
+
+
+def _product_dtype(device_type: str) -> torch.dtype:
+    """The type in which matrices are multiplied on a kind of device."""
+    return torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else torch.float32
 
 
 def dropout_mask(batch_size: int, dim: int, dropout: float, generator: torch.Generator) -> torch.Tensor:
@@ -49,6 +57,15 @@ def embed_maps(maps: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
     by_channel = maps.flatten(1, 2).permute(2, 1, 0).contiguous()  # (C, h * w, B)
     weights = embedding.flatten(0, 1).permute(1, 2, 0).contiguous()  # (C, F, h * w)
     return torch.bmm(weights, by_channel).permute(2, 0, 1).flatten(1)
+
+
+def masked(x: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+    """Numbers x (B, D) where `keep` (B, D) bool is True, and 0 elsewhere; without gradients.
+
+    A product of integers, because one of bfloat16 with bool converts the mask number by number.
+    """
+    integers = torch.int16 if x.element_size() == 2 else torch.int32
+    return (x.view(integers) * keep).view(x.dtype)
 
 
 def channels_last_(trunk: Trunk) -> None:

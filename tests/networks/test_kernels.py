@@ -8,7 +8,16 @@ import torch
 
 from serl_ray.networks.config import EncoderConfig
 from serl_ray.networks.encoder import ImageHead
-from serl_ray.networks.kernels import INT64, Adam, batch_innermost, channels_last_, dropout_mask, embed_maps, lerp_
+from serl_ray.networks.kernels import (
+    INT64,
+    Adam,
+    batch_innermost,
+    channels_last_,
+    dropout_mask,
+    embed_maps,
+    lerp_,
+    masked,
+)
 from serl_ray.networks.resnet import ResNet10
 
 
@@ -52,6 +61,30 @@ def test_dropout_masks_keep_the_right_share_and_differ():
     agreement = (first == second).float().mean().item()
     assert agreement == pytest.approx(0.9**2 + 0.1**2, abs=0.01)
     assert dropout_mask(8, 8, 0.0, generator).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_masked_numbers_are_those_of_a_product(dtype):
+    generator = torch.Generator().manual_seed(8)
+    x, keep = torch.randn((7, 5), generator=generator).to(dtype).t(), dropout_mask(5, 7, 0.5, generator)
+    assert torch.equal(masked(x, keep), x * keep)
+
+
+def test_dropout_of_a_head_is_the_same_with_and_without_gradients():
+    generator = torch.Generator().manual_seed(9)
+    head = ImageHead((1, 2, 8), EncoderConfig())
+    embedded, keep = torch.randn((6, 64), generator=generator), dropout_mask(6, 64, 0.1, generator)
+    with torch.no_grad():
+        fast = head.latent(embedded, keep)
+    plain = torch.tanh(head.norm(head.dense(embedded * keep / head.keep_probability)))
+    torch.testing.assert_close([head.latent(embedded, keep), fast], [plain, plain.detach()])
+
+
+def test_maps_have_the_type_of_products():
+    maps = torch.randn((3, 1, 2, 4), generator=torch.Generator().manual_seed(10)).half()
+    with torch.autocast("cpu", torch.bfloat16):
+        result = batch_innermost(maps)
+    assert torch.equal(result, maps.float().bfloat16()) and result.permute(3, 1, 2, 0).is_contiguous()
 
 
 def test_embedded_maps_are_sums_over_the_cells():
