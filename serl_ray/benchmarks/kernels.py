@@ -11,7 +11,7 @@ from annotated_types import Ge
 from torch import nn
 
 from serl_ray.benchmarks.timing import Row, medians, print_report
-from serl_ray.networks.kernels import Adam, batch_innermost, channels_last_, dropout_mask, embed_maps, lerp_
+from serl_ray.networks.kernels import Adam, batch_innermost, channels_last_, dropout_mask, embed_maps, lerp_, pack_
 from serl_ray.networks.resnet import ResNet10
 from serl_ray.utils.options import Options
 
@@ -42,6 +42,8 @@ class Kernels(Options):
             "target update": _target_updates(),
             "trunk pass of one image": _trunk_passes(1),
             "trunk pass of 16 images": _trunk_passes(16),
+            "packed trunk pass of one image": _trunk_passes(1, packs=True),
+            "packed trunk pass of 4 images": _trunk_passes(4, packs=True),
         }
         names = {f"{name}, {form}": pair[i] for name, pair in pairs.items() for i, form in enumerate(("fast", "plain"))}
         seconds = medians(names, self.repeats)
@@ -92,9 +94,11 @@ def _target_updates() -> Pair:
     return lambda: lerp_(targets, sources, 0.005), plain
 
 
-def _trunk_passes(number: int) -> Pair:
+def _trunk_passes(number: int, packs: bool = False) -> Pair:
     fast, plain, images = ResNet10(), ResNet10(), torch.randint(0, 256, (number, 128, 128, 3), dtype=torch.uint8)
     channels_last_(fast)
+    if packs:
+        pack_(fast)
 
     def of(trunk: ResNet10) -> Callable[[], object]:
         return lambda: torch.no_grad()(trunk)(images)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.optim.adam import adam
 
-from serl_ray.networks.resnet import Trunk
+from serl_ray.networks.resnet import Convolution, Trunk
 
 INT64 = (-(2**63), 2**63 - 1)
 
@@ -71,6 +71,13 @@ def masked(x: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
 def channels_last_(trunk: Trunk) -> None:
     """Changes the memory layout of a trunk to that of its images: 12.0 ms instead of 14.6 ms for one."""
     trunk.to(memory_format=torch.channels_last)
+
+
+def pack_(trunk: Trunk) -> None:
+    """Packs the weights of a trunk on the CPU that nobody changes any more: 5.2 ms instead of 8.3 ms for one image."""
+    for module in trunk.modules():
+        if isinstance(module, Convolution):
+            module.pack()
 
 
 class Adam:

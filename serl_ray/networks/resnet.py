@@ -44,8 +44,15 @@ def pad_same(x: torch.Tensor, kernel: int, stride: int, value: float = 0.0) -> t
     return F.pad(x, (left, right, top, bottom), value=value)
 
 
-class SameConv2d(nn.Conv2d):
-    """A square convolution with "SAME" padding."""
+class Convolution(nn.Conv2d):
+    """A square convolution, by default without bias.
+
+    By itself a processor's kernel lays the weights out anew in every pass, which takes as long as an image. `pack` has
+    it do so once, for weights that nobody changes any more; results are equal.
+    """
+
+    _packs = False
+    _packed: torch.Tensor | None = None
 
     def __init__(
         self,
@@ -55,8 +62,33 @@ class SameConv2d(nn.Conv2d):
         stride: int,
         groups: int = 1,
         bias: bool = False,
+        padding: int = 0,
     ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride, groups=groups, bias=bias)
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias)
+
+    def pack(self) -> None:
+        """Keeps the weights as the next pass lays them out, where PyTorch can; gradients are no longer possible."""
+        self._packs, self._packed = can_pack(), None
+
+    def _conv_forward(self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        if not self._packs:
+            return super()._conv_forward(input, weight, bias)
+        geometry = self.padding, self.stride, self.dilation, self.groups
+        if self._packed is None:
+            self._packed = torch._C._nn.mkldnn_reorder_conv2d_weight(weight.to_mkldnn(), *geometry, input.shape)
+        result: torch.Tensor = torch.ops.mkldnn._convolution_pointwise(
+            input, self._packed, None, *geometry, "none", [], ""
+        )
+        return result
+
+
+def can_pack() -> bool:
+    """True where `Convolution.pack` has an effect: on processors for which PyTorch computes convolutions by oneDNN."""
+    return torch.backends.mkldnn.is_available() and "AVX" in torch.backends.cpu.get_cpu_capability()
+
+
+class SameConv2d(Convolution):
+    """A square convolution with "SAME" padding."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(pad_same(x, self.kernel_size[0], self.stride[0]))
@@ -190,4 +222,4 @@ def _group_norm(num_groups: int, channels: int) -> nn.GroupNorm:
 
 def _centred_conv(in_channels: int, out_channels: int, kernel_size: int, stride: int) -> nn.Conv2d:
     """A square convolution without bias and with equal padding on all sides."""
-    return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
+    return Convolution(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2)

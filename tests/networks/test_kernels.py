@@ -17,7 +17,9 @@ from serl_ray.networks.kernels import (
     embed_maps,
     lerp_,
     masked,
+    pack_,
 )
+from serl_ray.networks.pretrained import fingerprint, trunk_without_weights
 from serl_ray.networks.resnet import ResNet10
 
 
@@ -129,3 +131,17 @@ def test_the_layout_of_a_trunk_does_not_change_its_maps():
     channels_last_(trunk)
     assert trunk.layer2[0].conv2.weight.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(trunk(images), before, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("source", ["random", "imagenet"])
+@torch.inference_mode()
+def test_packed_weights_do_not_change_maps_whatever_the_batch(source):
+    images = torch.randint(0, 256, (5, 64, 64, 3), generator=torch.Generator().manual_seed(11), dtype=torch.uint8)
+    plain, packed = (trunk_without_weights(source, width=8).eval() for _ in range(2))
+    packed.load_state_dict(plain.state_dict())
+    channels_last_(packed)
+    pack_(packed)
+    assert fingerprint(packed) == fingerprint(plain)
+    expected = plain(images)
+    for batch in (images[:2], images, images[:1]):
+        torch.testing.assert_close(packed(batch), expected[: len(batch)], rtol=2**-11, atol=1e-4)  # float16's

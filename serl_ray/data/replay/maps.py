@@ -12,6 +12,7 @@ import torch
 
 from serl_ray.networks.augment import CROP_PADDING, crop, draw_offsets
 from serl_ray.networks.inputs import as_tensor
+from serl_ray.networks.kernels import channels_last_, pack_
 from serl_ray.networks.pretrained import build_trunk
 from serl_ray.networks.resnet import Trunk, resize
 
@@ -91,5 +92,6 @@ def encode_demo(observations: dict[str, np.ndarray], encoding: dict[str, Any]) -
 def frozen_trunk(source: str) -> Trunk:
     """The frozen trunk of this process, shared by the envs of a worker and the tasks that read demonstrations."""
     trunk = build_trunk(source)
-    trunk.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    channels_last_(trunk.eval().requires_grad_(False))
+    pack_(trunk)
     return trunk
