@@ -16,7 +16,7 @@ OBJECTIVES: tuple[str, ...] = get_args(Objective)
 
 
 def _named_switch(value: Any) -> Any:
-    """A switch by its name: YAML reads on and off as booleans, and older checkpoints hold them."""
+    """A switch by its name; older checkpoints and YAML files hold true and false."""
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
