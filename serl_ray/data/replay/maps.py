@@ -16,8 +16,9 @@ from serl_ray.networks.kernels import channels_last_, pack_
 from serl_ray.networks.pretrained import build_trunk
 from serl_ray.networks.resnet import Trunk, resize
 
-TRUNK_BATCH = 32
-"""Number of images in one batch of the trunk; more need more memory and are not faster."""
+TRUNK_BATCH = 4
+"""Number of images in one batch of the trunk: with 8, what a pass frees goes back to the system and comes anew in the
+next, and an image takes a third longer."""
 
 
 class FrameEncoder:
