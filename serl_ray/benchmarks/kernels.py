@@ -11,7 +11,16 @@ from annotated_types import Ge
 from torch import nn
 
 from serl_ray.benchmarks.timing import Row, medians, print_report
-from serl_ray.networks.kernels import Adam, batch_innermost, channels_last_, dropout_mask, embed_maps, lerp_, pack_
+from serl_ray.networks.kernels import (
+    Adam,
+    Tanh,
+    batch_innermost,
+    channels_last_,
+    dropout_mask,
+    embed_maps,
+    lerp_,
+    pack_,
+)
 from serl_ray.networks.resnet import ResNet10
 from serl_ray.utils.options import Options
 
@@ -38,6 +47,7 @@ class Kernels(Options):
         pairs = {
             "dropout mask": self._masks(),
             "spatial embedding with gradient": self._embeddings(),
+            "tanh of hidden layers": self._tanhs(),
             "Adam step": _adam_steps(),
             "target update": _target_updates(),
             "trunk pass of one image": _trunk_passes(1),
@@ -57,6 +67,10 @@ class Kernels(Options):
     def _masks(self) -> Pair:
         size, generator = (self.batch_size, TRUNK_CHANNELS * EMBEDDINGS), torch.Generator()
         return lambda: dropout_mask(*size, DROPOUT, generator), lambda: torch.rand(size, generator=generator) >= DROPOUT
+
+    def _tanhs(self) -> Pair:
+        hidden, fast = torch.randn(2, self.batch_size, 256), Tanh()
+        return lambda: fast(hidden), lambda: torch.tanh(hidden)
 
     def _embeddings(self) -> Pair:
         maps = torch.randn(self.batch_size, 4, 4, TRUNK_CHANNELS).half()

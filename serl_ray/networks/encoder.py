@@ -10,7 +10,7 @@ from torch import nn
 
 from serl_ray.networks.config import EncoderConfig
 from serl_ray.networks.inputs import ObservationSpec, Tensors, is_stored_map
-from serl_ray.networks.kernels import batch_innermost, channels_last_, embed_maps, masked
+from serl_ray.networks.kernels import Tanh, batch_innermost, channels_last_, embed_maps, masked
 from serl_ray.networks.mlp import LAYER_NORM_EPS, lecun_normal_, linear
 from serl_ray.networks.normaliser import StateNormaliser
 from serl_ray.networks.resnet import Trunk, resize
@@ -29,6 +29,7 @@ class ImageHead(nn.Module):
         lecun_normal_(self.dense.weight, fan_in=self.embedding_dim)
         nn.init.zeros_(self.dense.bias)
         self.norm = nn.LayerNorm(config.image_latent_dim, eps=LAYER_NORM_EPS)
+        self.tanh = Tanh()
         self.keep_probability = 1.0 - config.dropout
 
     def forward(self, feature_map: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
@@ -45,7 +46,7 @@ class ImageHead(nn.Module):
             embedded: embeddings from `embed`.
             keep: dropout mask (B, C * F) bool; None for no dropout.
         """
-        return torch.tanh(self.norm(self.dense(embedded) if keep is None else self._dropped(embedded, keep)))
+        return self.tanh(self.norm(self.dense(embedded) if keep is None else self._dropped(embedded, keep)))
 
     def _dropped(self, embedded: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
         """The dense layer's output (B, image_latent_dim) with dropout, whose factor is applied after the product."""
@@ -57,7 +58,7 @@ class ProprioHead(nn.Sequential):
     """Dense, LayerNorm and tanh on the state: (B, T * D) -> (B, proprio_latent_dim)."""
 
     def __init__(self, state_dim: int, latent_dim: int) -> None:
-        super().__init__(linear(state_dim, latent_dim), nn.LayerNorm(latent_dim, eps=LAYER_NORM_EPS), nn.Tanh())
+        super().__init__(linear(state_dim, latent_dim), nn.LayerNorm(latent_dim, eps=LAYER_NORM_EPS), Tanh())
 
 
 class Encoder(nn.Module):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -66,6 +67,33 @@ def masked(x: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
     """
     integers = torch.int16 if x.element_size() == 2 else torch.int32
     return (x.view(integers) * keep).view(x.dtype)
+
+
+class _FastTanh(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        y = _tanh_by_sigmoid(x)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = torch.ops.aten.tanh_backward(gradient, *ctx.saved_tensors)
+        return result
+
+
+class Tanh(nn.Tanh):
+    """tanh as 2 sigmoid(2x) - 1 on a CPU, with an error of at most 2e-7: 0.05 ms instead of 0.26 ms for (2, B, 256)."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if input.device.type != "cpu":
+            return torch.tanh(input)
+        result: torch.Tensor = _FastTanh.apply(input) if torch.is_grad_enabled() else _tanh_by_sigmoid(input)
+        return result
+
+
+def _tanh_by_sigmoid(x: torch.Tensor) -> torch.Tensor:
+    return torch.sigmoid(2.0 * x).mul_(2.0).sub_(1.0)
 
 
 def channels_last_(trunk: Trunk) -> None:

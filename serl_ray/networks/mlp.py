@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from serl_ray.networks.kernels import Tanh
+
 LAYER_NORM_EPS = 1e-6  # flax's default; torch's is 1e-5
 
 
@@ -36,7 +38,7 @@ class MLP(nn.Sequential):
         for i, (size, next_size) in enumerate(pairwise(sizes)):
             layers.append(linear(size, next_size))
             if activate_final or i + 1 < len(hidden_dims):
-                layers += [nn.LayerNorm(next_size, eps=LAYER_NORM_EPS), nn.Tanh()]
+                layers += [nn.LayerNorm(next_size, eps=LAYER_NORM_EPS), Tanh()]
         super().__init__(*layers)
 
     def forward(self, x: torch.Tensor, scales: Sequence[torch.Tensor] = ()) -> torch.Tensor:
@@ -85,7 +87,7 @@ class EnsembleMLP(nn.Sequential):
             layers += [
                 EnsembleLinear(ensemble_size, size, next_size),
                 EnsembleLayerNorm(ensemble_size, next_size),
-                nn.Tanh(),
+                Tanh(),
             ]
         super().__init__(*layers)
         self.ensemble_size = ensemble_size

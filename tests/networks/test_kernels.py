@@ -11,6 +11,7 @@ from serl_ray.networks.encoder import ImageHead
 from serl_ray.networks.kernels import (
     INT64,
     Adam,
+    Tanh,
     batch_innermost,
     channels_last_,
     dropout_mask,
@@ -145,3 +146,15 @@ def test_packed_weights_do_not_change_maps_whatever_the_batch(source):
     expected = plain(images)
     for batch in (images[:2], images, images[:1]):
         torch.testing.assert_close(packed(batch), expected[: len(batch)], rtol=2**-11, atol=1e-4)  # float16's
+
+
+def test_tanh_and_its_gradient_are_torch_s():
+    x = torch.cat([torch.linspace(-20.0, 20.0, 4001), torch.tensor([0.0, 1e-4, -1e-4, 200.0, -200.0])])
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    results = Tanh()(ours), torch.tanh(theirs)
+    torch.testing.assert_close(*results, rtol=0.0, atol=2e-7)
+    for result in results:
+        result.square().sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=0.0, atol=1e-6)
+    with torch.no_grad():
+        assert torch.equal(Tanh()(x), results[0])
