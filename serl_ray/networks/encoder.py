@@ -46,7 +46,9 @@ class ImageHead(nn.Module):
             embedded: embeddings from `embed`.
             keep: dropout mask (B, C * F) bool; None for no dropout.
         """
-        return self.tanh(self.norm(self.dense(embedded) if keep is None else self._dropped(embedded, keep)))
+        condensed = self.dense(embedded) if keep is None else self._dropped(embedded, keep)
+        latent: torch.Tensor = self.tanh(self.norm(condensed))
+        return latent
 
     def _dropped(self, embedded: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
         """The dense layer's output (B, image_latent_dim) with dropout, whose factor is applied after the product."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -71,20 +72,22 @@ class Convolution(nn.Conv2d):
         self._packs, self._packed = can_pack(), None
 
     def _conv_forward(self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        result: torch.Tensor
         if not self._packs:
-            return super()._conv_forward(input, weight, bias)
+            result = super()._conv_forward(input, weight, bias)
+            return result
+        onednn: Any = torch._C._nn
         geometry = self.padding, self.stride, self.dilation, self.groups
         if self._packed is None:
-            self._packed = torch._C._nn.mkldnn_reorder_conv2d_weight(weight.to_mkldnn(), *geometry, input.shape)
-        result: torch.Tensor = torch.ops.mkldnn._convolution_pointwise(
-            input, self._packed, None, *geometry, "none", [], ""
-        )
+            self._packed = onednn.mkldnn_reorder_conv2d_weight(weight.to_mkldnn(), *geometry, input.shape)
+        result = torch.ops.mkldnn._convolution_pointwise(input, self._packed, None, *geometry, "none", [], "")
         return result
 
 
 def can_pack() -> bool:
     """True where `Convolution.pack` has an effect: on processors for which PyTorch computes convolutions by oneDNN."""
-    return torch.backends.mkldnn.is_available() and "AVX" in torch.backends.cpu.get_cpu_capability()
+    has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return has_onednn and "AVX" in torch.backends.cpu.get_cpu_capability()
 
 
 class SameConv2d(Convolution):
@@ -115,7 +118,8 @@ def normalise(images: torch.Tensor) -> torch.Tensor:
     mean = torch.tensor(IMAGENET_MEAN, device=images.device).mul(255.0).repeat(width)
     std = torch.tensor(IMAGENET_STD, device=images.device).mul(255.0).repeat(width)
     rows = images.float().flatten(2)  # (N, H, W * 3)
-    return ((rows - mean) / std).unflatten(2, (width, 3)).permute(0, 3, 1, 2)
+    normalised: torch.Tensor = (rows - mean) / std
+    return normalised.view(images.shape).permute(0, 3, 1, 2)
 
 
 def resize(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
