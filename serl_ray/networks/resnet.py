@@ -68,8 +68,11 @@ class Convolution(nn.Conv2d):
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias)
 
     def pack(self) -> None:
-        """Keeps the weights as the next pass lays them out, where PyTorch can; gradients are no longer possible."""
-        self._packs, self._packed = can_pack(), None
+        """Keeps the weights as the next pass lays them out, where PyTorch can; gradients are no longer possible.
+
+        Weights of groups are small, and stay as they are.
+        """
+        self._packs, self._packed = can_pack() and self.groups == 1, None
 
     def _conv_forward(self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         result: torch.Tensor
@@ -80,7 +83,7 @@ class Convolution(nn.Conv2d):
         geometry = self.padding, self.stride, self.dilation, self.groups
         if self._packed is None:
             self._packed = onednn.mkldnn_reorder_conv2d_weight(weight.to_mkldnn(), *geometry, input.shape)
-        result = torch.ops.mkldnn._convolution_pointwise(input, self._packed, None, *geometry, "none", [], "")
+        result = torch.ops.mkldnn._convolution_pointwise(input, self._packed, bias, *geometry, "none", [], "")
         return result
 
 
