@@ -26,6 +26,7 @@ import torch
 from serl_ray.agents.agent import Agent
 from serl_ray.agents.arithmetic import with_arithmetic_of
 from serl_ray.agents.checkpoint import AGENT_FILE, AGENT_TENSORS, read_config, read_tensors, save_agent
+from serl_ray.agents.config import SACConfig
 from serl_ray.data.replay.log import ReplayLog, read_shards
 from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.files.atomic import read_json, sync, write_json
@@ -147,14 +148,12 @@ def load(state: RunState, directory: str) -> RunState:
     try:
         episodes = EpisodeLog.from_json(saved["episodes"], state.options.reward)
         options = _as_begun(state.options, saved["options"])
-        begun = read_config(path / AGENT_DIR)
         for name, generator in state.generators.items():
             copy.deepcopy(generator).bit_generator.state = saved["random"][name]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path / RUN_FILE} is damaged ({error!r}). Take another copy of the checkpoint.") from error
+    state.agent.config = _config_with(options, state.agent, path / AGENT_DIR)
     state.agent.state.load(tensors)
-    if options.agent.bfloat16 == "auto":
-        state.agent.config = with_arithmetic_of(state.agent.config, begun, state.agent.device)
     _load_replay(state, shards, saved["sha256"])
     for name, generator in state.generators.items():
         generator.bit_generator.state = saved["random"][name]
@@ -171,6 +170,13 @@ def _shards_of(path: Path, saved: dict[str, Any], state: RunState) -> dict[str, 
 def _as_begun(options: TrainingOptions, saved: dict[str, Any]) -> TrainingOptions:
     """The options with the policy that the run began with, wherever it is resumed from."""
     return options.replace(init_from=saved.get("init_from")) if isinstance(options, HybridOptions) else options
+
+
+def _config_with(options: TrainingOptions, agent: Agent, folder: Path) -> SACConfig:
+    """The agent's config with the arithmetic of the agent in a folder, unless the options name one."""
+    if options.agent.bfloat16 != "auto":
+        return agent.config
+    return with_arithmetic_of(agent.config, read_config(folder), agent.device)
 
 
 def _load_replay(state: RunState, shards: dict[str, list[Path]], digests: dict[str, str]) -> None:
