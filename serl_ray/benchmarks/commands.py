@@ -47,8 +47,11 @@ def success_curve(run: Path) -> dict[int, float]:
 
 
 def words(options: Mapping[str, Any]) -> list[str]:
-    """Options and their values as flags; a list gives several words."""
+    """Options and their values as flags; a list gives several words, and True or False the flag that means it."""
     flags: list[str] = []
     for option, value in options.items():
-        flags += [f"--{option}", *map(str, value if isinstance(value, list) else [value])]
+        if isinstance(value, bool):
+            flags.append(f"--{'' if value else 'no_'}{option}")
+        else:
+            flags += [f"--{option}", *map(str, value if isinstance(value, list) else [value])]
     return flags

@@ -28,15 +28,17 @@ DEPARTURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "tau": ({"tau": 0.01}, {"tau": 0.005}),
     "batch": ({"batch_size": 128}, {"batch_size": 256}),
     "discount": ({"discount": 0.95}, {"discount": 0.97}),
+    "3-step": ({"n_step": 3}, {"n_step": 1}),
 }
-"""Values by which the preset tabletop differs from the original, each with the original's."""
+"""Values by which the defaults differ from the original, each with the original's."""
 METHODS: dict[str, dict[str, Any]] = {
     "default": {},
     "hil-serl": {"preset": "hil-serl"},
     **{f"hil-serl+{name}": {"preset": "hil-serl", **ours} for name, (ours, _) in DEPARTURES.items()},
     **{f"default-{name}": theirs for name, (_, theirs) in DEPARTURES.items()},
     "interventions": {"expert_interventions": 0.05},
-    "3-step": {"n_step": 3},
+    "5-step": {"n_step": 5},
+    "utd1": {"cta_ratio": 1},
     "utd2": {"utd_ratio": 2},
     "utd4": {"utd_ratio": 4},
     "redq": {"critic_ensemble_size": 10, "critic_subsample_size": 2},
@@ -45,8 +47,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "success-demos": {"success_demos": True},
     "awac": {"objective": "awac"},
 }
-"""Methods by name: options of `serl train`, beside the preset tabletop or their own. `hil-serl+tau` is the original
-with one departure of the preset, `default-tau` the preset without it."""
+"""Methods by name: options of `serl train`. `hil-serl+tau` is the original with one of our departures from it,
+`default-tau` the defaults without it."""
 STEPS_PER_RESULT = 250
 """Greatest number of env steps between two results of a run."""
 FINAL_SEED = 20_000
@@ -77,9 +79,9 @@ class Learn(Options):
     tasks: tuple[str, ...] = ("peg", "pick-up", "pegs", "tray")
     """Tasks to train, of those that `serl benchmark tasks` lists."""
     methods: tuple[str, ...] = ("default",)
-    """Methods to compare: default (the preset tabletop), hil-serl (the original's hyper-parameters), hil-serl+X and
-    default-X (with and without a departure X: bound, critics, tau, batch or discount), interventions (of the scripted
-    expert), 3-step (returns), utd2 and utd4 (learner steps per env step), redq (10 critics, subsets of 2), redq-utd4
+    """Methods to compare: default, hil-serl (the original's hyper-parameters), hil-serl+X and default-X (with and
+    without a departure X: bound, critics, tau, batch, discount or 3-step), interventions (of the scripted expert),
+    5-step (returns), utd1 (every update is one of the actor, too), utd2 and utd4 (learner steps per env step), redq (10 critics, subsets of 2), redq-utd4
     and -utd8 (as many critic updates for each of the actor's), success-demos, awac."""
     pixels: bool = False
     """Learn from cameras and proprioception; by default from state, the objects' included."""
@@ -156,7 +158,6 @@ class Learn(Options):
 
     def _flags(self, run: LearningRun) -> list[str]:
         options: dict[str, Any] = {
-            "preset": "tabletop",
             "image_keys": list(STANDARD_TASKS[run.task].cameras) if self.pixels else [],
             "seed": run.seed,
             "max_steps": self.max_steps,

@@ -32,7 +32,7 @@ class Layers(FileLayer):
     """Options that lie below the flags, where there are presets: for policies."""
 
     preset: PresetName = "none"
-    """Defaults to start from: none, hil-serl (the original's hyper-parameters), or tabletop (for the simulator)."""
+    """Departures from the defaults: none, hil-serl (the original's hyper-parameters), or tabletop (fewer requests)."""
 
 
 def parse_layers(command: str, options: type[T], argv: Sequence[str]) -> T:

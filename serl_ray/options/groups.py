@@ -168,14 +168,14 @@ class LearningOptions(Options):
 
     title: ClassVar[str] = "algorithm"
 
-    batch_size: Annotated[int, Ge(2)] = 256
+    batch_size: Annotated[int, Ge(2)] = 128
     """Transitions in each update."""
     cta_ratio: Annotated[int, Ge(1)] = 2
     """Critic updates per learner step; the last of them also updates actor and temperature."""
-    n_step: Annotated[int, Ge(1)] = 1
+    n_step: Annotated[int, Ge(1)] = 3
     """Rewards that the critics' targets sum up before the value of the state after them, cut at ends of episodes; more
     carry a success back faster, and trust the actions that were taken."""
-    augment_crops: Annotated[int, Ge(0), Role.DATA] = 4
+    augment_crops: Annotated[int, Ge(0), Role.DATA] = 2
     """Random crops of each image that a frozen trunk encodes once and the replay stores; 1 for the whole image alone, 0
     to store images and to crop and encode them in every update."""
 
@@ -185,9 +185,9 @@ class HybridLearningOptions(LearningOptions):
 
     utd_ratio: Annotated[FiniteFloat, Ge(0.0)] = 1.0
     """Learner steps per env step."""
-    training_starts: Annotated[int, Ge(1)] = 1000
+    training_starts: Annotated[int, Ge(1)] = 100
     """Online transitions before the first learner step."""
-    random_steps: Annotated[int, Ge(0)] = 1000
+    random_steps: Annotated[int, Ge(0)] = 0
     """Env steps with uniformly random actions at the start; none where there is a policy to start from."""
     warmup_steps: Annotated[int, Ge(1)] = 3000
     """Env steps from the start of training over which imitation fades and SAC takes its place; imitation comes back

@@ -104,7 +104,7 @@ class SERLConfig(AlgorithmConfig):
         return self
 
     def preset(self, name: PresetName) -> Self:
-        """Sets the options of a preset: hil-serl has the original's hyper-parameters, tabletop is for the simulator.
+        """Sets the options of a preset: hil-serl has the original's hyper-parameters, tabletop makes fewer requests.
 
         Raises:
             OptionError: there is no such preset.
