@@ -81,8 +81,9 @@ class Learn(Options):
     methods: tuple[str, ...] = ("default",)
     """Methods to compare: default, hil-serl (the original's hyper-parameters), hil-serl+X and default-X (with and
     without a departure X: bound, critics, tau, batch, discount or 3-step), interventions (of the scripted expert),
-    5-step (returns), utd1 (every update is one of the actor, too), utd2 and utd4 (learner steps per env step), redq (10 critics, subsets of 2), redq-utd4
-    and -utd8 (as many critic updates for each of the actor's), success-demos, awac."""
+    5-step (returns), utd1 (every update is one of the actor, too), utd2 and utd4 (learner steps per env step), redq (10
+    critics, subsets of 2), redq-utd4 and redq-utd8 (as many critic updates for each of the actor's), success-demos,
+    awac."""
     pixels: bool = False
     """Learn from cameras and proprioception; by default from state, the objects' included."""
     seeds: tuple[int, ...] = (0, 1, 2)

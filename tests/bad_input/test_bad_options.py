@@ -45,7 +45,7 @@ OPTIONS = [
     option("setup_mode", "two-arms", "'two-arms', a str; it must be one of single-arm-fixed-gripper, single"),
     option("objective", "ppo", "'ppo', a str; it must be one of sac, bc, awac"),
     option("env_kwargs", ["max_steps", 3], ".*, a list; it must be a dict with strings for keys or None"),
-    option("critic_subsample_size", 3, "3 of an ensemble of 2: choose a number from 1"),
+    option("critic_subsample_size", 5, "5 of an ensemble of 4: choose a number from 1"),
     option("success_frames", 0, "0; it must be at least 1"),
     option("max_lead", -1, "-1; it must be at least 0, or None"),
     option("memory_gb", -0.5, "-0.5; it must be at least 0", OfflineRun),
