@@ -98,7 +98,7 @@ def test_another_kind_of_reward_changes_what_followed_from_the_old_one_and_nothi
 
 
 DOUBTFUL = {
-    "too short": ({"max_steps": 400}, "Nothing will be learned: .* 400 env steps, and learning begins after 1,000"),
+    "too short": ({"max_steps": 40}, "Nothing will be learned: .* 40 env steps, and learning begins after 100"),
     "an env beside the learner": ({"control_hz": 10.0}, "10 steps per second cannot be held .* --num_workers 1"),
     "evaluations beside the learner": (
         {"control_hz": 10.0, "num_workers": 1},
