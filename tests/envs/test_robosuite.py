@@ -119,12 +119,12 @@ def test_a_rotation_turns_its_hand_about_the_worlds_axes(pegs):
 
 def test_a_lift_is_seen_by_the_cubes_offset_height_and_contacts(lift):
     observation, _ = lift.reset(seed=2)
-    assert observation["object_state"][2] < -10 and not observation["object_state"][6:].any()
+    assert observation["object_state"][2] < -1.2 and not observation["object_state"][6:].any()
     for _ in range(100):
         observation, _, terminated, *_ = lift.step(lift.expert_action())
         if terminated:
             break
-    assert np.abs(observation["object_state"][:3]).max() < 1.5  # steps
+    assert np.abs(observation["object_state"][:3]).max() < 0.2  # decimetres
     assert observation["object_state"][3] > 0.15 and observation["object_state"][6:].all()
 
 
@@ -132,7 +132,7 @@ def test_a_peg_in_the_hole_is_seen_by_the_holes_offset_and_both_axes(pegs):
     pegs.reset(seed=2)
     play(pegs, pegs.expert_action)
     offset, axis, normal = np.split(pegs._vectors()["object_state"], 3)
-    assert np.linalg.norm(offset) < 4 and axis @ normal < -0.95
+    assert np.linalg.norm(offset) < 0.5 and axis @ normal < -0.95
 
 
 @pytest.mark.parametrize("task", TASKS)

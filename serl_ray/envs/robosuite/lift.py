@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from serl_ray.envs.robosuite.suite import STEP, TRANSLATION_GOAL, Hand, make_suite
+from serl_ray.envs.robosuite.suite import TRANSLATION_GOAL, Hand, make_suite
 from serl_ray.envs.tabletop.scene import touches
 
 _FULLY_OPEN = 0.04  # metres of each finger from the middle
@@ -22,7 +22,7 @@ class CubeLift:
 
     Vectors: `state` (15,) is `Hand.proprio`, then of the gripper in [-1, 1] the opening, the servo's target, which
     takes 10 steps from one end to the other, and the last command. `object_state` (8,) is the cube's position relative
-    to the tip (3, steps of full-scale actions), its height above rest (decimetres), cosine and sine of four times its
+    to the tip (3, decimetres), its height above rest (decimetres), cosine and sine of four times its
     yaw, and whether the left and the right finger touch it (0 or 1).
     """
 
@@ -60,7 +60,7 @@ class CubeLift:
         return np.array([*self._hand.proprio(), opening, self._gripper.current_action[0], self._command])
 
     def object_state(self) -> np.ndarray:
-        offset, height = self._to_cube() / STEP, (self._data.xpos[self._cube][2] - self._rest_height) / 0.1
+        offset, height = self._to_cube() / 0.1, (self._data.xpos[self._cube][2] - self._rest_height) / 0.1
         yaw = 4.0 * Rotation.from_matrix(self._data.xmat[self._cube].reshape(3, 3)).as_euler("zyx")[0]
         return np.array([*offset, height, np.cos(yaw), np.sin(yaw), *self._contacts()])
 

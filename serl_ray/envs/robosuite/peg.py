@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from serl_ray.envs.robosuite.suite import ROTATION_GOAL, STEP, TRANSLATION_GOAL, Hand, make_suite
+from serl_ray.envs.robosuite.suite import ROTATION_GOAL, TRANSLATION_GOAL, Hand, make_suite
 from serl_ray.envs.tabletop.motion import approach
 
 _RADIUS, _HALF_LENGTH = 0.0225, 0.13  # metres, of the peg
@@ -28,7 +28,7 @@ class PegAndPlate:
     Action (12,): of the arm with the peg, then of that with the plate, translation and rotation.
 
     Vectors: `state` (24,) is `Hand.proprio` of both arms. `object_state` (9,) is the hole's centre relative to the
-    peg's tip (3, steps of full-scale actions), the peg's axis (3) and the plate's normal (3).
+    peg's tip (3, decimetres), the peg's axis (3) and the plate's normal (3).
     """
 
     setup_mode = "dual-arm-fixed-gripper"
@@ -64,7 +64,7 @@ class PegAndPlate:
     def object_state(self) -> np.ndarray:
         tip, axis = self._peg()
         hole, frame = self._plate()
-        return np.array([*(hole - tip) / STEP, *axis, *frame[:, 2]])
+        return np.array([*(hole - tip) / 0.1, *axis, *frame[:, 2]])
 
     def expert_action(self) -> np.ndarray:
         """The expert's action (12,): the plate goes to its place, the peg in front of the hole, then straight in."""
