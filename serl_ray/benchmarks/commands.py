@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from serl_ray.options.sets import HybridOptions
 from serl_ray.rllib.checkpoint import checkpoint_of, read_run
 from serl_ray.runs.log import LOGS, read_results
+from serl_ray.utils.options import Role, names_of
 
 SETUP_MODE = "single-arm-learned-gripper"
 """Set-up of the sections that measure one alone."""
@@ -36,8 +38,10 @@ def run_serl(command: str, *flags: str, threads: int | None = None) -> None:
 
 
 def trained_options(run: Path) -> dict[str, Any]:
-    """All options of training that a run had, by name."""
-    return read_run(checkpoint_of(run))["options"]
+    """The options of training that a run had, by name, without the paths of its files."""
+    options = read_run(checkpoint_of(run))["options"]
+    paths = names_of(HybridOptions, Role.PATH)
+    return {name: value for name, value in options.items() if name not in paths}
 
 
 def success_curve(run: Path) -> dict[int, float]:

@@ -223,8 +223,8 @@ def _plain(name: str, value: Any, annotation: Any) -> Any:
         return value.item()
     parts = get_args(annotation) or (annotation,)
     kinds = {get_origin(part) or part for part in parts} | {get_origin(annotation)}
-    if isinstance(value, list) and tuple in kinds:
-        return tuple(value)
+    if isinstance(value, list | tuple) and tuple in kinds:
+        return tuple(Path(item) if isinstance(item, str) and Path in parts else item for item in value)
     if isinstance(value, dict):
         for group in (part for part in parts if isinstance(part, type) and issubclass(part, Options)):
             with naming(name):

@@ -1,6 +1,7 @@
 """Runs of the learning benchmark, their resumption, and the report over their seeds."""
 
 import json
+from pathlib import Path
 
 import commands
 import pytest
@@ -8,8 +9,14 @@ import pytest
 from serl_ray.benchmarks import learn
 from serl_ray.benchmarks.learn import METHODS, Learn
 from serl_ray.benchmarks.report import Report, band, lasting
+from serl_ray.benchmarks.tasks import STANDARD_TASKS
+from serl_ray.options.presets import preset
 from serl_ray.options.sets import HybridOptions, TrainingOptions
 from serl_ray.utils.options import OptionError, names_of
+
+CURVES = sorted((Path(__file__).parents[2] / "docs" / "curves").glob("*.json"))
+CHANGED = {"bfloat16"}
+"""Options whose values have got other names since some of the runs."""
 
 
 def outcome(**changes):
@@ -67,7 +74,7 @@ def test_the_report_has_a_row_for_each_method_and_says_what_never_was(tmp_path, 
 
 def test_no_runs_are_named(tmp_path):
     with pytest.raises(OptionError, match="no JSON files"):
-        Report(results=(tmp_path,)).run()
+        Report(results=(str(tmp_path),)).run()  # as a command line has it
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -110,3 +117,15 @@ def test_a_run_leaves_its_curve_and_options_and_is_not_made_twice(tmp_path, monk
     (tmp_path / "peg-state-default-demos1-seed3.json").unlink()  # as after an interruption
     section.run()
     assert len(started) == 3 and "--resume" in started[2]
+
+
+@pytest.mark.parametrize("path", CURVES, ids=lambda path: path.stem)
+def test_the_command_of_a_run_in_the_documentation_gives_it_the_same_options(path):
+    run = json.loads(path.read_text())
+    assert path.name == f"{run['task']}-{run['input']}-{run['method']}-demos{run['demos']}-seed{run['seed']}.json"
+    assert run["task"] in STANDARD_TASKS
+    given = METHODS[run["method"]] | {"preset": METHODS[run["method"]].get("preset", "none")}
+    options = HybridOptions.of(**(preset(given.pop("preset"), HybridOptions) | given))
+    expected = json.loads(json.dumps({**options.learning.flat(), **options.agent.flat()}))
+    names = (expected.keys() & run["options"].keys()) - CHANGED
+    assert {name: run["options"][name] for name in names} == {name: expected[name] for name in names}
