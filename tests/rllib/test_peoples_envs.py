@@ -107,7 +107,7 @@ def test_the_replay_holds_what_happened(name, clock):
 def test_a_run_learns_from_what_happened(name, tmp_path):
     steps = 100 if name == "TwentyHz" else 300
     small = {"batch_size": 8, "hidden_dims": (16, 16), "image_size": (32, 32), "trunk_width": 8, "evaluate_every": 0}
-    starts = {"training_starts": 50, "random_steps": 50, "max_steps": steps, "steps_per_iteration": steps}
+    starts = {"n_step": 1, "training_starts": 50, "random_steps": 50, "max_steps": steps, "steps_per_iteration": steps}
     config = SERLConfig().training(env_name=f"peoples_envs:{name}", setup_mode=MODE, **small, **starts, **ENVS[name])
     algorithm = config.debugging(seed=1).keep_replay(tmp_path).build_algo()
     result = algorithm.train()
