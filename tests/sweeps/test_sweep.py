@@ -185,7 +185,7 @@ def test_a_failing_trial_is_reported_and_the_others_count(tmp_path):
 
 @pytest.mark.slow
 def test_optuna_draws(demos, tmp_path):
-    search = {"lr": {"loguniform": [1e-4, 1e-3]}, "batch_size": {"choice": [16, 256]}}
+    search = {"lr": {"loguniform": [1e-4, 1e-3]}, "batch_size": {"choice": [16, 128]}}
     settings = {"demo_paths": [demos], "max_steps": 100}
     settings = {name: value for name, value in (SWEPT | settings).items() if name != "batch_size"}
     sweep = {
@@ -197,7 +197,7 @@ def test_optuna_draws(demos, tmp_path):
     }
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({**sweep, "settings": settings}))
     outcome = run_sweep(tmp_path / "sweep.yaml", tmp_path / "out")
-    assert len(outcome.trials) == 3 and outcome.default.values == {"lr": 3e-4, "batch_size": 256}
+    assert len(outcome.trials) == 3 and outcome.default.values == {"lr": 3e-4, "batch_size": 128}
 
 
 @pytest.mark.slow
