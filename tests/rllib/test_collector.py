@@ -9,7 +9,7 @@ import pytest
 from line_envs import LineEnv
 
 from serl_ray.data.replay.log import ReplayLog, read_shards
-from serl_ray.data.replay.maps import FrameEncoder, frozen_trunk
+from serl_ray.data.replay.maps import TRUNK_BATCH, FrameEncoder, frozen_trunk
 from serl_ray.data.schema import Segment
 from serl_ray.envs.wrappers import ExpertIntervention
 from serl_ray.options.sets import HybridOptions
@@ -78,15 +78,16 @@ def whole_frame_maps(steps):
     return FrameEncoder(["front"], "random", crops=1)({"front": frames})["front"][:, 0]
 
 
-def test_the_frames_of_all_envs_are_one_batch_of_the_trunk(make, trunk_batches):
+def test_the_frames_of_all_envs_fill_passes_of_the_trunk_together(make, trunk_batches):
     collector, _ = make()
     collector.collect(1)
     trunk_batches.clear()
     collector.collect(2)
-    assert trunk_batches == [NUM_ENVS * CROPS] * 2
+    together = [TRUNK_BATCH, NUM_ENVS * CROPS - TRUNK_BATCH]
+    assert trunk_batches == together * 2
     trunk_batches.clear()
     collector.collect(2)  # the first env ends at its step 4, the second at its step 5
-    assert trunk_batches == [NUM_ENVS * CROPS, CROPS] * 2
+    assert trunk_batches == [*together, CROPS] * 2
 
 
 def test_the_maps_that_are_acted_on_are_stored_with_the_episode_of_their_env(make):
