@@ -153,6 +153,7 @@ def _run_to_the_end(
 ) -> dict[str, Any] | None:
     """Trains, saves, and evaluates the trained policy; returns None where the run was interrupted."""
     _begin(algorithm, log, folder, options)
+    say(described_arithmetic(algorithm.agent.config))
     try:
         _loop(algorithm, log, folder, options)
         if algorithm.should_stop:  # there may be no time to wait for what workers still bring
@@ -172,9 +173,7 @@ def _begin(algorithm: TrainingAlgorithm, log: RunLog, folder: RunFolder, options
         algorithm.load_checkpoint(str(checkpoint_of(options.run.save_dir)))
         if recovered := algorithm.recover():
             say(f"{recovered} env steps after the last checkpoint were recovered: the learner makes up for them.")
-        say(described_arithmetic(algorithm.agent.config))
         return
-    say(described_arithmetic(algorithm.agent.config))
     folder.save(algorithm)
     if isinstance(options, HybridRun) and options.schedule.init_from and options.evaluation.evaluate_every:
         _append(log, algorithm, algorithm.evaluate_now())

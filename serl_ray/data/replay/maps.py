@@ -18,7 +18,7 @@ from serl_ray.networks.resnet import Trunk, resize
 
 TRUNK_BATCH = 4
 """Number of images in one batch of the trunk: with 8, what a pass frees goes back to the system and comes anew in the
-next, and an image takes a third longer."""
+next."""
 
 
 class FrameEncoder:
