@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from selenium import webdriver
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -23,8 +24,9 @@ ARGUMENTS = (
     "--disable-sync",
     "--no-first-run",
 )
-SECONDS = 60
-"""Seconds that the page may take to show something, on a machine that is busy."""
+SECONDS, PATIENCE = 60, 5
+"""Seconds that the page may take to show something on a machine that is busy, and to show that a press took hold."""
+IS_HELD = "return document.getElementById('clutch').dataset.held"
 
 
 class OperatorsPage:
@@ -48,9 +50,9 @@ class OperatorsPage:
         """The newest value that a chart shows."""
         return str(self.browser.find_element(By.CSS_SELECTOR, f"#{chart} b").text)
 
-    def until(self, condition: Callable[[], Any]) -> Any:
+    def until(self, condition: Callable[[], Any], seconds: float = SECONDS) -> Any:
         """Waits until it is so."""
-        return WebDriverWait(self.browser, SECONDS, poll_frequency=0.05).until(lambda _: condition())
+        return WebDriverWait(self.browser, seconds, poll_frequency=0.05).until(lambda _: condition())
 
     def key(self, kind: str, code: str, repeat: bool = False, modifiers: int = 0) -> None:
         """A real key event: `keyDown` or `keyUp` of the key at this place of the keyboard, with Alt (1) or Ctrl (2)."""
@@ -66,6 +68,21 @@ class OperatorsPage:
         """Takes control of the robot, and waits until it is there."""
         self.press("Enter")
         self.until(lambda: self.text("holder") == "you")
+
+    def take_hold(self, label: str = "POLICY ACTS") -> None:
+        """Holds the clutch until the robot follows, from the state of this label.
+
+        A press is refused where a busy machine has shown the newest frame too late, and must be made again.
+        """
+        self.until(lambda: self._takes_hold(label))
+
+    def _takes_hold(self, label: str) -> bool:
+        self.key("keyUp", "Space")
+        self.until(lambda: self.run(IS_HELD) == "false" and self.text("who-label") == label)
+        self.key("keyDown", "Space")
+        with suppress(TimeoutException):
+            return bool(self.until(lambda: self.text("who-label") == "YOU DRIVE", PATIENCE))
+        return False
 
     def steps(self, number: int) -> None:
         """Waits until the robot has made so many steps, of one episode."""

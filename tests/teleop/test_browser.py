@@ -74,9 +74,8 @@ def key_person(page, training):
     page.until(lambda: page.text("who-label") == "POLICY ACTS")
     page.take_control()
     page.press("Digit3")
-    page.key("keyDown", "Space")
+    page.take_hold()
     page.key("keyDown", "ArrowUp")
-    page.until(lambda: page.text("who-label") == "YOU DRIVE")
     page.steps(10)
     page.press("KeyG")
     page.steps(5)
@@ -108,8 +107,7 @@ def test_a_person_takes_over_by_keys_and_what_was_pressed_is_stored(training):
 def absent_minded_person(page, training):
     """Loses the focus with the clutch held, comes back with a gamepad, and leaves the robot paused."""
     page.take_control()
-    page.key("keyDown", "Space")
-    page.until(lambda: page.text("who-label") == "YOU DRIVE")
+    page.take_hold()
     page.run("window.dispatchEvent(new Event('blur'))")
     page.until(lambda: page.text("who-label") == "POLICY ACTS")
     page.key("keyDown", "Space", repeat=True)

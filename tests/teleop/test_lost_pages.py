@@ -40,8 +40,7 @@ def sit_down(browser, server):
 
 def drive(page):
     page.key("keyDown", "ArrowUp")
-    page.key("keyDown", "Space")
-    page.until(lambda: page.text("who-label") == "YOU DRIVE")
+    page.take_hold()
 
 
 def hide(page):

@@ -41,8 +41,7 @@ def test_no_box_moves_whoever_acts_and_none_is_beyond_the_screen(server, width, 
         page.until(lambda: robot.env.session.lease.holder)
         page.steps(5)
         places = {"POLICY ACTS": page.run(PLACES)}
-        page.key("keyDown", "Space")
-        page.until(lambda: page.text("who-label") == "YOU DRIVE")
+        page.take_hold()
         places["YOU DRIVE"] = page.run(PLACES)
         page.key("keyUp", "Space")
         page.press("KeyP")

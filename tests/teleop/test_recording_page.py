@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import line_envs
@@ -20,8 +19,6 @@ from serl_ray.files.pickles import load_pickle
 pytest.importorskip("selenium")
 
 from browsers import CHROMIUM, DRIVER, OperatorsPage, chromium
-from selenium.common.exceptions import TimeoutException
-from selenium.webdriver.support.ui import WebDriverWait
 
 pytestmark = [
     pytest.mark.slow,
@@ -75,19 +72,8 @@ def record(monkeypatch):
 
 def drive_on(page: OperatorsPage, steps: int) -> None:
     """Lets go of the clutch, holds it again, and drives forward for some steps, with the clutch held at the end."""
-    page.until(lambda: takes_hold(page))
+    page.take_hold("WAITING")
     page.until(lambda: int(page.text("step")) >= steps)
-
-
-def takes_hold(page: OperatorsPage) -> bool:
-    """Presses the clutch; a press is refused where a busy machine has shown the newest frame too late."""
-    page.key("keyUp", "Space")
-    page.until(lambda: page.text("clutch") == "clutch released")
-    page.until(lambda: page.text("who-label") == "WAITING")
-    page.key("keyDown", "Space")
-    with suppress(TimeoutException):
-        return bool(WebDriverWait(page.browser, 5, 0.05).until(lambda _: page.text("who-label") == "YOU DRIVE"))
-    return False
 
 
 def is_seen(page: OperatorsPage, name: str) -> bool:

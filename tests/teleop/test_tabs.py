@@ -27,8 +27,7 @@ def test_leaving_the_drive_tab_lets_go_and_only_a_stop_acts_elsewhere():
         page = OperatorsPage(browser, server.page())
         page.until(lambda: page.text("who-label") == "POLICY ACTS")
         page.take_control()
-        page.key("keyDown", "Space")
-        page.until(lambda: page.text("who-label") == "YOU DRIVE")
+        page.take_hold()
         page.run("document.getElementById('tab-fleet').click()")
         assert page.run(SECTIONS) == ["fleet"]
         page.until(lambda: page.text("who-label") == "POLICY ACTS")
