@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from serl_ray.utils.options import Role, names_of
 
 SETUP_MODE = "single-arm-learned-gripper"
 """Set-up of the sections that measure one alone."""
+SECONDS = 10.0
+"""Seconds between two looks at a command that runs."""
 CAMERAS_BY_ARMS = {"single": ("image", "wrist"), "dual": ("left_wrist", "right_wrist")}
 """Two for each number of arms, in the tabletop."""
 
@@ -25,16 +28,33 @@ def cameras_of(setup_mode: str) -> tuple[str, ...]:
     return CAMERAS_BY_ARMS[setup_mode.split("-")[0]]
 
 
-def run_serl(command: str, *flags: str, threads: int | None = None) -> None:
-    """Runs a `serl` command to its end.
+def run_serl(
+    command: str, *flags: str, threads: int | None = None, meanwhile: Callable[[], None] = lambda: None
+) -> None:
+    """Runs a `serl` command to its end, which Ctrl-C brings nearer: a training saves itself first.
 
     Args:
         command: its name, such as train.
         flags: what follows it on the command line.
         threads: threads that its process computes with; by default one per core.
+        meanwhile: what is done every `SECONDS` while it runs.
+
+    Raises:
+        subprocess.CalledProcessError: the command failed.
     """
     environment = os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
-    subprocess.run([sys.executable, "-m", "serl_ray.cli", command, *flags], check=True, env=environment)
+    words = [sys.executable, "-m", "serl_ray.cli", command, *flags]
+    with subprocess.Popen(words, env=environment) as process:  # its end is waited for in any case
+        while (code := _exit_code(process)) is None:
+            meanwhile()
+    if code:
+        raise subprocess.CalledProcessError(code, words)
+
+
+def _exit_code(process: subprocess.Popen[bytes]) -> int | None:
+    with suppress(subprocess.TimeoutExpired):
+        return process.wait(SECONDS)
+    return None
 
 
 def trained_options(run: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from serl_ray.benchmarks.tasks import STANDARD_TASKS
 from serl_ray.benchmarks.timing import machine
 from serl_ray.evaluation.rollouts import deterministic, evaluate
 from serl_ray.files.atomic import read_json, write_json
+from serl_ray.rllib.checkpoint import checkpoints_of
 from serl_ray.runs.log import LOGS, read_results
 from serl_ray.runs.policy import load_policy
 from serl_ray.utils.options import OptionError, Options, check_names
@@ -74,8 +75,8 @@ class Learn(Options):
     """Trains every method on every task, and evaluates deterministic episodes without interventions."""
 
     save_dir: Path = Path("runs/learn")
-    """Folder for demonstrations, runs, and a JSON file for each run that has ended. The same command goes on where it
-    was interrupted."""
+    """Folder for demonstrations, runs, and a JSON file for each run, which grows with it. The same command goes on
+    where it was interrupted."""
     tasks: tuple[str, ...] = ("peg", "pick-up", "pegs", "tray")
     """Tasks to train, of those that `serl benchmark tasks` lists."""
     methods: tuple[str, ...] = ("default",)
@@ -100,7 +101,8 @@ class Learn(Options):
     """Number of rollout workers; above 0 another process evaluates. They help where there are cameras and a spare
     core."""
     settings: dict[str, Any] = Field(default_factory=dict)
-    """Options of `serl train`, on top of every method's, and their values: batch_size 32 augment_crops 0."""
+    """Options of `serl train`, on top of every method's, and their values: batch_size 32 augment_crops 0. They become a
+    part of the methods' names."""
 
     def run(self) -> None:
         """Prints a table over seeds at last, and leaves it with the curves in `save_dir`."""
@@ -116,14 +118,14 @@ class Learn(Options):
 
     def _outcome(self, run: LearningRun) -> dict[str, Any]:
         path, asked = self.save_dir / f"{self._name(run)}.json", self._asked(run)
-        if not path.exists():
-            write_json(path, self._trained(run, asked))
-        outcome = read_json(path, "run")
-        if outcome["asked"] != asked:
+        begun = read_json(path, "run") if path.exists() else None
+        if begun is not None and begun["asked"] != asked:
             raise OptionError(
-                f"{path} is the result of other options ({outcome['asked']}, not {asked}): choose another save_dir."
+                f"{path} is the result of other options ({begun['asked']}, not {asked}): choose another save_dir."
             )
-        return outcome
+        if begun is None or begun["success"] is None:
+            self._train(run, asked, path)
+        return read_json(path, "run")
 
     def _asked(self, run: LearningRun) -> dict[str, Any]:
         """Options that a run's result depends on, as JSON has them."""
@@ -133,29 +135,32 @@ class Learn(Options):
             **{"num_workers": self.num_workers, "options": options},
         }
 
-    def _trained(self, run: LearningRun, asked: dict[str, Any]) -> dict[str, Any]:
-        """The outcome of a run, which goes on from its checkpoint if there is one."""
-        folder, task = self.save_dir / self._name(run), STANDARD_TASKS[run.task]
+    def _train(self, run: LearningRun, asked: dict[str, Any], path: Path) -> None:
+        """Trains a run, from its checkpoint if there is one, and writes its outcome as it grows."""
+        folder = self.save_dir / self._name(run)
         resume = ["--resume"] if folder.exists() else []
-        started = time.monotonic()
-        run_serl("train", *self._flags(run), *resume, "--save_dir", str(folder))
-        minutes = (time.monotonic() - started) / 60
-        agent, env = load_policy(folder)
-        success = evaluate(deterministic(agent), env, episodes=self.episodes, seed=FINAL_SEED).success_rate
-        last = list(read_results(folder / LOGS))[-1]
-        return {
+        about = {
             **vars(run),
-            "input": "pixels" if self.pixels else "state",
+            "method": self._label(run),
+            "input": self._input,
             "demos": self.demos,
-            "control_hz": task.control_hz,
-            "success": success,
-            "curve": success_curve(folder),
-            "intervened_steps": last.get("buffer/interventions", 0),
-            "minutes": None if resume else round(minutes, 1),  # of a whole run
+            "control_hz": STANDARD_TASKS[run.task].control_hz,
             "asked": asked,
-            "options": trained_options(folder),
             "machine": machine(),
         }
+
+        def write(success: float | None = None, minutes: float | None = None) -> None:
+            if checkpoints_of(folder):
+                reached = {"success": success, "curve": success_curve(folder), "minutes": minutes}
+                reached["intervened_steps"] = read_results(folder / LOGS)[-1].get("buffer/interventions", 0)
+                write_json(path, about | reached | {"options": trained_options(folder)})
+
+        started = time.monotonic()
+        run_serl("train", *self._flags(run), *resume, "--save_dir", str(folder), meanwhile=write)
+        minutes = round((time.monotonic() - started) / 60, 1)
+        agent, env = load_policy(folder)
+        final = evaluate(deterministic(agent), env, episodes=self.episodes, seed=FINAL_SEED)
+        write(final.success_rate, None if resume else minutes)  # those of a whole run
 
     def _flags(self, run: LearningRun) -> list[str]:
         options: dict[str, Any] = {
@@ -181,7 +186,11 @@ class Learn(Options):
         return path
 
     def _name(self, run: LearningRun) -> str:
-        return f"{run.task}-{self._input}-{run.method}-demos{self.demos}-seed{run.seed}"
+        return f"{run.task}-{self._input}-{self._label(run)}-demos{self.demos}-seed{run.seed}"
+
+    def _label(self, run: LearningRun) -> str:
+        """The method and the settings, such as default,trunk=efficientnet."""
+        return ",".join([run.method, *(f"{name}={value}" for name, value in self.settings.items())])
 
     @property
     def _input(self) -> str:

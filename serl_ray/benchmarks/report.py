@@ -56,7 +56,8 @@ def write_report(outcomes: Sequence[dict[str, Any]], folder: Path) -> None:
     """Prints the table of runs, and writes it and their curves.
 
     Args:
-        outcomes: results of runs, as `serl benchmark learn` leaves them: success, success rate by env steps, and so on.
+        outcomes: results of runs, as `serl benchmark learn` leaves them: success (None before the end), success rate by
+            env steps, and so on.
         folder: folder for table.md and curves.png.
     """
     groups: dict[RunGroup, list[dict[str, Any]]] = {}
@@ -102,7 +103,8 @@ def _interval(rates: list[float]) -> tuple[float, float]:
 def _row(key: RunGroup, runs: Sequence[dict[str, Any]]) -> list[str]:
     task, kind, method, demos = key
     hz = runs[0]["control_hz"]
-    cells = [task, kind, method, str(demos), str(len(runs)), _spread([run["success"] for run in runs], ".2f")]
+    ends = [run["success"] for run in runs if run["success"] is not None]
+    cells = [task, kind, method, str(demos), str(len(runs)), _spread(ends, ".2f") if ends else "not ended"]
     for level in LEVELS:
         steps = [step for run in runs if (step := lasting(run["curve"], level)) is not None]
         missed = f"; never in {len(runs) - len(steps)} of {len(runs)}" if len(steps) < len(runs) else ""

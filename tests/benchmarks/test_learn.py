@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from subprocess import CalledProcessError
 
 import commands
 import pytest
@@ -58,17 +59,19 @@ def test_the_report_has_a_row_for_each_method_and_says_what_never_was(tmp_path, 
         outcome(),
         outcome(seed=1, curve={"500": 0.9, "1000": 0.9}, minutes=4.0, success=0.9),
         outcome(method="redq", curve={"500": 0.1}, minutes=None, success=0.1, intervened_steps=30),
+        outcome(method="utd2", curve={"500": 0.5}, minutes=None, success=None),
     ]
     for number, run in enumerate(runs):
         (tmp_path / "runs" / f"{number}.json").write_text(json.dumps(run))
     Report(results=(tmp_path / "runs" / "0.json", tmp_path / "runs"), save_dir=tmp_path / "report").run()
-    head, _, default, redq = rows_of(capsys.readouterr().out)
+    head, _, default, redq, utd2 = rows_of(capsys.readouterr().out)
     named = dict(zip(head, default, strict=True))
     assert named["runs"] == "2" and named["success at the end"] == "0.95 (0.90 to 1.00)"
     assert named["env steps to 0.9"] == "750 (500 to 1,000)" and named["robot minutes to 0.9"] == "1.2 (0.8 to 1.7)"
     assert named["env steps to 0.95"] == "1,500; never in 1 of 2" and named["minutes"] == "3 (2 to 4)"
     named = dict(zip(head, redq, strict=True))
     assert named["env steps to 0.9"] == "never" and named["steps with interventions"] == "30"
+    assert dict(zip(head, utd2, strict=True))["success at the end"] == "not ended"
     assert named["minutes"] == "" and (tmp_path / "report" / "curves.png").stat().st_size > 1000
 
 
@@ -92,34 +95,41 @@ def test_what_is_unknown_is_named_before_anything_is_trained(tmp_path, changes):
 
 @pytest.mark.slow
 def test_a_run_leaves_its_curve_and_options_and_is_not_made_twice(tmp_path, monkeypatch, capsys):
-    started = []
+    name, settings = "peg-state-default,batch_size=8-demos1-seed3.json", {"batch_size": "8"}
+    started, growing = [], []
 
-    def run_serl(*words, **options):
+    def run_serl(*words, meanwhile=lambda: None, **options):
         started.append(words)
-        return commands.run(*words, **options)
+        meanwhile()
+        assert len(started) > 2 or not (tmp_path / name).exists()
+        commands.run(*words, **options)
+        meanwhile()
+        if words[0] == "train":
+            growing.append(json.loads((tmp_path / name).read_text()))
 
     monkeypatch.setattr(learn, "run_serl", run_serl)
-    settings = {"batch_size": "8", "training_starts": "100"}
     sizes = {"seeds": (3,), "demos": 1, "max_steps": 60, "evaluate_every": 60, "episodes": 1}
     section = Learn(save_dir=tmp_path, tasks=("peg",), settings=settings, **sizes)
     section.run()
     assert [words[0] for words in started] == ["record", "train"] and "--resume" not in started[1]
-    found = json.loads((tmp_path / "peg-state-default-demos1-seed3.json").read_text())
+    found = json.loads((tmp_path / name).read_text())
+    assert growing == [found | {"success": None, "minutes": None}]
     assert found["options"]["batch_size"] == 8 and found["options"]["critic_ensemble_size"] == 4
     assert (
         set(found["options"]) >= set(names_of(TrainingOptions)) - set(names_of(TrainingOptions, Role.PATH))
         and found["machine"]["processor"]
     )
     assert found["curve"].keys() == {"60"} and found["success"] in (0.0, 1.0) and found["minutes"] > 0
-    assert "| peg | state | default | 1 | 1 |" in capsys.readouterr().out
+    assert "| peg | state | default,batch_size=8 | 1 | 1 |" in capsys.readouterr().out
     assert (tmp_path / "table.md").exists() and (tmp_path / "curves.png").stat().st_size > 1000
     section.run()
     assert len(started) == 2, "what is there is not made again"
     with pytest.raises(OptionError, match="other options"):
-        Learn(save_dir=tmp_path, tasks=("peg",), settings=settings | {"batch_size": "16"}, **sizes).run()
-    (tmp_path / "peg-state-default-demos1-seed3.json").unlink()  # as after an interruption
+        Learn(save_dir=tmp_path, tasks=("peg",), settings=settings, **sizes | {"max_steps": 120}).run()
+    (tmp_path / name).write_text(json.dumps(found | {"success": None}))  # as after an interruption
     section.run()
     assert len(started) == 3 and "--resume" in started[2]
+    assert json.loads((tmp_path / name).read_text())["success"] == found["success"]
 
 
 @pytest.mark.parametrize("path", CURVES, ids=lambda path: path.stem)
@@ -127,8 +137,19 @@ def test_the_command_of_a_run_in_the_documentation_gives_it_the_same_options(pat
     run = json.loads(path.read_text())
     assert path.name == f"{run['task']}-{run['input']}-{run['method']}-demos{run['demos']}-seed{run['seed']}.json"
     assert run["task"] in STANDARD_TASKS
-    given = METHODS[run["method"]] | {"preset": METHODS[run["method"]].get("preset", "none")}
+    method, *settings = run["method"].split(",")
+    given = {"preset": "none"} | METHODS[method] | dict(setting.split("=") for setting in settings)
     options = HybridOptions.of(**(preset(given.pop("preset"), HybridOptions) | given))
     expected = json.loads(json.dumps({**options.learning.flat(), **options.agent.flat()}))
     names = (expected.keys() & run["options"].keys()) - CHANGED
     assert {name: run["options"][name] for name in names} == {name: expected[name] for name in names}
+
+
+@pytest.mark.slow
+def test_a_command_is_watched_while_it_runs_and_its_failure_is_one(monkeypatch):
+    monkeypatch.setattr("serl_ray.benchmarks.commands.SECONDS", 0.1)
+    looks = []
+    learn.run_serl("train", "--help", meanwhile=lambda: looks.append(None))
+    assert looks
+    with pytest.raises(CalledProcessError):
+        learn.run_serl("train", "--no_such_option", "1")
