@@ -152,7 +152,8 @@ class Learn(Options):
         def write(success: float | None = None, minutes: float | None = None) -> None:
             if checkpoints_of(folder):
                 reached = {"success": success, "curve": success_curve(folder), "minutes": minutes}
-                reached["intervened_steps"] = read_results(folder / LOGS)[-1].get("buffer/interventions", 0)
+                last = [{}, *read_results(folder / LOGS)][-1]  # the first checkpoint is there before any result
+                reached["intervened_steps"] = last.get("buffer/interventions", 0)
                 write_json(path, about | reached | {"options": trained_options(folder)})
 
         started = time.monotonic()
