@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Any
 
 from serl_ray.options.sets import HybridOptions
@@ -40,7 +41,7 @@ def run_serl(
         meanwhile: what is done every `SECONDS` while it runs.
 
     Raises:
-        subprocess.CalledProcessError: the command failed.
+        CalledProcessError: the command failed.
     """
     environment = os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
     words = [sys.executable, "-m", "serl_ray.cli", command, *flags]
@@ -48,7 +49,7 @@ def run_serl(
         while (code := _exit_code(process)) is None:
             meanwhile()
     if code:
-        raise subprocess.CalledProcessError(code, words)
+        raise CalledProcessError(code, words)
 
 
 def _exit_code(process: subprocess.Popen[bytes]) -> int | None:
