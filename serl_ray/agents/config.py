@@ -20,15 +20,20 @@ def _named_switch(value: Any) -> Any:
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
-class SACConfig(Options):
-    """Hyper-parameters of the update and the networks (REFERENCE sections 3 and 4)."""
+Discount = Annotated[FiniteFloat, Interval(ge=0.0, le=1.0)]
+
+
+class AgentOptions(Options):
+    """Hyper-parameters of the update and the networks (REFERENCE sections 3 and 4), before the demonstrations are
+    known."""
 
     title: ClassVar[str] = "algorithm"
 
     lr: Annotated[FiniteFloat, Ge(0.0)] = 3e-4
     """Step size of Adam for every loss."""
-    discount: Annotated[FiniteFloat, Interval(ge=0.0, le=1.0)] = 0.95
-    """Discount factor per step (gamma)."""
+    discount: Discount | None = None
+    """Discount factor per step (gamma). None chooses it by the demonstrations: a success after as many steps as their
+    median has is worth 0.6 in the first step, within [0.9, 0.998]. Without any it is that of init_from, or 0.97."""
     tau: Annotated[FiniteFloat, Interval(ge=0.0, le=1.0)] = 0.005
     """Share of the new parameters in the target networks at each update."""
     objective: Objective = "sac"
@@ -61,3 +66,10 @@ class SACConfig(Options):
                 "choose a number from 1 to critic_ensemble_size, or None for all."
             )
         return self
+
+
+class SACConfig(AgentOptions):
+    """Hyper-parameters of an agent."""
+
+    discount: Discount = 0.95
+    """Discount factor per step (gamma)."""

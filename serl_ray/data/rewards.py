@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from serl_ray.agents.config import SACConfig
 from serl_ray.data.schema import Segment
 
 SUCCESS_RETURN = 0.5
@@ -23,8 +21,12 @@ MAX_RUNNING = 1000
 """Episodes that are remembered until their end: more than there are envs."""
 INVISIBLE = 0.005
 """Discounted value of a success below which critics cannot tell it from nothing."""
-VISIBLE = 0.05
-"""Discounted value of a success, in the first step of an episode, that a discount is suggested for."""
+FIRST_STEP_VALUE = 0.6
+"""Discounted value, in the first step of an episode, of a success at its end, for which a discount is chosen."""
+LEAST_DISCOUNT, GREATEST_DISCOUNT = 0.9, 0.998
+"""Limits of a discount that is chosen."""
+USUAL_DISCOUNT = 0.97
+"""The discount, the original's, where nothing says how many steps a success takes."""
 
 
 class RewardError(ValueError):
@@ -62,16 +64,23 @@ def foreign_reward(rewards: np.ndarray, stages: int) -> float | None:
     return None if is_known.all() else float(rewards[~is_known][0])
 
 
+def discount_for(steps: float) -> float:
+    """The discount, to three decimals, with which a success after so many steps is worth `FIRST_STEP_VALUE` in the
+    first of them."""
+    exact: float = FIRST_STEP_VALUE ** (1 / steps)
+    return round(min(max(exact, LEAST_DISCOUNT), GREATEST_DISCOUNT), 3)
+
+
 def invisible_success(steps: float, discount: float) -> str | None:
     """A sentence if a success that is so many steps away is discounted to nothing; else None."""
     value = discount**steps
     if value >= INVISIBLE:
         return None
-    better = min(math.ceil(1000 * VISIBLE ** (1 / steps)) / 1000, 0.999)
+    better = discount_for(steps)
+    choice = f"--discount {better:g}, which makes it {better**steps:.2g}, or " if better > discount else ""
     return (
         f"A success after {steps:.0f} steps is worth {value:.1g} in the first step, with the discount of {discount:g}: "
-        f"the critics cannot see it. Choose --discount {better:g}, which makes it {better**steps:.2g}, or fewer steps "
-        "a second."
+        f"the critics cannot see it. Choose {choice}fewer steps a second."
     )
 
 
@@ -145,7 +154,7 @@ class ReturnBound:
         )
 
 
-DEFAULT_BOUND = ReturnBound(max_return=1.0, discount=SACConfig().discount)
+DEFAULT_BOUND = ReturnBound(max_return=1.0, discount=USUAL_DISCOUNT)
 """The bound by default: one reward of 1 ends the episode."""
 
 

@@ -32,7 +32,7 @@ REWARD_DEFAULTS: dict[RewardKind, dict[str, Any]] = {
     "sparse": {
         "max_return": DEFAULT_BOUND.max_return,
         "success_return": SUCCESS_RETURN,
-        "discount": DEFAULT_BOUND.discount,
+        "discount": None,
     },
     "dense": {"max_return": None, "success_return": None, "discount": 0.98},
 }

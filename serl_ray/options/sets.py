@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from serl_ray.agents.config import SACConfig
+from serl_ray.agents.config import AgentOptions, SACConfig
 from serl_ray.data.observations import STATE
 from serl_ray.data.rewards import DEFAULT_BOUND, ReturnBound
 from serl_ray.files.paths import absolute
@@ -32,15 +32,15 @@ from serl_ray.options.groups import (
 from serl_ray.options.operator import HubOptions, HybridResetOptions, OperatorOptions
 from serl_ray.options.presets import REWARD_DEFAULTS, with_reward_defaults
 from serl_ray.types import REMOTE
-from serl_ray.utils.options import Options, names_of, unused
+from serl_ray.utils.options import OptionError, Options, names_of, unused
 
 
-def _agent(**values: Any) -> SACConfig:
+def _agent(**values: Any) -> AgentOptions:
     """The agent of a run, some of whose defaults are not the original's, since others learn faster: bounded targets and
     more critics against overestimation, values that travel faster, and images condensed as much as in DrQ-v2 (arXiv
     2107.09645), so that critics do not overlook the action beside them."""
     ours = {"max_return": DEFAULT_BOUND.max_return, "tau": 0.01, "critic_ensemble_size": 4, "image_latent_dim": 50}
-    return SACConfig.of(**ours, **values)
+    return AgentOptions.of(**ours, **values)
 
 
 class TrainingOptions(Options):
@@ -51,7 +51,7 @@ class TrainingOptions(Options):
     demos: DemoOptions = Field(default_factory=DemoOptions)
     reward: RewardOptions = Field(default_factory=RewardOptions)
     learning: LearningOptions = Field(default_factory=LearningOptions)
-    agent: SACConfig = Field(default_factory=_agent)
+    agent: AgentOptions = Field(default_factory=_agent)
     evaluation: EvaluationOptions = Field(default_factory=EvaluationOptions)
 
     @model_validator(mode="after")
@@ -79,9 +79,24 @@ class TrainingOptions(Options):
         open_options = {name: value for name, value in implied.items() if flat[name] == usual[name]}
         return super().replace(**{**open_options, **values})
 
+    @property
+    def discount(self) -> float:
+        """Discount factor per step, given or found by `rllib.discount`.
+
+        Raises:
+            OptionError: it is neither.
+        """
+        if self.agent.discount is None:
+            raise OptionError("discount is None, and the demonstrations that decide on it were not looked at: set it.")
+        return self.agent.discount
+
+    def agent_config(self) -> SACConfig:
+        """The hyper-parameters of the agent, whose discount is known."""
+        return SACConfig(**{**dict(self.agent), "discount": self.discount})
+
     def return_bound(self) -> ReturnBound:
         """The bound that rewards must not contradict."""
-        return ReturnBound(self.agent.max_return, self.agent.discount, self.agent.reward_bias)
+        return ReturnBound(self.agent.max_return, self.discount, self.agent.reward_bias)
 
     def env_config(self) -> dict[str, Any]:
         """The arguments of `envs.make_env`, as a rollout worker gets them."""
@@ -165,7 +180,7 @@ class OfflineOptions(TrainingOptions):
     env: EnvOptions = Field(default_factory=lambda: EnvOptions(env_name=None))
     demos: OfflineDemoOptions = Field(default_factory=OfflineDemoOptions)
     learning: LearningOptions = Field(default_factory=lambda: LearningOptions(cta_ratio=1, n_step=1))
-    agent: SACConfig = Field(default_factory=lambda: _agent(objective="bc", normalise_state=True))
+    agent: AgentOptions = Field(default_factory=lambda: _agent(objective="bc", normalise_state=True))
     evaluation: EvaluationOptions = Field(default_factory=lambda: EvaluationOptions(evaluate_every=5000))
 
 

@@ -76,6 +76,11 @@ class SERL(TrainingAlgorithm):
             fit_normaliser(self.agent, self.demos.sample, self.config.seed)
 
     @override(TrainingAlgorithm)
+    def load_state(self, state: checkpoint.RunState) -> None:
+        super().load_state(state)
+        self.returns = ReturnCheck(self.options.return_bound())
+
+    @override(TrainingAlgorithm)
     def _start_operators(self, config: SERLConfig) -> None:
         if settings := config.env_config["operators"]:
             self.hub = start_hub(settings["hub"], options_in(config).operator, options_in(config).reward.positives_dir)

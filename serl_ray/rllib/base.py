@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -24,6 +25,7 @@ from serl_ray.options.sets import options_in
 from serl_ray.rllib import checkpoint
 from serl_ray.rllib.action_scale import explanation, from_contract, to_contract
 from serl_ray.rllib.agreement import described_observations
+from serl_ray.rllib.buffers import horizon_of
 from serl_ray.rllib.callbacks import NO_LOGGER
 from serl_ray.rllib.checkpoint import COUNTERS, RunState
 from serl_ray.rllib.config import SERLConfig
@@ -70,6 +72,10 @@ class TrainingAlgorithm(EvaluatedRun, PublicMethods):
     def imitation_share(self) -> float:
         """Share of imitation in the actor's loss."""
         raise NotImplementedError
+
+    def _sampled(self) -> Iterable[ReplayBuffer]:
+        """The buffers from which batches are drawn."""
+        return self.buffers.values()
 
     def _sample_batch(self) -> Batch:
         raise NotImplementedError
@@ -121,6 +127,8 @@ class TrainingAlgorithm(EvaluatedRun, PublicMethods):
         self.buffers: dict[str, ReplayBuffer] = {}
         self._prepares_ahead = self._reads_batches = False
         self._warn_of_squeezed_images()
+        if self.config.discount_reason:
+            logger.info(self.config.discount_reason)
         self.agent.action_scale = self.config.env_config["action_scale"]
         if self.agent.action_scale:
             logger.warning(explanation(self.agent.action_scale))
@@ -236,7 +244,9 @@ class TrainingAlgorithm(EvaluatedRun, PublicMethods):
         counters = {name: getattr(self.fade if name in FADE_COUNTERS else self, name) for name in COUNTERS}
         generators = {"batches": self.rng, "random_actions": self.policy.rng}
         parts = {"logs": self.logs, "buffers": self.buffers, "generators": generators}
-        return RunState(self.options, contract, self.agent, counters, self.episodes, self.faults.counts, **parts)
+        found = ("discount",) if self.config.discount_reason else ()
+        counts = counters, self.episodes, self.faults.counts
+        return RunState(self.options, contract, self.agent, *counts, **parts, found=found)
 
     def load_state(self, state: RunState) -> None:
         """Takes over the counts, the options and the scale of the actions of a state; its other parts are the run's own
@@ -245,6 +255,8 @@ class TrainingAlgorithm(EvaluatedRun, PublicMethods):
             setattr(self.fade if name in FADE_COUNTERS else self, name, count)
         self.episodes = state.episodes
         self.options = state.options
+        for buffer in self._sampled():
+            buffer.horizon = horizon_of(self.options)
         self.agent.action_scale = from_contract(state.contract)
         for log in self.logs.values():
             log.scale = self.agent.action_scale

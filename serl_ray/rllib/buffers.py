@@ -151,8 +151,13 @@ def make_buffer(
 ) -> ReplayBuffer:
     """An empty ring for observations of this space; `promised` as for `ReplayBuffer`."""
     crop_keys, specs = options.env.image_keys if options.encoding() else (), observation_specs(options, space)
-    stack, horizon = options.env.frame_stack, Horizon(options.learning.n_step, options.agent.discount)
-    return ReplayBuffer(specs, action_dim, capacity, stack, name, crop_keys, promised, horizon)
+    stack = options.env.frame_stack
+    return ReplayBuffer(specs, action_dim, capacity, stack, name, crop_keys, promised, horizon_of(options))
+
+
+def horizon_of(options: TrainingOptions) -> Horizon:
+    """The span of the transitions that a run learns from."""
+    return Horizon(options.learning.n_step, options.discount)
 
 
 def observation_specs(options: TrainingOptions, space: gymnasium.spaces.Dict) -> dict[str, ArraySpec]:

@@ -80,6 +80,7 @@ class RunState:
         logs: the shards of each replay on disk.
         buffers: each replay in memory, by the names of the logs.
         generators: random generators by name.
+        found: names of options that were found and not given, so that those of a checkpoint go on.
     """
 
     options: TrainingOptions
@@ -91,6 +92,7 @@ class RunState:
     logs: dict[str, ReplayLog]
     buffers: dict[str, ReplayBuffer]
     generators: dict[str, np.random.Generator]
+    found: tuple[str, ...] = ()
 
 
 def save(state: RunState, directory: str) -> None:
@@ -147,7 +149,7 @@ def load(state: RunState, directory: str) -> RunState:
     state.agent.state.check(tensors)
     try:
         episodes = EpisodeLog.from_json(saved["episodes"], state.options.reward)
-        options = _as_begun(state.options, saved["options"])
+        options = _as_begun(state, saved["options"])
         for name, generator in state.generators.items():
             copy.deepcopy(generator).bit_generator.state = saved["random"][name]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -167,16 +169,22 @@ def _shards_of(path: Path, saved: dict[str, Any], state: RunState) -> dict[str, 
     return {name: [path / REPLAY_DIR / name / shard for shard in saved["replay"].get(name, [])] for name in state.logs}
 
 
-def _as_begun(options: TrainingOptions, saved: dict[str, Any]) -> TrainingOptions:
-    """The options with the policy that the run began with, wherever it is resumed from."""
-    return options.replace(init_from=saved.get("init_from")) if isinstance(options, HybridOptions) else options
+def _as_begun(state: RunState, saved: dict[str, Any]) -> TrainingOptions:
+    """The options with the policy that the run began with, wherever it is resumed from, and with what was found for
+    it."""
+    begun = {name: saved[name] for name in state.found}
+    if isinstance(state.options, HybridOptions):
+        begun["init_from"] = saved.get("init_from")
+    return state.options.replace(**begun)
 
 
 def _config_with(options: TrainingOptions, agent: Agent, folder: Path) -> SACConfig:
-    """The agent's config with the arithmetic of the agent in a folder, unless the options name one."""
+    """The agent's config with the discount of the options, and the arithmetic of the agent in a folder, unless the
+    options name one."""
+    config = agent.config.replace(discount=options.discount)
     if options.agent.bfloat16 != "auto":
-        return agent.config
-    return with_arithmetic_of(agent.config, read_config(folder), agent.device)
+        return config
+    return with_arithmetic_of(config, read_config(folder), agent.device)
 
 
 def _load_replay(state: RunState, shards: dict[str, list[Path]], digests: dict[str, str]) -> None:

@@ -22,10 +22,12 @@ from serl_ray.rllib.agreement import check_match
 from serl_ray.rllib.callbacks import check_callbacks
 from serl_ray.rllib.config_keys import READ, check_attributes, check_given, default_of, refuse_replaced, same
 from serl_ray.rllib.config_values import check_drawn, check_numbers, is_search_space
+from serl_ray.rllib.discount import find_discount
 from serl_ray.rllib.normalising import check_has_scale, with_scale_of
 from serl_ray.rllib.operators import hub_name, operator_settings
 from serl_ray.rllib.refusals import RefusedError
 from serl_ray.rllib.resets import between_episodes
+from serl_ray.rllib.robots import check_robots
 from serl_ray.rllib.rollout_env import RolloutEnv
 from serl_ray.rllib.sampling import MAX_IN_FLIGHT
 from serl_ray.rllib.user_env import env_options
@@ -65,6 +67,7 @@ class SERLConfig(AlgorithmConfig):
         self.records_video = False
         self.device = AUTO
         self.shared_demos: dict[str, ray.ObjectRef] | None = None
+        self.discount_reason: str | None = None
         self.exploration_config = {"type": "StochasticSampling"}
         self.api_stack(enable_rl_module_and_learner=False, enable_env_runner_and_connector_v2=False)
         self.framework("torch").debugging(log_sys_usage=False)
@@ -95,6 +98,8 @@ class SERLConfig(AlgorithmConfig):
         """
         names = names_of(self.options_class)
         refuse_replaced(options, names)
+        if self.discount_reason and any(options.get(name, before) != before for name, before in self._deciding()):
+            self.discount, self.discount_reason = None, None
         known = {name: getattr(self, name) for name in names}
         searched = {name: value for name, value in {**known, **options}.items() if is_search_space(value)}
         check_names(searched, names)
@@ -175,7 +180,8 @@ class SERLConfig(AlgorithmConfig):
             self._refuse()
             self._take_env()
         if self.trunk not in TRUNKS:
-            self.training(trunk=absolute(self.trunk))
+            self._set({"trunk": absolute(self.trunk)})
+        self._find_discount()
         options = options_in(self)
         device_named(self.device)
         is_known = self.in_evaluation  # the config that this one is a copy of has looked
@@ -190,6 +196,16 @@ class SERLConfig(AlgorithmConfig):
         super().validate()
         if not self.in_evaluation:
             self.evaluation_interval = None
+
+    def _deciding(self) -> list[tuple[str, Any]]:
+        """The options that decide on a discount that `validate` has found."""
+        return [(name, getattr(self, name)) for name in ("discount", "demo_paths", "init_from") if hasattr(self, name)]
+
+    def _find_discount(self) -> None:
+        """Sets the discount where none is given, and `discount_reason`, why it is this one."""
+        if self.discount is None:
+            found = find_discount(options_in(self), self.shared_demos)
+            self.discount, self.discount_reason = found.value, found.reason
 
     def _refuse(self) -> None:
         """Raises RefusedError for what is not read."""
@@ -234,27 +250,8 @@ class SERLConfig(AlgorithmConfig):
             if options.agent.objective == "sac":
                 self.objective = saved["objective"]
         if options.env.env_name == REMOTE:
-            self._check_robots(options)
+            check_robots(options, self.evaluation_num_env_runners, self.num_envs_per_env_runner)
         self.env_config |= self._collecting(options)
-
-    def _check_robots(self, options: HybridOptions) -> None:
-        """Raises OptionError where envs would need more robots than the run has workers; one robot has one env."""
-        if options.evaluation.evaluate_every and not self.evaluation_num_env_runners:
-            raise OptionError(
-                f"evaluate_every is {options.evaluation.evaluate_every}, and evaluations would need a second env of "
-                "the same robot: take --evaluate_every 0, and serl evaluate afterwards. With a second robot take "
-                "--evaluation_workers 1."
-            )
-        if options.collecting.expert_interventions:
-            raise OptionError(
-                f"expert_interventions is {options.collecting.expert_interventions:g}, and the expert_action() of a "
-                "robot on another computer is not asked for over the network: take --operator in its place."
-            )
-        if self.num_envs_per_env_runner > 1:
-            raise OptionError(
-                f"envs_per_worker is {self.num_envs_per_env_runner}, and a worker steps its envs in turn, so that each "
-                "robot would wait for the others: take --envs_per_worker 1 and --num_workers for several robots."
-            )
 
     def _hands_off(self) -> dict[str, Any]:
         """The part of an evaluation's `env_config` that is about the run's operators, who may stop it."""

@@ -20,7 +20,8 @@ _READ = """algo_class extra_python_environs_for_driver extra_python_environs_for
     num_cpus_per_env_runner custom_resources_per_env_runner callbacks_class explore env env_config
     evaluation_num_env_runners evaluation_config
     metrics_num_episodes_for_smoothing keep_per_episode_custom_metrics log_level log_sys_usage seed lr in_evaluation
-    observation_space action_space options_class replay_dir records_video device shared_demos"""
+    observation_space action_space options_class replay_dir records_video device shared_demos
+    discount_reason"""
 READ = frozenset(_READ.split())
 """Keys of a config, beside the options, that are read."""
 TUNES = frozenset({TRIAL_INFO, STDOUT_FILE, STDERR_FILE, TRIAL_INDEX})

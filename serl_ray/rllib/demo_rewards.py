@@ -21,7 +21,7 @@ class DemoRewards:
     """
 
     def __init__(self, options: TrainingOptions) -> None:
-        self._bound, self._discount = options.return_bound(), options.agent.discount
+        self._bound, self._discount = options.return_bound(), options.discount
         self._is_sparse = options.reward.reward == "sparse"
         self._stages = len(options.reward.stage_classifiers) + 1
         self.lengths: dict[str, int] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.utils.annotations import override
 
+from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.evaluation.held_out import ValueCurve, judge
 from serl_ray.options.sets import OfflineOptions
 from serl_ray.rllib.base import TrainingAlgorithm
@@ -79,12 +80,16 @@ class OfflineSERL(TrainingAlgorithm):
 
     def _judge(self) -> None:
         if self.data.held_out:
-            self.metrics_log.set(judge(self.agent, self.data.held_out, self.options.agent.discount).metrics())
+            self.metrics_log.set(judge(self.agent, self.data.held_out, self.options.discount).metrics())
 
     def value_curves(self) -> list[ValueCurve]:
         """Values along held-out episodes, beside what these earned."""
         held_out = self.data.held_out
-        return list(judge(self.agent, held_out, self.options.agent.discount).curves) if held_out else []
+        return list(judge(self.agent, held_out, self.options.discount).curves) if held_out else []
+
+    @override(TrainingAlgorithm)
+    def _sampled(self) -> list[ReplayBuffer]:
+        return [self.data.buffer]
 
     def _sample_batch(self) -> Batch:
         return self.data.sample(self.options.learning.batch_size, self.rng)

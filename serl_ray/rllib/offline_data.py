@@ -17,6 +17,7 @@ import ray.data
 from serl_ray.data import demos
 from serl_ray.data.errors import DemoError
 from serl_ray.data.reading import rows_where
+from serl_ray.data.replay.ring import ReplayBuffer
 from serl_ray.data.replay.rows import row_bytes
 from serl_ray.data.replay.streaming import DemoStream
 from serl_ray.data.schema import Segment
@@ -41,6 +42,7 @@ class OfflineData:
         held_out: segments of episodes that no batch has.
         num_transitions: number of transitions that are learned from.
         num_bytes: size of these transitions, encoded.
+        buffer: buffer that `sample` draws from.
         stream: source of batches if not all demonstrations are in memory.
     """
 
@@ -48,6 +50,7 @@ class OfflineData:
     held_out: list[Segment]
     num_transitions: int
     num_bytes: int
+    buffer: ReplayBuffer
     stream: DemoStream | None = None
 
 
@@ -93,12 +96,12 @@ def load_offline_data(
     if streams:
         window = make(max(min(options.demos.window, rows, int(granted / bytes_a_row)), 2), "window")
         stream = DemoStream(dataset, window, held_out, seed)
-        return OfflineData(stream.sample, judged, num_transitions, rows * bytes_a_row, stream)
+        return OfflineData(stream.sample, judged, num_transitions, rows * bytes_a_row, window, stream)
     buffer = make(rows + 1, "demo replay")
     for segment in demos.segments(dataset):
         if segment.episode not in held_out:
             buffer.add(segment)
-    return OfflineData(buffer.sample, judged, num_transitions, rows * bytes_a_row)
+    return OfflineData(buffer.sample, judged, num_transitions, rows * bytes_a_row, buffer)
 
 
 def _checked_lengths(options: OfflineOptions, dataset: ray.data.Dataset) -> dict[str, int]:

@@ -60,7 +60,7 @@ class SERLPolicy(TorchPolicyV2):
         self.agent = make_agent(
             self.layout,
             self.model.spec,
-            self.options.agent,
+            self.options.agent_config(),
             device=device,
             seed=seed + worker_index,
             networks=self.model.networks,

@@ -16,6 +16,7 @@ from serl_ray.options.sets import HybridRun, OfflineRun
 from serl_ray.rllib import SERL, OfflineConfig, SERLConfig
 from serl_ray.rllib.base import TrainingAlgorithm
 from serl_ray.rllib.checkpoint import REPLAY_DIR, checkpoint_of, read_run
+from serl_ray.rllib.discount import find_discount, saved_discount
 from serl_ray.rllib.failures import WorkerError
 from serl_ray.runs.folder import RunFolder, choose_checkpoint
 from serl_ray.runs.log import LOGS, RunLog, read_results
@@ -56,6 +57,7 @@ def train(options: HybridRun | OfflineRun, interrupted: Event | None = None) -> 
         folder.check(options.run.resume)
         options = _with_start(options)
         check_start(options)
+        options = _with_discount(options)
         for sentence in doubts(options):
             say(sentence)
         if options.env.image_keys:
@@ -127,6 +129,22 @@ def _resumed(options: HybridRun, newest: Path) -> HybridRun:
             "another run's policy. Leave it out to go on, or choose another --save_dir."
         )
     return options.replace(init_from=str(newest)) if began_with else options
+
+
+def _with_discount(options: HybridRun | OfflineRun) -> HybridRun | OfflineRun:
+    """The same options with a discount, after a sentence that says why it is this one.
+
+    A resumed run goes on with its own, whatever has become of the demonstrations.
+    """
+    if options.agent.discount is not None:
+        say(f"The discount is {options.agent.discount:g}, as given.")
+        return options
+    if options.run.resume and (begun := saved_discount(options.run.save_dir)) is not None:
+        say(f"The discount is {begun:g}, with which the run began.")
+        return options.replace(discount=begun)
+    found = find_discount(options)
+    say(found.reason)
+    return options.replace(discount=found.value)
 
 
 def _num_workers(options: HybridRun | OfflineRun) -> int:

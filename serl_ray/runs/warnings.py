@@ -126,5 +126,5 @@ class RunWarnings:
 
     def _horizon(self, result: Result) -> str | None:
         steps = result["env/mean_steps"]
-        hidden = None if math.isnan(steps) else invisible_success(steps, self._options.agent.discount)
+        hidden = None if math.isnan(steps) else invisible_success(steps, self._options.discount)
         return hidden and f"Episodes are long. {hidden}"
