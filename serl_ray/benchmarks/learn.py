@@ -28,10 +28,11 @@ DEPARTURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "critics": ({"critic_ensemble_size": 4}, {"critic_ensemble_size": 2}),
     "tau": ({"tau": 0.01}, {"tau": 0.005}),
     "batch": ({"batch_size": 128}, {"batch_size": 256}),
-    "discount": ({"discount": 0.95}, {"discount": 0.97}),
+    "discount": ({"discount": None}, {"discount": 0.97}),
     "3-step": ({"n_step": 3}, {"n_step": 1}),
 }
-"""Values by which the defaults differ from the original, each with the original's."""
+"""Values by which the defaults differ from the original, each with the original's; None for the discount is the one
+that follows from the demonstrations."""
 METHODS: dict[str, dict[str, Any]] = {
     "default": {},
     "hil-serl": {"preset": "hil-serl"},

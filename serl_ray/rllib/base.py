@@ -126,12 +126,8 @@ class TrainingAlgorithm(EvaluatedRun, PublicMethods):
         self.logs: dict[str, ReplayLog] = {}
         self.buffers: dict[str, ReplayBuffer] = {}
         self._prepares_ahead = self._reads_batches = False
-        self._warn_of_squeezed_images()
-        if self.config.discount_reason:
-            logger.info(self.config.discount_reason)
         self.agent.action_scale = self.config.env_config["action_scale"]
-        if self.agent.action_scale:
-            logger.warning(explanation(self.agent.action_scale))
+        self._say_what_was_found()
         self._prepare()
         self.log_writer = LogWriter(self.logs.values())
         self.feed = BatchFeed(self._sample_batch, self.agent.device, self._reads_batches)
@@ -165,7 +161,12 @@ class TrainingAlgorithm(EvaluatedRun, PublicMethods):
         replay_dir = self.config.replay_dir
         return Path(replay_dir).parent.name if replay_dir else Path(self.logdir).name
 
-    def _warn_of_squeezed_images(self) -> None:
+    def _say_what_was_found(self) -> None:
+        """Logs what the run has found out about its images, its actions and its discount."""
+        if self.config.discount_reason:
+            logger.info(self.config.discount_reason)
+        if self.agent.action_scale:
+            logger.warning(explanation(self.agent.action_scale))
         shapes = {key: self.policy.observation_space[key].shape for key in self.options.env.image_keys}
         if squeezed := squeezed_cameras(shapes, self.options.agent.networks.encoder.image_size):
             logger.warning(squeezed)

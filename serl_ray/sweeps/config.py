@@ -100,14 +100,15 @@ class Sweep(Options):
         given = {**required, **self.fixed, **values}
         return options.of(**{name: value for name, value in given.items() if name in names_of(options)})
 
-    def plain(self) -> dict[str, Any]:
-        """All options as they are without a sweep."""
+    def plain(self, found: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """All options as they are without a sweep; those that a run finds itself as they were `found`."""
         plain = {option.name: option.default for option in options_of(OPTIONS[self.trains])}
-        return plain | preset(self.preset, OPTIONS[self.trains])
+        return plain | preset(self.preset, OPTIONS[self.trains]) | dict(found or {})
 
-    def default(self) -> dict[str, Any] | None:
-        """The drawn options as they are without a sweep; None where the search leaves these values out."""
-        plain = self.plain()
+    def default(self, found: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+        """The drawn options as they are without a sweep, as for `plain`; None where the search leaves these values
+        out."""
+        plain = self.plain(found)
         default = {name: plain[name] for name in self.drawn if name in plain}
         is_in = len(default) == len(self.drawn) and all(
             can_draw(self.search[name], value) for name, value in default.items()

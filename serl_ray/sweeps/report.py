@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ TABLE = "trials.csv"
 BEST = "best.yaml"
 
 
-def report(sweep: Sweep, results: ResultGrid, output: Path, seconds: float | None) -> Outcome:
-    """Writes the table, the best configuration and the plots.
+def report(sweep: Sweep, results: ResultGrid, output: Path, seconds: float | None, found: Mapping[str, Any]) -> Outcome:
+    """Writes the table, the best configuration and the plots; `found` as for `Sweep.default`.
 
     Raises:
         SetupError: no trial has come to a result.
@@ -40,7 +40,7 @@ def report(sweep: Sweep, results: ResultGrid, output: Path, seconds: float | Non
     plot_curves(finished, sweep.metric, STEPS.get(sweep.trains), output / "curves.png")
     busy = sum(trial.seconds for trial in trials)
     overhead = None if seconds is None else (seconds * min(sweep.concurrent, len(trials)) - busy) / len(trials)
-    return Outcome(trials, ranked, default_configuration(sweep, ranked), overhead)
+    return Outcome(trials, ranked, default_configuration(sweep, ranked, found), overhead)
 
 
 def configurations(sweep: Sweep, results: ResultGrid) -> list[Configuration]:
@@ -74,9 +74,11 @@ def _ranked(sweep: Sweep, trials: Sequence[Trial]) -> list[Configuration]:
     return sorted(whole, key=lambda group: group.rank(sweep.mode), reverse=True)
 
 
-def default_configuration(sweep: Sweep, ranked: Sequence[Configuration]) -> Configuration | None:
+def default_configuration(
+    sweep: Sweep, ranked: Sequence[Configuration], found: Mapping[str, Any] | None = None
+) -> Configuration | None:
     """The configuration that is used without a sweep: of the values of a grid, the usual ones where it has them."""
-    drawn, plain = sweep.default(), sweep.plain()
+    drawn, plain = sweep.default(found), sweep.plain(found)
     if not drawn:
         return None
     standing = [one for one in ranked if all(one.values[name] == value for name, value in drawn.items())]

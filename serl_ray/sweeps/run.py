@@ -31,7 +31,7 @@ from serl_ray.sweeps.draws import domain, within
 from serl_ray.sweeps.outcome import Outcome
 from serl_ray.sweeps.plots import short
 from serl_ray.sweeps.report import configurations, report, write_best
-from serl_ray.sweeps.shared import share
+from serl_ray.sweeps.shared import find_options, share
 from serl_ray.sweeps.tracking import Tracked
 from serl_ray.sweeps.trials import HybridTrial, OfflineTrial, classifier_trial
 
@@ -69,10 +69,11 @@ def run_sweep(
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # paths among the settings are those of this folder
     start_ray(math.ceil(sweep.concurrent * processes(sweep)), resources={SLOT: sweep.concurrent})
     shared, started = share(sweep, output), time.monotonic()
-    default = sweep.default()  # tried first, where the search has it: it is what the others must beat
+    found = find_options(sweep, output, shared)
+    default = sweep.default(found)  # tried first, where the search has it: it is what the others must beat
     fit = partial(_fit, output=output, track=track)
     results = fit(sweep, param_space(sweep, shared, output), TUNE, [default] if default else None)
-    outcome = report(sweep, results, output, None if resume else time.monotonic() - started)
+    outcome = report(sweep, results, output, None if resume else time.monotonic() - started, found)
     if sweep.confirm and outcome.rivals:
         rivals = [one.values for one in outcome.rivals]
         again = sweep.confirming(rivals)

@@ -23,6 +23,7 @@ from serl_ray.options.groups import EnvOptions, RecordOptions
 from serl_ray.options.sets import TrainingOptions
 from serl_ray.rllib.action_scale import scale_of_run
 from serl_ray.rllib.buffers import Shared, demos_key, read_dataset
+from serl_ray.rllib.discount import find_discount
 from serl_ray.rllib.offline_data import demo_spaces
 from serl_ray.sweeps.config import Sweep
 from serl_ray.types import ActionLayout
@@ -49,6 +50,16 @@ def share(sweep: Sweep, folder: Path) -> Shared:
                 _record_demos(options, sweep.record, Path(options.demos.demo_paths[0]))
             shared[demos_key(options)] = ray.put(read_dataset(options, *_spaces(options)))
     return shared
+
+
+def find_options(sweep: Sweep, folder: Path, shared: Shared) -> dict[str, Any]:
+    """The searched options that a run without a sweep finds by its demonstrations."""
+    if "discount" not in sweep.search:
+        return {}
+    [values, *_] = sweep.shared_by()
+    options = sweep.trial_options(values | (sweep.recorded_in(values, folder) if sweep.record else {}))
+    given = options.agent.discount
+    return {"discount": find_discount(options, shared or None).value if given is None else given}
 
 
 def frames_key(options: ClassifierOptions) -> str:

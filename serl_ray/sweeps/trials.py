@@ -22,9 +22,9 @@ class _TidyTrial:
     """Keeps of a trial's replay what its checkpoints have; Tune stops trials, and starts them again from others'
     checkpoints."""
 
-    def setup(self, config: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         ray.data.DataContext.get_current().enable_progress_bars = False  # the sweep has one
-        super().setup(config)
+        super().__init__(*args, **kwargs)
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
         super().load_checkpoint(checkpoint_dir)

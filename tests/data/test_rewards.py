@@ -97,5 +97,6 @@ def test_a_discount_that_hides_success_is_named_with_a_better_one():
     assert invisible_success(100, 0.95) is None and invisible_success(150, 0.97) is None
     says = invisible_success(300, 0.97)
     assert "after 300 steps is worth 0.0001 in the first step, with the discount of 0.97" in says
-    assert "--discount 0.991, which makes it 0.066" in says
+    assert "Choose --discount 0.998, which makes it 0.55, or fewer steps a second." in says
+    assert "Choose fewer steps a second." in invisible_success(3000, 0.998)
     assert invisible_success(300, 0.991) is None

@@ -33,7 +33,9 @@ def recorded(tmp_path):
     for name, part in (("a.pkl", segments[:2]), ("b", segments[2:4]), ("c", segments[4:])):
         write_demos(tmp_path / name, part)
     paths = [str(tmp_path / name) for name in ("a.pkl", "b", "c")]
-    options = options_in(SERLConfig().training(env_name="line_envs:LineEnv", demo_paths=paths, max_steps=100))
+    options = options_in(
+        SERLConfig().training(env_name="line_envs:LineEnv", demo_paths=paths, max_steps=100, discount=0.95)
+    )
     return segments, options, env.observation_space
 
 

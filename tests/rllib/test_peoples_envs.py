@@ -78,7 +78,7 @@ def assert_holds_what_happened(replay, envs, name):
 
 @pytest.mark.parametrize("name", ENVS)
 def test_the_replay_holds_what_happened(name, clock):
-    options = HybridOptions.of(n_step=1, env_name=f"peoples_envs:{name}", setup_mode=MODE, **ENVS[name])
+    options = HybridOptions.of(n_step=1, discount=0.95, env_name=f"peoples_envs:{name}", setup_mode=MODE, **ENVS[name])
     config = options.env_config() | options.deadlines()
     envs = [RolloutEnv(EnvContext(config, worker_index=0, vector_index=index)) for index in range(NUM_ENVS)]
     worker = SimpleNamespace(

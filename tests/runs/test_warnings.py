@@ -33,7 +33,7 @@ DENSE = HybridRun.of(reward="dense")
                                  ".*--evaluation_episodes 3, or"),
         (HybridRun.of(), {"critic/q_over_bound": 0.2}, "20% of the values are above max_return, 1: the critics "
                                                        "overestimate"),
-        (HybridRun.of(), LONG, "A success after 300 steps is worth 2e-07 .*--discount 0.991"),
+        (HybridRun.of(discount=0.95), LONG, "A success after 300 steps is worth 2e-07 .*--discount 0.998"),
         (DENSE, UNKNOWN, r"does not report info\['success'\], .*the best return. .*--success_return"),
     ],
 )  # fmt: skip
@@ -65,7 +65,7 @@ def test_help_that_hides_a_policy_that_gets_worse_is_named(alone, rate, is_said)
         (HybridRun.of(evaluation_episodes=3), COSTLY | {"evaluation/episodes": 3.0}),
         (OfflineRun.of(demo_paths=("demos.pkl",)), COSTLY),
         (HybridRun.of(discount=0.991), LONG),
-        (HybridRun.of(demo_paths=("demos.pkl",)), LONG),
+        (HybridRun.of(demo_paths=("demos.pkl",), discount=0.95), LONG),
         (DENSE, LONG | UNKNOWN | {"env/success_rate": 0.0}),
         (HybridRun.of(), {"env/mean_return": 1.0, "env/success_rate": 1.0}),
     ],

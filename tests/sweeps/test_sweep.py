@@ -8,6 +8,7 @@ import json
 import signal
 import time
 from pathlib import Path
+from statistics import median
 
 import pytest
 import ray
@@ -18,12 +19,15 @@ from small_runs import SWEPT
 from tracked import mlflow_runs
 
 from serl_ray.data.demos import read_file
+from serl_ray.data.lengths import episode_lengths
+from serl_ray.data.rewards import discount_for
 from serl_ray.rllib.checkpoint import read_run
 from serl_ray.sweeps import run
 from serl_ray.sweeps.checks import read_sweep
 from serl_ray.sweeps.outcome import Configuration, Trial
 from serl_ray.sweeps.report import default_configuration
 from serl_ray.sweeps.run import run_sweep
+from serl_ray.sweeps.shared import find_options
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "tune_configs").glob("*.yaml"))
@@ -80,7 +84,8 @@ def test_a_sweep_of_each_kind_that_comes_along_runs_small(name, tmp_path, monkey
     for picture in ("parallel_coordinates.png", "curves.png"):
         assert (tmp_path / "out" / picture).stat().st_size > 1000
     if sweep.drawn:
-        assert outcome.default is not None and outcome.default.values == {**outcome.default.values, **sweep.default()}
+        default = sweep.default({"discount": outcome.default.values.get("discount")})
+        assert outcome.default.values == {**outcome.default.values, **default}
 
 
 @pytest.mark.slow
@@ -149,6 +154,16 @@ def test_the_default_has_the_usual_values_of_grids_too(demos, tmp_path):
     ranked = [Configuration(values, []) for values in (best, {"lr": 1e-3, "utd_ratio": 1.0}, usual)]
     assert default_configuration(sweep, ranked) is ranked[2] and default_configuration(sweep, ranked[:2]) is ranked[0]
     assert default_configuration(sweep, ranked[1:2]) is None
+
+
+def test_the_default_has_the_discount_that_a_run_finds(demos, tmp_path):
+    search = {"discount": {"uniform": [0.9, 0.999]}}
+    sweep, _ = read_sweep(write(tmp_path, search=search, settings={"demo_paths": [demos]}))
+    assert sweep.default() is None
+    found = find_options(sweep, tmp_path, {})
+    assert sweep.default(found) == found == {"discount": discount_for(median(episode_lengths(demos)))}
+    sweep, _ = read_sweep(write(tmp_path, search=search, settings={"demo_paths": [demos], "reward": "dense"}))
+    assert find_options(sweep, tmp_path, {}) == {"discount": 0.98}
 
 
 @pytest.mark.slow
