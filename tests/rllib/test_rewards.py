@@ -71,7 +71,7 @@ def test_a_reward_that_comes_ends_the_run_which_is_saved(tmp_path):
         env_name="dense_envs:Stages", max_steps=60, save_dir=tmp_path / "run", record_video=False, **SMALL
     )
     with pytest.raises(
-        RewardError, match="steps 0 to 4 of an episode: rewards of up to 0.5 add up to a return of 1.36,"
+        RewardError, match="steps 0 to 4 of an episode: rewards of up to 0.5 add up to a return of 1.41,"
     ):
         train(options)
     assert read_run(checkpoint_of(tmp_path / "run"))["counters"]["env_steps"] == 5
