@@ -32,8 +32,8 @@ class AgentOptions(Options):
     lr: Annotated[FiniteFloat, Ge(0.0)] = 3e-4
     """Step size of Adam for every loss."""
     discount: Discount | None = None
-    """Discount factor per step (gamma). None chooses it by the demonstrations: a success after as many steps as their
-    median has is worth 0.6 in the first step, within [0.9, 0.998]. Without any it is that of init_from, or 0.97."""
+    """Discount factor per step (gamma). By default it follows from the demonstrations: a success after their median
+    length is worth 0.6 in the first step, within [0.9, 0.998]; without any it is that of init_from, or 0.97."""
     tau: Annotated[FiniteFloat, Interval(ge=0.0, le=1.0)] = 0.005
     """Share of the new parameters in the target networks at each update."""
     objective: Objective = "sac"
