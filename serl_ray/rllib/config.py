@@ -199,7 +199,8 @@ class SERLConfig(AlgorithmConfig):
 
     def _deciding(self) -> list[tuple[str, Any]]:
         """The options that decide on a discount that `validate` has found."""
-        return [(name, getattr(self, name)) for name in ("discount", "demo_paths", "init_from") if hasattr(self, name)]
+        names = ("discount", "reward", "demo_paths", "init_from")
+        return [(name, getattr(self, name)) for name in names if hasattr(self, name)]
 
     def _find_discount(self) -> None:
         """Sets the discount where none is given, and `discount_reason`, why it is this one."""

@@ -47,6 +47,7 @@ def test_the_median_demonstration_decides(tmp_path, name, config):
     assert made.discount == 0.989 and "a success after 45 steps" in made.discount_reason
     made.training(demo_paths=demos(tmp_path / "others", 10)).validate()
     assert made.discount == 0.95, "what was found for other demonstrations does not count as given"
+    assert made.training(reward="dense").discount == 0.98 and made.discount_reason is None
 
 
 @pytest.mark.parametrize(
