@@ -31,6 +31,8 @@ SHARED = {
 }
 """Names that may be defined in several modules, and why."""
 HEAVY = ("torch", "ray", "gymnasium", "pyarrow", "matplotlib", "mujoco", "pandas", "scipy")
+NOT_FOR_TRAINING = ("torch._dynamo", "torchvision", "sympy", "matplotlib", "mujoco", "aiohttp", "av", "wandb", "mlflow")
+"""What would only lengthen the start of a training: no operator, video, tracker or env is there yet."""
 
 
 def test_no_file_and_no_room_is_in_a_cycle():
@@ -94,8 +96,8 @@ def test_functions_and_files_are_short(path):
 
 
 def modules_after(code: str) -> set[str]:
-    """The top-level modules that a fresh interpreter has loaded after some code."""
-    listing = f"import sys\n{code}\nprint(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    """The modules that a fresh interpreter has loaded after some code."""
+    listing = f"import sys\n{code}\nprint(*sorted(sys.modules))"
     return set(
         subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True).stdout.split()
     )
@@ -126,6 +128,10 @@ texts = [explained()] + [explained(name) for name in COMMANDS]
 assert all("usage: serl" in text for text in texts), texts
 """
     assert not set(HEAVY) & modules_after(run)
+
+
+def test_the_driver_of_a_training_loads_nothing_that_it_may_not_need():
+    assert not set(NOT_FOR_TRAINING) & modules_after("import serl_ray.runs.train")
 
 
 def test_acting_needs_no_posix():

@@ -13,6 +13,7 @@ SECTIONS = {
     "kernels": "Seconds of fast and plain forms of small operations.",
     "replay": "Seconds of sampling and inserting.",
     "acting": "Seconds of an action.",
+    "start": "Seconds from the command of a training to its first steps.",
     "trunks": "Seconds of an image, bytes of its map and seconds of a learner step with each image trunk.",
     "rollout": "Env steps per second of rollout workers.",
     "operator": "Delay of the loop over an operator's page, and its cost for the robot.",

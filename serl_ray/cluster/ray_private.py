@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import ray
-from ray._private import ray_constants
+from ray._private import ray_constants, utils
 from ray._private.internal_api import node_stats
 from ray._private.node import Node
 from ray._private.utils import resolve_object_store_memory
 from ray.exceptions import RayError
 
 if TYPE_CHECKING:
+    from gymnasium import Space
     from ray import tune
     from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
@@ -22,8 +23,6 @@ logger = logging.getLogger(__name__)
 
 NO_PRESTART = {"enable_worker_prestart": False, "prestart_worker_first_driver": False}
 """Ray's settings with which it starts a process when there is work for it, not one for each core at once."""
-UNUSED_PROCESSES = ("start_monitor", "start_api_server")
-"""Ray's methods that start a process which one machine without a dashboard does not need."""
 TAG = "serl_ray"
 """Tag of our asynchronous requests to RLlib's workers: results of a user's own are not taken."""
 TESTED = ("2.59", "2.60")
@@ -41,19 +40,25 @@ def on_this_machine_alone() -> Iterator[None]:
     """Ray that is started in the block listens on 127.0.0.1 only, as it does by itself on macOS, and has neither a
     process that adds nodes nor one for the dashboard.
 
-    Without a dashboard, the latter would only report usage to Ray's makers, and Ray's start would wait for it.
+    Without a dashboard, the latter would only report usage to Ray's makers, and Ray's start would wait for it. The
+    agent of the node takes any free port: beside another Ray, the start would wait for seconds for the one it always
+    takes. What the agent imports comes with serl_ray, and is not imported in this process to find out.
     """
-    node: Any = Node
-    has_clusters, starts = ray_constants.ENABLE_RAY_CLUSTER, {name: getattr(node, name) for name in UNUSED_PROCESSES}
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    for name in starts:
-        setattr(node, name, lambda node, **options: None)
-    try:
+    with ExitStack() as stack:
+        for owner, name, value in (
+            (ray_constants, "ENABLE_RAY_CLUSTER", False),
+            (Node, "start_monitor", lambda node: None),
+            (Node, "start_api_server", _choose_any_port),
+            (utils, "get_dashboard_dependency_error", lambda: None),
+        ):
+            stack.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, value)
         yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = has_clusters
-        for name, start in starts.items():
-            setattr(node, name, start)
+
+
+def _choose_any_port(node: Any, **options: Any) -> None:
+    """Takes the place of the dashboard's start, which comes before that of the node's agent."""
+    node._ray_params.dashboard_agent_listen_port = 0
 
 
 @contextmanager
@@ -87,6 +92,27 @@ def configs_by_value() -> Iterator[None]:
         yield
     finally:
         group._make_worker = make_worker
+
+
+@contextmanager
+def spaces_given(spaces: tuple[Space, Space] | None) -> Iterator[None]:
+    """RLlib's workers that are created in the block have these spaces of observations and actions, where they are
+    given.
+
+    By itself RLlib waits until a remote worker has started, to ask it.
+    """
+    from ray.rllib.env import INPUT_ENV_SPACES
+    from ray.rllib.env.env_runner_group import EnvRunnerGroup
+    from ray.rllib.policy.sample_batch import DEFAULT_POLICY_ID
+
+    group: Any = EnvRunnerGroup
+    ask = group.get_spaces
+    if spaces is not None:
+        group.get_spaces = lambda group: dict.fromkeys((DEFAULT_POLICY_ID, INPUT_ENV_SPACES), spaces)
+    try:
+        yield
+    finally:
+        group.get_spaces = ask
 
 
 def default_object_store(free_memory: int) -> int:

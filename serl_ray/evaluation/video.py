@@ -6,14 +6,14 @@ from __future__ import annotations
 import io
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import av
 import gymnasium
 import numpy as np
 from PIL import Image
 
-from serl_ray.data.formats.lerobot.video import VideoWriter
+if TYPE_CHECKING:
+    from serl_ray.data.formats.lerobot.video import VideoWriter
 
 FPS = 10
 """Frames per second; one frame is one step."""
@@ -56,6 +56,8 @@ class VideoFile:
         height, width = (side // 2 * 2 for side in frame.shape[:2])
         frame = frame[:height, :width]
         if self._writer is None:
+            from serl_ray.data.formats.lerobot.video import VideoWriter  # FFmpeg, for videos alone
+
             self._writer = VideoWriter(self._path, FPS, frame.shape)
         self._writer.add((_with_border(frame) if intervened else frame)[None])
 
@@ -69,6 +71,8 @@ def _with_border(frame: np.ndarray) -> np.ndarray:
 
 def gif_of(video: Path) -> tuple[bytes, int, int]:
     """An mp4 as an animated GIF, its height and its width in pixels."""
+    import av  # FFmpeg, for videos alone
+
     with av.open(str(video), format="mp4") as container:
         stream = container.streams.video[0]
         every = -(-stream.frames // GIF_FRAMES)

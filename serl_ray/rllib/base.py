@@ -15,7 +15,7 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.utils.annotations import override
 
-from serl_ray.cluster.ray_private import configs_by_value
+from serl_ray.cluster.ray_private import configs_by_value, spaces_given
 from serl_ray.cluster.start import start_ray
 from serl_ray.data.observations import squeezed_cameras
 from serl_ray.data.replay.log import LogWriter, ReplayLog
@@ -40,6 +40,7 @@ from serl_ray.rllib.metrics import METRICS, EpisodeLog, MetricsLog
 from serl_ray.rllib.policy import SERLPolicy
 from serl_ray.rllib.public_methods import PublicMethods
 from serl_ray.rllib.results import RunResults
+from serl_ray.rllib.rollout_env import spaces_here
 from serl_ray.rllib.sampling import say_what_waits
 from serl_ray.types import Batch
 
@@ -112,7 +113,7 @@ class TrainingAlgorithm(EvaluatedRun, PublicMethods):
         say_what_waits(config)
         self._start_operators(config)
         try:
-            with configs_by_value():
+            with configs_by_value(), spaces_given(spaces_here(config)):
                 super().setup(config)
         except IndexError as error:  # RLlib asks the first of no workers for its spaces
             raise WorkerError("No rollout worker has started; the messages above say why.") from error

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import ray
@@ -23,13 +23,14 @@ from serl_ray.teleop.events import ClientRole
 from serl_ray.teleop.hands_off import HandsOffSession
 from serl_ray.teleop.keys import new_root
 from serl_ray.teleop.limits import Limits
-from serl_ray.teleop.link import Link
 from serl_ray.teleop.review import ReviewSorter, default_output
-from serl_ray.teleop.server import THIS_MACHINE, HubServer
 from serl_ray.teleop.session import Session
 from serl_ray.teleop.twists import TwistMap
 from serl_ray.teleop.wrapper import OperatedEnv
 from serl_ray.types import ActionLayout
+
+if TYPE_CHECKING:
+    from serl_ray.teleop.link import Link
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,8 @@ def start_hub(name: str, options: OperatorOptions, positives_dir: str | None) ->
     Raises:
         OSError: the address or the port cannot be had.
     """
+    from serl_ray.teleop.server import THIS_MACHINE, HubServer  # aiohttp, which takes long to import
+
     host, port = options.operator_host, options.operator_port or _free_port(options.operator_host)
     _check_free(host, port)
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
@@ -120,6 +123,8 @@ def operated_env(env: gymnasium.Env, layout: ActionLayout, settings: Mapping[str
 
 def link(operated: OperatedEnv, robot: str, settings: Mapping[str, Any]) -> Link:
     """The link of an env to the run's hub, wherever that is at the moment."""
+    from serl_ray.teleop.link import Link
+
     described = operated.described(settings["control_hz"])
     return Link(operated, robot, partial(_address, settings["hub"]), described)
 

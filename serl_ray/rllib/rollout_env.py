@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from gymnasium import Space
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.env.env_context import EnvContext
 
 from serl_ray.envs import make_env
 from serl_ray.envs.first_episodes import FirstEpisodes
 from serl_ray.envs.guard import Guard
-from serl_ray.envs.make import used_keys
+from serl_ray.envs.make import BUNDLED_ENVS, used_keys
 from serl_ray.envs.wrappers import ExpertIntervention, RecordEpisodes
+from serl_ray.options.sets import options_in
 from serl_ray.rllib.callbacks import HookedEnv
 from serl_ray.rllib.collector import CountedEnv
 from serl_ray.rllib.operators import link, operated_env
 from serl_ray.rllib.resets import with_reset_policy
-from serl_ray.teleop.link import Link
 from serl_ray.teleop.terminal_resets import TerminalResets
 from serl_ray.types import ActionLayout
+
+if TYPE_CHECKING:
+    from serl_ray.teleop.link import Link
 
 
 class RolloutEnv(CountedEnv):
@@ -64,3 +70,18 @@ class RolloutEnv(CountedEnv):
 def rollout_env(algorithm_config: AlgorithmConfig, worker_index: int = 0) -> RolloutEnv:
     """The env that a rollout worker of this config steps."""
     return RolloutEnv(EnvContext(algorithm_config.env_config, worker_index))
+
+
+def spaces_here(algorithm_config: AlgorithmConfig) -> tuple[Space, Space] | None:
+    """The spaces of observations and actions that remote workers of this config will have, from an env in this process.
+
+    None without remote workers, and for an env that may be a robot, which is not opened twice.
+    """
+    options = options_in(algorithm_config)
+    has_remote = algorithm_config.num_env_runners or algorithm_config.evaluation_num_env_runners
+    if options.env.env_name not in BUNDLED_ENVS or not has_remote:
+        return None
+    as_workers_have_it = {name: algorithm_config.env_config[name] for name in ("frame_stack", "action_scale")}
+    env = make_env(**{**options.env_config(), **as_workers_have_it})
+    env.close()
+    return env.observation_space, env.action_space

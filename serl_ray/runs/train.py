@@ -25,7 +25,6 @@ from serl_ray.runs.progress import Progress, say
 from serl_ray.runs.start_check import check_start
 from serl_ray.runs.tracking import TrackedRun, Trackers, check_tracks
 from serl_ray.runs.warnings import RunWarnings, doubts
-from serl_ray.teleop.server import how_to_reach
 from serl_ray.utils.device import device_named
 from serl_ray.utils.options import names_of
 
@@ -94,6 +93,8 @@ def _train_in(folder: RunFolder, options: HybridRun | OfflineRun, interrupted: E
         algorithm = build(options)
         algorithm.stop_at(interrupted)
         if isinstance(algorithm, SERL) and algorithm.hub:
+            from serl_ray.teleop.server import how_to_reach  # aiohttp, which takes long to import
+
             say(how_to_reach(algorithm.hub.page, algorithm.hub.port, for_devices=algorithm.hub.for_devices))
         try:
             result = _run_to_the_end(algorithm, log, folder, options)

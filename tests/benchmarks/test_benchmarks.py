@@ -20,6 +20,7 @@ from serl_ray.benchmarks.objectives import Objectives
 from serl_ray.benchmarks.overhead import Overhead
 from serl_ray.benchmarks.remote import Remote
 from serl_ray.benchmarks.replay import Replay
+from serl_ray.benchmarks.start import Start
 from serl_ray.benchmarks.trunks import Trunks
 from serl_ray.data.demos import read_file
 from serl_ray.data.replay.log import num_transitions
@@ -84,6 +85,15 @@ def test_a_section_leaves_its_rows(section, output, request):
     assert file.stem in request.node.name and content["machine"]["torch"] and content["configuration"]["repeats"] == 1
     assert all(row["value"] > 0 for row in content["rows"])
     assert any(row["limit"] for row in content["rows"])
+
+
+@pytest.mark.slow  # a training starts, with all of its processes
+def test_the_start_of_a_training_is_measured(output, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    Start(save_dir=output, demos=1, repeats=1).run()
+    seconds = list(rows_of(output, "start").values())
+    assert len(seconds) == 5 and seconds == sorted(seconds) and seconds[0] > 0
+    assert list(limits_of(output, "start")) == ["until the first env step is stored"]
 
 
 def test_each_trunk_is_measured(output):

@@ -9,7 +9,7 @@ from small_runs import SMALL, train_until
 
 from serl_ray.rllib import SERLConfig
 
-UNUSED = ("torch._dynamo", "torchvision", "mujoco", "matplotlib", "sklearn", "tensorflow")
+UNUSED = ("torch._dynamo", "torchvision", "mujoco", "matplotlib", "sklearn", "tensorflow", "aiohttp", "av", "wandb")
 
 
 @pytest.mark.slow

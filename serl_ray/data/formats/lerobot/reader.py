@@ -50,7 +50,6 @@ from serl_ray.data.formats.lerobot.features import (
 from serl_ray.data.formats.lerobot.folder import LeRobotFolder
 from serl_ray.data.formats.lerobot.rows import holds_images, holds_numbers, leave_out, read_images, read_numbers
 from serl_ray.data.formats.lerobot.unused import unused_columns
-from serl_ray.data.formats.lerobot.video import read_video_frames
 from serl_ray.data.observations import Keep
 from serl_ray.data.schema import ACTION_TOLERANCE, ArraySpec, Part, Segment
 from serl_ray.files.paths import is_uri
@@ -279,6 +278,8 @@ class _EpisodeReader:
 
     def _video(self, table: pa.Table, column: str) -> np.ndarray:
         """The images (n, H, W, C) of the part of a video that shows an episode."""
+        from serl_ray.data.formats.lerobot.video import read_video_frames  # FFmpeg, for videos alone
+
         fps, where = float(self._folder.info["fps"]), self._where(table)
         if TIMESTAMP in table.column_names:
             times = read_numbers(table, TIMESTAMP, (), np.dtype(np.float64), where)
