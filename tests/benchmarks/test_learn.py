@@ -8,9 +8,11 @@ import commands
 import pytest
 
 from serl_ray.benchmarks import learn
+from serl_ray.benchmarks.commands import words
 from serl_ray.benchmarks.learn import METHODS, Learn
 from serl_ray.benchmarks.report import Report, band, lasting
 from serl_ray.benchmarks.tasks import STANDARD_TASKS
+from serl_ray.cli.parser import given_options
 from serl_ray.options.presets import preset
 from serl_ray.options.sets import HybridOptions, TrainingOptions
 from serl_ray.utils.options import OptionError, Role, names_of
@@ -139,7 +141,8 @@ def test_the_command_of_a_run_in_the_documentation_gives_it_the_same_options(pat
     assert run["task"] in STANDARD_TASKS
     method, *settings = run["method"].split(",")
     given = {"preset": "none"} | METHODS[method] | dict(setting.split("=") for setting in settings)
-    options = HybridOptions.of(**(preset(given.pop("preset"), HybridOptions) | given))
+    named = preset(given.pop("preset"), HybridOptions)
+    options = HybridOptions.of(**(named | given_options("serl train", words(given), HybridOptions)))
     expected = json.loads(json.dumps({**options.learning.flat(), **options.agent.flat()}))
     found = {"discount"} if options.agent.discount is None else set()  # by the demonstrations
     names = (expected.keys() & run["options"].keys()) - CHANGED - found
