@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +17,7 @@ import torch
 from forked_workers import with_forks
 from ray._private.parameter import RayParams
 from ray.rllib.algorithms import Algorithm, AlgorithmConfig
+from tqdm.std import TqdmDefaultWriteLock, tqdm
 
 from serl_ray.agents import arithmetic
 from serl_ray.cluster.start import start_ray
@@ -47,6 +49,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(
         key=lambda item: ({"own_cluster", "desk"}.isdisjoint(getattr(item, "fixturenames", ())), -slow[item.path])
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Frees the lock of progress bars and names the test that has left it held: tqdm does not free it where drawing
+    raises, and the next bar of another thread, or Ray's print, would wait for ever."""
+    result = yield
+    while TqdmDefaultWriteLock.th_lock._is_owned():
+        tqdm.get_lock().release()
+        warnings.warn(f"{item.nodeid} has left the lock of progress bars held.", stacklevel=1)
+    return result
 
 
 @pytest.fixture(scope="session", autouse=True)
