@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import ActorDiedError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from serl_ray.files.paths import absolute
@@ -43,6 +43,8 @@ CURVE_METRICS = {
 """Metrics of a result by the names of the page's curves."""
 HUB_SECONDS = 60.0
 """Seconds that the hub's process may take to start."""
+PORT_TRIES = 3
+"""Ports to try where none is given: another process may take one before the hub does."""
 
 
 @dataclass(frozen=True)
@@ -91,16 +93,24 @@ def start_hub(name: str, options: OperatorOptions, positives_dir: str | None) ->
     """
     from serl_ray.teleop.server import THIS_MACHINE, HubServer  # aiohttp, which takes long to import
 
-    host, port = options.operator_host, options.operator_port or _free_port(options.operator_host)
-    _check_free(host, port)
+    host, given = options.operator_host, options.operator_port
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     hub = ray.remote(HubServer).options(name=name, num_cpus=0, max_restarts=-1, scheduling_strategy=here)
     others = [node for node in ray.nodes() if node["Alive"]]
     for_robots = ray.util.get_node_ip_address() if len(others) > 1 and host == THIS_MACHINE else None
     review = _review_of(positives_dir, len(others)) if positives_dir else {}
-    actor = hub.remote(host, port, new_root(), for_robots, **review)
-    pages = [actor.page.remote(role) for role in (ClientRole.OPERATOR, ClientRole.DEVICE)]
-    page, for_devices = ray.get(pages, timeout=HUB_SECONDS)
+    for tries_left in reversed(range(1 if given else PORT_TRIES)):
+        port = given or _free_port(host)
+        _check_free(host, port)
+        actor = hub.remote(host, port, new_root(), for_robots, **review)
+        pages = [actor.page.remote(role) for role in (ClientRole.OPERATOR, ClientRole.DEVICE)]
+        try:
+            page, for_devices = ray.get(pages, timeout=HUB_SECONDS)
+            break
+        except ActorDiedError:
+            if not tries_left:
+                raise
+            ray.kill(actor)  # frees its name
     return HubOfRun(actor, page, for_devices, port)
 
 

@@ -67,7 +67,7 @@ def test_a_worker_that_blocks_for_good_is_ended_and_replaced(build, tmp_path):
 
 
 def test_an_evaluation_worker_that_is_killed_costs_one_evaluation(build, caplog):
-    algorithm = build(evaluators=1, evaluate_every=50, evaluation_episodes=2, training_starts=4000)
+    algorithm = build(evaluators=1, evaluate_every=50, evaluation_episodes=50, training_starts=4000)  # takes a while
     algorithm.train()
     kill_processes(algorithm.eval_env_runner_group)
     algorithm.evaluator.wait()

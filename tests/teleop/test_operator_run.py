@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from contextlib import closing
@@ -14,7 +15,8 @@ from operated_robots import PUSHED, Background
 from operated_runs import Hand, operated_config, stored_episodes, train_beside
 
 from serl_ray.data.replay.log import read_shards
-from serl_ray.rllib import SERLConfig
+from serl_ray.options.operator import OperatorOptions
+from serl_ray.rllib import SERLConfig, operators
 from serl_ray.utils.options import OptionError
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_ray")]
@@ -93,3 +95,13 @@ def test_an_attended_run_waits_for_its_operator_and_ends_when_it_is_told(build, 
 def test_an_expert_that_would_take_over_from_the_operator_is_refused():
     with pytest.raises(OptionError, match=r"expert_interventions is 0.1, .* leave out one of"):
         SERLConfig().operator(expert_interventions=0.1).validate()
+
+
+def test_a_port_that_another_process_takes_meanwhile_is_given_up_for_another_one(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ports = [operators._free_port("127.0.0.1"), taken.getsockname()[1]]
+        monkeypatch.setattr(operators, "_free_port", lambda host: ports.pop())
+        monkeypatch.setattr(operators, "_check_free", lambda host, port: None)
+        hub = operators.start_hub(operators.hub_name(), OperatorOptions(operator_port=0), None)
+    assert not ports and f":{hub.port}/" in hub.page
+    hub.close()
