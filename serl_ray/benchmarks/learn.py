@@ -191,8 +191,9 @@ class Learn(Options):
         return f"{run.task}-{self._input}-{self._label(run)}-demos{self.demos}-seed{run.seed}"
 
     def _label(self, run: LearningRun) -> str:
-        """The method and the settings, such as default,trunk=efficientnet."""
-        return ",".join([run.method, *(f"{name}={value}" for name, value in self.settings.items())])
+        """The method and the settings, such as default,trunk=efficientnet; of files the names alone."""
+        values = {name: str(value).rpartition("/")[2] for name, value in self.settings.items()}
+        return ",".join([run.method, *(f"{name}={value}" for name, value in values.items())])
 
     @property
     def _input(self) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from serl_ray.benchmarks import learn
 from serl_ray.benchmarks.commands import words
-from serl_ray.benchmarks.learn import METHODS, Learn
+from serl_ray.benchmarks.learn import METHODS, Learn, LearningRun
 from serl_ray.benchmarks.report import Report, band, lasting
 from serl_ray.benchmarks.tasks import STANDARD_TASKS
 from serl_ray.cli.parser import given_options
@@ -93,6 +93,12 @@ def test_what_is_unknown_is_named_before_anything_is_trained(tmp_path, changes):
     with pytest.raises(ValueError, match="pegg|sac2"):
         Learn(save_dir=tmp_path / "runs", **changes).run()
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_file_among_the_settings_is_no_folder_of_the_results(tmp_path):
+    section = Learn(save_dir=tmp_path, settings={"trunk": "weights/resnet10.pkl", "discount": "0.9"})
+    name = section._name(LearningRun("peg", "default", 0))
+    assert name == "peg-state-default,trunk=resnet10.pkl,discount=0.9-demos20-seed0"
 
 
 @pytest.mark.slow
