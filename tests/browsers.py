@@ -85,9 +85,10 @@ class OperatorsPage:
         return False
 
     def steps(self, number: int) -> None:
-        """Waits until the robot has made so many steps, of one episode."""
-        first = int(self.text("step"))
-        self.until(lambda: int(self.text("step")) >= first + number)
+        """Waits until the page has shown so many new steps of the robot."""
+        for _ in range(number):
+            shown = self.text("step")
+            self.until(lambda shown=shown: self.text("step") != shown)
 
     def run(self, script: str) -> Any:
         """The value of some JavaScript."""

@@ -108,6 +108,7 @@ def absent_minded_person(page, training):
     """Loses the focus with the clutch held, comes back with a gamepad, and leaves the robot paused."""
     page.take_control()
     page.take_hold()
+    page.steps(3)
     page.run("window.dispatchEvent(new Event('blur'))")
     page.until(lambda: page.text("who-label") == "POLICY ACTS")
     page.key("keyDown", "Space", repeat=True)
