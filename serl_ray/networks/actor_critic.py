@@ -68,11 +68,14 @@ class Critic(nn.Module):
     """Q ensemble: latents (B, D) and continuous actions (B, A) or (B, N, A) -> (E, B) or (E, B, N).
 
     The members share one linear value head and differ only in their MLP, as in the original (REFERENCE section 10.4).
+    Six numbers of an action among hundreds of an image are a hundredth of what the first layer sees, and the critics
+    learn the transitions by heart without them. Hence `action_gain`.
     """
 
     def __init__(self, latent_dim: int, action_dim: int, config: NetworkConfig) -> None:
         super().__init__()
         self.mlp = EnsembleMLP(config.critic_ensemble_size, latent_dim + action_dim, config.hidden_dims)
+        self.mlp.scale_inputs(latent_dim, config.action_gain or math.sqrt(latent_dim / action_dim))
         self.value = linear(config.hidden_dims[-1], 1)
 
     def forward(self, latents: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:

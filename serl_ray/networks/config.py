@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Gt, Interval
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 
 from serl_ray.utils.options import Options, Role
 
@@ -48,6 +48,9 @@ class NetworkConfig(Options):
     """Sizes of the hidden layers of actor, critics and grasp critic."""
     critic_ensemble_size: Annotated[int, Ge(1), Role.MUST_MATCH] = 2
     """Number of critics."""
+    action_gain: Annotated[Annotated[FiniteFloat, Gt(0.0)] | None, Role.FIXED] = 1.0
+    """Factor of the initial weights of actions in the critics' first layer: 1, as in the original, or None for a factor
+    with which all actions weigh as much as all latents."""
     init_temperature: Annotated[float, Gt(0.0)] = 1e-2
     """Initial entropy temperature."""
     std_min: Annotated[float, Role.INTERNAL] = 1e-5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -91,6 +92,11 @@ class EnsembleMLP(nn.Sequential):
             ]
         super().__init__(*layers)
         self.ensemble_size = ensemble_size
+
+    @torch.no_grad()
+    def scale_inputs(self, first: int, gain: float) -> None:
+        """Multiplies the weights of the inputs from the one at index `first` on."""
+        cast(EnsembleLinear, self[0]).weight[:, first:] *= gain
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x.expand(self.ensemble_size, *x.shape)

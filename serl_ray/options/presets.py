@@ -21,6 +21,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "batch_size": 256,
         "critic_ensemble_size": 2,
         "image_latent_dim": 256,
+        "action_gain": 1.0,
         "augment_crops": 4,
     },
     "tabletop": {"fragment_length": 30},

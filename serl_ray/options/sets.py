@@ -37,10 +37,10 @@ from serl_ray.utils.options import OptionError, Options, names_of, unused
 
 def _agent(**values: Any) -> AgentOptions:
     """The agent of a run, some of whose defaults are not the original's, since others learn faster: bounded targets and
-    more critics against overestimation, values that travel faster, and images condensed as much as in DrQ-v2 (arXiv
-    2107.09645), so that critics do not overlook the action beside them."""
-    ours = {"max_return": DEFAULT_BOUND.max_return, "tau": 0.01, "critic_ensemble_size": 4, "image_latent_dim": 50}
-    return AgentOptions.of(**ours, **values)
+    more critics against overestimation, values that travel faster, and actions that critics do not overlook beside
+    images: these are condensed as much as in DrQ-v2 (arXiv 2107.09645), and those weigh as much as they do."""
+    bounded = {"max_return": DEFAULT_BOUND.max_return, "tau": 0.01, "critic_ensemble_size": 4}
+    return AgentOptions.of(**bounded, image_latent_dim=50, action_gain=None, **values)
 
 
 class TrainingOptions(Options):
