@@ -7,7 +7,14 @@ from collections.abc import Callable
 
 from serl_ray.rllib import SERL
 
-SMALL = {"training_starts": 20, "random_steps": 20, "max_steps": 5000, "batch_size": 16, "hidden_dims": (16, 16)}
+SMALL = {
+    "training_starts": 20,
+    "random_steps": 20,
+    "max_steps": 5000,
+    "batch_size": 16,
+    "hidden_dims": (16, 16),
+    "utd_ratio": 1.0,
+}
 
 SWEPT = {
     "env_name": "line_envs:LineEnv",

@@ -31,6 +31,7 @@ DEPARTURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "discount": ({"discount": None}, {"discount": 0.97}),
     "3-step": ({"n_step": 3}, {"n_step": 1}),
     "gain": ({"action_gain": None}, {"action_gain": 1.0}),
+    "utd": ({"utd_ratio": 2}, {"utd_ratio": 1}),
 }
 """Values by which the defaults differ from the original, each with the original's; None for the discount is the one
 that follows from the demonstrations."""
@@ -41,8 +42,7 @@ METHODS: dict[str, dict[str, Any]] = {
     **{f"default-{name}": theirs for name, (_, theirs) in DEPARTURES.items()},
     "interventions": {"expert_interventions": 0.05},
     "5-step": {"n_step": 5},
-    "utd1": {"cta_ratio": 1},
-    "utd2": {"utd_ratio": 2},
+    "cta1": {"cta_ratio": 1},
     "utd4": {"utd_ratio": 4},
     "redq": {"critic_ensemble_size": 10, "critic_subsample_size": 2},
     "redq-utd4": {"critic_ensemble_size": 10, "critic_subsample_size": 2, "cta_ratio": 4},
@@ -83,10 +83,10 @@ class Learn(Options):
     """Tasks to train, of those that `serl benchmark tasks` lists."""
     methods: tuple[str, ...] = ("default",)
     """Methods to compare: default, hil-serl (the original's hyper-parameters), hil-serl+X and default-X (with and
-    without a departure X: bound, critics, tau, batch, discount, 3-step or gain), interventions (of the scripted
-    expert), 5-step (returns), utd1 (every update is one of the actor, too), utd2 and utd4 (learner steps per env step),
-    redq (10 critics, subsets of 2), redq-utd4 and redq-utd8 (as many critic updates for each of the actor's),
-    success-demos, awac."""
+    without a departure X: bound, critics, tau, batch, discount, 3-step, gain or utd), interventions (of the scripted
+    expert), 5-step (returns), cta1 (every update is one of the actor, too), utd4 (learner steps per env step), redq (10
+    critics, subsets of 2), redq-utd4 and redq-utd8 (as many critic updates for each of the actor's), success-demos,
+    awac."""
     pixels: bool = False
     """Learn from cameras and proprioception; by default from state, the objects' included."""
     seeds: tuple[int, ...] = (0, 1, 2)

@@ -77,6 +77,7 @@ class Scaling(Options):
         robots = options | {
             "control_hz": self.control_hz,
             "max_lead": None,
+            "utd_ratio": 1.0,
             "training_starts": 20,
             "fragment_length": 10,
         }

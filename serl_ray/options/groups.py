@@ -183,8 +183,8 @@ class LearningOptions(Options):
 class HybridLearningOptions(LearningOptions):
     """Options of learning from online experience."""
 
-    utd_ratio: Annotated[FiniteFloat, Ge(0.0)] = 1.0
-    """Learner steps per env step."""
+    utd_ratio: Annotated[FiniteFloat, Ge(0.0)] = 2.0
+    """Learner steps per env step; a learner that is too slow for it makes fewer where a robot does not wait."""
     training_starts: Annotated[int, Ge(1)] = 100
     """Online transitions before the first learner step."""
     random_steps: Annotated[int, Ge(0)] = 0

@@ -17,6 +17,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "discount": 0.97,
         "max_return": None,
         "n_step": 1,
+        "utd_ratio": 1.0,
         "tau": 0.005,
         "batch_size": 256,
         "critic_ensemble_size": 2,
