@@ -68,8 +68,8 @@ class Critic(nn.Module):
     """Q ensemble: latents (B, D) and continuous actions (B, A) or (B, N, A) -> (E, B) or (E, B, N).
 
     The members share one linear value head and differ only in their MLP, as in the original (REFERENCE section 10.4).
-    Six numbers of an action among hundreds of an image are a hundredth of what the first layer sees, and the critics
-    learn the transitions by heart without them. Hence `action_gain`.
+    An action's few numbers are overlooked beside the many of images: no image comes twice, so that its value can be
+    learned by heart. Hence `action_gain`.
     """
 
     def __init__(self, latent_dim: int, action_dim: int, config: NetworkConfig) -> None:
