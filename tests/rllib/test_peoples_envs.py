@@ -113,7 +113,7 @@ def test_a_run_learns_from_what_happened(name, tmp_path):
     result = algorithm.train()
     envs = [env.unwrapped for env in algorithm.env_runner_group.local_env_runner.async_env.get_sub_environments()]
     assert_holds_what_happened(algorithm.online, envs, name)
-    assert result["env/steps"] == len(algorithm.online) == steps and result["learner/steps"] == steps - 50
+    assert result["env/steps"] == len(algorithm.online) == steps and result["learner/steps"] == 2 * (steps - 50)
     assert np.isfinite([result["critic/loss"], result["actor/loss"]]).all()
     assert len(algorithm.demos) == result["buffer/interventions"] == sum(entry.by_person for entry in envs[0].diary)
     algorithm.stop()

@@ -150,8 +150,8 @@ def test_ties_go_to_what_was_better_all_along():
 def test_the_default_has_the_usual_values_of_grids_too(demos, tmp_path):
     search = {"lr": {"choice": [3e-4, 1e-3]}, "utd_ratio": {"grid": [1.0, 2.0]}}
     sweep, _ = read_sweep(write(tmp_path, search=search, settings={"demo_paths": [demos]}))
-    best, usual = ({"lr": 3e-4, "utd_ratio": ratio} for ratio in (2.0, 1.0))
-    ranked = [Configuration(values, []) for values in (best, {"lr": 1e-3, "utd_ratio": 1.0}, usual)]
+    best, usual = ({"lr": 3e-4, "utd_ratio": ratio} for ratio in (1.0, 2.0))
+    ranked = [Configuration(values, []) for values in (best, {"lr": 1e-3, "utd_ratio": 2.0}, usual)]
     assert default_configuration(sweep, ranked) is ranked[2] and default_configuration(sweep, ranked[:2]) is ranked[0]
     assert default_configuration(sweep, ranked[1:2]) is None
 
@@ -182,9 +182,8 @@ def test_the_default_and_the_best_other_are_confirmed_with_other_seeds(demos, tm
     search, settings = {"utd_ratio": {"choice": [1.0, 2.0]}}, {"max_steps": 50, "demo_paths": [demos]}
     file = write(tmp_path, metric="learner/steps", mode=mode, search=search, settings=settings, trials=4, confirm=2)
     outcome = run_sweep(file, tmp_path / "out")
-    assert [one.values["utd_ratio"] for one in outcome.confirmed] == order and outcome.default.values[
-        "utd_ratio"
-    ] == 1.0
+    assert [one.values["utd_ratio"] for one in outcome.confirmed] == order
+    assert outcome.default.values["utd_ratio"] == 2.0
     assert [sorted(trial.values["seed"] for trial in one.trials) for one in outcome.confirmed] == [[1000, 1001]] * 2
     assert [one.score for one in outcome.confirmed] == [30.0 * ratio for ratio in order]
     assert yaml.safe_load((tmp_path / "out" / "best.yaml").read_text())["utd_ratio"] == order[0]
