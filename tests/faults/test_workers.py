@@ -32,6 +32,7 @@ def test_a_worker_that_is_killed_is_replaced_and_acts_with_current_weights(build
     with torch.no_grad():  # from now on the policy wants 1 in every dimension
         algorithm.agent.networks.actor.mean.bias += 20.0
     before = algorithm.env_steps
+    train_until(algorithm, lambda: algorithm.env_steps >= before + 100)  # what was asked for with the weights before
     kill_processes(algorithm.env_runner_group)
     train_until(algorithm, lambda: len(list(folder.iterdir())) == 4)
     train_until(algorithm, lambda: caplog.text.count("is back") == 2)
