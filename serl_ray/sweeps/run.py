@@ -246,9 +246,8 @@ def _run_config(sweep: Sweep) -> tune.RunConfig:
         checkpoints = tune.CheckpointConfig(
             checkpoint_frequency=math.ceil(sweep.checkpoint_every / schedule.steps_per_iteration),
             checkpoint_at_end=True,
-            num_to_keep=3
-            if sweep.scheduler.pbt
-            else 1,  # a checkpoint that another trial takes over must still be there
+            # One that another trial takes over, or that a killed sweep's state names, must still be there.
+            num_to_keep=3 if sweep.scheduler.pbt else 2,
         )
         stop = partial(_is_over, steps=STEPS[sweep.trains], limits=sweep.stop)
     return tune.RunConfig(stop=stop, checkpoint_config=checkpoints, verbose=0)

@@ -179,7 +179,7 @@ def test_the_scores_of_seeds_are_averaged(demos, tmp_path):
 @pytest.mark.parametrize(("mode", "order"), [("max", [2.0, 1.0]), ("min", [1.0, 2.0])])
 def test_the_default_and_the_best_other_are_confirmed_with_other_seeds(demos, tmp_path, mode, order):
     """More learner steps, or fewer, count as better here."""
-    search, settings = {"utd_ratio": {"choice": [1.0, 2.0]}}, {"max_steps": 50, "demo_paths": [demos]}
+    search, settings = {"utd_ratio": {"choice": [2.0, 1.0]}}, {"max_steps": 50, "demo_paths": [demos]}
     file = write(tmp_path, metric="learner/steps", mode=mode, search=search, settings=settings, trials=4, confirm=2)
     outcome = run_sweep(file, tmp_path / "out")
     assert [one.values["utd_ratio"] for one in outcome.confirmed] == order
