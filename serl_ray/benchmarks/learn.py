@@ -33,8 +33,8 @@ DEPARTURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "gain": ({"action_gain": None}, {"action_gain": 1.0}),
     "utd": ({"utd_ratio": 2}, {"utd_ratio": 1}),
 }
-"""Values by which the defaults differ from the original, each with the original's; None for the discount is the one
-that follows from the demonstrations."""
+"""Values by which the defaults differ from the original, each with the original's; None is for the discount that
+follows from the demonstrations, and for the gain that follows from the sizes of latents and actions."""
 METHODS: dict[str, dict[str, Any]] = {
     "default": {},
     "hil-serl": {"preset": "hil-serl"},

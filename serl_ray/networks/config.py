@@ -50,7 +50,7 @@ class NetworkConfig(Options):
     """Number of critics."""
     action_gain: Annotated[Annotated[FiniteFloat, Gt(0.0)] | None, Role.FIXED] = 1.0
     """Factor of the initial weights of actions in the critics' first layer: 1, as in the original, or None for a factor
-    with which all actions weigh as much as all latents."""
+    with which all actions weigh as much as all latents. It counts where new networks are made, not on resume."""
     init_temperature: Annotated[float, Gt(0.0)] = 1e-2
     """Initial entropy temperature."""
     std_min: Annotated[float, Role.INTERNAL] = 1e-5
